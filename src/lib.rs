@@ -1,1 +1,47 @@
-//! nearfab.
+//! Which AWS EFA interface is near which Neuron (Trainium, Inferentia) core, and who may use them now.
+//!
+//! ```
+//! use nearfab::{Basis, Host};
+//!
+//! // On a Trainium instance this is Host::discover()?.
+//! let host = Host::from_instance("trn2.48xlarge")?;
+//! for core in host.neuron().iter().flat_map(|device| device.cores()) {
+//!     let near = host.near_core(core, Basis::Pairing)?;
+//!     let best = &near.entries[0];
+//!     println!("{core}  {}  ({})", best.target, best.evidence);
+//! }
+//! # Ok::<(), nearfab::Error>(())
+//! ```
+//!
+//! Seeing and opening are separate. A [`Host`] is a snapshot taken without opening a device, without privilege and
+//! without any vendor library; only the `context` module opens devices, on request, on the live machine.
+
+#![deny(unsafe_code)]
+
+#[forbid(unsafe_code)]
+mod efa;
+#[forbid(unsafe_code)]
+mod error;
+#[forbid(unsafe_code)]
+mod host;
+#[forbid(unsafe_code)]
+pub mod instances;
+#[forbid(unsafe_code)]
+mod neuron;
+#[forbid(unsafe_code)]
+mod numa;
+#[forbid(unsafe_code)]
+mod pci;
+#[forbid(unsafe_code)]
+mod root;
+#[forbid(unsafe_code)]
+mod topology;
+
+pub use efa::EfaInterface;
+pub use error::{Error, ErrorCode, Result};
+pub use host::{Host, Origin};
+pub use neuron::{Core, HostDevice, Location, LocationEvidence, NeuronDevice, PhysicalCore};
+pub use numa::{CpuList, NumaNode, ParseCpuListError};
+pub use pci::{Bdf, ParseBdfError, PciFunction, PciId, PciRoot};
+pub use root::NodeAccess;
+pub use topology::{Basis, Evidence, Near, NearList, Proximity};

@@ -1,0 +1,193 @@
+//! What can go wrong, and the number that says so in Rust, C and Python alike.
+
+use std::io;
+use std::path::PathBuf;
+
+/// Everything that nearfab reports as an error. Each says what was read or called, what was expected, and where it
+/// helps, what to do; [`std::error::Error::source`] has the cause below it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file or folder could not be read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// The full path, root included.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// A file was read and does not hold what it should.
+    #[error("{}: expected {expected}, found {found:?}", path.display())]
+    Malformed {
+        /// The full path, root included.
+        path: PathBuf,
+        /// What such a file holds.
+        expected: &'static str,
+        /// The beginning of what was found.
+        found: String,
+    },
+    /// There is no table of this instance type.
+    #[error("no instance table for {instance_type:?}; there are tables for: {known}")]
+    UnknownInstance {
+        /// The name that was asked for.
+        instance_type: String,
+        /// The names that there are, comma-separated.
+        known: String,
+    },
+    /// A recorded host could not be understood.
+    #[error("{origin} is not a recorded host: {reason}")]
+    Record {
+        /// The file, or `the text` for one handed over as text.
+        origin: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The host has no such device or interface.
+    #[error("this host has no {wanted}; it has {present}")]
+    NoSuchDevice {
+        /// What was asked for.
+        wanted: String,
+        /// What there is instead.
+        present: String,
+    },
+    /// A text that names a device, core or interface could not be understood.
+    #[error("{text:?} names no device: expected {expected}")]
+    BadName {
+        /// The text.
+        text: String,
+        /// The forms that are understood.
+        expected: &'static str,
+    },
+    /// A device of a host that is not this machine was to be opened.
+    #[error("only devices of the live machine can be opened; this host comes from {origin}")]
+    NotLive {
+        /// Where the host comes from.
+        origin: String,
+    },
+    /// A device node could not be opened.
+    #[error("cannot open {}: {hint}", path.display())]
+    NodeRefused {
+        /// The node.
+        path: PathBuf,
+        /// What the reason means and what to do.
+        hint: &'static str,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// A vendor library could not be loaded.
+    #[error("{library} cannot be loaded ({reason}); {hint}")]
+    Library {
+        /// The library's soname.
+        library: &'static str,
+        /// The loader's own words.
+        reason: String,
+        /// What the absence means and which package has the library.
+        hint: &'static str,
+    },
+    /// A vendor library lacks a function that is needed.
+    #[error("{library} has no {symbol}: it is older than the oldest supported version")]
+    MissingSymbol {
+        /// The library's soname.
+        library: &'static str,
+        /// The function.
+        symbol: &'static str,
+    },
+    /// A function of a vendor library failed.
+    #[error("{function} failed for {device}")]
+    Call {
+        /// The C function.
+        function: &'static str,
+        /// The device it was called for.
+        device: String,
+        /// Its errno.
+        source: io::Error,
+    },
+    /// A handle of the parent process was used in a forked child.
+    #[error("this handle was opened by process {owner}, before a fork: open the device again in this process")]
+    Forked {
+        /// The process that opened the handle.
+        owner: u32,
+    },
+}
+
+/// The stable number of an [`Error`], the same in Rust, C (`NEARFAB_ERROR_*`) and Python (`NearfabError.code`).
+/// Numbers are never reused; 0 is success.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+#[repr(i32)]
+pub enum ErrorCode {
+    /// [`Error::Read`].
+    Read = 1,
+    /// [`Error::Malformed`].
+    Malformed = 2,
+    /// [`Error::UnknownInstance`].
+    UnknownInstance = 3,
+    /// [`Error::Record`].
+    Record = 4,
+    /// [`Error::NoSuchDevice`].
+    NoSuchDevice = 5,
+    /// [`Error::BadName`].
+    BadName = 6,
+    /// [`Error::NotLive`].
+    NotLive = 7,
+    /// [`Error::NodeRefused`].
+    NodeRefused = 8,
+    /// [`Error::Library`].
+    Library = 9,
+    /// [`Error::MissingSymbol`].
+    MissingSymbol = 10,
+    /// [`Error::Call`].
+    Call = 11,
+    /// [`Error::Forked`].
+    Forked = 12,
+    /// A C caller passed a null pointer, a text that is not UTF-8, or a number out of range.
+    InvalidArgument = 64,
+    /// A C caller passed a handle that is zero, closed or of another kind.
+    InvalidHandle = 65,
+    /// nearfab itself failed; please report it.
+    Internal = 66,
+}
+
+impl Error {
+    /// The stable number of this error.
+    ///
+    /// ```
+    /// use nearfab::{ErrorCode, Host};
+    /// let error = Host::from_instance("trn9.large").unwrap_err();
+    /// assert_eq!(error.code(), ErrorCode::UnknownInstance);
+    /// assert_eq!(error.code() as i32, 3);
+    /// ```
+    #[must_use]
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            Self::Read { .. } => ErrorCode::Read,
+            Self::Malformed { .. } => ErrorCode::Malformed,
+            Self::UnknownInstance { .. } => ErrorCode::UnknownInstance,
+            Self::Record { .. } => ErrorCode::Record,
+            Self::NoSuchDevice { .. } => ErrorCode::NoSuchDevice,
+            Self::BadName { .. } => ErrorCode::BadName,
+            Self::NotLive { .. } => ErrorCode::NotLive,
+            Self::NodeRefused { .. } => ErrorCode::NodeRefused,
+            Self::Library { .. } => ErrorCode::Library,
+            Self::MissingSymbol { .. } => ErrorCode::MissingSymbol,
+            Self::Call { .. } => ErrorCode::Call,
+            Self::Forked { .. } => ErrorCode::Forked,
+        }
+    }
+
+    /// This error and its causes in one line, as people want to read it.
+    #[must_use]
+    pub fn chain(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            text.push_str(": ");
+            text.push_str(&error.to_string());
+            cause = error.source();
+        }
+        text
+    }
+}
+
+/// A result with nearfab's [`Error`].
+pub type Result<T> = std::result::Result<T, Error>;

@@ -1,0 +1,328 @@
+//! A host: one immutable snapshot of what stands where.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::efa::{self, EfaInterface};
+use crate::error::{Error, Result};
+use crate::instances::InstanceTable;
+use crate::neuron::{self, HostDevice, Location, LocationEvidence, NeuronDevice};
+use crate::numa::{self, CpuList, NumaNode};
+use crate::pci::{self, Bdf, PciFunction, PciId, PciRoot};
+use crate::root::{HostRoot, NodeAccess};
+
+/// The version of the JSON form. It grows within a version: readers skip fields that they do not know. What would
+/// change a field's meaning gets a new number.
+const FORMAT: u32 = 1;
+const INSTANCE_TYPE: &str = "sys/devices/virtual/dmi/id/product_name";
+
+/// EFA interfaces and Neuron devices of one machine, where they are, and who may use them, as seen at one moment.
+///
+/// A host never changes and is cheap to clone; look again by making a new one. Making one is passive: it opens no
+/// device node, needs no privilege and no vendor library, and has no side effect.
+///
+/// ```
+/// use nearfab::Host;
+/// let host = Host::from_instance("trn2.48xlarge")?;
+/// assert_eq!((host.neuron().len(), host.efa().len()), (16, 16));
+/// # Ok::<(), nearfab::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Host {
+    snapshot: Arc<Snapshot>,
+    /// Never recorded: a host that was read back is not this machine any more, whatever it was before.
+    live: bool,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Snapshot {
+    format: u32,
+    origin: Origin,
+    instance_type: Option<String>,
+    numa: Vec<NumaNode>,
+    efa: Vec<EfaInterface>,
+    neuron: Vec<NeuronDevice>,
+    driverless: Vec<PciFunction>,
+    problems: Vec<String>,
+}
+
+/// Where a host comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Origin {
+    /// This machine, at the time.
+    Machine,
+    /// The file tree below a folder.
+    Tree(PathBuf),
+    /// The table of an instance type: no machine at all.
+    Table(String),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Machine => write!(f, "a machine"),
+            Self::Tree(path) => write!(f, "the tree {}", path.display()),
+            Self::Table(name) => write!(f, "the instance table {name}"),
+        }
+    }
+}
+
+/// What could not be read on the way. A scan goes on past it: one bad attribute hides nothing else.
+#[derive(Debug, Default)]
+pub(crate) struct Problems(Vec<String>);
+
+impl Problems {
+    pub(crate) fn add(&mut self, error: Error) {
+        self.0.push(error.chain());
+    }
+
+    pub(crate) fn note(&mut self, text: String) {
+        self.0.push(text);
+    }
+
+    /// The value, or `None` and one more problem.
+    pub(crate) fn take<T>(&mut self, result: Result<T>) -> Option<T> {
+        result.map_err(|error| self.add(error)).ok()
+    }
+}
+
+impl Host {
+    /// Looks at this machine.
+    ///
+    /// # Errors
+    /// [`Error::Read`] where not even `/` can be opened. What else cannot be read is in [`Host::problems`]; a machine
+    /// without devices is an empty host, no error.
+    pub fn discover() -> Result<Self> {
+        Self::from_root("/")
+    }
+
+    /// Looks at the tree below `root`: `/host` in a container, or a recorded or synthetic `sys` and `dev`.
+    ///
+    /// # Errors
+    /// [`Error::Read`] where the folder cannot be opened.
+    pub fn from_root(root: impl AsRef<Path>) -> Result<Self> {
+        let root_path = root.as_ref();
+        let root = HostRoot::open(root_path)?;
+        let mut problems = Problems::default();
+        let instance_type = problems.take(root.read(INSTANCE_TYPE)).flatten();
+        let table = instance_type.as_deref().and_then(|name| InstanceTable::find(name).ok());
+        let numa = numa::scan(&root, &mut problems);
+        let functions = pci::scan(&root, &mut problems, |id| efa::is_efa(id) || neuron::is_neuron(id));
+        let efa = efa::scan(&root, &mut problems, &functions);
+        let neuron = neuron::scan(&root, &mut problems, &functions, table);
+        let driverless = functions.into_iter().filter(|f| neuron::is_neuron(f.id) && f.driver.is_none()).collect();
+        let origin = if root.is_live() { Origin::Machine } else { Origin::Tree(root_path.to_owned()) };
+        let live = root.is_live();
+        let problems = problems.0;
+        let snapshot = Snapshot { format: FORMAT, origin, instance_type, numa, efa, neuron, driverless, problems };
+        Ok(Self { snapshot: Arc::new(snapshot), live })
+    }
+
+    /// What a host of this instance type looks like with every EFA interface attached, by the table of the type.
+    ///
+    /// # Errors
+    /// [`Error::UnknownInstance`] where there is no table.
+    pub fn from_instance(instance_type: &str) -> Result<Self> {
+        let table = InstanceTable::find(instance_type)?;
+        Ok(Self { snapshot: Arc::new(Snapshot::of_table(table)), live: false })
+    }
+
+    /// Reads back what [`Host::to_json`] wrote.
+    ///
+    /// # Errors
+    /// [`Error::Record`] where the text is no recorded host, or one of a newer format.
+    pub fn from_json(text: &str) -> Result<Self> {
+        Self::parse(text, "the text")
+    }
+
+    /// Reads a host recorded in a file.
+    ///
+    /// # Errors
+    /// [`Error::Read`] where the file cannot be read, [`Error::Record`] where it is no recorded host.
+    pub fn from_file(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let text = std::fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+        Self::parse(&text, &path.display().to_string())
+    }
+
+    fn parse(text: &str, origin: &str) -> Result<Self> {
+        #[derive(Deserialize)]
+        struct Version {
+            format: u32,
+        }
+        let bad = |reason: String| Error::Record { origin: origin.to_owned(), reason };
+        let version: Version = serde_json::from_str(text).map_err(|e| bad(e.to_string()))?;
+        if version.format != FORMAT {
+            return Err(bad(format!(
+                "its format is {}, this nearfab reads format {FORMAT}: read it with the nearfab that wrote it",
+                version.format
+            )));
+        }
+        let snapshot = serde_json::from_str(text).map_err(|e| bad(e.to_string()))?;
+        Ok(Self { snapshot: Arc::new(snapshot), live: false })
+    }
+
+    /// The host as JSON, complete: [`Host::from_json`] gives the same host, except that it is not live.
+    ///
+    /// ```
+    /// use nearfab::Host;
+    /// let host = Host::from_instance("trn1.32xlarge")?;
+    /// assert_eq!(Host::from_json(&host.to_json())?, host);
+    /// # Ok::<(), nearfab::Error>(())
+    /// ```
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        // A snapshot has no maps with odd keys and no failing serializers, the only ways for this to fail.
+        serde_json::to_string_pretty(&*self.snapshot).unwrap_or_default()
+    }
+
+    /// Whether this is the machine that the process runs on, so that its devices can be opened.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        self.live
+    }
+
+    /// Where this host comes from.
+    #[must_use]
+    pub fn origin(&self) -> &Origin {
+        &self.snapshot.origin
+    }
+
+    /// What the machine's firmware says it is: on EC2 the instance type.
+    #[must_use]
+    pub fn instance_type(&self) -> Option<&str> {
+        self.snapshot.instance_type.as_deref()
+    }
+
+    /// The table of this instance type, where there is one.
+    #[must_use]
+    pub fn table(&self) -> Option<&'static InstanceTable> {
+        InstanceTable::find(self.instance_type()?).ok()
+    }
+
+    /// The NUMA nodes, by number.
+    #[must_use]
+    pub fn numa(&self) -> &[NumaNode] {
+        &self.snapshot.numa
+    }
+
+    /// The EFA interfaces, by PCI address.
+    #[must_use]
+    pub fn efa(&self) -> &[EfaInterface] {
+        &self.snapshot.efa
+    }
+
+    /// The Neuron devices that the driver shows, by number.
+    #[must_use]
+    pub fn neuron(&self) -> &[NeuronDevice] {
+        &self.snapshot.neuron
+    }
+
+    /// Neuron functions on PCI that no driver is bound to: they have no number and no node.
+    #[must_use]
+    pub fn driverless(&self) -> &[PciFunction] {
+        &self.snapshot.driverless
+    }
+
+    /// What could not be read or did not fit together, one sentence each.
+    #[must_use]
+    pub fn problems(&self) -> &[String] {
+        &self.snapshot.problems
+    }
+
+    /// The EFA interface at an address.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchDevice`], which names those there are.
+    pub fn find_efa(&self, address: Bdf) -> Result<&EfaInterface> {
+        self.efa().iter().find(|efa| efa.address() == address).ok_or_else(|| Error::NoSuchDevice {
+            wanted: format!("EFA interface {address}"),
+            present: listing("EFA interface", self.efa().iter().map(EfaInterface::address)),
+        })
+    }
+
+    /// The Neuron device of a number.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchDevice`], which names those there are.
+    pub fn find_neuron(&self, index: HostDevice) -> Result<&NeuronDevice> {
+        self.neuron().iter().find(|device| device.index == index).ok_or_else(|| Error::NoSuchDevice {
+            wanted: format!("Neuron device {index}"),
+            present: listing("Neuron device", self.neuron().iter().map(|device| device.index)),
+        })
+    }
+}
+
+/// Two hosts are equal when they show the same; whether either is live does not count.
+impl PartialEq for Host {
+    fn eq(&self, other: &Self) -> bool {
+        self.snapshot == other.snapshot
+    }
+}
+
+impl Snapshot {
+    fn of_table(table: &InstanceTable) -> Self {
+        let numa: Vec<NumaNode> =
+            table.numa.iter().map(|row| NumaNode { node: row.node, cpus: cpus(row.cpus) }).collect();
+        let function = |address: Bdf, device: u16, node: u32, bridges: &[Bdf]| {
+            let bus = bridges.first().unwrap_or(&address).bus();
+            let cpus = numa.iter().find(|n| n.node == node).map(|n| n.cpus.clone()).unwrap_or_default();
+            PciFunction {
+                address,
+                id: PciId { vendor: pci::AMAZON, device },
+                numa: Some(node),
+                cpus,
+                root: Some(PciRoot { domain: address.domain(), bus }),
+                bridges: bridges.to_vec(),
+                driver: None,
+            }
+        };
+        let product = table.product();
+        let product_id = product.and_then(|product| product.device_ids.first().copied()).unwrap_or_default();
+        let neuron = table.neuron.iter().map(|row| NeuronDevice {
+            index: row.index,
+            product: Some(table.neuron_product.to_owned()),
+            cores: product.map_or(0, |product| product.cores),
+            links: Some(row.links.to_vec()),
+            location: Some(Location {
+                address: row.address,
+                evidence: LocationEvidence::Table(table.instance_type.to_owned()),
+                function: Some(function(row.address, product_id, row.numa, row.bridges)),
+            }),
+            access: NodeAccess::Unknown,
+        });
+        let efa = table.efa.iter().map(|row| EfaInterface {
+            function: function(row.address, table.efa_device_id, row.numa, row.bridges),
+            rdma: None,
+            uverbs: None,
+            access: NodeAccess::Unknown,
+        });
+        Self {
+            format: FORMAT,
+            origin: Origin::Table(table.instance_type.to_owned()),
+            instance_type: Some(table.instance_type.to_owned()),
+            efa: efa.collect(),
+            neuron: neuron.collect(),
+            numa,
+            driverless: Vec::new(),
+            problems: Vec::new(),
+        }
+    }
+}
+
+/// The CPU lists of tables were checked when they were compiled in.
+fn cpus(text: &str) -> CpuList {
+    text.parse().unwrap_or_default()
+}
+
+fn listing<T: fmt::Display>(what: &str, items: impl ExactSizeIterator<Item = T>) -> String {
+    if items.len() == 0 {
+        return format!("no {what}");
+    }
+    items.map(|item| item.to_string()).collect::<Vec<_>>().join(", ")
+}

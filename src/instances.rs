@@ -1,0 +1,224 @@
+//! What is known of instance types and Neuron products beforehand: the tables of `data/`, compiled in.
+
+#[cfg(test)]
+#[expect(dead_code, reason = "the build script, for which this is, reads every field")]
+mod file;
+
+use std::fmt;
+
+use sha2::{Digest, Sha256};
+
+use crate::error::{Error, Result};
+use crate::neuron::HostDevice;
+#[cfg(test)]
+use crate::numa::CpuList;
+use crate::pci::Bdf;
+
+include!(concat!(env!("OUT_DIR"), "/instances.rs"));
+
+/// A Neuron product, found by its PCI device ids.
+#[derive(Debug)]
+pub struct Product {
+    /// The name that the driver gives in sysfs, such as `Trainium2`.
+    pub name: &'static str,
+    /// PCI device ids, of vendor 0x1d0f.
+    pub device_ids: &'static [u16],
+    /// Physical NeuronCores of one device.
+    pub cores: u32,
+    /// Memory of one device in bytes.
+    pub memory: u64,
+}
+
+/// What an instance type looks like: one file of `data/instances/`.
+///
+/// ```
+/// use nearfab::instances::InstanceTable;
+/// let table = InstanceTable::find("trn1.32xlarge")?;
+/// assert_eq!((table.neuron.len(), table.efa.len()), (16, 8));
+/// assert_eq!(table.neuron[5].efa.to_string(), "0000:20:19.0");
+/// # Ok::<(), nearfab::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct InstanceTable {
+    /// The EC2 instance type.
+    pub instance_type: &'static str,
+    /// The name of its Neuron product, see [`products`].
+    pub neuron_product: &'static str,
+    /// The PCI device id of its EFA interfaces.
+    pub efa_device_id: u16,
+    /// Where each kind of fact comes from.
+    pub sources: &'static [Source],
+    /// NUMA nodes.
+    pub numa: &'static [NumaRow],
+    /// Neuron devices, in the order of their index.
+    pub neuron: &'static [NeuronRow],
+    /// EFA interfaces, attached or not on a given host.
+    pub efa: &'static [EfaRow],
+}
+
+/// Where a fact of a table comes from.
+#[derive(Debug)]
+pub struct Source {
+    /// The kind of fact: `numa`, `neuron`, `efa`, `efa_device_id`, `path`, `pairing` or `links`.
+    pub fact: &'static str,
+    /// How well it is known.
+    pub grade: Grade,
+    /// Who says so.
+    pub text: &'static str,
+}
+
+/// How well a fact is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Grade {
+    /// Seen on a real host.
+    Captured,
+    /// Published by the vendor or another project.
+    Published,
+    /// Concluded by us from captured or published facts.
+    Inferred,
+}
+
+impl fmt::Display for Grade {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Captured => "captured",
+            Self::Published => "published",
+            Self::Inferred => "inferred",
+        })
+    }
+}
+
+/// A NUMA node of an instance type.
+#[derive(Debug)]
+pub struct NumaRow {
+    /// Its number.
+    pub node: u32,
+    /// Its CPUs, as the kernel writes them.
+    pub cpus: &'static str,
+}
+
+/// A Neuron device of an instance type.
+#[derive(Debug)]
+pub struct NeuronRow {
+    /// The N of `/dev/neuronN`.
+    pub index: HostDevice,
+    /// Its PCI function.
+    pub address: Bdf,
+    /// Its NUMA node.
+    pub numa: u32,
+    /// The bridges from its root bus down to it.
+    pub bridges: &'static [Bdf],
+    /// Its NeuronLink neighbours; a set.
+    pub links: &'static [HostDevice],
+    /// The EFA interface that the vendor pairs with it.
+    pub efa: Bdf,
+}
+
+/// An EFA interface of an instance type.
+#[derive(Debug)]
+pub struct EfaRow {
+    /// Its PCI function.
+    pub address: Bdf,
+    /// Its NUMA node.
+    pub numa: u32,
+    /// The bridges from its root bus down to it.
+    pub bridges: &'static [Bdf],
+}
+
+/// How many Neuron devices, aligned, form a device group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum GroupSize {
+    /// One device: the group's id is the address of its EFA interface.
+    One,
+    /// Two devices; nearfab's own, AWS has none of this size.
+    Two,
+    /// Four devices, one row of the torus.
+    Four,
+    /// Eight devices.
+    Eight,
+    /// Sixteen devices.
+    Sixteen,
+}
+
+impl GroupSize {
+    /// Every size, ascending.
+    pub const ALL: [Self; 5] = [Self::One, Self::Two, Self::Four, Self::Eight, Self::Sixteen];
+
+    /// The number of devices.
+    #[must_use]
+    pub const fn devices(self) -> u32 {
+        match self {
+            Self::One => 1,
+            Self::Two => 2,
+            Self::Four => 4,
+            Self::Eight => 8,
+            Self::Sixteen => 16,
+        }
+    }
+}
+
+/// The Neuron products.
+#[must_use]
+pub fn products() -> &'static [Product] {
+    PRODUCTS
+}
+
+/// The instance types with a table, by name.
+#[must_use]
+pub fn tables() -> &'static [InstanceTable] {
+    TABLES
+}
+
+impl InstanceTable {
+    /// The table of an instance type.
+    ///
+    /// # Errors
+    /// [`Error::UnknownInstance`], which names the types that have one.
+    pub fn find(instance_type: &str) -> Result<&'static Self> {
+        TABLES.iter().find(|table| table.instance_type == instance_type).ok_or_else(|| Error::UnknownInstance {
+            instance_type: instance_type.to_owned(),
+            known: TABLES.iter().map(|table| table.instance_type).collect::<Vec<_>>().join(", "),
+        })
+    }
+
+    /// The row of a Neuron device.
+    #[must_use]
+    pub fn neuron(&self, index: HostDevice) -> Option<&'static NeuronRow> {
+        self.neuron.get(index.0 as usize)
+    }
+
+    /// The Neuron product of this instance type.
+    #[must_use]
+    pub fn product(&self) -> Option<&'static Product> {
+        PRODUCTS.iter().find(|product| product.name == self.neuron_product)
+    }
+
+    /// The id of the device group of this size that `device` is in: the same text as in AWS's
+    /// `resource.aws.com/devicegroup{1,4,8,16}_id`, so that claims written for AWS's drivers keep working.
+    ///
+    /// It is made of the table's EFA addresses, attached to a given host or not, so it is the same on every host of a
+    /// type: the address itself for one device, else the first 16 hexadecimal digits of the SHA-256 of the sorted,
+    /// comma-joined, distinct addresses. `None` where the table has no such device or not all of the group.
+    ///
+    /// ```
+    /// use nearfab::instances::{GroupSize, InstanceTable};
+    /// use nearfab::HostDevice;
+    /// let table = InstanceTable::find("trn2.48xlarge")?;
+    /// assert_eq!(table.group_id(HostDevice(5), GroupSize::Four).as_deref(), Some("671622785349fddf"));
+    /// # Ok::<(), nearfab::Error>(())
+    /// ```
+    #[must_use]
+    pub fn group_id(&self, device: HostDevice, size: GroupSize) -> Option<String> {
+        if size == GroupSize::One {
+            return Some(self.neuron(device)?.efa.to_string());
+        }
+        let count = size.devices() as usize;
+        let first = device.0 as usize / count * count;
+        let members = self.neuron.get(first..first + count)?;
+        let mut efas: Vec<String> = members.iter().map(|row| row.efa.to_string()).collect();
+        efas.sort_unstable();
+        efas.dedup();
+        let digest = Sha256::digest(efas.join(","));
+        Some(digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect())
+    }
+}

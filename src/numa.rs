@@ -1,0 +1,38 @@
+//! NUMA nodes and their CPUs.
+
+mod cpulist;
+
+pub use cpulist::{CpuList, ParseCpuListError};
+use serde::{Deserialize, Serialize};
+
+use crate::error::Result;
+use crate::host::Problems;
+use crate::root::HostRoot;
+
+const NODES: &str = "sys/devices/system/node";
+
+/// One NUMA node of the host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NumaNode {
+    /// The kernel's number of the node.
+    pub node: u32,
+    /// Its CPUs; none on a node that has only memory.
+    pub cpus: CpuList,
+}
+
+/// The nodes in order of their numbers.
+pub(crate) fn scan(root: &HostRoot, problems: &mut Problems) -> Vec<NumaNode> {
+    let names = problems.take(root.list(NODES)).unwrap_or_default();
+    let mut numbers: Vec<u32> = names.iter().filter_map(|name| name.strip_prefix("node")?.parse().ok()).collect();
+    numbers.sort_unstable();
+    numbers
+        .into_iter()
+        .map(|node| NumaNode { node, cpus: problems.take(cpus(root, node)).unwrap_or_default() })
+        .collect()
+}
+
+fn cpus(root: &HostRoot, node: u32) -> Result<CpuList> {
+    let path = format!("{NODES}/node{node}/cpulist");
+    let text = root.read(&path)?.unwrap_or_default();
+    text.parse().map_err(|_| root.malformed(&path, "a CPU list such as 0-47,96-143", &text))
+}

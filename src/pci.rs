@@ -1,0 +1,198 @@
+//! PCI functions: their ids, their place in the PCIe tree, their NUMA node.
+
+mod bdf;
+
+use std::fmt;
+use std::str::FromStr;
+
+pub use bdf::{Bdf, ParseBdfError};
+use serde::{Deserialize, Serialize};
+
+use crate::error::Result;
+use crate::host::Problems;
+use crate::numa::CpuList;
+use crate::root::HostRoot;
+
+const DEVICES: &str = "sys/bus/pci/devices";
+
+/// Vendor and device id of a PCI function, written `1d0f:7364`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct PciId {
+    /// The vendor, 0x1d0f for what Amazon makes.
+    pub vendor: u16,
+    /// The device.
+    pub device: u16,
+}
+
+/// Amazon's PCI vendor id.
+pub(crate) const AMAZON: u16 = 0x1d0f;
+
+impl fmt::Display for PciId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:04x}:{:04x}", self.vendor, self.device)
+    }
+}
+
+impl From<PciId> for String {
+    fn from(id: PciId) -> Self {
+        id.to_string()
+    }
+}
+
+impl TryFrom<String> for PciId {
+    type Error = String;
+
+    fn try_from(text: String) -> std::result::Result<Self, String> {
+        let (vendor, device) = text.split_once(':').ok_or_else(|| format!("{text:?} is no PCI id"))?;
+        let hex = |part: &str| u16::from_str_radix(part, 16).map_err(|e| format!("{text:?} is no PCI id: {e}"));
+        Ok(Self { vendor: hex(vendor)?, device: hex(device)? })
+    }
+}
+
+/// A PCI root bus, written `pci0000:b7` as in sysfs and in Kubernetes' `resource.kubernetes.io/pcieRoot`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct PciRoot {
+    /// The PCI domain.
+    pub domain: u32,
+    /// The root bus.
+    pub bus: u8,
+}
+
+impl fmt::Display for PciRoot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "pci{:04x}:{:02x}", self.domain, self.bus)
+    }
+}
+
+impl FromStr for PciRoot {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        let parse = || {
+            let (domain, bus) = text.strip_prefix("pci")?.split_once(':')?;
+            Some(Self { domain: u32::from_str_radix(domain, 16).ok()?, bus: u8::from_str_radix(bus, 16).ok()? })
+        };
+        parse().ok_or_else(|| format!("{text:?} is no PCI root; expected one such as pci0000:b7"))
+    }
+}
+
+impl From<PciRoot> for String {
+    fn from(root: PciRoot) -> Self {
+        root.to_string()
+    }
+}
+
+impl TryFrom<String> for PciRoot {
+    type Error = String;
+
+    fn try_from(text: String) -> std::result::Result<Self, String> {
+        text.parse()
+    }
+}
+
+/// One PCI function and its place in the machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PciFunction {
+    /// Its address.
+    pub address: Bdf,
+    /// Its vendor and device id.
+    pub id: PciId,
+    /// Its NUMA node; `None` where the firmware does not say (sysfs has -1 then), which is not node 0.
+    pub numa: Option<u32>,
+    /// The CPUs near it, as the kernel says.
+    pub cpus: CpuList,
+    /// The root bus it is below.
+    pub root: Option<PciRoot>,
+    /// The bridges between the root bus and the function, from the root down. None on flat guests, where every
+    /// function stands on its root bus.
+    pub bridges: Vec<Bdf>,
+    /// The kernel driver bound to it.
+    pub driver: Option<String>,
+}
+
+/// Finds the functions whose id is `wanted`, in order of their addresses.
+pub(crate) fn scan(root: &HostRoot, problems: &mut Problems, wanted: impl Fn(PciId) -> bool) -> Vec<PciFunction> {
+    let names = problems.take(root.list(DEVICES)).unwrap_or_default();
+    let mut addresses: Vec<Bdf> = names.iter().filter_map(|name| name.parse().ok()).collect();
+    addresses.sort_unstable();
+    let mut functions = Vec::new();
+    for address in addresses {
+        let found = function(root, problems, address, &wanted);
+        functions.extend(problems.take(found).flatten());
+    }
+    functions
+}
+
+fn function(
+    root: &HostRoot,
+    problems: &mut Problems,
+    address: Bdf,
+    wanted: impl Fn(PciId) -> bool,
+) -> Result<Option<PciFunction>> {
+    let folder = format!("{DEVICES}/{address}");
+    let Some((id, driver)) = identity(root, &folder)? else { return Ok(None) };
+    if !wanted(id) {
+        return Ok(None);
+    }
+    let numa = problems.take(numa_node(root, &folder)).flatten();
+    let cpus = problems.take(local_cpus(root, &folder)).unwrap_or_default();
+    let (bus, bridges) = match problems.take(place(root, &folder, address)).flatten() {
+        Some((bus, bridges)) => (Some(bus), bridges),
+        None => (None, Vec::new()),
+    };
+    Ok(Some(PciFunction { address, id, numa, cpus, root: bus, bridges, driver }))
+}
+
+/// Id and driver. The kernel puts both into `uevent`, one file instead of three; trees copied from elsewhere may have
+/// only the single attributes.
+fn identity(root: &HostRoot, folder: &str) -> Result<Option<(PciId, Option<String>)>> {
+    let path = format!("{folder}/uevent");
+    if let Some(text) = root.read(&path)? {
+        let value = |key: &str| text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+        if let Some(id) = value("PCI_ID") {
+            let id = PciId::try_from(id.to_owned())
+                .map_err(|_| root.malformed(&path, "a line such as PCI_ID=1D0F:7364", id))?;
+            return Ok(Some((id, value("DRIVER").map(str::to_owned))));
+        }
+    }
+    let hex = |name: &str| -> Result<Option<u16>> {
+        let path = format!("{folder}/{name}");
+        let Some(text) = root.read(&path)? else { return Ok(None) };
+        let digits = text.strip_prefix("0x").unwrap_or(&text);
+        let number =
+            u16::from_str_radix(digits, 16).map_err(|_| root.malformed(&path, "an id such as 0x1d0f", &text))?;
+        Ok(Some(number))
+    };
+    let (Some(vendor), Some(device)) = (hex("vendor")?, hex("device")?) else { return Ok(None) };
+    let driver = root.link(&format!("{folder}/driver"))?;
+    let driver = driver.and_then(|target| Some(target.rsplit_once('/')?.1.to_owned()));
+    Ok(Some((PciId { vendor, device }, driver)))
+}
+
+fn numa_node(root: &HostRoot, folder: &str) -> Result<Option<u32>> {
+    let path = format!("{folder}/numa_node");
+    let Some(text) = root.read(&path)? else { return Ok(None) };
+    let node: i64 = text.parse().map_err(|_| root.malformed(&path, "a NUMA node number or -1", &text))?;
+    Ok(u32::try_from(node).ok())
+}
+
+fn local_cpus(root: &HostRoot, folder: &str) -> Result<CpuList> {
+    let path = format!("{folder}/local_cpulist");
+    let text = root.read(&path)?.unwrap_or_default();
+    text.parse().map_err(|_| root.malformed(&path, "a CPU list such as 0-47,96-143", &text))
+}
+
+/// Root bus and bridges, from the link's target: `../../../devices/pci0000:b7/0000:b7:00.0/…/0000:cc:00.0`.
+fn place(root: &HostRoot, folder: &str, address: Bdf) -> Result<Option<(PciRoot, Vec<Bdf>)>> {
+    let Some(target) = root.link(folder)? else { return Ok(None) };
+    let parse = || {
+        let mut parts = target.split('/').skip_while(|part| !part.starts_with("pci"));
+        let bus: PciRoot = parts.next()?.parse().ok()?;
+        let mut chain = parts.map(|part| part.parse().ok()).collect::<Option<Vec<Bdf>>>()?;
+        (chain.pop()? == address).then_some((bus, chain))
+    };
+    let expected = "a link to .../devices/pciDDDD:BB/<bridges>/<address>";
+    parse().map(Some).ok_or_else(|| root.malformed(folder, expected, &target))
+}

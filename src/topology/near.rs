@@ -1,0 +1,192 @@
+//! The answer to "which EFA interface is near this core?", and the reverse, each with its evidence.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use super::Proximity;
+use crate::error::{Error, Result};
+use crate::host::Host;
+use crate::instances::{GroupSize, InstanceTable};
+use crate::neuron::{Core, HostDevice, NeuronDevice};
+use crate::pci::Bdf;
+
+/// What nearness is judged by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Basis {
+    /// The vendor's pairing first, where the instance type has a table and the paired interface is attached; the rest
+    /// by their place.
+    #[default]
+    Pairing,
+    /// The place on PCI and the NUMA node alone, as if nothing were known of pairings.
+    Place,
+}
+
+/// Why something is said to be near.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Evidence {
+    /// The pairing in the table of this instance type.
+    Table(String),
+    /// Their places on PCI or their NUMA nodes.
+    Place(Proximity),
+}
+
+impl fmt::Display for Evidence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Table(name) => f.pad(&format!("table {name}")),
+            Self::Place(proximity) => proximity.fmt(f),
+        }
+    }
+}
+
+/// One neighbour.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Near<T> {
+    /// 1 for the nearest. Neighbours of the same rank are equally near: no order among them is meant.
+    pub rank: u32,
+    /// The neighbour.
+    pub target: T,
+    /// How far away it is.
+    pub proximity: Proximity,
+    /// Why it has its rank.
+    pub evidence: Evidence,
+}
+
+/// Neighbours, the nearest first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct NearList<T> {
+    /// Every candidate of the host, by rank and then by address or number.
+    pub entries: Vec<Near<T>>,
+    /// The interface that the table pairs with the device and that this host does not have, as when fewer interfaces
+    /// than possible were attached at launch. The list is by place alone then.
+    pub missing_pair: Option<Bdf>,
+}
+
+impl<T> NearList<T> {
+    /// The entries of rank 1: one where the evidence decides, several on a tie.
+    pub fn nearest(&self) -> impl Iterator<Item = &Near<T>> {
+        self.entries.iter().take_while(|near| near.rank == 1)
+    }
+}
+
+impl Host {
+    /// The EFA interfaces by their nearness to a core.
+    ///
+    /// ```
+    /// use nearfab::{Basis, Host};
+    /// let host = Host::from_instance("trn2.48xlarge")?;
+    /// let near = host.near_core("neuron5:0".parse()?, Basis::Pairing)?;
+    /// assert_eq!(near.entries[0].target.to_string(), "0000:57:00.0");
+    /// assert_eq!(near.entries[0].evidence.to_string(), "table trn2.48xlarge");
+    ///
+    /// // By place alone both interfaces of the switch are as near.
+    /// let near = host.near_core("neuron5:0".parse()?, Basis::Place)?;
+    /// assert_eq!(near.nearest().count(), 2);
+    /// # Ok::<(), nearfab::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::NoSuchDevice`] where the host has no such device or core.
+    pub fn near_core(&self, core: Core, basis: Basis) -> Result<NearList<Bdf>> {
+        let device = self.find_neuron(core.device)?;
+        if core.core.0 >= device.cores {
+            return Err(Error::NoSuchDevice {
+                wanted: format!("core {core}"),
+                present: format!("{} cores on {}", device.cores, core.device),
+            });
+        }
+        // All cores of a device share its one PCI function.
+        self.near_device(core.device, basis)
+    }
+
+    /// The EFA interfaces by their nearness to a Neuron device; see [`Host::near_core`].
+    ///
+    /// # Errors
+    /// [`Error::NoSuchDevice`] where the host has no such device.
+    pub fn near_device(&self, device: HostDevice, basis: Basis) -> Result<NearList<Bdf>> {
+        let device = self.find_neuron(device)?;
+        let pairing = self.pairing(basis);
+        let paired = pairing.and_then(|table| table.neuron(device.index)).map(|row| row.efa);
+        let candidates = self.efa().iter().map(|efa| {
+            let proximity = Proximity::between(device.function(), Some(&efa.function));
+            (efa.address(), proximity, paired == Some(efa.address()))
+        });
+        let entries = ranked(candidates.collect(), pairing);
+        let missing_pair = paired.filter(|address| self.find_efa(*address).is_err());
+        Ok(NearList { entries, missing_pair })
+    }
+
+    /// The Neuron devices by their nearness to an EFA interface. On trn1.32xlarge each interface is paired with two.
+    ///
+    /// ```
+    /// use nearfab::{Basis, Host};
+    /// let host = Host::from_instance("trn1.32xlarge")?;
+    /// let near = host.near_efa("0000:20:19.0".parse()?, Basis::Pairing)?;
+    /// let devices: Vec<u32> = near.nearest().map(|near| near.target.0).collect();
+    /// assert_eq!(devices, [4, 5]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::NoSuchDevice`] where the host has no such interface.
+    pub fn near_efa(&self, address: Bdf, basis: Basis) -> Result<NearList<HostDevice>> {
+        let efa = self.find_efa(address)?;
+        let pairing = self.pairing(basis);
+        let candidates = self.neuron().iter().map(|device| {
+            let proximity = Proximity::between(device.function(), Some(&efa.function));
+            let row = pairing.and_then(|table| table.neuron(device.index));
+            (device.index, proximity, row.is_some_and(|row| row.efa == address))
+        });
+        Ok(NearList { entries: ranked(candidates.collect(), pairing), missing_pair: None })
+    }
+
+    /// The id of the device group that a Neuron device is in; see [`InstanceTable::group_id`].
+    #[must_use]
+    pub fn device_group(&self, device: HostDevice, size: GroupSize) -> Option<String> {
+        self.pairing(Basis::Pairing)?.group_id(device, size)
+    }
+
+    /// The id of the device group that an EFA interface is in: that of the devices it is paired with.
+    #[must_use]
+    pub fn efa_group(&self, address: Bdf, size: GroupSize) -> Option<String> {
+        let table = self.pairing(Basis::Pairing)?;
+        let row = table.neuron.iter().find(|row| row.efa == address)?;
+        table.group_id(row.index, size)
+    }
+
+    /// The table whose pairing holds here: none when the basis is the place alone, or when the devices are not where
+    /// the table says, so that its pairing is about other hardware.
+    fn pairing(&self, basis: Basis) -> Option<&'static InstanceTable> {
+        let located = |device: &NeuronDevice| device.location.is_some();
+        match basis {
+            Basis::Pairing if self.neuron().iter().any(located) => self.table(),
+            _ => None,
+        }
+    }
+}
+
+/// Orders the candidates (target, proximity, whether paired) and numbers them densely: equal means equally near.
+fn ranked<T: Copy + Ord>(mut candidates: Vec<(T, Proximity, bool)>, table: Option<&InstanceTable>) -> Vec<Near<T>> {
+    // A pair is nearest whatever the places say: the vendor measured, sysfs does not.
+    let key = |&(_, proximity, paired): &(T, Proximity, bool)| (!paired, if paired { None } else { Some(proximity) });
+    candidates.sort_by_key(|candidate| (key(candidate), candidate.0));
+    let mut rank = 0;
+    let mut previous = None;
+    let mut entries = Vec::with_capacity(candidates.len());
+    for candidate in candidates {
+        if previous != Some(key(&candidate)) {
+            rank += 1;
+            previous = Some(key(&candidate));
+        }
+        let (target, proximity, paired) = candidate;
+        let evidence = match table {
+            Some(table) if paired => Evidence::Table(table.instance_type.to_owned()),
+            _ => Evidence::Place(proximity),
+        };
+        entries.push(Near { rank, target, proximity, evidence });
+    }
+    entries
+}

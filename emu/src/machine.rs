@@ -1,0 +1,78 @@
+//! What the machine is, its CPUs, its memory: the part that lstopo builds its picture on.
+
+use std::fmt::Write;
+
+use nearfab::CpuList;
+use nearfab::instances::InstanceTable;
+
+use crate::tree::{Error, Tree};
+
+const CPUS: &str = "sys/devices/system/cpu";
+const NODES: &str = "sys/devices/system/node";
+/// Any size will do: nothing judges memory.
+const MEMORY_KB: u64 = 64 << 20;
+
+pub(crate) fn write(tree: &Tree, table: &InstanceTable) -> Result<(), Error> {
+    let dmi = "sys/devices/virtual/dmi/id";
+    tree.attribute(&format!("{dmi}/product_name"), table.instance_type)?;
+    tree.attribute(&format!("{dmi}/sys_vendor"), "Amazon EC2")?;
+    tree.attribute(&format!("{dmi}/board_asset_tag"), "i-0123456789abcdef0")?;
+    tree.link("sys/class/dmi/id", dmi)?;
+
+    let nodes: Vec<(u32, CpuList)> = table.numa.iter().map(|row| (row.node, cpus(row.cpus))).collect();
+    let all = cpus(&table.numa.iter().map(|row| row.cpus).collect::<Vec<_>>().join(","));
+    for name in ["online", "possible", "present"] {
+        tree.attribute(&format!("{CPUS}/{name}"), &all)?;
+    }
+    let numbers = nodes.iter().map(|(node, _)| node.to_string()).collect::<Vec<_>>().join(",");
+    for name in ["online", "possible", "has_cpu", "has_memory"] {
+        tree.attribute(&format!("{NODES}/{name}"), cpus(&numbers))?;
+    }
+    let mut cpuinfo = String::new();
+    for (node, cpus) in &nodes {
+        let distances = nodes.iter().map(|(other, _)| if other == node { "10" } else { "21" }).collect::<Vec<_>>();
+        tree.attribute(&format!("{NODES}/node{node}/cpumap"), mask(cpus))?;
+        tree.attribute(&format!("{NODES}/node{node}/cpulist"), cpus)?;
+        tree.attribute(&format!("{NODES}/node{node}/distance"), distances.join(" "))?;
+        tree.attribute(&format!("{NODES}/node{node}/meminfo"), format!("Node {node} MemTotal: {MEMORY_KB} kB"))?;
+        for cpu in cpus.iter() {
+            let (core, siblings) = core_of(cpus, cpu);
+            let topology = format!("{CPUS}/cpu{cpu}/topology");
+            tree.attribute(&format!("{topology}/physical_package_id"), node)?;
+            tree.attribute(&format!("{topology}/core_id"), core)?;
+            tree.attribute(&format!("{topology}/core_cpus"), mask(&siblings))?;
+            tree.attribute(&format!("{topology}/package_cpus"), mask(cpus))?;
+            // Infallible for a String.
+            let _ = write!(cpuinfo, "processor\t: {cpu}\nphysical id\t: {node}\ncore id\t\t: {core}\n\n");
+        }
+    }
+    tree.bytes("proc/cpuinfo", cpuinfo.as_bytes())?;
+    tree.attribute("proc/meminfo", format!("MemTotal: {} kB", MEMORY_KB * nodes.len() as u64))?;
+    tree.attribute("proc/mounts", "sysfs /sys sysfs rw 0 0")
+}
+
+/// Number and CPUs of the core that `cpu` is a thread of. On EC2 a node's CPUs are either one range, a thread a core, or
+/// two of one length, the second with the second threads.
+fn core_of(node: &CpuList, cpu: u32) -> (usize, CpuList) {
+    let all: Vec<u32> = node.iter().collect();
+    let threads = node.to_string().split(',').count();
+    let cores = all.len() / threads;
+    let core = all.iter().position(|&other| other == cpu).unwrap_or_default() % cores;
+    let siblings: Vec<String> = (0..threads).map(|thread| all[core + thread * cores].to_string()).collect();
+    (core, cpus(&siblings.join(",")))
+}
+
+/// The kernel's form of a CPU set as a bit mask: 32-bit words in hexadecimal, the highest first.
+pub(crate) fn mask(cpus: &CpuList) -> String {
+    let words = cpus.iter().last().map_or(1, |last| last as usize / 32 + 1);
+    let mut bits = vec![0_u32; words];
+    for cpu in cpus.iter() {
+        bits[cpu as usize / 32] |= 1 << (cpu % 32);
+    }
+    bits.iter().rev().map(|word| format!("{word:08x}")).collect::<Vec<_>>().join(",")
+}
+
+/// The CPU lists of the tables are checked when they are compiled in.
+pub(crate) fn cpus(list: &str) -> CpuList {
+    list.parse().unwrap_or_default()
+}

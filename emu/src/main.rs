@@ -1,0 +1,38 @@
+//! `nearfab-emu`: writes a synthetic host.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use nearfab::instances::InstanceTable;
+
+/// Write the file tree of an instance type: its sys, proc and dev as nearfab, lstopo and libibverbs read them.
+#[derive(Parser)]
+#[command(name = "nearfab-emu", version)]
+struct Arguments {
+    /// The instance type, such as trn2.48xlarge.
+    instance_type: String,
+    /// A new or empty folder.
+    dir: PathBuf,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let written = InstanceTable::find(&arguments.instance_type)
+        .map_err(|error| error.chain())
+        .and_then(|table| nearfab_emu::write_tree(table, &arguments.dir).map_err(|error| chain(&error)));
+    match written {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(reason) => {
+            eprintln!("nearfab-emu: {reason}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    }
+}

@@ -51,23 +51,29 @@ struct Snapshot {
 
 /// Where a host comes from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(tag = "from", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Origin {
     /// This machine, at the time.
     Machine,
     /// The file tree below a folder.
-    Tree(PathBuf),
+    Tree {
+        /// That folder.
+        root: PathBuf,
+    },
     /// The table of an instance type: no machine at all.
-    Table(String),
+    Table {
+        /// The instance type.
+        instance_type: String,
+    },
 }
 
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Machine => write!(f, "a machine"),
-            Self::Tree(path) => write!(f, "the tree {}", path.display()),
-            Self::Table(name) => write!(f, "the instance table {name}"),
+            Self::Tree { root } => write!(f, "the tree {}", root.display()),
+            Self::Table { instance_type } => write!(f, "the instance table {instance_type}"),
         }
     }
 }
@@ -116,7 +122,7 @@ impl Host {
         let efa = efa::scan(&root, &mut problems, &functions);
         let neuron = neuron::scan(&root, &mut problems, &functions, table);
         let driverless = functions.into_iter().filter(|f| neuron::is_neuron(f.id) && f.driver.is_none()).collect();
-        let origin = if root.is_live() { Origin::Machine } else { Origin::Tree(root_path.to_owned()) };
+        let origin = if root.is_live() { Origin::Machine } else { Origin::Tree { root: root_path.to_owned() } };
         let live = root.is_live();
         let problems = problems.0;
         let snapshot = Snapshot { format: FORMAT, origin, instance_type, numa, efa, neuron, driverless, problems };
@@ -291,7 +297,7 @@ impl Snapshot {
             links: Some(row.links.to_vec()),
             location: Some(Location {
                 address: row.address,
-                evidence: LocationEvidence::Table(table.instance_type.to_owned()),
+                evidence: LocationEvidence::Table { instance_type: table.instance_type.to_owned() },
                 function: Some(function(row.address, product_id, row.numa, row.bridges)),
             }),
             access: NodeAccess::Unknown,
@@ -304,7 +310,7 @@ impl Snapshot {
         });
         Self {
             format: FORMAT,
-            origin: Origin::Table(table.instance_type.to_owned()),
+            origin: Origin::Table { instance_type: table.instance_type.to_owned() },
             instance_type: Some(table.instance_type.to_owned()),
             efa: efa.collect(),
             neuron: neuron.collect(),

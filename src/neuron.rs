@@ -109,17 +109,20 @@ pub struct Location {
 
 /// How the PCI address of a Neuron device is known.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(tag = "by", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum LocationEvidence {
-    /// From the table of this instance type.
-    Table(String),
+    /// From a table.
+    Table {
+        /// The instance type whose table it is.
+        instance_type: String,
+    },
 }
 
 impl fmt::Display for LocationEvidence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Table(name) => write!(f, "table {name}"),
+            Self::Table { instance_type } => write!(f, "table {instance_type}"),
         }
     }
 }
@@ -217,7 +220,7 @@ fn locate(
     index: HostDevice,
 ) -> Option<Location> {
     let address = table.neuron(index)?.address;
-    let evidence = LocationEvidence::Table(table.instance_type.to_owned());
+    let evidence = LocationEvidence::Table { instance_type: table.instance_type.to_owned() };
     let function = functions.iter().find(|function| function.address == address && is_neuron(function.id));
     if function.is_none() && functions.iter().any(|function| is_neuron(function.id)) {
         problems.note(format!("{evidence} has {index} at {address}, where this host has no Neuron function"));

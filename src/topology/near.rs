@@ -24,20 +24,26 @@ pub enum Basis {
 
 /// Why something is said to be near.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(tag = "by", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Evidence {
-    /// The pairing in the table of this instance type.
-    Table(String),
+    /// The vendor's pairing.
+    Table {
+        /// The instance type whose table has it.
+        instance_type: String,
+    },
     /// Their places on PCI or their NUMA nodes.
-    Place(Proximity),
+    Place {
+        /// How near these are.
+        proximity: Proximity,
+    },
 }
 
 impl fmt::Display for Evidence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Table(name) => f.pad(&format!("table {name}")),
-            Self::Place(proximity) => proximity.fmt(f),
+            Self::Table { instance_type } => f.pad(&format!("table {instance_type}")),
+            Self::Place { proximity } => proximity.fmt(f),
         }
     }
 }
@@ -183,8 +189,8 @@ fn ranked<T: Copy + Ord>(mut candidates: Vec<(T, Proximity, bool)>, table: Optio
         }
         let (target, proximity, paired) = candidate;
         let evidence = match table {
-            Some(table) if paired => Evidence::Table(table.instance_type.to_owned()),
-            _ => Evidence::Place(proximity),
+            Some(table) if paired => Evidence::Table { instance_type: table.instance_type.to_owned() },
+            _ => Evidence::Place { proximity },
         };
         entries.push(Near { rank, target, proximity, evidence });
     }

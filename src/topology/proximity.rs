@@ -10,7 +10,7 @@ use crate::pci::PciFunction;
 ///
 /// On flat guests (trn1, p4d) no bridge is visible, and the same root is as near as it gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(tag = "kind", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Proximity {
     /// They are one function.

@@ -71,7 +71,7 @@ pub enum Origin {
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Machine => write!(f, "a machine"),
+            Self::Machine => write!(f, "a recorded machine"),
             Self::Tree { root } => write!(f, "the tree {}", root.display()),
             Self::Table { instance_type } => write!(f, "the instance table {instance_type}"),
         }

@@ -1,1 +1,0 @@
-//! nearfab-cli.

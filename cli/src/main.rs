@@ -1,0 +1,131 @@
+//! `nearfab`: which EFA interface is near which Neuron core, and who may use them now.
+
+#![forbid(unsafe_code)]
+
+mod list;
+mod near;
+mod table;
+mod topo;
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use nearfab::{Error, Host};
+
+/// Which AWS EFA interface is near which Neuron (Trainium, Inferentia) core, and who may use them now.
+///
+/// Looks at this machine unless told otherwise. It opens no device and needs no privilege and no vendor library.
+#[derive(Parser)]
+#[command(name = "nearfab", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    source: Source,
+    /// The form of the output: text for people, JSON for programs.
+    #[arg(short, long, global = true, value_enum, default_value_t)]
+    output: Output,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// List Neuron devices and EFA interfaces; with -o json, the whole host as --host reads it back.
+    List,
+    /// List what is near a core, a device or an EFA interface, the nearest first, and why.
+    Near {
+        /// neuron5:0 (core 0 of device 5), neuron5, an EFA's PCI address (0000:c9:00.0) or its RDMA name (rdmap201s0).
+        of: String,
+        /// Judge by PCIe path and NUMA node alone, as if the vendor's pairing were not known.
+        #[arg(long)]
+        by_place: bool,
+    },
+    /// Draw the machine: NUMA nodes, PCI roots and switches, and each Neuron device with its EFA interface.
+    Topo,
+}
+
+#[derive(Args)]
+#[group(multiple = false)]
+struct Source {
+    /// Look at the sys and dev below this folder instead of /.
+    #[arg(long, global = true, value_name = "DIR")]
+    root: Option<PathBuf>,
+    /// Look at no machine but at what is known of this instance type, such as trn2.48xlarge.
+    #[arg(long, global = true, value_name = "TYPE")]
+    instance: Option<String>,
+    /// Look at a host recorded by `nearfab list -o json`.
+    #[arg(long, global = true, value_name = "FILE")]
+    host: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+enum Output {
+    #[default]
+    Text,
+    Json,
+}
+
+impl Source {
+    fn host(&self) -> nearfab::Result<Host> {
+        match (&self.root, &self.instance, &self.host) {
+            (Some(root), ..) => Host::from_root(root),
+            (_, Some(instance_type), _) => Host::from_instance(instance_type),
+            (.., Some(file)) => Host::from_file(file),
+            _ => Host::discover(),
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(&arguments, &mut io::stdout().lock()) {
+        Ok(()) => ExitCode::SUCCESS,
+        // The reader has what it wanted, as `head` does.
+        Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(Failure::Output(error)) => complain(&format!("cannot write the output: {error}")),
+        Err(Failure::Nearfab(error)) => complain(&error.chain()),
+    }
+}
+
+fn complain(reason: &str) -> ExitCode {
+    eprintln!("nearfab: {reason}");
+    ExitCode::FAILURE
+}
+
+enum Failure {
+    Nearfab(Error),
+    Output(io::Error),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Nearfab(error)
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Output(error)
+    }
+}
+
+fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<(), Failure> {
+    let host = arguments.source.host()?;
+    match (&arguments.command, arguments.output) {
+        (Command::List, Output::Text) => list::text(&host, out)?,
+        (Command::List, Output::Json) => writeln!(out, "{}", host.to_json())?,
+        (Command::Near { of, by_place }, output) => near::write(&host, of, *by_place, output, out)?,
+        (Command::Topo, Output::Text) => topo::Topo::of(&host).text(&host, out)?,
+        (Command::Topo, Output::Json) => json(&topo::Topo::of(&host), out)?,
+    }
+    for problem in host.problems() {
+        eprintln!("nearfab: {problem}");
+    }
+    Ok(())
+}
+
+fn json(value: &impl serde::Serialize, out: &mut dyn Write) -> io::Result<()> {
+    serde_json::to_writer_pretty(&mut *out, value)?;
+    writeln!(out)
+}

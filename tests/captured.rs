@@ -1,5 +1,7 @@
 //! The scanners on trees that the real Neuron driver made, and the instance tables against what others captured.
 
+#![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
+
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;

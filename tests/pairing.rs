@@ -1,5 +1,7 @@
 //! Pairing, groups and nearness, against what AWS publishes.
 
+#![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
+
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 

@@ -1,0 +1,113 @@
+//! Seeing opens nothing: no device node, on a tree and on this machine, and refused or missing nodes are still listed.
+
+#![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use nearfab::instances::InstanceTable;
+use nearfab::{Host, NodeAccess};
+
+const NEARFAB: &str = env!("CARGO_BIN_EXE_nearfab");
+/// A user who is not root, for the tests that root runs.
+const NOBODY: u32 = 65534;
+
+fn tree() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o755)).unwrap();
+    nearfab_emu::write_tree(InstanceTable::find("trn2.48xlarge").unwrap(), dir.path()).unwrap();
+    dir
+}
+
+/// The trace of the calls by which a program can open a file.
+fn opened(arguments: &[&str]) -> Option<String> {
+    let trace = tempfile::NamedTempFile::new().unwrap();
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-y", "-s", "256", "-e", "trace=open,openat,openat2,creat,open_by_handle_at", "-o"]);
+    strace.arg(trace.path()).arg(NEARFAB).args(arguments);
+    match strace.output() {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            eprintln!("SKIPPED passive: strace is not installed");
+            None
+        }
+        output => {
+            assert!(output.unwrap().status.success());
+            Some(fs::read_to_string(trace.path()).unwrap())
+        }
+    }
+}
+
+fn names_a_node(line: &str) -> bool {
+    let after = |prefix: &str| line.split(prefix).skip(1).any(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+    after("dev/neuron") || after("infiniband/uverbs")
+}
+
+#[test]
+fn list_on_a_tree_opens_no_device_node() {
+    let tree = tree();
+    for command in ["list", "topo"] {
+        let Some(trace) = opened(&[command, "--root", tree.path().to_str().unwrap()]) else { return };
+        assert!(trace.contains("sys/bus/pci/devices"), "the trace shows what it should: {trace}");
+        let nodes: Vec<&str> = trace.lines().filter(|line| names_a_node(line)).collect();
+        assert_eq!(nodes, [""; 0]);
+    }
+}
+
+#[test]
+fn list_on_this_machine_opens_no_device_node() {
+    let Some(trace) = opened(&["list"]) else { return };
+    assert!(trace.contains("sys/bus/pci/devices"), "the trace shows what it should: {trace}");
+    // Not even one of other kinds: below /dev nothing at all is opened.
+    let nodes: Vec<&str> =
+        trace.lines().filter(|line| names_a_node(line) || line.contains("\"/dev") || line.contains("\"dev/")).collect();
+    assert_eq!(nodes, [""; 0]);
+}
+
+/// `nearfab list -o json` on the tree, as a user who is not root.
+fn list_as_nobody(tree: &Path) -> Output {
+    let mut command = if nix::unistd::geteuid().is_root() {
+        // Where the build folder is not for others, the program is copied to where they may go.
+        let program = tree.join("nearfab");
+        fs::copy(NEARFAB, &program).unwrap();
+        let mut command = Command::new(program);
+        command.uid(NOBODY).gid(NOBODY);
+        command
+    } else {
+        Command::new(NEARFAB)
+    };
+    command.args(["list", "-o", "json", "--root"]).arg(tree).output().unwrap()
+}
+
+#[test]
+fn missing_and_refused_nodes_are_told_apart_without_opening() {
+    let tree = tree();
+    let dev = tree.path().join("dev");
+    fs::remove_file(dev.join("neuron3")).unwrap();
+    fs::remove_file(dev.join("infiniband/uverbs2")).unwrap();
+    fs::set_permissions(dev.join("neuron4"), PermissionsExt::from_mode(0o000)).unwrap();
+    fs::set_permissions(dev.join("infiniband/uverbs5"), PermissionsExt::from_mode(0o440)).unwrap();
+
+    let output = list_as_nobody(tree.path());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let host = Host::from_json(&String::from_utf8(output.stdout).unwrap()).unwrap();
+    assert_eq!((host.neuron().len(), host.efa().len()), (16, 16), "a missing node hides no device");
+    for device in host.neuron() {
+        let expected = match device.index.0 {
+            3 => NodeAccess::Missing,
+            4 => NodeAccess::Refused,
+            _ => NodeAccess::Granted,
+        };
+        assert_eq!(device.access, expected, "{}", device.index);
+    }
+    for efa in host.efa() {
+        let expected = match efa.uverbs {
+            Some(2) => NodeAccess::Missing,
+            Some(5) => NodeAccess::Refused,
+            _ => NodeAccess::Granted,
+        };
+        assert_eq!(efa.access, expected, "{:?}", efa.uverbs);
+    }
+}

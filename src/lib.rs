@@ -45,3 +45,8 @@ pub use numa::{CpuList, NumaNode, ParseCpuListError};
 pub use pci::{Bdf, ParseBdfError, PciFunction, PciId, PciRoot};
 pub use root::NodeAccess;
 pub use topology::{Basis, Evidence, Near, NearList, Proximity};
+
+/// The README's example runs as a documentation test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -15,7 +15,7 @@ fn judged_by(test: &str, command: &mut Command) -> Option<String> {
     let output = match command.output() {
         Ok(output) => output,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            eprintln!("SKIPPED {test}: {:?} is not installed", command.get_program());
+            nearfab_emu::skipped(test, format_args!("{:?} is not installed", command.get_program()));
             return None;
         }
         Err(error) => panic!("{command:?}: {error}"),
@@ -94,7 +94,7 @@ fn libibverbs_lists_the_same_interfaces() {
         let mut command = Command::new("unshare");
         command.args(user.split(' ')).args(["sh", "-c", script]).arg(tree.path());
         if judged_by("libibverbs", Command::new("sh").args(["-c", "command -v ibv_devices || :"])).unwrap().is_empty() {
-            eprintln!("SKIPPED libibverbs: ibv_devices is not installed");
+            nearfab_emu::skipped("libibverbs", "ibv_devices is not installed");
             return;
         }
         let Some(listing) = judged_by("libibverbs", &mut command) else { return };

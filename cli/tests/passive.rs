@@ -30,7 +30,7 @@ fn opened(arguments: &[&str]) -> Option<String> {
     strace.arg(trace.path()).arg(NEARFAB).args(arguments);
     match strace.output() {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            eprintln!("SKIPPED passive: strace is not installed");
+            nearfab_emu::skipped("passive", "strace is not installed");
             None
         }
         output => {

@@ -15,6 +15,7 @@
 
 #![forbid(unsafe_code)]
 
+mod bed;
 mod efa;
 mod machine;
 mod neuron;
@@ -23,6 +24,7 @@ mod tree;
 
 use std::path::Path;
 
+pub use bed::skipped;
 use nearfab::instances::InstanceTable;
 pub use tree::Error;
 use tree::Tree;

@@ -103,7 +103,10 @@ pub enum Error {
         source: io::Error,
     },
     /// A handle of the parent process was used in a forked child.
-    #[error("this handle was opened by process {owner}, before a fork: open the device again in this process")]
+    #[error(
+        "this belongs to process {owner}, from which this one was forked: open the device again here, or where that \
+         fails as well, in a process that is not forked"
+    )]
     Forked {
         /// The process that opened the handle.
         owner: u32,

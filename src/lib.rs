@@ -18,6 +18,8 @@
 
 #![deny(unsafe_code)]
 
+#[expect(unsafe_code, reason = "calls vendor libraries")]
+pub mod context;
 #[forbid(unsafe_code)]
 mod efa;
 #[forbid(unsafe_code)]
@@ -34,6 +36,8 @@ mod numa;
 mod pci;
 #[forbid(unsafe_code)]
 mod root;
+#[expect(unsafe_code, reason = "maps vendor libraries")]
+mod runtime;
 #[forbid(unsafe_code)]
 mod topology;
 

@@ -1,0 +1,86 @@
+//! Tables of the C functions that are looked up at run time.
+
+use core::ffi::{CStr, c_char, c_int, c_void};
+use core::ptr::NonNull;
+
+use crate::verbs::{_compat_ibv_port_attr, efadv_device_attr, ibv_device_attr, ibv_gid};
+use crate::{ibv_context, ibv_device};
+
+/// Makes a table out of C prototypes, and has the compiler compare each with the declaration that bindgen read.
+macro_rules! table {
+    (
+        $(#[$table_doc:meta])*
+        pub struct $table:ident;
+        $($(#[$doc:meta])* fn $function:ident($($argument:ident: $type:ty),*) $(-> $result:ty)?;)*
+    ) => {
+        $(#[$table_doc])*
+        #[derive(Clone, Copy, Debug)]
+        pub struct $table {
+            $($(#[$doc])* pub $function: unsafe extern "C" fn($($argument: $type),*) $(-> $result)?,)*
+        }
+
+        impl $table {
+            /// Fills the table with what `address` finds for each name, in the order of the fields, up to its first error.
+            ///
+            /// # Safety
+            ///
+            /// Each address must be that of the C function of this name in the library that the headers belong to, and
+            /// the library must stay mapped as long as the table or a copy of it is used.
+            ///
+            /// # Errors
+            ///
+            /// The first error of `address`.
+            pub unsafe fn resolve<E>(mut address: impl FnMut(&'static CStr) -> Result<NonNull<c_void>, E>) -> Result<Self, E> {
+                Ok(Self {
+                    $($function: {
+                        const NAME: &CStr = match CStr::from_bytes_with_nul(concat!(stringify!($function), "\0").as_bytes()) {
+                            Ok(name) => name,
+                            Err(_) => panic!("an identifier contains no zero byte"),
+                        };
+                        let found = address(NAME)?;
+                        // SAFETY: the caller promises that this is the address of the C function of this name; its type is
+                        // the one of the header, as the comparison below has the compiler check. Data and function pointers
+                        // have one size on every system with dlsym.
+                        unsafe { core::mem::transmute::<NonNull<c_void>, unsafe extern "C" fn($($type),*) $(-> $result)?>(found) }
+                    },)*
+                })
+            }
+        }
+
+        $(const _: unsafe extern "C" fn($($type),*) $(-> $result)? = crate::verbs::$function;)*
+    };
+}
+
+table! {
+    /// What nearfab calls of `libibverbs.so.1`; all of it is there since rdma-core 20.
+    pub struct Verbs;
+
+    /// Lists the RDMA devices whose node exists: an array ended by NULL, to be given back to `ibv_free_device_list`.
+    ///
+    /// NULL with errno ENOSYS: this kernel has no RDMA subsystem. On success errno may be anything.
+    fn ibv_get_device_list(num_devices: *mut c_int) -> *mut *mut ibv_device;
+    /// Gives back a list; a device that is open stays.
+    fn ibv_free_device_list(list: *mut *mut ibv_device);
+    /// The kernel's name of the device, which lives as long as the device.
+    fn ibv_get_device_name(device: *mut ibv_device) -> *const c_char;
+    /// Opens the device: NULL and errno on failure. Waits five seconds on a node that exists and refuses.
+    fn ibv_open_device(device: *mut ibv_device) -> *mut ibv_context;
+    /// Closes it, whatever still hangs on it: 0, or -1 and errno.
+    fn ibv_close_device(context: *mut ibv_context) -> c_int;
+    /// Attributes of the device: 0, or an errno value.
+    fn ibv_query_device(context: *mut ibv_context, device_attr: *mut ibv_device_attr) -> c_int;
+    /// Attributes of a port, the old ones only (see the crate's documentation): 0, or an errno value.
+    fn ibv_query_port(context: *mut ibv_context, port_num: u8, port_attr: *mut _compat_ibv_port_attr) -> c_int;
+    /// An entry of the port's GID table: 0, or -1 and errno.
+    fn ibv_query_gid(context: *mut ibv_context, port_num: u8, index: c_int, gid: *mut ibv_gid) -> c_int;
+}
+
+table! {
+    /// What nearfab calls of `libefa.so.1`; all of it is there since rdma-core 26.
+    pub struct Efadv;
+
+    /// Attributes that only an EFA interface has: 0, or an errno value (EOPNOTSUPP: not an EFA interface).
+    ///
+    /// `inlen` is the size of the structure as the caller knows it; a longer one is zero at the end.
+    fn efadv_query_device(ibvctx: *mut ibv_context, attr: *mut efadv_device_attr, inlen: u32) -> c_int;
+}

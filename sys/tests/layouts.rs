@@ -1,0 +1,208 @@
+//! A C compiler compares the bindings with the headers that are installed on this machine.
+//!
+//! bindgen's own assertions say what the structures looked like when the bindings were made; this, that the headers at
+//! hand, which may be newer, agree. A structure may have grown at its end, except where the library is not told its size.
+
+use std::env;
+use std::fs;
+use std::io::{self, Write as _};
+use std::mem::{align_of, offset_of, size_of};
+use std::process::{Command, Output};
+
+use nearfab_sys::verbs::{self, efadv_device_attr, ibv_device_attr, ibv_gid, ibv_mtu, ibv_port_attr, ibv_port_state};
+
+const HEADERS: &str = "#include <stddef.h>\n#include <infiniband/verbs.h>\n#include <infiniband/efadv.h>\n";
+
+/// Appends a `_Static_assert` for the structure's alignment and for each field's offset and size. Taking the structure apart
+/// without `..` makes a field that is not named here an error of compilation.
+macro_rules! structure {
+    ($c:ident, $name:ident { $($field:ident),* $(,)? } $(except $unchecked:ident)?) => {{
+        #[expect(dead_code, reason = "only its pattern is of interest")]
+        fn names_all_fields($name { $($field: _,)* $($unchecked: _)? }: $name) {}
+        let c = &mut $c;
+        let name = stringify!($name);
+        must(c, &format!("sizeof(struct {name}) >= {}", size_of::<$name>()), concat!("size of ", stringify!($name)));
+        must(c, &format!("_Alignof(struct {name}) == {}", align_of::<$name>()), concat!("alignment of ", stringify!($name)));
+        $({
+            let field = concat!(stringify!($name), ".", stringify!($field));
+            let offset = offset_of!($name, $field);
+            let size = size_of_field(|s: &$name| &raw const s.$field);
+            must(c, &format!("offsetof(struct {name}, {}) == {offset}", stringify!($field)), &format!("offset of {field}"));
+            must(c, &format!("sizeof(((struct {name} *)0)->{}) == {size}", stringify!($field)), &format!("size of {field}"));
+        })*
+    }};
+}
+
+macro_rules! constants {
+    ($c:ident, $($name:ident)*) => {
+        $(must(&mut $c, &format!("{} == {}", stringify!($name), verbs::$name), stringify!($name));)*
+    };
+}
+
+fn must(c: &mut String, condition: &str, what: &str) {
+    c.push_str(&format!("_Static_assert({condition}, \"{what}\");\n"));
+}
+
+fn size_of_field<S, F>(_: fn(&S) -> *const F) -> usize {
+    size_of::<F>()
+}
+
+fn assertions() -> String {
+    let mut c = String::from(HEADERS);
+    structure!(
+        c,
+        ibv_device_attr {
+            fw_ver,
+            node_guid,
+            sys_image_guid,
+            max_mr_size,
+            page_size_cap,
+            vendor_id,
+            vendor_part_id,
+            hw_ver,
+            max_qp,
+            max_qp_wr,
+            device_cap_flags,
+            max_sge,
+            max_sge_rd,
+            max_cq,
+            max_cqe,
+            max_mr,
+            max_pd,
+            max_qp_rd_atom,
+            max_ee_rd_atom,
+            max_res_rd_atom,
+            max_qp_init_rd_atom,
+            max_ee_init_rd_atom,
+            atomic_cap,
+            max_ee,
+            max_rdd,
+            max_mw,
+            max_raw_ipv6_qp,
+            max_raw_ethy_qp,
+            max_mcast_grp,
+            max_mcast_qp_attach,
+            max_total_mcast_qp_attach,
+            max_ah,
+            max_fmr,
+            max_map_per_fmr,
+            max_srq,
+            max_srq_wr,
+            max_srq_sge,
+            max_pkeys,
+            local_ca_ack_delay,
+            phys_port_cnt,
+        }
+    );
+    let whole = format!("sizeof(struct ibv_device_attr) == {}", size_of::<ibv_device_attr>());
+    must(&mut c, &whole, "ibv_query_device writes all of ibv_device_attr");
+    structure!(
+        c,
+        ibv_port_attr {
+            state,
+            max_mtu,
+            active_mtu,
+            gid_tbl_len,
+            port_cap_flags,
+            max_msg_sz,
+            bad_pkey_cntr,
+            qkey_viol_cntr,
+            pkey_tbl_len,
+            lid,
+            sm_lid,
+            lmc,
+            max_vl_num,
+            sm_sl,
+            subnet_timeout,
+            init_type_reply,
+            active_width,
+            active_speed,
+            phys_state,
+            link_layer,
+            flags,
+            port_cap_flags2,
+        }
+    );
+    // Newer headers have another name for `reserved`.
+    structure!(
+        c,
+        efadv_device_attr {
+            comp_mask,
+            max_sq_wr,
+            max_rq_wr,
+            max_sq_sge,
+            max_rq_sge,
+            inline_buf_size,
+            device_caps,
+            max_rdma_size,
+        } except reserved
+    );
+    must(&mut c, &format!("sizeof(union ibv_gid) == {}", size_of::<ibv_gid>()), "size of ibv_gid");
+    must(&mut c, &format!("sizeof(enum ibv_port_state) == {}", size_of::<ibv_port_state>()), "size of ibv_port_state");
+    must(&mut c, &format!("sizeof(enum ibv_mtu) == {}", size_of::<ibv_mtu>()), "size of ibv_mtu");
+    constants!(c,
+        IBV_PORT_NOP IBV_PORT_DOWN IBV_PORT_INIT IBV_PORT_ARMED IBV_PORT_ACTIVE IBV_PORT_ACTIVE_DEFER
+        IBV_MTU_256 IBV_MTU_512 IBV_MTU_1024 IBV_MTU_2048 IBV_MTU_4096
+        IBV_LINK_LAYER_UNSPECIFIED IBV_LINK_LAYER_INFINIBAND IBV_LINK_LAYER_ETHERNET
+        EFADV_DEVICE_ATTR_CAPS_RDMA_READ EFADV_DEVICE_ATTR_CAPS_RNR_RETRY EFADV_DEVICE_ATTR_CAPS_CQ_WITH_SGID
+    );
+    c
+}
+
+/// The exported `ibv_query_port` is the old one, behind a macro of the same name; see the crate's documentation.
+const EXPORTED_PORT_QUERY: &str = r#"
+#ifndef ibv_query_port
+#error "ibv_query_port is no longer a macro: read the headers again, and the crate's documentation"
+#endif
+#undef ibv_query_port
+_Static_assert(_Generic(&ibv_query_port,
+    int (*)(struct ibv_context *, uint8_t, struct _compat_ibv_port_attr *): 1, default: 0),
+    "the exported ibv_query_port takes the old structure");
+"#;
+
+fn compile(text: &str) -> io::Result<Output> {
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("layouts.c");
+    fs::write(&file, text)?;
+    let compiler = env::var("CC").unwrap_or_else(|_| "cc".into());
+    Command::new(compiler).args(["-std=c11", "-fsyntax-only"]).arg(file).output()
+}
+
+/// Whether a C compiler finds the headers here; says so by name if not.
+fn headers_are_here(test: &str) -> bool {
+    let reason = match compile(HEADERS) {
+        Ok(output) if output.status.success() => return true,
+        Ok(_) => "the headers of libibverbs and libefa are not installed (Debian: libibverbs-dev)".to_owned(),
+        Err(error) => format!("no C compiler: {error}"),
+    };
+    // Not by `eprintln!`, which cargo shows of failed tests only.
+    let _ = writeln!(io::stderr(), "SKIPPED {test}: {reason}");
+    false
+}
+
+#[test]
+fn the_headers_agree_with_the_bindings() {
+    if headers_are_here("layouts") {
+        let output = compile(&assertions()).unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+#[test]
+fn the_exported_port_query_is_the_old_one() {
+    if headers_are_here("port query") {
+        let output = compile(&format!("{HEADERS}{EXPORTED_PORT_QUERY}")).unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+#[test]
+fn a_wrong_offset_is_noticed() {
+    if headers_are_here("wrong offset") {
+        let wrong = assertions().replace("ibv_port_attr, lid) == 34", "ibv_port_attr, lid) == 35");
+        assert_ne!(wrong, assertions());
+        let output = compile(&wrong).unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(errors.contains("offset of ibv_port_attr.lid"), "{errors}");
+    }
+}

@@ -1,0 +1,3 @@
+/* What the bindings are made from. */
+#include <infiniband/verbs.h>
+#include <infiniband/efadv.h>

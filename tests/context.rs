@@ -1,0 +1,299 @@
+//! Opening EFA interfaces through a stand-in for libibverbs, on an emulated machine.
+
+mod support;
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::thread;
+
+use nearfab::context::{Efa, EfaCapabilities, LinkLayer, LinkSpeed, LinkWidth, Mtu, PhysicalState, PortState};
+use nearfab::{Bdf, Error, Host, NodeAccess, Result};
+use support::{Machine, Skip, calls, log, on_machine};
+
+/// The live host, and the addresses of its interfaces in the order of their nodes.
+fn live() -> Result<(Host, Vec<Bdf>)> {
+    let host = Host::discover()?;
+    assert!(host.is_live());
+    let mut interfaces: Vec<_> = host.efa().to_vec();
+    interfaces.sort_by_key(|interface| interface.uverbs);
+    let addresses: Vec<_> = interfaces.iter().map(|interface| interface.address()).collect();
+    assert_eq!(addresses.len(), 16);
+    Ok((host, addresses))
+}
+
+fn share_and_close() -> Result<()> {
+    let (host, efa) = live()?;
+    let first = Efa::open(&host, efa[0])?;
+    assert_eq!(first.users()?, 1);
+
+    // Another user in this process knows nothing of the first.
+    let second = Efa::open(&Host::discover()?, efa[0])?;
+    assert_eq!((first.users()?, second.users()?), (2, 2));
+    assert_eq!(calls("ibv_open_device"), 1);
+
+    let other = Efa::open(&host, efa[1])?;
+    assert_eq!((other.users()?, other.address()), (1, efa[1]));
+    assert_eq!(calls("ibv_open_device"), 2);
+    assert_eq!(other.close()?, 0);
+    assert_eq!(calls("ibv_close_device"), 1);
+
+    let third = second.clone();
+    assert_eq!(first.close()?, 2);
+    drop(second);
+    assert_eq!(calls("ibv_close_device"), 1);
+    third.device_attributes()?;
+    assert_eq!(third.close()?, 0);
+    assert_eq!(calls("ibv_close_device"), 2);
+
+    // What is closed can be opened again, and dropping closes as well.
+    drop(Efa::open(&host, efa[0])?);
+    assert_eq!((calls("ibv_open_device"), calls("ibv_close_device")), (3, 3));
+    assert_eq!(calls("ibv_free_device_list"), calls("ibv_get_device_list"));
+    Ok(())
+}
+
+#[test]
+fn two_users_share_one_context() {
+    on_machine("two_users_share_one_context", Machine::add_stub, || share_and_close().unwrap());
+}
+
+fn ask_everything() -> Result<()> {
+    let (host, efa) = live()?;
+    let efa = Efa::open(&host, efa[0])?;
+
+    let device = efa.device_attributes()?;
+    assert_eq!((device.firmware.as_str(), device.node_guid), ("0.0.0.0", 0x0102_0304_0506_0708));
+    assert_eq!((device.vendor_id, device.part_id, device.hardware_version), (0x1d0f, 0xefa1, 0xefa1));
+    assert_eq!((device.max_memory_region_size, device.max_memory_regions), (96 << 30, 262_144));
+    assert_eq!((device.max_queue_pairs, device.max_work_requests, device.ports), (256, 4096, 1));
+
+    let port = efa.port_attributes()?;
+    assert_eq!((port.state, port.physical_state), (PortState::Active, PhysicalState::LinkUp));
+    assert_eq!((port.max_mtu, port.max_message_size), (Mtu::Bytes4096, 8928));
+    assert_eq!((port.active_width, port.active_speed), (LinkWidth::X4, LinkSpeed::Edr));
+    assert_eq!((port.link_layer, port.gid_table_length), (LinkLayer::Unspecified, 1));
+
+    let own = efa.efa_attributes()?;
+    assert_eq!((own.max_send_requests, own.max_receive_requests), (4096, 32768));
+    assert_eq!((own.max_inline, own.max_rdma_size), (32, 1 << 30));
+    assert!(own.capabilities.contains(EfaCapabilities::RDMA_WRITE));
+    assert_eq!(own.capabilities.bits(), 0x8000_000f, "an unknown bit is kept");
+
+    assert_eq!(efa.gid()?.to_string(), "fe80::8ff:fe01:203:405");
+    Ok(())
+}
+
+#[test]
+fn attributes_are_those_of_the_library() {
+    on_machine("attributes_are_those_of_the_library", Machine::add_stub, || ask_everything().unwrap());
+}
+
+#[test]
+fn valgrind_finds_nothing() {
+    let prepare = |machine: &mut Machine| {
+        if !support::is_installed("valgrind") {
+            return Err(Skip("valgrind is not installed".to_owned()));
+        }
+        machine.wrap(&[
+            "valgrind",
+            "--quiet",
+            "--error-exitcode=9",
+            "--leak-check=full",
+            "--errors-for-leak-kinds=definite",
+        ]);
+        machine.add_stub()
+    };
+    on_machine("valgrind_finds_nothing", prepare, || {
+        share_and_close().unwrap();
+        ask_everything().unwrap();
+    });
+}
+
+#[test]
+fn threads_that_open_and_close_have_one_context_at_a_time() {
+    on_machine("threads_that_open_and_close_have_one_context_at_a_time", Machine::add_stub, || {
+        let (host, efa) = live().unwrap();
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| (0..50).for_each(|_| drop(Efa::open(&host, efa[0]).unwrap())));
+            }
+        });
+        let opened_here = Efa::open(&host, efa[0]).unwrap();
+        assert_eq!(thread::spawn(|| opened_here.close()).join().unwrap().unwrap(), 0);
+
+        let functions: Vec<_> =
+            log().iter().map(|line| line.split(' ').next().unwrap_or_default().to_owned()).collect();
+        let (opened, closed) = ("ibv_open_device", "ibv_close_device");
+        let order: Vec<_> = functions.iter().filter(|function| [opened, closed].contains(&function.as_str())).collect();
+        assert!(order.len() >= 2 && order.len() % 2 == 0, "{order:?}");
+        assert!(order.chunks(2).all(|pair| pair == [opened, closed]), "{order:?}");
+    });
+}
+
+#[test]
+fn a_refused_node_is_explained_and_never_reaches_the_library() {
+    let prepare = |machine: &mut Machine| {
+        fs::set_permissions(machine.file("dev/infiniband/uverbs0"), Permissions::from_mode(0o000)).unwrap();
+        fs::remove_file(machine.file("dev/infiniband/uverbs1")).unwrap();
+        machine.drop_privilege();
+        machine.add_stub()
+    };
+    on_machine("a_refused_node_is_explained_and_never_reaches_the_library", prepare, || {
+        let (host, efa) = live().unwrap();
+        let cases = [
+            (efa[0], "uverbs0", NodeAccess::Refused, 13, "this user may not read and write it"),
+            (efa[1], "uverbs1", NodeAccess::Missing, 2, "there is no such node here"),
+        ];
+        for (address, name, access, errno, words) in cases {
+            assert_eq!(host.find_efa(address).unwrap().access, access);
+            let error = Efa::open(&host, address).unwrap_err();
+            assert!(error.chain().contains(words), "{}", error.chain());
+            let Error::NodeRefused { path, source, .. } = error else { panic!("{error}") };
+            assert_eq!(path, Path::new("/dev/infiniband").join(name));
+            assert_eq!(source.raw_os_error(), Some(errno));
+        }
+        assert_eq!(calls("ibv_open_device"), 0);
+
+        // The others work, without any privilege.
+        assert_eq!(Efa::open(&host, efa[2]).unwrap().users().unwrap(), 1);
+        assert_eq!(calls("ibv_open_device"), 1);
+    });
+}
+
+#[test]
+fn what_the_library_fails_at_is_reported() {
+    let prepare = |machine: &mut Machine| {
+        let functions = [
+            "ibv_query_device:5",
+            "ibv_query_port:22",
+            "ibv_query_gid:61",
+            "efadv_query_device:95",
+            "ibv_close_device:16",
+        ];
+        machine.set("STUB_VERBS_FAIL", &functions.join(","));
+        machine.add_stub()
+    };
+    on_machine("what_the_library_fails_at_is_reported", prepare, || {
+        let (host, efa) = live().unwrap();
+        let open = || Efa::open(&host, efa[0]).unwrap();
+        let efa = open();
+        failed(efa.device_attributes(), "ibv_query_device", 5);
+        failed(efa.port_attributes(), "ibv_query_port", 22);
+        failed(efa.gid(), "ibv_query_gid", 61);
+        failed(efa.efa_attributes(), "efadv_query_device", 95);
+        failed(efa.close(), "ibv_close_device", 16);
+
+        // It counts as closed, and a drop that fails harms nobody.
+        assert_eq!(open().users().unwrap(), 1);
+        assert_eq!((calls("ibv_open_device"), calls("ibv_close_device")), (2, 2));
+    });
+}
+
+#[test]
+fn what_failed_to_open_can_be_tried_again() {
+    let prepare = |machine: &mut Machine| {
+        machine.set("STUB_VERBS_FAIL", "ibv_open_device:12");
+        machine.add_stub()
+    };
+    on_machine("what_failed_to_open_can_be_tried_again", prepare, || {
+        let (host, efa) = live().unwrap();
+        for attempt in 1..=2 {
+            failed(Efa::open(&host, efa[0]), "ibv_open_device", 12);
+            assert_eq!(calls("ibv_open_device"), attempt);
+            assert_eq!(calls("ibv_free_device_list"), attempt);
+        }
+    });
+}
+
+fn failed<T>(result: Result<T>, name: &str, errno: i32) {
+    let Some(Error::Call { function, device, source }) = result.err() else { panic!("{name} did not fail") };
+    assert_eq!((function, source.raw_os_error()), (name, Some(errno)));
+    assert!(device.starts_with("rdmap") && device.contains(" (0000:"), "{device}");
+}
+
+#[test]
+fn a_kernel_without_rdma_is_explained() {
+    let prepare = |machine: &mut Machine| {
+        machine.set("STUB_VERBS_FAIL", "ibv_get_device_list:38");
+        machine.add_stub()
+    };
+    on_machine("a_kernel_without_rdma_is_explained", prepare, || {
+        let (host, efa) = live().unwrap();
+        let error = Efa::open(&host, efa[0]).unwrap_err();
+        assert!(matches!(error, Error::NoSuchDevice { .. }), "{error}");
+        assert!(error.to_string().contains("no RDMA subsystem"), "{error}");
+    });
+}
+
+#[test]
+fn an_interface_that_the_library_does_not_list_is_explained() {
+    let prepare = |machine: &mut Machine| {
+        let nodes = fs::read_dir(machine.file("sys/class/infiniband_verbs")).unwrap();
+        for node in nodes.map(|node| node.unwrap().path()).filter(|path| path.ends_with("uverbs0")) {
+            fs::write(node.join("ibdev"), "renamed\n").unwrap();
+        }
+        machine.add_stub()
+    };
+    on_machine("an_interface_that_the_library_does_not_list_is_explained", prepare, || {
+        let (host, efa) = live().unwrap();
+        let error = Efa::open(&host, efa[0]).unwrap_err();
+        assert!(matches!(error, Error::NoSuchDevice { .. }), "{error}");
+        assert!(error.to_string().contains("renamed"), "{error}");
+        assert_eq!(calls("ibv_open_device"), 0);
+        assert_eq!(calls("ibv_free_device_list"), 1);
+    });
+}
+
+#[test]
+fn a_library_that_cannot_be_loaded_is_explained() {
+    let prepare = |machine: &mut Machine| {
+        fs::write(machine.library("libibverbs.so.1"), "").unwrap();
+        Ok(())
+    };
+    on_machine("a_library_that_cannot_be_loaded_is_explained", prepare, || {
+        let (host, efa) = live().unwrap();
+        let error = Efa::open(&host, efa[0]).unwrap_err();
+        assert!(matches!(error, Error::Library { library: "libibverbs.so.1", .. }), "{error}");
+        let text = error.to_string();
+        assert!(text.contains("file too short") && text.contains("libibverbs1"), "{text}");
+    });
+}
+
+#[test]
+fn a_library_without_a_function_is_named_with_it() {
+    let prepare = |machine: &mut Machine| {
+        machine.compile("libibverbs.so.1", "typedef int nothing;\n").map_err(|_| Skip("no C compiler".to_owned()))
+    };
+    on_machine("a_library_without_a_function_is_named_with_it", prepare, || {
+        let (host, efa) = live().unwrap();
+        let error = Efa::open(&host, efa[0]).unwrap_err();
+        let Error::MissingSymbol { library, symbol } = error else { panic!("{error}") };
+        assert_eq!((library, symbol), ("libibverbs.so.1", "ibv_get_device_list"));
+    });
+}
+
+/// The real library lists the emulated interfaces with its real provider, as far as one gets without a kernel.
+#[test]
+fn the_real_library_fails_to_open_what_is_emulated() {
+    let name = "the_real_library_fails_to_open_what_is_emulated";
+    on_machine(
+        name,
+        |_| Ok(()),
+        || {
+            let (host, efa) = live().unwrap();
+            match Efa::open(&host, efa[0]).unwrap_err() {
+                Error::Library { reason, .. } => support::skipped(name, &reason),
+                error => assert!(matches!(error, Error::Call { function: "ibv_open_device", .. }), "{}", error.chain()),
+            }
+        },
+    );
+}
+
+#[test]
+fn only_the_live_machine_can_be_opened() {
+    let host = Host::from_instance("trn2.48xlarge").unwrap();
+    let error = Efa::open(&host, host.efa()[0].address()).unwrap_err();
+    let Error::NotLive { origin } = error else { panic!("{error}") };
+    assert!(origin.contains("trn2.48xlarge"), "{origin}");
+}

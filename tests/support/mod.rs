@@ -1,0 +1,170 @@
+//! What tests need to open devices where there are none: an emulated machine, and a stand-in for libibverbs and libefa.
+//!
+//! `machine.sh` and `../stub/verbs.c` serve tests in other languages as well.
+
+use std::env;
+use std::fs::{self, Permissions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use nearfab::instances::InstanceTable;
+use tempfile::TempDir;
+
+const MACHINE: &str = include_str!("machine.sh");
+const STUB: &str = include_str!("../stub/verbs.c");
+const LOG: &str = "STUB_VERBS_LOG";
+const INSIDE: &str = "NEARFAB_TEST_INSIDE";
+
+/// A machine of an instance type, to be changed before something runs on it.
+pub(crate) struct Machine {
+    /// Everybody may read it, whoever the tests run as.
+    folder: TempDir,
+    wrapper: Vec<&'static str>,
+    unprivileged: bool,
+    environment: Vec<(&'static str, String)>,
+}
+
+/// Why a test cannot run here.
+pub(crate) struct Skip(pub(crate) String);
+
+/// Runs the body of the test of this name in a process of its own, on a trn2.48xlarge that `prepare` may change.
+///
+/// The process is the test program again, with this test alone.
+pub(crate) fn on_machine(test: &str, prepare: impl FnOnce(&mut Machine) -> Result<(), Skip>, body: impl FnOnce()) {
+    if env::var_os(INSIDE).is_some() {
+        return body();
+    }
+    let mut machine = match Machine::new() {
+        Ok(machine) => machine,
+        Err(Skip(reason)) => return skipped(test, &reason),
+    };
+    if let Err(Skip(reason)) = prepare(&mut machine) {
+        return skipped(test, &reason);
+    }
+    let output = machine.run(&[test, "--exact", "--nocapture", "--test-threads=1"]);
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let passed = output.status.success() && stdout.contains("1 passed");
+    assert!(passed, "on the machine: {}\n{stdout}\n{stderr}", output.status);
+    stderr.lines().filter(|line| line.starts_with("SKIPPED ")).for_each(say);
+}
+
+/// How often the stand-in's function was called, on the machine that this process runs on.
+pub(crate) fn calls(function: &str) -> usize {
+    log().iter().filter(|line| line.split(' ').next() == Some(function)).count()
+}
+
+/// The calls of the stand-in in their order: the function, and the device if there is one.
+pub(crate) fn log() -> Vec<String> {
+    let path = env::var_os(LOG).expect("the machine has the stand-in");
+    fs::read_to_string(path).expect("the log").lines().map(str::to_owned).collect()
+}
+
+impl Machine {
+    fn new() -> Result<Self, Skip> {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        fs::set_permissions(&folder, Permissions::from_mode(0o755)).expect("its permissions");
+        let table = InstanceTable::find("trn2.48xlarge").expect("its table");
+        nearfab_emu::write_tree(table, &folder.path().join("tree")).expect("its tree");
+        fs::create_dir(folder.path().join("lib")).expect("a folder for libraries");
+        fs::write(folder.path().join("machine.sh"), MACHINE).expect("the script");
+        fs::copy(env::current_exe().expect("this program"), folder.path().join("test")).expect("a copy of it");
+        let machine = Self { folder, wrapper: Vec::new(), unprivileged: false, environment: Vec::new() };
+
+        let check = machine.script().arg("--check").output().expect("sh");
+        if check.status.success() { Ok(machine) } else { Err(Skip(complaint(&check))) }
+    }
+
+    /// A file of the machine, such as `dev/infiniband/uverbs0`.
+    pub(crate) fn file(&self, path: &str) -> PathBuf {
+        self.folder.path().join("tree").join(path)
+    }
+
+    /// A library that programs on the machine find before those of the system.
+    pub(crate) fn library(&self, soname: &str) -> PathBuf {
+        self.folder.path().join("lib").join(soname)
+    }
+
+    /// Compiles the stand-in for libibverbs and libefa, and gives the machine both.
+    pub(crate) fn add_stub(&mut self) -> Result<(), Skip> {
+        let headers = "#include <infiniband/verbs.h>\n#include <infiniband/efadv.h>\n";
+        self.compile("headers", headers)
+            .map_err(|_| Skip("no C compiler, or no headers of libibverbs (Debian: libibverbs-dev)".to_owned()))?;
+        self.compile("libibverbs.so.1", STUB).unwrap_or_else(|errors| panic!("{errors}"));
+        symlink("libibverbs.so.1", self.library("libefa.so.1")).expect("a link");
+
+        // Made here, because the program may run as somebody else.
+        let log = self.folder.path().join("log");
+        fs::write(&log, "").expect("a log");
+        fs::set_permissions(&log, Permissions::from_mode(0o666)).expect("its permissions");
+        self.set(LOG, log.to_str().expect("a temporary folder with a name in UTF-8"));
+        Ok(())
+    }
+
+    /// Compiles a library for the machine; the error is the compiler's.
+    pub(crate) fn compile(&self, soname: &str, text: &str) -> Result<(), String> {
+        let source = self.folder.path().join("source.c");
+        fs::write(&source, text).expect("the source");
+        let mut compiler = Command::new(env::var_os("CC").unwrap_or_else(|| "cc".into()));
+        compiler.args(["-std=c11", "-g", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC"]);
+        compiler.arg(format!("-Wl,-soname,{soname}")).arg("-o").arg(self.library(soname)).arg(source);
+        match compiler.output() {
+            Ok(output) if output.status.success() => Ok(()),
+            Ok(output) => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    /// An environment variable for the program.
+    pub(crate) fn set(&mut self, name: &'static str, value: &str) {
+        self.environment.push((name, value.to_owned()));
+    }
+
+    /// Runs the program without privilege.
+    pub(crate) fn drop_privilege(&mut self) {
+        self.unprivileged = true;
+    }
+
+    /// Runs the program under another one.
+    pub(crate) fn wrap(&mut self, wrapper: &[&'static str]) {
+        self.wrapper = wrapper.to_vec();
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        let mut command = self.script();
+        if self.unprivileged {
+            command.arg("--unprivileged");
+        }
+        command.arg(self.file("")).args(&self.wrapper).arg(self.folder.path().join("test")).args(arguments);
+        command.env(INSIDE, "1").env("LD_LIBRARY_PATH", self.library(""));
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command.output().expect("sh")
+    }
+
+    fn script(&self) -> Command {
+        let mut command = Command::new("sh");
+        command.arg(self.folder.path().join("machine.sh"));
+        command
+    }
+}
+
+/// Whether a program is installed.
+pub(crate) fn is_installed(program: &str) -> bool {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path).any(|folder| Path::new(&folder).join(program).exists())
+}
+
+fn complaint(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).trim().to_owned()
+}
+
+/// Says that a test did not run, so that it does not count as passed.
+pub(crate) fn skipped(test: &str, reason: &str) {
+    say(&format!("SKIPPED {test}: {reason}"));
+}
+
+/// Not by `eprintln!`, which cargo shows of failed tests only.
+fn say(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
+}

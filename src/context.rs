@@ -1,6 +1,6 @@
 //! Opening devices, and sharing what is open.
 //!
-//! A [`Host`](crate::Host) only looks. What is here opens device nodes of the live machine, through vendor libraries that
+//! A [`Host`] only looks. What is here opens device nodes of the live machine, through vendor libraries that
 //! are loaded when the first device is opened.
 //!
 //! Each EFA interface is opened once in a process, however many users it has: the first [`Efa::open`] opens it, the others

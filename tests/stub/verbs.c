@@ -3,6 +3,8 @@
  * headers. It finds devices where the kernel would show them (/sys/class/infiniband_verbs, /dev/infiniband), answers with
  * what an EFA interface of the second generation (p5, trn1) has answered, and writes down each call.
  *
+ *   cc -shared -fPIC -o libibverbs.so.1 verbs.c && ln -s libibverbs.so.1 libefa.so.1
+ *
  * STUB_VERBS_LOG   file that gets a line for each call: the function, and the device if there is one
  * STUB_VERBS_FAIL  functions that fail, each with its errno: "ibv_query_device:5,ibv_close_device:16"
  */

@@ -1,0 +1,207 @@
+//! The cluster's binaries, built from Go modules and kept by version in the user's cache folder.
+
+use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use serde::Deserialize;
+use tempfile::TempDir;
+
+use super::versions::Versions;
+use crate::run::{output, say, visibly};
+
+/// Folders that together hold all binaries of the bed; what is not in the cache yet is built.
+///
+/// # Errors
+/// When Go is missing or too old, or a build fails.
+pub(crate) fn binaries(versions: &Versions) -> Result<Vec<PathBuf>> {
+    let cache = cache_folder()?;
+    let modules = [kubernetes(versions), etcd(versions), containerd(versions)];
+    let folders = modules.iter().map(|module| {
+        let folder = cache.join(format!("{}-{}", module.name, module.version));
+        if !folder.exists() {
+            require_go(&versions.go)?;
+            module.build(&folder, &versions.go)?;
+        }
+        Ok(folder)
+    });
+    folders.collect()
+}
+
+/// Commands of one Go module, at one version.
+struct Module<'a> {
+    name: &'static str,
+    version: &'a str,
+    path: &'static str,
+    commands: &'static [&'static str],
+    /// The binary's name, where it is not the last part of the package's.
+    rename: Option<&'static str>,
+    linker_flags: String,
+    tags: &'static str,
+}
+
+fn kubernetes(versions: &Versions) -> Module<'_> {
+    let version = &versions.kubernetes;
+    let minor = version.split('.').nth(1).unwrap_or_default();
+    // Without these the server calls itself v0.0.0, and feature gates follow the version.
+    let package = "k8s.io/component-base/version";
+    let linker_flags = format!(
+        "-s -w -X {package}.gitVersion=v{version} -X {package}.gitMajor=1 -X {package}.gitMinor={minor} -X {package}.gitTreeState=clean"
+    );
+    Module {
+        name: "kubernetes",
+        version,
+        path: "k8s.io/kubernetes",
+        commands: &[
+            "k8s.io/kubernetes/cmd/kube-apiserver",
+            "k8s.io/kubernetes/cmd/kube-scheduler",
+            "k8s.io/kubernetes/cmd/kube-controller-manager",
+            "k8s.io/kubernetes/cmd/kubelet",
+            "k8s.io/kubernetes/cmd/kubectl",
+        ],
+        rename: None,
+        linker_flags,
+        tags: "",
+    }
+}
+
+fn etcd(versions: &Versions) -> Module<'_> {
+    Module {
+        name: "etcd",
+        version: &versions.etcd,
+        path: "go.etcd.io/etcd/server/v3",
+        commands: &["go.etcd.io/etcd/server/v3"],
+        rename: Some("etcd"),
+        linker_flags: "-s -w".to_owned(),
+        tags: "",
+    }
+}
+
+fn containerd(versions: &Versions) -> Module<'_> {
+    let version = &versions.containerd;
+    Module {
+        name: "containerd",
+        version,
+        path: "github.com/containerd/containerd/v2",
+        commands: &[
+            "github.com/containerd/containerd/v2/cmd/containerd",
+            "github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2",
+            "github.com/containerd/containerd/v2/cmd/ctr",
+        ],
+        rename: None,
+        linker_flags: format!("-s -w -X github.com/containerd/containerd/v2/version.Version={version}"),
+        tags: "no_btrfs no_devmapper no_zfs",
+    }
+}
+
+impl Module<'_> {
+    /// Builds beside `folder` and moves the whole in: a build that was cut off is never taken for a finished one.
+    fn build(&self, folder: &Path, go: &str) -> Result<()> {
+        let Self { name, version, .. } = self;
+        say(format_args!("building {name} {version} from Go modules"));
+        let parent = folder.parent().context("the cache folder is the root")?;
+        fs::create_dir_all(parent).with_context(|| parent.display().to_string())?;
+        let work = TempDir::with_prefix_in(format!(".{name}-{version}-"), parent)
+            .with_context(|| parent.display().to_string())?;
+        let source = work.path().join("source");
+        let binaries = work.path().join("binaries");
+        fs::create_dir(&source)?;
+        fs::create_dir(&binaries)?;
+        fs::write(source.join("go.mod"), self.go_mod(&source, go)?)?;
+        let target = binaries.join(self.rename.unwrap_or_default());
+        visibly(
+            go_command(&source)
+                .args(["build", "-mod=mod", "-trimpath", "-tags", self.tags])
+                .args(["-ldflags", &self.linker_flags, "-o"])
+                .arg(target)
+                .args(self.commands),
+        )?;
+        match fs::rename(&binaries, folder) {
+            // Somebody else built it meanwhile: it is the same.
+            Err(_) if folder.exists() => Ok(()),
+            moved => moved.with_context(|| folder.display().to_string()),
+        }
+    }
+
+    /// A module of our own that requires this one.
+    fn go_mod(&self, source: &Path, go: &str) -> Result<String> {
+        let Self { path, version, .. } = self;
+        let mut text = format!("module bed\n\ngo {go}\n\nrequire {path} v{version}\n");
+        for staging in self.staging_modules(source)? {
+            let version = format!("v0.{}", version.trim_start_matches("1."));
+            writeln!(text, "require {staging} {version}")?;
+            writeln!(text, "replace {staging} => {staging} {version}")?;
+        }
+        Ok(text)
+    }
+
+    /// Kubernetes requires the modules it publishes from its own tree as v0.0.0 and replaces them by folders; a
+    /// replacement counts only in the main module, so ours has to name the published ones.
+    fn staging_modules(&self, source: &Path) -> Result<Vec<String>> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Download {
+            go_mod: PathBuf,
+        }
+        let module = format!("{}@v{}", self.path, self.version);
+        let answer = output(go_command(source).args(["mod", "download", "-json", &module]))?;
+        let Download { go_mod } =
+            serde_json::from_str(&answer).with_context(|| format!("go mod download -json {module}"))?;
+        let text = fs::read_to_string(&go_mod).with_context(|| go_mod.display().to_string())?;
+        let required = text.lines().filter_map(|line| {
+            let line = line.trim().trim_start_matches("require ");
+            let (path, version) = line.split_once(' ')?;
+            (version == "v0.0.0").then(|| path.to_owned())
+        });
+        Ok(required.collect())
+    }
+}
+
+fn go_command(folder: &Path) -> Command {
+    let mut command = Command::new("go");
+    command
+        .current_dir(folder)
+        .env("CGO_ENABLED", "0")
+        .env("GOFLAGS", "")
+        .env("GOWORK", "off")
+        .env("GOTOOLCHAIN", "local");
+    command
+}
+
+fn require_go(needed: &str) -> Result<()> {
+    let found = output(Command::new("go").args(["env", "GOVERSION"]).env("GOTOOLCHAIN", "local"))
+        .with_context(|| format!("Go {needed} or newer is needed to build the cluster (https://go.dev/dl)"))?;
+    let found = found.trim().trim_start_matches("go");
+    if numbers(found) < numbers(needed) {
+        bail!("Go {needed} or newer is needed to build the cluster, and this is {found} (https://go.dev/dl)");
+    }
+    Ok(())
+}
+
+fn numbers(version: &str) -> Vec<u32> {
+    version.split('.').map_while(|part| part.parse().ok()).collect()
+}
+
+fn cache_folder() -> Result<PathBuf> {
+    let cache = match std::env::var_os("XDG_CACHE_HOME") {
+        Some(folder) if Path::new(&folder).is_absolute() => PathBuf::from(folder),
+        _ => std::env::home_dir()
+            .context("neither XDG_CACHE_HOME nor HOME is set: no cache folder to keep the cluster's binaries in")?
+            .join(".cache"),
+    };
+    Ok(cache.join("nearfab/cluster"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::numbers;
+
+    #[test]
+    fn go_versions_compare_by_number() {
+        assert!(numbers("1.26.8") > numbers("1.26.0"));
+        assert!(numbers("1.9.9") < numbers("1.26.0"));
+        assert!(numbers("1.26.0 X:some-experiment") >= numbers("1.26"));
+    }
+}

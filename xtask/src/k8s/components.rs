@@ -1,0 +1,109 @@
+//! The components' command lines. Paths are those inside the bed.
+
+use std::process::Command;
+
+use super::{NODE, cgroup::Cgroup};
+
+/// Where the state folder is mounted in the bed: a socket's path has 107 bytes, and a checkout's may take them all.
+pub(crate) const BED: &str = "/run/bed";
+
+/// A tmpfs in the bed, as on a real node otherwise.
+pub(crate) const KUBELET: &str = "/var/lib/kubelet";
+
+/// Where the runtime reads CDI files that drivers write.
+pub(crate) const CDI: &str = "/run/cdi";
+
+/// The node's address.
+pub(crate) const ADDRESS: &str = "10.123.0.1";
+
+/// The kubernetes service's address. The node has it too, and the API server listens on its port: pods reach it without
+/// kube-proxy.
+pub(crate) const SERVICE: &str = "10.96.0.1";
+
+const ETCD: &str = "http://127.0.0.1:2379";
+
+pub(crate) fn etcd() -> Command {
+    let mut command = Command::new("etcd");
+    command
+        .args(["--data-dir", "/run/bed/etcd", "--unsafe-no-fsync"])
+        .args(["--listen-client-urls", ETCD, "--advertise-client-urls", ETCD])
+        .args(["--listen-peer-urls", "http://127.0.0.1:2380"]);
+    command
+}
+
+pub(crate) fn containerd() -> Command {
+    let mut command = Command::new("containerd");
+    command.args(["--config", "/run/bed/config/containerd.toml"]);
+    command
+}
+
+pub(crate) fn apiserver() -> Command {
+    let mut command = Command::new("kube-apiserver");
+    command.arg(format!("--etcd-servers={ETCD}")).arg(format!("--advertise-address={ADDRESS}")).args([
+        "--secure-port=443",
+        "--service-cluster-ip-range=10.96.0.0/16",
+        "--tls-cert-file=/run/bed/pki/apiserver.crt",
+        "--tls-private-key-file=/run/bed/pki/apiserver.key",
+        "--cert-dir=/run/bed/pki",
+        "--token-auth-file=/run/bed/config/tokens.csv",
+        "--authorization-mode=Node,RBAC",
+        "--enable-admission-plugins=NodeRestriction",
+        "--service-account-issuer=https://bed",
+        "--service-account-key-file=/run/bed/pki/service-accounts.pub",
+        "--service-account-signing-key-file=/run/bed/pki/service-accounts.key",
+        // Logs and exec: nothing resolves the node's name.
+        "--kubelet-preferred-address-types=InternalIP",
+    ]);
+    command
+}
+
+pub(crate) fn controller_manager() -> Command {
+    let mut command = Command::new("kube-controller-manager");
+    command.args([
+        "--kubeconfig=/run/bed/controller-manager.kubeconfig",
+        "--service-account-private-key-file=/run/bed/pki/service-accounts.key",
+        "--root-ca-file=/run/bed/pki/ca.crt",
+        "--use-service-account-credentials",
+        "--leader-elect=false",
+    ]);
+    command
+}
+
+pub(crate) fn scheduler() -> Command {
+    let mut command = Command::new("kube-scheduler");
+    command.args(["--kubeconfig=/run/bed/scheduler.kubeconfig", "--leader-elect=false"]);
+    command
+}
+
+pub(crate) fn kubelet(cgroup: &Cgroup) -> Command {
+    let mut command = Command::new("kubelet");
+    command
+        .args(["--kubeconfig=/run/bed/kubelet.kubeconfig", "--config=/run/bed/config/kubelet.yaml"])
+        .arg(format!("--root-dir={KUBELET}"))
+        .arg(format!("--hostname-override={NODE}"))
+        .arg(format!("--node-ip={ADDRESS}"))
+        .arg(format!("--cgroup-root={}", cgroup.root()))
+        .arg("--v=2");
+    command
+}
+
+/// Loads a container image for the kubelet's use.
+pub(crate) fn import(archive: &str) -> Command {
+    let mut command = ctr();
+    command.args(["images", "import"]).arg(format!("{BED}/images/{archive}"));
+    command
+}
+
+/// containerd's own client, on what the kubelet uses.
+pub(crate) fn ctr() -> Command {
+    let mut command = Command::new("ctr");
+    command.args(["--address=/run/containerd/containerd.sock", "--namespace=k8s.io"]);
+    command
+}
+
+/// As the cluster's administrator, from within the bed.
+pub(crate) fn kubectl() -> Command {
+    let mut command = Command::new("kubectl");
+    command.args(["--kubeconfig=/run/bed/admin.kubeconfig", "--request-timeout=10s"]);
+    command
+}

@@ -1,0 +1,102 @@
+//! The files that the components read, written into the bed's state folder before anything runs.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+
+use super::image::{self, Entry};
+use crate::run::{output, workspace};
+
+/// What is fixed, from tests/cluster/config, and where it goes.
+const FILES: &[(&str, &str)] = &[
+    ("containerd.toml", include_str!("../../../tests/cluster/config/containerd.toml")),
+    ("kubelet.yaml", include_str!("../../../tests/cluster/config/kubelet.yaml")),
+    ("tokens.csv", include_str!("../../../tests/cluster/config/tokens.csv")),
+    ("cni/10-bed.conflist", include_str!("../../../tests/cluster/config/cni.conflist")),
+    // Nothing to resolve: the bed reaches no other network.
+    ("resolv.conf", "nameserver 127.0.0.1\n"),
+];
+
+/// Container images, by the archive's file name.
+pub(crate) const IMAGES: [&str; 2] = ["pause.tar", "box.tar"];
+
+/// Writes all of them below `state`.
+///
+/// # Errors
+/// When a file cannot be written, or openssl or the C compiler fails.
+pub(crate) fn write(state: &Path) -> Result<()> {
+    let config = state.join("config");
+    fs::create_dir_all(config.join("cni"))?;
+    for (name, text) in FILES {
+        fs::write(config.join(name), text)?;
+    }
+    keys(&state.join("pki"))?;
+    kubeconfigs(state)?;
+    images(&state.join("images"))
+}
+
+fn keys(folder: &Path) -> Result<()> {
+    fs::create_dir_all(folder)?;
+    let openssl = |arguments: &[&str]| output(Command::new("openssl").current_dir(folder).args(arguments)).map(drop);
+    const NEW: [&str; 8] = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-subj"];
+    openssl(&[&NEW[..], &["/CN=bed", "-keyout", "ca.key", "-out", "ca.crt"]].concat())?;
+    // The certificate that the API server makes itself lacks 127.0.0.1; and one that is its own authority is refused by
+    // clients that do not use OpenSSL or Go.
+    openssl(
+        &[
+            &NEW[..],
+            &["/CN=kube-apiserver", "-CA", "ca.crt", "-CAkey", "ca.key"],
+            &["-addext", "basicConstraints=critical,CA:FALSE"],
+            &["-addext", "subjectAltName=IP:127.0.0.1,IP:10.123.0.1,IP:10.96.0.1,DNS:kubernetes.default.svc"],
+            &["-keyout", "apiserver.key", "-out", "apiserver.crt"],
+        ]
+        .concat(),
+    )?;
+    openssl(&["genrsa", "-out", "service-accounts.key", "2048"])?;
+    openssl(&["rsa", "-in", "service-accounts.key", "-pubout", "-out", "service-accounts.pub"])
+}
+
+/// One for each user in tokens.csv, whose tokens are their names.
+fn kubeconfigs(state: &Path) -> Result<()> {
+    let (_, tokens) = FILES.iter().find(|(name, _)| *name == "tokens.csv").context("tokens.csv")?;
+    for token in tokens.lines().filter_map(|line| line.split(',').next()) {
+        // The certificate's path is relative to this file, which has one path inside the bed and another outside.
+        let text = format!(
+            "apiVersion: v1
+kind: Config
+clusters: [{{name: bed, cluster: {{server: 'https://127.0.0.1:443', certificate-authority: pki/ca.crt}}}}]
+users: [{{name: {token}, user: {{token: {token}}}}}]
+contexts: [{{name: bed, context: {{cluster: bed, user: {token}}}}}]
+current-context: bed
+"
+        );
+        fs::write(state.join(format!("{token}.kubeconfig")), text)?;
+    }
+    Ok(())
+}
+
+fn images(folder: &Path) -> Result<()> {
+    fs::create_dir_all(folder)?;
+    let pause = folder.join("pause");
+    let source = workspace().join("tests/cluster/pause.c");
+    output(Command::new("gcc").args(["-static", "-Os", "-s", "-o"]).args([&pause, &source]))?;
+    let [pause_archive, box_archive] = IMAGES.map(|name| folder.join(name));
+    image::write(&pause_archive, "bed.local/pause:1", &[Entry::Program("pause", &pause)])?;
+
+    let busybox = Path::new("/bin/busybox");
+    ensure!(
+        !fs::read(busybox)?.windows(4).any(|bytes| bytes == b"/ld-"),
+        "{} is not static, so it cannot be a container's only file: apt-get install busybox-static",
+        busybox.display()
+    );
+    let entries = [
+        Entry::Program("bin/busybox", busybox),
+        Entry::Link("bin/sh", "busybox"),
+        Entry::Link("bin/sleep", "busybox"),
+        Entry::Link("bin/env", "busybox"),
+        Entry::Link("bin/find", "busybox"),
+    ];
+    image::write(&box_archive, "bed.local/box:1", &entries)
+}

@@ -1,7 +1,13 @@
 //! The commands people use to work on nearfab: `cargo xtask --help`.
 
+mod bare;
+mod check;
+mod generate;
 mod k8s;
+mod python;
 mod run;
+mod setup;
+mod test;
 mod tools;
 
 use clap::{Parser, Subcommand};
@@ -15,6 +21,24 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Install what the tests need (Debian packages, as root), or name what is missing
+    Setup,
+    /// Set up and run every test; slow beds only when what they depend on changed
+    Test {
+        /// Run the slow beds regardless
+        #[arg(long)]
+        all: bool,
+    },
+    /// Judge format, lints, documentation, dependencies and generated files
+    Check,
+    /// Write the committed files that a program makes: bindings, C header, picture
+    Generate {
+        /// Only compare
+        #[arg(long)]
+        check: bool,
+    },
+    /// Build and run discovery in a Debian root without libclang, vendor headers and vendor libraries
+    Bare,
     /// A real Kubernetes on this machine, in namespaces of its own
     #[command(subcommand)]
     K8s(k8s::Command),
@@ -22,6 +46,11 @@ enum Command {
 
 fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
+        Command::Setup => setup::run(),
+        Command::Test { all } => test::run(all),
+        Command::Check => check::run(),
+        Command::Generate { check } => generate::run(check),
+        Command::Bare => bare::run(),
         Command::K8s(command) => command.run(),
     }
 }

@@ -11,13 +11,14 @@ use tempfile::TempDir;
 
 use super::versions::Versions;
 use crate::run::{output, say, visibly};
+use crate::tools;
 
 /// Folders that together hold all binaries of the bed; what is not in the cache yet is built.
 ///
 /// # Errors
 /// When Go is missing or too old, or a build fails.
 pub(crate) fn binaries(versions: &Versions) -> Result<Vec<PathBuf>> {
-    let cache = cache_folder()?;
+    let cache = tools::cache()?.join("cluster");
     let modules = [kubernetes(versions), etcd(versions), containerd(versions)];
     let folders = modules.iter().map(|module| {
         let folder = cache.join(format!("{}-{}", module.name, module.version));
@@ -182,16 +183,6 @@ fn require_go(needed: &str) -> Result<()> {
 
 fn numbers(version: &str) -> Vec<u32> {
     version.split('.').map_while(|part| part.parse().ok()).collect()
-}
-
-fn cache_folder() -> Result<PathBuf> {
-    let cache = match std::env::var_os("XDG_CACHE_HOME") {
-        Some(folder) if Path::new(&folder).is_absolute() => PathBuf::from(folder),
-        _ => std::env::home_dir()
-            .context("neither XDG_CACHE_HOME nor HOME is set: no cache folder to keep the cluster's binaries in")?
-            .join(".cache"),
-    };
-    Ok(cache.join("nearfab/cluster"))
 }
 
 #[cfg(test)]

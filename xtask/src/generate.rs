@@ -1,0 +1,66 @@
+//! `cargo xtask generate`: the committed files that a program makes.
+
+use std::fs;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::run::{output, say, workspace};
+use crate::tools;
+
+/// A generated file: its path, and what makes its content.
+type Generated = (&'static str, fn() -> Result<String>);
+
+const FILES: [Generated; 3] =
+    [("sys/src/bindings/verbs.rs", bindings), ("include/nearfab.h", header), ("docs/img/trn2.48xlarge.svg", picture)];
+
+/// Writes the generated files, or with `check` only compares them.
+///
+/// # Errors
+/// When a generator fails, or with `check` when a file is not what its generator makes.
+pub(crate) fn run(check: bool) -> Result<()> {
+    for (file, make) in FILES {
+        let path = workspace().join(file);
+        let made = make().with_context(|| format!("making {file}"))?;
+        if fs::read_to_string(&path).is_ok_and(|present| present == made) {
+            continue;
+        }
+        if check {
+            bail!("{file} is not what its generator makes: run `cargo xtask generate` and look at the difference");
+        }
+        fs::write(&path, made).with_context(|| format!("writing {file}"))?;
+        say(format_args!("wrote {file}"));
+    }
+    Ok(())
+}
+
+/// From the headers of libibverbs-dev, by libclang.
+fn bindings() -> Result<String> {
+    output(cargo().args([
+        "run",
+        "--quiet",
+        "--package",
+        "nearfab-sys",
+        "--features",
+        "generate",
+        "--example",
+        "bindings",
+    ]))
+}
+
+/// From the sources of the C face.
+fn header() -> Result<String> {
+    let cbindgen = tools::from_crates(&tools::CBINDGEN)?;
+    output(Command::new(cbindgen).current_dir(workspace()).args(["--quiet", "--config", "capi/cbindgen.toml", "capi"]))
+}
+
+/// The README's picture.
+fn picture() -> Result<String> {
+    output(cargo().args(["run", "--quiet", "--example", "map", "--", "trn2.48xlarge"]))
+}
+
+fn cargo() -> Command {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.current_dir(workspace());
+    cargo
+}

@@ -1,0 +1,77 @@
+//! The Python wheel: building it, and testing it as its users get it.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::{env, fs};
+
+use crate::test::Tally;
+use anyhow::{Context, Result, bail};
+
+/// Builds the wheel of `python/`; returns its file.
+///
+/// # Errors
+/// When Python 3 with venv is missing, the tools cannot be installed, or the build fails.
+pub(crate) fn wheel(root: &Path) -> Result<PathBuf> {
+    let python = environment(root, "build")?;
+    let wheels = root.join("target/python/wheels");
+    if wheels.exists() {
+        fs::remove_dir_all(&wheels).with_context(|| format!("emptying {}", wheels.display()))?;
+    }
+    install(root, &python, &["maturin".as_ref()])?;
+    let mut maturin = Command::new(&python);
+    maturin.current_dir(root.join("python")).args(["-m", "maturin", "build", "--release", "--locked", "--out"]);
+    run(maturin.arg(&wheels))?;
+    let mut files = fs::read_dir(&wheels).with_context(|| format!("reading {}", wheels.display()))?;
+    match (files.next().transpose()?, files.next()) {
+        (Some(file), None) => Ok(file.path()),
+        _ => bail!("expected one wheel in {}", wheels.display()),
+    }
+}
+
+/// Installs the wheel into a clean environment and tests it there: pytest, the stubs against the module, and the
+/// types of the tests and the example. Returns the environment's interpreter, which the test of all faces takes as
+/// `NEARFAB_PYTHON`.
+///
+/// # Errors
+/// When a tool cannot be installed or a check fails.
+pub(crate) fn test(root: &Path, wheel: &Path, tally: &mut Tally) -> Result<PathBuf> {
+    let python = environment(root, "test")?;
+    install(root, &python, &[wheel.as_os_str(), "pytest".as_ref(), "mypy".as_ref()])?;
+    let tests = root.join("python/tests");
+    let settings = root.join("python/pyproject.toml");
+    // Not started in python/, where the sources would be found instead of the wheel.
+    let module = |name: &str| {
+        let mut command = Command::new(&python);
+        command.current_dir(root.join("target/python")).env("PYTHONDONTWRITEBYTECODE", "1").args(["-m", name]);
+        command
+    };
+    tally.watch("pytest", module("pytest").arg("--config-file").arg(&settings).arg(&tests))?;
+    run(module("mypy.stubtest").arg("nearfab"))?;
+    run(module("mypy").arg("--config-file").arg(&settings).arg(&tests).arg(root.join("examples/python")))?;
+    Ok(python)
+}
+
+/// A new virtual environment below `target/python`; returns its interpreter.
+fn environment(root: &Path, name: &str) -> Result<PathBuf> {
+    let folder = root.join("target/python").join(name);
+    let python = env::var_os("PYTHON").unwrap_or_else(|| "python3".into());
+    run(Command::new(python).args(["-m", "venv", "--clear"]).arg(&folder))
+        .context("making a Python environment; on Debian: apt-get install python3-venv")?;
+    Ok(folder.join("bin/python"))
+}
+
+/// Installs packages, those that are tools in the versions of `python/constraints.txt`.
+fn install(root: &Path, python: &Path, packages: &[&OsStr]) -> Result<()> {
+    let mut pip = Command::new(python);
+    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--constraint"]);
+    run(pip.arg(root.join("python/constraints.txt")).args(packages))
+}
+
+fn run(command: &mut Command) -> Result<()> {
+    let status = command.status().with_context(|| format!("cannot start {command:?}"))?;
+    if !status.success() {
+        bail!("{command:?} ended with {status}");
+    }
+    Ok(())
+}

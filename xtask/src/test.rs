@@ -1,0 +1,109 @@
+//! `cargo xtask test`: every test, counted.
+
+mod inputs;
+mod tally;
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use nix::sys::statvfs::{FsFlags, statvfs};
+
+use crate::run::{say, workspace};
+use crate::{python, setup};
+use inputs::Inputs;
+pub(crate) use tally::Tally;
+
+/// A test bed that costs minutes: it runs when what it depends on is not what it last passed with.
+struct SlowBed {
+    name: &'static str,
+    /// The command of its own, below `cargo xtask`.
+    command: &'static [&'static str],
+    /// The files and folders it depends on.
+    inputs: &'static [&'static str],
+}
+
+const SLOW_BEDS: [SlowBed; 2] = [
+    SlowBed {
+        name: "bare",
+        command: &["bare"],
+        inputs: &["Cargo.lock", "Cargo.toml", "build.rs", "cli", "data", "emu", "src", "sys", "xtask"],
+    },
+    SlowBed {
+        name: "k8s",
+        command: &["k8s", "test"],
+        inputs: &[
+            "Cargo.lock",
+            "Cargo.toml",
+            "build.rs",
+            "data",
+            "deploy",
+            "dra",
+            "emu",
+            "src",
+            "tests/cluster",
+            "xtask",
+        ],
+    },
+];
+
+/// Sets up and runs all tests; with `all` also slow beds whose inputs did not change.
+///
+/// # Errors
+/// When anything failed, after all has run that could.
+pub(crate) fn run(all: bool) -> Result<()> {
+    if let Err(reason) = setup::run() {
+        say(reason); // What needs the missing packages skips itself by name.
+    }
+    let mut tally = Tally::default();
+    let interpreter = python::wheel(workspace()).and_then(|wheel| python::test(workspace(), &wheel, &mut tally));
+    let interpreter = interpreter.map_err(|error| tally.fail("the Python wheel", &error)).ok();
+    cargo_test(&mut tally, interpreter)?;
+    for bed in &SLOW_BEDS {
+        slow(bed, all, &mut tally)?;
+    }
+    say(&tally);
+    if tally.failed > 0 {
+        bail!("{} failed", tally.failed);
+    }
+    Ok(())
+}
+
+fn cargo_test(tally: &mut Tally, interpreter: Option<PathBuf>) -> Result<()> {
+    // Emulated hosts are trees of thousands of small files, which most disks make twenty times slower than memory does.
+    let memory = memory_folder();
+    let mut cargo = Command::new(env!("CARGO"));
+    // The Python module is an extension: an interpreter loads it, cargo cannot.
+    cargo.args(["test", "--workspace", "--exclude", "nearfab-python", "--no-fail-fast"]).current_dir(workspace());
+    if let Some(folder) = &memory {
+        cargo.env("TMPDIR", folder.path());
+    }
+    if let Some(interpreter) = interpreter {
+        cargo.env("NEARFAB_PYTHON", interpreter);
+    }
+    tally.watch("cargo test", &mut cargo)
+}
+
+/// A folder in memory, where this machine has one in which programs and device nodes work.
+fn memory_folder() -> Option<tempfile::TempDir> {
+    let flags = statvfs("/dev/shm").ok()?.flags();
+    if flags.intersects(FsFlags::ST_NODEV | FsFlags::ST_NOEXEC) {
+        return None;
+    }
+    tempfile::tempdir_in("/dev/shm").ok()
+}
+
+fn slow(bed: &SlowBed, all: bool, tally: &mut Tally) -> Result<()> {
+    let inputs = Inputs::of(bed.name, bed.inputs)?;
+    if !all && inputs.have_passed() {
+        say(format_args!("UNCHANGED {}: passed before with the same inputs", bed.name));
+        return Ok(());
+    }
+    let before = (tally.failed, tally.skipped);
+    let program = std::env::current_exe().context("finding this program's own file")?;
+    tally.watch(bed.name, Command::new(program).args(bed.command).current_dir(workspace()))?;
+    if (tally.failed, tally.skipped) == before {
+        inputs.keep_as_passed()?;
+    }
+    Ok(())
+}

@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 use std::fs;
 
+use nearfab::instances::InstanceTable;
 use nearfab::{Host, HostDevice};
 use nearfab_dra::device::{Device, Inventory, Value};
 use nearfab_dra::slices::slice_spec;
 use serde_json::json;
 
-use crate::host_tree;
+use crate::{HOST, write_tree};
 
 /// One line per device, in order.
 fn listing(instance_type: &str) -> String {
@@ -59,7 +60,7 @@ fn group_ids_are_those_of_aws() {
         (16, &["821d14afaf11327d"]),
     ];
     for (instance_type, groups) in [("trn1.32xlarge", trn1), ("trn2.48xlarge", trn2)] {
-        let table = nearfab::instances::InstanceTable::find(instance_type).unwrap();
+        let table = InstanceTable::find(instance_type).unwrap();
         for device in inventory(instance_type).devices() {
             // An EFA interface is in the groups of the devices that it is paired with.
             let index = match &device.attributes.get("index") {
@@ -89,13 +90,12 @@ fn text<'a>(device: &'a Device, name: &str) -> &'a str {
 /// The limits of the API, which a server would enforce by refusing the whole slice.
 #[test]
 fn slices_keep_within_the_limits_of_kubernetes() {
-    for instance_type in ["trn1.32xlarge", "trn2.48xlarge"] {
-        let dir = tempfile::tempdir().unwrap();
-        host_tree::write(dir.path(), instance_type);
-        let spec = slice_spec("node1", &Inventory::discover(dir.path()).unwrap()).unwrap();
+    let trn1 = tempfile::tempdir().unwrap();
+    write_tree("trn1.32xlarge", trn1.path());
+    for (root, count) in [(trn1.path(), 16 + 8), (&HOST, 16 + 16)] {
+        let spec = slice_spec("node1", &Inventory::discover(root).unwrap()).unwrap();
         let devices = spec.devices.unwrap();
-        assert_eq!(devices.len(), inventory(instance_type).devices().len());
-        assert!(devices.len() <= 128);
+        assert_eq!(devices.len(), count);
         let names: BTreeSet<_> = devices.iter().map(|device| &device.name).collect();
         assert_eq!(names.len(), devices.len(), "names are unique");
         for device in &devices {
@@ -126,30 +126,37 @@ fn is_c_identifier(text: &str) -> bool {
 
 #[test]
 fn the_rdma_device_is_published_where_there_is_one() {
-    let dir = tempfile::tempdir().unwrap();
-    host_tree::write(dir.path(), "trn2.48xlarge");
-    let inventory = Inventory::discover(dir.path()).unwrap();
+    let inventory = Inventory::discover(&HOST).unwrap();
     let efa = inventory.devices().iter().find(|device| device.name == "efa-0000-57-00-0").unwrap();
-    assert!(text(efa, "rdmaDevice").starts_with("rdmap"));
+    assert_eq!(text(efa, "rdmaDevice"), "rdmap87s0");
 }
 
 #[test]
 fn what_has_no_node_is_not_published() {
     let dir = tempfile::tempdir().unwrap();
-    host_tree::write(dir.path(), "trn2.48xlarge");
-    fs::remove_file(dir.path().join("dev/neuron3")).unwrap();
-    // Bound to no driver that makes a verbs node, as when ib_uverbs is not loaded.
-    fs::remove_dir_all(dir.path().join("sys/class/infiniband_verbs")).unwrap();
+    let put = |path: &str, text: &str| {
+        let path = dir.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    };
+    for index in [2, 3, 10] {
+        put(&format!("sys/class/neuron_device/neuron{index}/core_count"), "8");
+    }
+    put("dev/neuron2", "");
+    put("dev/neuron10", "");
+    // An interface without a driver, as when it was given to vfio-pci.
+    put("sys/bus/pci/devices/0000:57:00.0/uevent", "PCI_ID=1D0F:EFA2\n");
 
     let inventory = Inventory::discover(dir.path()).unwrap();
-    let device = |name: &str| inventory.devices().iter().find(|device| device.name == name).unwrap();
-    assert_eq!(device("neuron-3").node, Err("/dev/neuron3 is missing".to_owned()));
-    assert!(device("efa-0000-57-00-0").node.as_ref().unwrap_err().contains("no verbs node"));
+    let [two, three, ten, efa] = inventory.devices() else { panic!("{inventory:?}") };
+    assert_eq!(two.node, Ok("/dev/neuron2".into()));
+    assert_eq!(three.node, Err("/dev/neuron3 is missing".to_owned()));
+    assert_eq!(ten.node, Ok("/dev/neuron10".into()));
+    assert_eq!(efa.name, "efa-0000-57-00-0");
+    assert!(efa.node.as_ref().unwrap_err().contains("no verbs node"));
 
     let published = slice_spec("node1", &inventory).unwrap().devices.unwrap();
-    let names: Vec<_> = published.iter().map(|device| device.name.as_str()).collect();
-    let expected: Vec<_> = (0..16).filter(|index| *index != 3).map(|index| format!("neuron-{index}")).collect();
-    assert_eq!(names, expected);
+    assert_eq!(published.iter().map(|device| device.name.as_str()).collect::<Vec<_>>(), ["neuron-2", "neuron-10"]);
 }
 
 #[test]

@@ -4,16 +4,18 @@
 
 mod api_server;
 mod device_model;
-mod host_tree;
 mod kubelet;
 mod publishing;
 mod recovery;
 mod serving;
 
+use std::fs;
 use std::future::Future;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 use std::time::Duration;
 
+use nearfab::instances::InstanceTable;
 use nearfab_dra::Config;
 use nearfab_dra::error::Result;
 use tokio::sync::oneshot;
@@ -25,9 +27,20 @@ use kubelet::Kubelet;
 const NODE: &str = "node1";
 const BOOT: &str = "boot-1";
 
-/// A node with a kubelet, an API server and the devices of a trn2.48xlarge.
+/// The tree of a trn2.48xlarge, written once for all tests that only read it: it has thousands of files.
+static HOST: LazyLock<PathBuf> = LazyLock::new(|| {
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("trn2.48xlarge");
+    if dir.exists() {
+        fs::remove_dir_all(&dir).unwrap();
+    }
+    write_tree("trn2.48xlarge", &dir);
+    dir
+});
+
+/// A node with a kubelet, an API server and devices.
 struct Bed {
     dir: tempfile::TempDir,
+    host: PathBuf,
     api: ApiServer,
 }
 
@@ -38,10 +51,16 @@ struct Driver {
 }
 
 impl Bed {
+    /// The node is a trn2.48xlarge.
     fn new() -> Self {
+        Self::with_host(|_| HOST.clone())
+    }
+
+    /// The node is a host whose tree is at the path that `host` returns, in the bed's folder or elsewhere.
+    fn with_host(host: impl FnOnce(&Path) -> PathBuf) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        host_tree::write(&dir.path().join("host"), "trn2.48xlarge");
-        Self { dir, api: ApiServer::with_node(NODE) }
+        let host = host(dir.path());
+        Self { dir, host, api: ApiServer::with_node(NODE) }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -51,7 +70,7 @@ impl Bed {
     fn config(&self) -> Config {
         Config {
             node_name: NODE.to_owned(),
-            root: self.path("host"),
+            root: self.host.clone(),
             runtime_root: "/".into(),
             kubelet_dir: self.path("kubelet"),
             cdi_dir: self.path("cdi"),
@@ -81,7 +100,7 @@ impl Bed {
     fn only_file(&self, folder: &str) -> (String, String) {
         let names = names(&self.path(folder));
         assert_eq!(names.len(), 1, "{folder}: {names:?}");
-        let text = std::fs::read_to_string(self.path(folder).join(&names[0])).unwrap();
+        let text = fs::read_to_string(self.path(folder).join(&names[0])).unwrap();
         (names[0].clone(), text)
     }
 }
@@ -99,8 +118,12 @@ impl Driver {
     }
 }
 
+fn write_tree(instance_type: &str, dir: &Path) {
+    nearfab_emu::write_tree(InstanceTable::find(instance_type).unwrap(), dir).unwrap();
+}
+
 fn names(folder: &Path) -> Vec<String> {
-    let entries = std::fs::read_dir(folder).unwrap();
+    let entries = fs::read_dir(folder).unwrap();
     let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     names

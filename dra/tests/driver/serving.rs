@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use nearfab::Host;
 use nearfab_dra::error::Error;
 use nearfab_dra::proto::dra::{Claim, Device};
 use serde_json::{Value, json};
@@ -85,9 +86,8 @@ async fn a_claim_gets_its_devices_and_gives_them_back() {
 
     let (name, text) = bed.only_file("cdi");
     assert_eq!(name, format!("nearfab.dev-claim_{UID}.json"));
-    let verbs = fs::read_dir(bed.path("host/sys/class/infiniband_verbs")).unwrap().map(|entry| entry.unwrap());
-    let verbs = verbs.into_iter().find(|entry| fs::read_link(entry.path()).unwrap().to_string_lossy().contains(":57:"));
-    let verbs = verbs.unwrap().file_name().into_string().unwrap();
+    let host = Host::from_root(&bed.host).unwrap();
+    let verbs = host.find_efa("0000:57:00.0".parse().unwrap()).unwrap().node().unwrap();
     let node = |device: &str, path: String| {
         json!({
             "name": format!("{device}_{UID}"),
@@ -98,7 +98,7 @@ async fn a_claim_gets_its_devices_and_gives_them_back() {
         "cdiVersion": "0.5.0",
         "kind": "nearfab.dev/claim",
         "devices": [
-            node("efa-0000-57-00-0", format!("/dev/infiniband/{verbs}")),
+            node("efa-0000-57-00-0", verbs),
             node("neuron-5", "/dev/neuron5".to_owned()),
         ],
     });
@@ -191,15 +191,23 @@ async fn what_is_wrong_with_one_claim_is_said_and_harms_no_other() {
 
 #[tokio::test]
 async fn without_its_node_a_device_is_not_handed_out() {
-    let bed = Bed::new();
+    let bed = Bed::with_host(|dir| {
+        fs::create_dir_all(dir.join("sys/class/neuron_device/neuron7")).unwrap();
+        fs::create_dir(dir.join("dev")).unwrap();
+        fs::write(dir.join("dev/neuron7"), "").unwrap();
+        dir.to_owned()
+    });
     let driver = bed.start();
     let kubelet = bed.kubelet();
     kubelet.register().await;
     let claim = claim("late", UID);
     allocate(&bed, &claim, &[("chip", "neuron-7")]);
-    fs::remove_file(bed.path("host/dev/neuron7")).unwrap();
-    assert_eq!(kubelet.prepare(&claim).await.error, "neuron-7 cannot be used on this node: /dev/neuron7 is missing");
-    assert!(names(&bed.path("cdi")).is_empty());
+    assert_eq!(kubelet.prepare(&claim).await.error, "");
+
+    // Not even to the claim that has it already.
+    fs::remove_file(bed.path("dev/neuron7")).unwrap();
+    let error = kubelet.prepare(&claim).await.error;
+    assert_eq!(error, "neuron-7 cannot be used on this node: /dev/neuron7 is missing");
     driver.stop().await;
 }
 

@@ -36,9 +36,14 @@ pub struct Device {
     pub node: Result<PathBuf, String>,
 }
 
-/// The devices of a host in their published order, usable or not.
+/// What a host has to offer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Inventory(Vec<Device>);
+pub struct Inventory {
+    /// Its devices in their published order, usable or not.
+    pub devices: Vec<Device>,
+    /// What could not be read or is not as it should be, one sentence each.
+    pub problems: Vec<String>,
+}
 
 impl Inventory {
     /// Looks at the host below `root`.
@@ -50,24 +55,29 @@ impl Inventory {
         Ok(Self::of(&host))
     }
 
-    /// The devices of `host`.
+    /// What `host` has to offer.
     pub fn of(host: &Host) -> Self {
         let neuron = host.neuron().iter().map(|device| self::neuron(host, device));
         let mut interfaces: Vec<&EfaInterface> = host.efa().iter().collect();
         // Those without a pair come last, in the order of their addresses, which they have already.
         interfaces.sort_by_key(|efa| paired(host, efa.address()).first().copied().unwrap_or(HostDevice(u32::MAX)));
         let efa = interfaces.into_iter().map(|efa| self::efa(host, efa));
-        Self(neuron.chain(efa).collect())
-    }
+        let devices: Vec<Device> = neuron.chain(efa).collect();
 
-    /// All of them.
-    pub fn devices(&self) -> &[Device] {
-        &self.0
+        let driverless = host.driverless().iter();
+        let driverless =
+            driverless.map(|f| format!("the Neuron device at {} has no driver: it is not published", f.address));
+        let unusable = devices.iter().filter_map(|device| {
+            let reason = device.node.as_ref().err()?;
+            Some(format!("{} is not published: {reason}", device.name))
+        });
+        let problems = host.problems().iter().cloned().chain(driverless).chain(unusable).collect();
+        Self { devices, problems }
     }
 
     /// The device of that name.
     pub(crate) fn get(&self, name: &str) -> Option<&Device> {
-        self.0.iter().find(|device| device.name == name)
+        self.devices.iter().find(|device| device.name == name)
     }
 }
 

@@ -39,7 +39,7 @@ pub enum Error {
         /// Its socket.
         path: PathBuf,
         /// Why, as far as the server knows.
-        source: tonic::transport::Error,
+        source: Option<tonic::transport::Error>,
     },
 
     /// The kubelet would not have the driver.

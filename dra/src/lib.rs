@@ -26,7 +26,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use kube::Client;
-use tracing::{info, warn};
+use tracing::warn;
 
 use crate::cdi::CdiDir;
 use crate::device::Inventory;
@@ -64,11 +64,8 @@ pub struct Config {
 /// When the driver cannot start, or cannot go on. A silent API server is no reason: publishing waits for it.
 pub async fn run(config: Config, client: Client, shutdown: impl Future<Output = ()>) -> Result<()> {
     let inventory = Inventory::discover(&config.root)?;
-    for device in inventory.devices() {
-        match &device.node {
-            Ok(node) => info!(device = device.name, node = %node.display(), "found"),
-            Err(reason) => warn!(device = device.name, reason, "not published"),
-        }
+    for problem in &inventory.problems {
+        warn!("{problem}");
     }
     let spec = slices::slice_spec(&config.node_name, &inventory)?;
 

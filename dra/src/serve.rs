@@ -5,6 +5,7 @@ use std::future::Future;
 use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::time::Duration;
 
 use tokio::net::UnixListener;
@@ -34,48 +35,34 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(20);
 /// # Errors
 /// When a socket cannot be made, a server stops by itself, or the kubelet refuses the driver.
 pub async fn serve(kubelet_dir: &Path, plugin: Plugin, shutdown: impl Future<Output = ()>) -> Result<()> {
-    let plugin_socket = Socket::bind(plugin_socket(kubelet_dir))?;
-    let endpoint = plugin_socket.path.clone();
+    let Socket { path: endpoint, incoming } = Socket::bind(plugin_socket(kubelet_dir))?;
     let (drain, draining) = oneshot::channel::<()>();
-    let calls = Server::builder().add_service(DraPluginServer::new(plugin)).serve_with_incoming_shutdown(
-        plugin_socket.incoming,
-        async {
-            // Dropping the sender is a reason to stop as well.
-            let _ = draining.await;
-        },
-    );
-    let mut calls = std::pin::pin!(calls);
-
-    let registration_socket = Socket::bind(registration_socket(kubelet_dir))?;
-    let (refuse, mut refused) = mpsc::channel(1);
-    let registrar = Registrar::new(endpoint.clone(), refuse);
-    let registration = Server::builder()
-        .add_service(RegistrationServer::new(registrar))
-        .serve_with_incoming(registration_socket.incoming);
-    let mut registration = std::pin::pin!(registration);
-    info!(socket = %registration_socket.path.display(), "waiting for the kubelet");
-
-    let ended = |path: &Path, result: Result<(), tonic::transport::Error>| match result {
-        Ok(()) => Ok(()),
-        Err(source) => Err(Error::Server { path: path.to_owned(), source }),
+    let draining = async {
+        // Ready also when the sender is dropped, which is how it is used.
+        let _ = draining.await;
     };
+    let calls = Server::builder().add_service(DraPluginServer::new(plugin));
+    let mut calls = pin!(calls.serve_with_incoming_shutdown(incoming, draining));
+
+    let Socket { path: registry, incoming } = Socket::bind(registration_socket(kubelet_dir))?;
+    let (refuse, mut refused) = mpsc::channel(1);
+    let registrar = RegistrationServer::new(Registrar::new(endpoint.clone(), refuse));
+    let registration = Server::builder().add_service(registrar).serve_with_incoming(incoming);
+    info!(socket = %registry.display(), "waiting for the kubelet");
+
     let outcome = tokio::select! {
         () = shutdown => Ok(()),
         Some(reason) = refused.recv() => Err(Error::Refused { reason }),
-        result = &mut registration => ended(&registration_socket.path, result),
-        result = &mut calls => return ended(&endpoint, result),
+        result = &mut calls => return Err(Error::Server { path: endpoint, source: result.err() }),
+        result = registration => return Err(Error::Server { path: registry, source: result.err() }),
     };
 
     info!("stopping: calls in flight may finish");
     drop(drain);
-    let drained = tokio::select! {
-        result = tokio::time::timeout(DRAIN_LIMIT, &mut calls) => result.is_ok(),
-        _ = &mut registration => false,
-    };
-    if !drained {
+    if tokio::time::timeout(DRAIN_LIMIT, calls).await.is_err() {
         warn!("calls in flight were cut off; the kubelet will repeat them");
     }
-    remove_socket(&registration_socket.path)?;
+    remove_socket(&registry)?;
     remove_socket(&endpoint)?;
     outcome
 }

@@ -35,7 +35,7 @@ const RETRY: Duration = Duration::from_secs(5);
 /// # Errors
 /// When there are more devices than a slice can hold.
 pub fn slice_spec(node: &str, inventory: &Inventory) -> Result<ResourceSliceSpec> {
-    let devices: Vec<_> = inventory.devices().iter().filter(|device| device.node.is_ok()).map(api_device).collect();
+    let devices: Vec<_> = inventory.devices.iter().filter(|device| device.node.is_ok()).map(api_device).collect();
     if devices.len() > DEVICES_PER_SLICE {
         return Err(Error::TooManyDevices { count: devices.len(), limit: DEVICES_PER_SLICE });
     }

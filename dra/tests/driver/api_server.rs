@@ -9,7 +9,7 @@ use http_body_util::{BodyExt as _, Either, Full, StreamBody};
 use kube::Client;
 use kube::client::Body;
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedRwLockWriteGuard, RwLock, mpsc};
 use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::codegen::http::{Method, Request, Response};
@@ -18,7 +18,11 @@ use tonic::codegen::{BoxFuture, Bytes};
 pub(crate) const SLICES: &str = "/apis/resource.k8s.io/v1/resourceslices";
 
 #[derive(Clone, Default)]
-pub(crate) struct ApiServer(Arc<Mutex<State>>);
+pub(crate) struct ApiServer {
+    state: Arc<Mutex<State>>,
+    /// Whoever holds this for writing keeps the answers back.
+    gate: Arc<RwLock<()>>,
+}
 
 #[derive(Default)]
 struct State {
@@ -27,7 +31,7 @@ struct State {
     /// Each change with its version, for watches that begin in the past.
     changes: Vec<(u64, Value)>,
     watches: Vec<(Selector, mpsc::UnboundedSender<Value>)>,
-    writes: Vec<String>,
+    requests: Vec<String>,
 }
 
 /// JSON pointers and the texts that they must point to.
@@ -51,6 +55,8 @@ impl ApiServer {
                 let (parts, body) = request.into_parts();
                 let body = body.collect().await.unwrap().to_bytes();
                 let path = parts.uri.path().to_owned();
+                server.state().requests.push(format!("{} {path}", parts.method));
+                let _answering = server.gate.read().await;
                 Ok(server.state().answer(&parts.method, &path, parts.uri.query().unwrap_or_default(), &body))
             })
         });
@@ -70,21 +76,28 @@ impl ApiServer {
         self.state().objects.get(path).cloned()
     }
 
-    /// The writes of the client so far, as "METHOD path".
+    /// The client's requests so far, as "METHOD path".
+    pub(crate) fn requests(&self) -> Vec<String> {
+        self.state().requests.clone()
+    }
+
+    /// Those that write.
     pub(crate) fn writes(&self) -> Vec<String> {
-        self.state().writes.clone()
+        self.requests().into_iter().filter(|request| !request.starts_with("GET ")).collect()
+    }
+
+    /// Takes requests, but answers none until the guard is dropped.
+    pub(crate) async fn hold(&self) -> OwnedRwLockWriteGuard<()> {
+        Arc::clone(&self.gate).write_owned().await
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap()
+        self.state.lock().unwrap()
     }
 }
 
 impl State {
     fn answer(&mut self, method: &Method, path: &str, query: &str, body: &[u8]) -> Answer {
-        if method != Method::GET {
-            self.writes.push(format!("{method} {path}"));
-        }
         let sent = || serde_json::from_slice::<Value>(body).unwrap();
         match *method {
             Method::GET if path == SLICES => self.list(query),

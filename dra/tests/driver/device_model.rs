@@ -21,7 +21,7 @@ fn listing(instance_type: &str) -> String {
         });
         format!("{}{}\n", device.name, attributes.collect::<String>())
     };
-    inventory.devices().iter().map(line).collect()
+    inventory.devices.iter().map(line).collect()
 }
 
 fn inventory(instance_type: &str) -> Inventory {
@@ -61,7 +61,7 @@ fn group_ids_are_those_of_aws() {
     ];
     for (instance_type, groups) in [("trn1.32xlarge", trn1), ("trn2.48xlarge", trn2)] {
         let table = InstanceTable::find(instance_type).unwrap();
-        for device in inventory(instance_type).devices() {
+        for device in &inventory(instance_type).devices {
             // An EFA interface is in the groups of the devices that it is paired with.
             let index = match &device.attributes.get("index") {
                 Some(Value::Int(index)) => u32::try_from(*index).unwrap(),
@@ -127,7 +127,7 @@ fn is_c_identifier(text: &str) -> bool {
 #[test]
 fn the_rdma_device_is_published_where_there_is_one() {
     let inventory = Inventory::discover(&HOST).unwrap();
-    let efa = inventory.devices().iter().find(|device| device.name == "efa-0000-57-00-0").unwrap();
+    let efa = inventory.devices.iter().find(|device| device.name == "efa-0000-57-00-0").unwrap();
     assert_eq!(text(efa, "rdmaDevice"), "rdmap87s0");
 }
 
@@ -148,12 +148,20 @@ fn what_has_no_node_is_not_published() {
     put("sys/bus/pci/devices/0000:57:00.0/uevent", "PCI_ID=1D0F:EFA2\n");
 
     let inventory = Inventory::discover(dir.path()).unwrap();
-    let [two, three, ten, efa] = inventory.devices() else { panic!("{inventory:?}") };
+    let [two, three, ten, efa] = &inventory.devices[..] else { panic!("{inventory:?}") };
     assert_eq!(two.node, Ok("/dev/neuron2".into()));
     assert_eq!(three.node, Err("/dev/neuron3 is missing".to_owned()));
     assert_eq!(ten.node, Ok("/dev/neuron10".into()));
     assert_eq!(efa.name, "efa-0000-57-00-0");
     assert!(efa.node.as_ref().unwrap_err().contains("no verbs node"));
+
+    assert_eq!(
+        inventory.problems,
+        [
+            "neuron-3 is not published: /dev/neuron3 is missing".to_owned(),
+            format!("efa-0000-57-00-0 is not published: {}", efa.node.as_ref().unwrap_err()),
+        ]
+    );
 
     let published = slice_spec("node1", &inventory).unwrap().devices.unwrap();
     assert_eq!(published.iter().map(|device| device.name.as_str()).collect::<Vec<_>>(), ["neuron-2", "neuron-10"]);

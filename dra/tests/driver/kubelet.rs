@@ -31,6 +31,10 @@ impl Kubelet {
         self.dir.join("plugins_registry/nearfab.dev@reg.sock")
     }
 
+    pub(crate) fn plugin_socket(&self) -> PathBuf {
+        self.dir.join("plugins/nearfab.dev/dra@plugin.sock")
+    }
+
     /// Finds the driver and takes it.
     pub(crate) async fn register(&self) -> PluginInfo {
         let registry = self.dir.join("plugins_registry");
@@ -78,8 +82,13 @@ impl Kubelet {
         Q: prost::Message + Send + Sync + 'static,
         A: prost::Message + Default + Send + Sync + 'static,
     {
-        let socket = self.dir.join("plugins/nearfab.dev/dra@plugin.sock");
-        call(&socket, "localhost", &format!("/k8s.io.kubelet.pkg.apis.dra.v1.DRAPlugin/{method}"), request).await
+        call(
+            &self.plugin_socket(),
+            "localhost",
+            &format!("/k8s.io.kubelet.pkg.apis.dra.v1.DRAPlugin/{method}"),
+            request,
+        )
+        .await
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the kubelet gets when it registers the driver and calls it.
 
 use std::fs;
+use std::os::unix::net::UnixStream;
 
 use nearfab::Host;
 use nearfab_dra::error::Error;
@@ -8,7 +9,7 @@ use nearfab_dra::proto::dra::{Claim, Device};
 use serde_json::{Value, json};
 use tonic::codegen::http::Uri;
 
-use crate::{Bed, NODE, names, within};
+use crate::{Bed, NODE, names, until, within};
 
 const UID: &str = "3f1c9a52-0000-4000-8000-000000000001";
 
@@ -40,7 +41,7 @@ async fn the_kubelet_registers_the_driver() {
     let info = bed.kubelet().register().await;
     assert_eq!((info.r#type.as_str(), info.name.as_str()), ("DRAPlugin", "nearfab.dev"));
     assert_eq!(info.supported_versions, ["v1.DRAPlugin"]);
-    assert_eq!(info.endpoint, bed.path("kubelet/plugins/nearfab.dev/dra@plugin.sock").display().to_string());
+    assert_eq!(info.endpoint, bed.kubelet().plugin_socket().display().to_string());
     driver.stop().await;
     assert!(names(&bed.path("kubelet/plugins_registry")).is_empty(), "no socket is left for the kubelet to call");
 }
@@ -62,6 +63,29 @@ async fn a_refused_driver_ends_and_says_why() {
     bed.kubelet().notify(false, "no such version").await;
     let error = within("the driver's end", driver.ended).await.unwrap().unwrap_err();
     assert!(matches!(&error, Error::Refused { reason } if reason == "no such version"), "{error}");
+}
+
+#[tokio::test]
+async fn a_call_in_flight_ends_well_when_the_driver_is_stopped() {
+    let bed = Bed::new();
+    let driver = bed.start();
+    let kubelet = bed.kubelet();
+    kubelet.register().await;
+    let claim = claim("late", UID);
+    allocate(&bed, &claim, &[("chip", "neuron-0")]);
+
+    let held = bed.api.hold().await;
+    let call = tokio::spawn(async move { kubelet.prepare(&claim).await });
+    until("the question for the claim", || bed.api.requests().iter().any(|r| r.ends_with("/resourceclaims/late")))
+        .await;
+    drop(driver.stop);
+    until("an end to new calls", || UnixStream::connect(bed.kubelet().plugin_socket()).is_err()).await;
+    assert!(bed.kubelet().registration_socket().exists(), "without it the kubelet would drop the call");
+    drop(held);
+
+    assert_eq!(within("the answer", call).await.unwrap().error, "");
+    within("the driver's end", driver.ended).await.unwrap().unwrap();
+    assert!(!bed.kubelet().registration_socket().exists());
 }
 
 #[tokio::test]

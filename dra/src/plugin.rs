@@ -1,0 +1,125 @@
+//! The service that the kubelet calls: fetch the claim, prepare it, answer.
+//!
+//! What is wrong with one claim is that claim's error; an error of the call itself would fail all the claims in
+//! it. The kubelet asks again and again, also for what was done before, and names claims only by name and UID.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use k8s_openapi::api::resource::v1::{DeviceRequestAllocationResult, ResourceClaim};
+use kube::{Api, Client};
+use tonic::{Request, Response, Status};
+use tracing::warn;
+
+use crate::cdi::device_id;
+use crate::error::{Error, Result, with_causes};
+use crate::prepare::Preparer;
+use crate::proto::dra::dra_plugin_server::DraPlugin;
+use crate::proto::dra::{
+    self, Device, NodePrepareResourceResponse, NodePrepareResourcesRequest, NodePrepareResourcesResponse,
+    NodeUnprepareResourceResponse, NodeUnprepareResourcesRequest, NodeUnprepareResourcesResponse,
+};
+use crate::record::{Claim, Prepared, Record, check_uid};
+use crate::{DRIVER, api};
+
+/// The driver as the kubelet sees it.
+pub struct Plugin {
+    client: Client,
+    pool: String,
+    preparer: Arc<Preparer>,
+}
+
+impl Plugin {
+    /// Prepares claims with `preparer`; `client` is asked for the claims, whose devices come from `pool`.
+    pub fn new(client: Client, pool: String, preparer: Arc<Preparer>) -> Self {
+        Self { client, pool, preparer }
+    }
+
+    async fn prepare(&self, claim: Claim) -> Result<Vec<Device>> {
+        check_uid(&claim.uid)?;
+        let allocated = self.allocation(&claim).await?;
+        let preparer = Arc::clone(&self.preparer);
+        let record = off_the_reactor(move || preparer.prepare(claim, &allocated)).await?;
+        Ok(self.answer(&record))
+    }
+
+    async fn unprepare(&self, claim: Claim) -> Result<()> {
+        let preparer = Arc::clone(&self.preparer);
+        off_the_reactor(move || preparer.unprepare(&claim)).await
+    }
+
+    /// This driver's part of the claim's allocation, from the API server: the kubelet sends only the names.
+    async fn allocation(&self, claim: &Claim) -> Result<Vec<DeviceRequestAllocationResult>> {
+        let claims: Api<ResourceClaim> = Api::namespaced(self.client.clone(), &claim.namespace);
+        let found = api::ask(format!("get claim {claim}"), claims.get(&claim.name)).await?;
+        let found_uid = found.metadata.uid.unwrap_or_default();
+        if found_uid != claim.uid {
+            return Err(Error::ClaimReplaced { claim: claim.clone(), found: found_uid });
+        }
+        let results = found.status.and_then(|s| s.allocation).and_then(|a| a.devices).and_then(|d| d.results);
+        let ours: Vec<_> = results.unwrap_or_default().into_iter().filter(|r| r.driver == DRIVER).collect();
+        if ours.is_empty() { Err(Error::NotAllocated { claim: claim.clone() }) } else { Ok(ours) }
+    }
+
+    fn answer(&self, record: &Record) -> Vec<Device> {
+        let device = |prepared: &Prepared| Device {
+            request_names: vec![prepared.request.clone()],
+            pool_name: self.pool.clone(),
+            device_name: prepared.device.clone(),
+            cdi_device_ids: vec![device_id(&record.claim.uid, prepared)],
+            share_id: prepared.share_id.clone(),
+        };
+        record.devices.iter().map(device).collect()
+    }
+}
+
+#[tonic::async_trait]
+impl DraPlugin for Plugin {
+    async fn node_prepare_resources(
+        &self,
+        request: Request<NodePrepareResourcesRequest>,
+    ) -> Result<Response<NodePrepareResourcesResponse>, Status> {
+        let mut claims = HashMap::new();
+        for claim in request.into_inner().claims {
+            let claim = Claim::from(claim);
+            let outcome = self.prepare(claim.clone()).await;
+            let error = outcome.as_ref().err().map(|error| report("prepare", &claim, error)).unwrap_or_default();
+            let devices = outcome.unwrap_or_default();
+            claims.insert(claim.uid, NodePrepareResourceResponse { devices, error });
+        }
+        Ok(Response::new(NodePrepareResourcesResponse { claims }))
+    }
+
+    async fn node_unprepare_resources(
+        &self,
+        request: Request<NodeUnprepareResourcesRequest>,
+    ) -> Result<Response<NodeUnprepareResourcesResponse>, Status> {
+        let mut claims = HashMap::new();
+        for claim in request.into_inner().claims {
+            let claim = Claim::from(claim);
+            let outcome = self.unprepare(claim.clone()).await;
+            let error = outcome.err().map(|error| report("unprepare", &claim, &error)).unwrap_or_default();
+            claims.insert(claim.uid, NodeUnprepareResourceResponse { error });
+        }
+        Ok(Response::new(NodeUnprepareResourcesResponse { claims }))
+    }
+}
+
+impl From<dra::Claim> for Claim {
+    fn from(claim: dra::Claim) -> Self {
+        Self { namespace: claim.namespace, name: claim.name, uid: claim.uid }
+    }
+}
+
+/// Logs what went wrong with a claim and returns it as text for the kubelet, which shows it as the pod's event.
+fn report(action: &str, claim: &Claim, error: &Error) -> String {
+    let text = with_causes(error);
+    warn!(%claim, error = text, "cannot {action} the claim");
+    text
+}
+
+/// Runs what waits for the disk where it does not hold up the only thread that answers the kubelet. Once begun
+/// it ends, also when the kubelet does not wait for the answer.
+async fn off_the_reactor<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(|source| Error::Interrupted { source })?
+}

@@ -1,0 +1,138 @@
+//! From an allocation to device nodes in containers, and back: the record first, then the CDI file; in reverse
+//! order when the claim is done.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use k8s_openapi::api::resource::v1::DeviceRequestAllocationResult;
+use tracing::{info, warn};
+
+use crate::cdi::CdiDir;
+use crate::device::Inventory;
+use crate::error::{Error, Result};
+use crate::record::{Claim, Prepared, Record, Records};
+
+/// Prepares and unprepares the claims of one node. All state is on disk.
+#[derive(Debug)]
+pub struct Preparer {
+    pool: String,
+    root: PathBuf,
+    records: Records,
+    cdi: CdiDir,
+    /// Held for the whole of a step: who holds a device must not change between looking and taking.
+    serial: Mutex<()>,
+}
+
+impl Preparer {
+    /// For the devices found below `root` and published in `pool`.
+    pub fn new(pool: String, root: PathBuf, records: Records, cdi: CdiDir) -> Self {
+        Self { pool, root, records, cdi, serial: Mutex::default() }
+    }
+
+    /// Makes the CDI folder equal to the records: after a crash between two steps, after someone emptied /run
+    /// under running pods, and after a boot.
+    ///
+    /// # Errors
+    /// When a folder cannot be read or a file in it not be written.
+    pub fn recover(&self) -> Result<()> {
+        let _serial = self.lock();
+        let found = self.records.read()?;
+        for uid in &found.outdated {
+            info!(claim = uid, "dropping the record of an earlier boot");
+            self.release(uid)?;
+        }
+        for record in &found.current {
+            self.cdi.write(record)?;
+        }
+        let known: BTreeSet<&str> = found
+            .current
+            .iter()
+            .map(|record| record.claim.uid.as_str())
+            .chain(found.set_aside.iter().map(String::as_str))
+            .collect();
+        for uid in self.cdi.claims()? {
+            if !known.contains(uid.as_str()) {
+                warn!(claim = uid, "removing a CDI file of a claim that is not on record");
+                self.cdi.remove(&uid)?;
+            }
+        }
+        info!(claims = found.current.len(), "CDI files are equal to the records");
+        Ok(())
+    }
+
+    /// Prepares `claim`, whose allocation names `allocated` of this driver's devices. Doing it again changes
+    /// nothing, and fails if a device is no longer there: no device, no container.
+    ///
+    /// # Errors
+    /// When a device is not usable or held by another claim, and when a file cannot be written.
+    pub fn prepare(&self, claim: Claim, allocated: &[DeviceRequestAllocationResult]) -> Result<Record> {
+        let _serial = self.lock();
+        // Anew each time: which node belongs to which device may have changed since the slice was published.
+        let inventory = Inventory::discover(&self.root)?;
+        let devices = allocated.iter().map(|result| self.resolve(result, &inventory)).collect::<Result<_>>()?;
+        let record = self.records.new_record(claim, devices);
+        refuse_held(&record, &self.records.read()?.current)?;
+
+        self.records.write(&record)?;
+        self.cdi.write(&record)?;
+        info!(claim = %record.claim, devices = ?record.device_names(), "prepared");
+        Ok(record)
+    }
+
+    /// Releases the claim with this UID. One that was never prepared is released already.
+    ///
+    /// # Errors
+    /// When a file cannot be removed.
+    pub fn unprepare(&self, claim: &Claim) -> Result<()> {
+        let _serial = self.lock();
+        self.release(&claim.uid)?;
+        info!(%claim, "unprepared");
+        Ok(())
+    }
+
+    fn release(&self, uid: &str) -> Result<()> {
+        self.cdi.remove(uid)?;
+        self.records.remove(uid)
+    }
+
+    fn resolve(&self, result: &DeviceRequestAllocationResult, inventory: &Inventory) -> Result<Prepared> {
+        if result.pool != self.pool {
+            return Err(Error::OtherPool {
+                device: result.device.clone(),
+                pool: result.pool.clone(),
+                ours: self.pool.clone(),
+            });
+        }
+        let unusable = |reason: String| Error::Unusable { device: result.device.clone(), reason };
+        let device =
+            inventory.get(&result.device).ok_or_else(|| unusable("this node has no such device".to_owned()))?;
+        let node = device.node.clone().map_err(unusable)?;
+        // "main/sub" is how the scheduler says which alternative of request "main" it chose.
+        let request = result.request.split('/').next().unwrap_or_default();
+        Ok(Prepared {
+            request: request.to_owned(),
+            device: device.name.clone(),
+            node,
+            share_id: result.share_id.clone(),
+            admin_access: result.admin_access.unwrap_or(false),
+        })
+    }
+
+    /// There is nothing behind the lock that a panic could have left half done.
+    fn lock(&self) -> MutexGuard<'_, ()> {
+        self.serial.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The scheduler gives no device out twice; this is the second look, for when its knowledge was old (a pod
+/// deleted by force, a claim's status edited).
+fn refuse_held(wanted: &Record, others: &[Record]) -> Result<()> {
+    for other in others.iter().filter(|other| other.claim.uid != wanted.claim.uid) {
+        let held = |device: &&Prepared| other.devices.iter().any(|theirs| theirs.excludes(device));
+        if let Some(device) = wanted.devices.iter().find(held) {
+            return Err(Error::Held { device: device.device.clone(), holder: other.claim.clone() });
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,206 @@
+//! The record of a prepared claim: what the driver handed out, kept on disk because the driver may be replaced
+//! while pods run.
+//!
+//! One JSON file per claim, named by the claim's UID. It is written before the CDI file and removed after it, so
+//! that at any moment everything handed out is on record.
+
+use std::path::{Path, PathBuf};
+use std::{fmt, fs};
+
+use serde::{Deserialize, Serialize};
+use tracing::error;
+
+use crate::durable;
+use crate::error::{Error, Result, with_causes};
+
+/// The record's format. A reader that meets another one sets the file aside.
+const VERSION: u32 = 1;
+
+const SUFFIX: &str = ".json";
+const SET_ASIDE: &str = ".json.unreadable";
+
+/// Which claim, as the kubelet and the API server know it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claim {
+    /// The claim's namespace.
+    pub namespace: String,
+    /// Its name, which a later claim may bear again.
+    pub name: String,
+    /// Its UID, which none other ever has.
+    pub uid: String,
+}
+
+impl fmt::Display for Claim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{} (UID {})", self.namespace, self.name, self.uid)
+    }
+}
+
+/// A claim's devices as they were handed out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Record {
+    version: u32,
+    /// Device numbers do not survive a boot, and neither does the right to hold a device.
+    boot_id: String,
+    /// The claim.
+    pub claim: Claim,
+    /// Its devices, in the order of the allocation.
+    pub devices: Vec<Prepared>,
+}
+
+/// One device of a claim.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Prepared {
+    /// The request it serves, without the name of a subrequest.
+    pub request: String,
+    /// The device's name in the node's pool.
+    pub device: String,
+    /// Its device node, as a container sees it.
+    pub node: PathBuf,
+    /// Which share, of a device that several claims may use.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub share_id: Option<String>,
+    /// Given for monitoring, beside whoever holds the device.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub admin_access: bool,
+}
+
+impl Record {
+    /// Names of the claim's devices in the node's pool.
+    pub fn device_names(&self) -> Vec<&str> {
+        self.devices.iter().map(|device| device.device.as_str()).collect()
+    }
+}
+
+impl Prepared {
+    /// Whether the two cannot be held by different claims: the same device, unless one of them only monitors it
+    /// or both are shares of it.
+    pub fn excludes(&self, other: &Self) -> bool {
+        let shared = self.share_id.is_some() && other.share_id.is_some();
+        self.device == other.device && !self.admin_access && !other.admin_access && !shared
+    }
+}
+
+/// The folder of the records.
+#[derive(Debug)]
+pub struct Records {
+    dir: PathBuf,
+    boot_id: String,
+}
+
+/// What the folder holds.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// Records of this boot.
+    pub current: Vec<Record>,
+    /// UIDs of claims recorded before the machine was started last: nothing runs that could use them.
+    pub outdated: Vec<String>,
+    /// UIDs of claims whose record could not be read, now or earlier, and was set aside.
+    pub set_aside: Vec<String>,
+}
+
+impl Records {
+    /// The records in `dir`, which is created if need be, for the boot named `boot_id`.
+    ///
+    /// # Errors
+    /// When the folder cannot be created.
+    pub fn open(dir: &Path, boot_id: String) -> Result<Self> {
+        durable::create_dir(dir)?;
+        Ok(Self { dir: dir.to_owned(), boot_id })
+    }
+
+    /// A record of this boot.
+    pub fn new_record(&self, claim: Claim, devices: Vec<Prepared>) -> Record {
+        Record { version: VERSION, boot_id: self.boot_id.clone(), claim, devices }
+    }
+
+    /// Everything on record. A record that cannot be read is moved out of the way and kept for a person to look
+    /// at: it stops neither the driver nor the other claims.
+    ///
+    /// # Errors
+    /// When the folder cannot be read or a file in it not be moved.
+    pub fn read(&self) -> Result<Found> {
+        let mut found = Found::default();
+        for name in durable::list(&self.dir, "")? {
+            if let Some((uid, _)) = name.split_once(SET_ASIDE) {
+                found.set_aside.push(uid.to_owned());
+            } else if let Some(uid) = name.strip_suffix(SUFFIX) {
+                match self.read_one(&name, uid) {
+                    Ok(record) if record.boot_id == self.boot_id => found.current.push(record),
+                    Ok(_) => found.outdated.push(uid.to_owned()),
+                    Err(reason) => {
+                        let kept = self.set_aside(uid)?;
+                        error!(
+                            claim = uid,
+                            reason,
+                            kept = %kept.display(),
+                            "a claim's record cannot be read and was set aside: its devices stay with its pods, \
+                             but are no longer guarded against a second claim"
+                        );
+                        found.set_aside.push(uid.to_owned());
+                    }
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Puts a claim on record, durably.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn write(&self, record: &Record) -> Result<()> {
+        durable::write(&self.dir, &file_name(&record.claim.uid)?, &to_json(record))
+    }
+
+    /// Takes a claim off the records, durably. One that is not on record is fine.
+    ///
+    /// # Errors
+    /// When the file cannot be removed.
+    pub fn remove(&self, uid: &str) -> Result<()> {
+        durable::remove(&self.dir, &file_name(uid)?)
+    }
+
+    fn read_one(&self, name: &str, uid: &str) -> Result<Record, String> {
+        let path = self.dir.join(name);
+        let text = fs::read(&path).map_err(durable::failed("read", &path)).map_err(|e| with_causes(&e))?;
+        let record: Record = serde_json::from_slice(&text).map_err(|e| e.to_string())?;
+        if record.version != VERSION {
+            return Err(format!("format {} where {VERSION} was expected", record.version));
+        }
+        if record.claim.uid != uid {
+            return Err(format!("it is about claim {}", record.claim));
+        }
+        Ok(record)
+    }
+
+    fn set_aside(&self, uid: &str) -> Result<PathBuf> {
+        let mut kept = format!("{uid}{SET_ASIDE}");
+        while self.dir.join(&kept).exists() {
+            kept.push('+');
+        }
+        durable::rename(&self.dir, &format!("{uid}{SUFFIX}"), &kept)?;
+        Ok(self.dir.join(kept))
+    }
+}
+
+fn file_name(uid: &str) -> Result<String> {
+    check_uid(uid)?;
+    Ok(format!("{uid}{SUFFIX}"))
+}
+
+/// UIDs become names of files and of CDI devices, so nothing but what UIDs are made of may pass.
+pub(crate) fn check_uid(uid: &str) -> Result<()> {
+    let well_formed =
+        !uid.is_empty() && uid.len() <= 64 && uid.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    if well_formed { Ok(()) } else { Err(Error::BadUid { uid: uid.to_owned() }) }
+}
+
+/// The JSON that the driver writes: indented, since people read it when something is wrong.
+pub(crate) fn to_json(value: &impl Serialize) -> Vec<u8> {
+    let mut text = serde_json::to_vec_pretty(value).expect("plain data with string keys is always JSON");
+    text.push(b'\n');
+    text
+}

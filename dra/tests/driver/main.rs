@@ -1,0 +1,146 @@
+//! The driver from outside: its device model, and its work between a kubelet and an API server, both played here.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on stops where it is")]
+
+mod api_server;
+mod device_model;
+mod kubelet;
+mod publishing;
+mod recovery;
+mod serving;
+
+use std::fs;
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use nearfab::instances::InstanceTable;
+use nearfab_dra::Config;
+use nearfab_dra::error::Result;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use api_server::ApiServer;
+use kubelet::Kubelet;
+
+const NODE: &str = "node1";
+const BOOT: &str = "boot-1";
+
+/// The tree of a trn2.48xlarge, written once for all tests that only read it: it has thousands of files.
+static HOST: LazyLock<PathBuf> = LazyLock::new(|| {
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("trn2.48xlarge");
+    if dir.exists() {
+        fs::remove_dir_all(&dir).unwrap();
+    }
+    write_tree("trn2.48xlarge", &dir);
+    dir
+});
+
+/// A node with a kubelet, an API server and devices.
+struct Bed {
+    dir: tempfile::TempDir,
+    host: PathBuf,
+    api: ApiServer,
+}
+
+/// A driver that runs on it.
+struct Driver {
+    stop: oneshot::Sender<()>,
+    ended: JoinHandle<Result<()>>,
+}
+
+impl Bed {
+    /// The node is a trn2.48xlarge.
+    fn new() -> Self {
+        Self::with_host(|_| HOST.clone())
+    }
+
+    /// The node is a host whose tree is at the path that `host` returns, in the bed's folder or elsewhere.
+    fn with_host(host: impl FnOnce(&Path) -> PathBuf) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let host = host(dir.path());
+        Self { dir, host, api: ApiServer::with_node(NODE) }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn config(&self) -> Config {
+        Config {
+            node_name: NODE.to_owned(),
+            root: self.host.clone(),
+            runtime_root: "/".into(),
+            kubelet_dir: self.path("kubelet"),
+            cdi_dir: self.path("cdi"),
+            state_dir: self.path("claims"),
+            boot_id: BOOT.to_owned(),
+        }
+    }
+
+    fn start(&self) -> Driver {
+        self.start_with(self.config())
+    }
+
+    fn start_with(&self, config: Config) -> Driver {
+        let (stop, stopped) = oneshot::channel();
+        let client = self.api.client();
+        let ended = tokio::spawn(nearfab_dra::run(config, client, async {
+            let _ = stopped.await;
+        }));
+        Driver { stop, ended }
+    }
+
+    fn kubelet(&self) -> Kubelet {
+        Kubelet::new(self.path("kubelet"))
+    }
+
+    /// The name of the only file in a folder and its text.
+    fn only_file(&self, folder: &str) -> (String, String) {
+        let names = names(&self.path(folder));
+        assert_eq!(names.len(), 1, "{folder}: {names:?}");
+        let text = fs::read_to_string(self.path(folder).join(&names[0])).unwrap();
+        (names[0].clone(), text)
+    }
+}
+
+impl Driver {
+    async fn stop(self) {
+        drop(self.stop);
+        within("the driver's end", self.ended).await.unwrap().unwrap();
+    }
+
+    /// As SIGKILL does it: nothing is tidied up.
+    async fn kill(self) {
+        self.ended.abort();
+        assert!(self.ended.await.unwrap_err().is_cancelled());
+    }
+}
+
+fn write_tree(instance_type: &str, dir: &Path) {
+    nearfab_emu::write_tree(InstanceTable::find(instance_type).unwrap(), dir).unwrap();
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).unwrap();
+    let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+/// Waits for what must come, and fails instead of waiting for ever.
+async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    let limit = Duration::from_secs(20);
+    tokio::time::timeout(limit, future).await.unwrap_or_else(|_| panic!("{what} did not come within {limit:?}"))
+}
+
+/// Waits until a condition holds.
+async fn until(what: &str, condition: impl Fn() -> bool) {
+    within(what, async {
+        while !condition() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+}

@@ -1,0 +1,89 @@
+//! The slice in the API server is kept as it should be, and left alone when it is.
+
+use nearfab::Host;
+use nearfab_dra::device::Inventory;
+use nearfab_dra::slices::{Publisher, slice_spec};
+use serde_json::json;
+
+use crate::api_server::SLICES;
+use crate::{Bed, NODE, until};
+
+const SLICE: &str = "/apis/resource.k8s.io/v1/resourceslices/nearfab.dev-node1";
+
+/// A process of the driver that has just found the bed's devices.
+fn publisher(bed: &Bed) -> Publisher {
+    publisher_of(bed, &Inventory::discover(&bed.host).unwrap())
+}
+
+fn publisher_of(bed: &Bed, inventory: &Inventory) -> Publisher {
+    Publisher::new(bed.api.client(), NODE.to_owned(), slice_spec(NODE, inventory).unwrap())
+}
+
+#[tokio::test]
+async fn the_slice_is_owned_by_the_node() {
+    let bed = Bed::new();
+    publisher(&bed).reconcile().await.unwrap();
+    let slice = bed.api.get(SLICE).unwrap();
+    let owner = json!([{"apiVersion": "v1", "kind": "Node", "name": NODE, "uid": "node-uid", "controller": true}]);
+    assert_eq!(slice["metadata"]["ownerReferences"], owner);
+    assert_eq!(slice["spec"]["nodeName"], NODE);
+    assert_eq!(slice["spec"]["devices"].as_array().unwrap().len(), 32);
+}
+
+#[tokio::test]
+async fn nothing_is_written_when_nothing_changed() {
+    let bed = Bed::new();
+    publisher(&bed).reconcile().await.unwrap();
+    publisher(&bed).reconcile().await.unwrap();
+    assert_eq!(bed.api.writes(), [format!("POST {SLICES}")]);
+}
+
+#[tokio::test]
+async fn a_change_raises_the_generation() {
+    let bed = Bed::new();
+    publisher(&bed).reconcile().await.unwrap();
+    // Devices of a table have no nodes, so there is nothing to hand out.
+    let none = Inventory::of(&Host::from_instance("trn2.48xlarge").unwrap());
+    publisher_of(&bed, &none).reconcile().await.unwrap();
+    let slice = bed.api.get(SLICE).unwrap();
+    assert_eq!(slice["spec"]["pool"]["generation"], 2);
+    assert_eq!(slice["spec"].get("devices"), None);
+    assert_eq!(bed.api.writes(), [format!("POST {SLICES}"), format!("PUT {SLICE}")]);
+}
+
+#[tokio::test]
+async fn slices_of_another_version_go_and_those_of_others_stay() {
+    let bed = Bed::new();
+    let slice = |driver: &str, node: &str| {
+        json!({
+            "metadata": {"name": "old"},
+            "spec": {
+                "driver": driver, "nodeName": node,
+                "pool": {"name": node, "generation": 7, "resourceSliceCount": 1},
+            },
+        })
+    };
+    bed.api.put(&format!("{SLICES}/old"), slice("nearfab.dev", NODE));
+    bed.api.put(&format!("{SLICES}/other-driver"), slice("example.com", NODE));
+    bed.api.put(&format!("{SLICES}/other-node"), slice("nearfab.dev", "node2"));
+    publisher(&bed).reconcile().await.unwrap();
+    assert_eq!(bed.api.writes(), [format!("DELETE {SLICES}/old"), format!("POST {SLICES}")]);
+}
+
+#[tokio::test]
+async fn a_slice_that_others_delete_or_change_comes_back() {
+    let bed = Bed::new();
+    let driver = bed.start();
+    until("the slice", || bed.api.get(SLICE).is_some()).await;
+    let first = bed.api.get(SLICE).unwrap();
+
+    bed.api.delete(SLICE);
+    until("the slice again", || bed.api.get(SLICE).is_some()).await;
+    assert_eq!(bed.api.get(SLICE).unwrap()["spec"], first["spec"]);
+
+    let mut changed = bed.api.get(SLICE).unwrap();
+    changed["spec"]["devices"] = json!([]);
+    bed.api.put(SLICE, changed);
+    until("the slice as it was", || bed.api.get(SLICE).unwrap()["spec"]["devices"] == first["spec"]["devices"]).await;
+    driver.stop().await;
+}

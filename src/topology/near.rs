@@ -155,12 +155,15 @@ impl Host {
         self.pairing(Basis::Pairing)?.group_id(device, size)
     }
 
-    /// The id of the device group that an EFA interface is in: that of the devices it is paired with.
+    /// The id of the device group that an EFA interface is in: that of the Neuron devices it is paired with, where these
+    /// are all in one group of that size.
     #[must_use]
     pub fn efa_group(&self, address: Bdf, size: GroupSize) -> Option<String> {
         let table = self.pairing(Basis::Pairing)?;
-        let row = table.neuron.iter().find(|row| row.efa == address)?;
-        table.group_id(row.index, size)
+        let paired = table.neuron.iter().filter(|row| row.efa == address);
+        let mut ids = paired.map(|row| table.group_id(row.index, size));
+        let id = ids.next()??;
+        ids.all(|other| other.as_ref() == Some(&id)).then_some(id)
     }
 
     /// The table whose pairing holds here: none when the basis is the place alone, or when the devices are not where

@@ -4,12 +4,12 @@
 
 use std::env;
 use std::fs::{self, Permissions};
-use std::io::{self, Write as _};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use nearfab::instances::InstanceTable;
+use nearfab_emu::skipped;
 use tempfile::TempDir;
 
 const MACHINE: &str = include_str!("machine.sh");
@@ -38,16 +38,19 @@ pub(crate) fn on_machine(test: &str, prepare: impl FnOnce(&mut Machine) -> Resul
     }
     let mut machine = match Machine::new() {
         Ok(machine) => machine,
-        Err(Skip(reason)) => return skipped(test, &reason),
+        Err(Skip(reason)) => return skipped(test, reason),
     };
     if let Err(Skip(reason)) = prepare(&mut machine) {
-        return skipped(test, &reason);
+        return skipped(test, reason);
     }
     let output = machine.run(&[test, "--exact", "--nocapture", "--test-threads=1"]);
     let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     let passed = output.status.success() && stdout.contains("1 passed");
     assert!(passed, "on the machine: {}\n{stdout}\n{stderr}", output.status);
-    stderr.lines().filter(|line| line.starts_with("SKIPPED ")).for_each(say);
+    stderr
+        .lines()
+        .filter_map(|line| line.strip_prefix("SKIPPED ")?.split_once(": "))
+        .for_each(|(bed, why)| skipped(bed, why));
 }
 
 /// How often the stand-in's function was called, on the machine that this process runs on.
@@ -157,14 +160,4 @@ pub(crate) fn is_installed(program: &str) -> bool {
 
 fn complaint(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).trim().to_owned()
-}
-
-/// Says that a test did not run, so that it does not count as passed.
-pub(crate) fn skipped(test: &str, reason: &str) {
-    say(&format!("SKIPPED {test}: {reason}"));
-}
-
-/// Not by `eprintln!`, which cargo shows of failed tests only.
-fn say(line: &str) {
-    let _ = writeln!(io::stderr(), "{line}");
 }

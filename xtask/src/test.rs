@@ -7,7 +7,6 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
-use nix::sys::statvfs::{FsFlags, statvfs};
 
 use crate::run::{say, workspace};
 use crate::{python, setup};
@@ -70,27 +69,13 @@ pub(crate) fn run(all: bool) -> Result<()> {
 }
 
 fn cargo_test(tally: &mut Tally, interpreter: Option<PathBuf>) -> Result<()> {
-    // Emulated hosts are trees of thousands of small files, which most disks make twenty times slower than memory does.
-    let memory = memory_folder();
     let mut cargo = Command::new(env!("CARGO"));
     // The Python module is an extension: an interpreter loads it, cargo cannot.
     cargo.args(["test", "--workspace", "--exclude", "nearfab-python", "--no-fail-fast"]).current_dir(workspace());
-    if let Some(folder) = &memory {
-        cargo.env("TMPDIR", folder.path());
-    }
     if let Some(interpreter) = interpreter {
         cargo.env("NEARFAB_PYTHON", interpreter);
     }
     tally.watch("cargo test", &mut cargo)
-}
-
-/// A folder in memory, where this machine has one in which programs and device nodes work.
-fn memory_folder() -> Option<tempfile::TempDir> {
-    let flags = statvfs("/dev/shm").ok()?.flags();
-    if flags.intersects(FsFlags::ST_NODEV | FsFlags::ST_NOEXEC) {
-        return None;
-    }
-    tempfile::tempdir_in("/dev/shm").ok()
 }
 
 fn slow(bed: &SlowBed, all: bool, tally: &mut Tally) -> Result<()> {

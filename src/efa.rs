@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::host::Problems;
+use crate::error::Problems;
 use crate::pci::{self, Bdf, PciFunction, PciId};
 use crate::root::{HostRoot, NodeAccess};
 

@@ -194,3 +194,26 @@ impl Error {
 
 /// A result with nearfab's [`Error`].
 pub type Result<T> = std::result::Result<T, Error>;
+
+/// What could not be read on the way. A scan goes on past it: one bad attribute hides nothing else.
+#[derive(Debug, Default)]
+pub(crate) struct Problems(Vec<String>);
+
+impl Problems {
+    pub(crate) fn add(&mut self, error: Error) {
+        self.0.push(error.chain());
+    }
+
+    pub(crate) fn note(&mut self, text: String) {
+        self.0.push(text);
+    }
+
+    pub(crate) fn into_sentences(self) -> Vec<String> {
+        self.0
+    }
+
+    /// The value, or `None` and one more problem.
+    pub(crate) fn take<T>(&mut self, result: Result<T>) -> Option<T> {
+        result.map_err(|error| self.add(error)).ok()
+    }
+}

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::efa::{self, EfaInterface};
-use crate::error::{Error, Result};
+use crate::error::{Error, Problems, Result};
+use crate::id::HostDevice;
 use crate::instances::InstanceTable;
-use crate::neuron::{self, HostDevice, Location, LocationEvidence, NeuronDevice};
+use crate::neuron::{self, Location, LocationEvidence, NeuronDevice};
 use crate::numa::{self, CpuList, NumaNode};
 use crate::pci::{self, Bdf, PciFunction, PciId, PciRoot};
 use crate::root::{HostRoot, NodeAccess};
@@ -78,25 +79,6 @@ impl fmt::Display for Origin {
     }
 }
 
-/// What could not be read on the way. A scan goes on past it: one bad attribute hides nothing else.
-#[derive(Debug, Default)]
-pub(crate) struct Problems(Vec<String>);
-
-impl Problems {
-    pub(crate) fn add(&mut self, error: Error) {
-        self.0.push(error.chain());
-    }
-
-    pub(crate) fn note(&mut self, text: String) {
-        self.0.push(text);
-    }
-
-    /// The value, or `None` and one more problem.
-    pub(crate) fn take<T>(&mut self, result: Result<T>) -> Option<T> {
-        result.map_err(|error| self.add(error)).ok()
-    }
-}
-
 impl Host {
     /// Looks at this machine.
     ///
@@ -124,7 +106,7 @@ impl Host {
         let driverless = functions.into_iter().filter(|f| neuron::is_neuron(f.id) && f.driver.is_none()).collect();
         let origin = if root.is_live() { Origin::Machine } else { Origin::Tree { root: root_path.to_owned() } };
         let live = root.is_live();
-        let problems = problems.0;
+        let problems = problems.into_sentences();
         let snapshot = Snapshot { format: FORMAT, origin, instance_type, numa, efa, neuron, driverless, problems };
         Ok(Self { snapshot: Arc::new(snapshot), live })
     }

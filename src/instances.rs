@@ -9,7 +9,7 @@ use std::fmt;
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
-use crate::neuron::HostDevice;
+use crate::id::HostDevice;
 #[cfg(test)]
 use crate::numa::CpuList;
 use crate::pci::Bdf;

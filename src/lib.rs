@@ -27,6 +27,8 @@ mod error;
 #[forbid(unsafe_code)]
 mod host;
 #[forbid(unsafe_code)]
+mod id;
+#[forbid(unsafe_code)]
 pub mod instances;
 #[forbid(unsafe_code)]
 mod neuron;
@@ -44,7 +46,8 @@ mod topology;
 pub use efa::EfaInterface;
 pub use error::{Error, ErrorCode, Result};
 pub use host::{Host, Origin};
-pub use neuron::{Core, HostDevice, Location, LocationEvidence, NeuronDevice, PhysicalCore};
+pub use id::{Core, HostDevice, PhysicalCore};
+pub use neuron::{Location, LocationEvidence, NeuronDevice};
 pub use numa::{CpuList, NumaNode, ParseCpuListError};
 pub use pci::{Bdf, ParseBdfError, PciFunction, PciId, PciRoot};
 pub use root::NodeAccess;

@@ -1,82 +1,16 @@
 //! Neuron devices (Trainium and Inferentia chips) and their cores.
 
 use std::fmt;
-use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
-use crate::host::Problems;
+use crate::error::{Error, Problems, Result};
+use crate::id::{Core, HostDevice, PhysicalCore, number};
 use crate::instances::{self, InstanceTable};
 use crate::pci::{self, Bdf, PciFunction, PciId};
 use crate::root::{HostRoot, NodeAccess};
 
 const CLASS: &str = "sys/class/neuron_device";
-
-/// The host's number of a Neuron device: the N of `/dev/neuronN`.
-///
-/// Not the position among the devices that a container sees, and not a core number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct HostDevice(pub u32);
-
-/// The number of a physical NeuronCore within its device: the K of `neuron_coreK` in sysfs.
-///
-/// Not a logical core, which may group two of them, and which numbers through all devices.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct PhysicalCore(pub u32);
-
-impl fmt::Display for HostDevice {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&format!("neuron{}", self.0))
-    }
-}
-
-impl FromStr for HostDevice {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        device_number(text)
-            .map(Self)
-            .ok_or_else(|| Error::BadName { text: text.to_owned(), expected: "a Neuron device such as neuron5" })
-    }
-}
-
-/// A physical NeuronCore of the host, written `neuron5:0`.
-///
-/// ```
-/// use nearfab::{Core, HostDevice, PhysicalCore};
-/// let core: Core = "neuron5:0".parse()?;
-/// assert_eq!(core, Core { device: HostDevice(5), core: PhysicalCore(0) });
-/// # Ok::<(), nearfab::Error>(())
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Core {
-    /// The device.
-    pub device: HostDevice,
-    /// The core within it.
-    pub core: PhysicalCore,
-}
-
-impl fmt::Display for Core {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.device, self.core.0)
-    }
-}
-
-impl FromStr for Core {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        let parse = || {
-            let (device, core) = text.split_once(':')?;
-            Some(Self { device: HostDevice(device_number(device)?), core: PhysicalCore(number(core)?) })
-        };
-        parse().ok_or_else(|| Error::BadName {
-            text: text.to_owned(),
-            expected: "a physical core of a Neuron device, such as neuron5:0",
-        })
-    }
-}
 
 /// One Neuron device that the driver made a node for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -166,9 +100,9 @@ pub(crate) fn scan(
 ) -> Vec<NeuronDevice> {
     let names = problems.take(root.list(CLASS)).unwrap_or_default();
     // The folder also holds attributes of the class itself, and sorts neuron10 before neuron2.
-    let mut indices: Vec<u32> = names.iter().filter_map(|name| device_number(name)).collect();
+    let mut indices: Vec<HostDevice> = names.iter().filter_map(|name| name.parse().ok()).collect();
     indices.sort_unstable();
-    indices.into_iter().map(|index| device(root, problems, functions, table, HostDevice(index))).collect()
+    indices.into_iter().map(|index| device(root, problems, functions, table, index)).collect()
 }
 
 fn device(
@@ -227,14 +161,4 @@ fn locate(
         return None;
     }
     Some(Location { address, evidence, function: function.cloned() })
-}
-
-fn device_number(name: &str) -> Option<u32> {
-    number(name.strip_prefix("neuron")?)
-}
-
-/// Digits and nothing else.
-fn number(text: &str) -> Option<u32> {
-    let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    if digits { text.parse().ok() } else { None }
 }

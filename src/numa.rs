@@ -5,8 +5,7 @@ mod cpulist;
 pub use cpulist::{CpuList, ParseCpuListError};
 use serde::{Deserialize, Serialize};
 
-use crate::error::Result;
-use crate::host::Problems;
+use crate::error::{Problems, Result};
 use crate::root::HostRoot;
 
 const NODES: &str = "sys/devices/system/node";

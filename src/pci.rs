@@ -8,8 +8,7 @@ use std::str::FromStr;
 pub use bdf::{Bdf, ParseBdfError};
 use serde::{Deserialize, Serialize};
 
-use crate::error::Result;
-use crate::host::Problems;
+use crate::error::{Problems, Result};
 use crate::numa::CpuList;
 use crate::root::HostRoot;
 

@@ -7,8 +7,9 @@ use serde::Serialize;
 use super::Proximity;
 use crate::error::{Error, Result};
 use crate::host::Host;
+use crate::id::{Core, HostDevice};
 use crate::instances::{GroupSize, InstanceTable};
-use crate::neuron::{Core, HostDevice, NeuronDevice};
+use crate::neuron::NeuronDevice;
 use crate::pci::Bdf;
 
 /// What nearness is judged by.

@@ -7,6 +7,7 @@ mod k8s;
 mod python;
 mod run;
 mod setup;
+mod tally;
 mod test;
 mod tools;
 

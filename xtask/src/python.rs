@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
-use crate::test::Tally;
+use crate::tally::Tally;
 use anyhow::{Context, Result, bail};
 
 /// Builds the wheel of `python/`; returns its file.

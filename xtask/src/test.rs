@@ -1,7 +1,6 @@
 //! `cargo xtask test`: every test, counted.
 
 mod inputs;
-mod tally;
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -9,9 +8,9 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use crate::run::{say, workspace};
+use crate::tally::Tally;
 use crate::{python, setup};
 use inputs::Inputs;
-pub(crate) use tally::Tally;
 
 /// A test bed that costs minutes: it runs when what it depends on is not what it last passed with.
 struct SlowBed {

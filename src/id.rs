@@ -1,0 +1,83 @@
+//! The numberings that people mix up, as types that do not mix.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+
+/// The host's number of a Neuron device: the N of `/dev/neuronN`.
+///
+/// Not the position among the devices that a container sees, and not a core number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct HostDevice(pub u32);
+
+/// The number of a physical NeuronCore within its device: the K of `neuron_coreK` in sysfs.
+///
+/// Not a logical core, which may group two of them, and which numbers through all devices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct PhysicalCore(pub u32);
+
+impl fmt::Display for HostDevice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&format!("neuron{}", self.0))
+    }
+}
+
+impl FromStr for HostDevice {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        device_number(text)
+            .map(Self)
+            .ok_or_else(|| Error::BadName { text: text.to_owned(), expected: "a Neuron device such as neuron5" })
+    }
+}
+
+/// A physical NeuronCore of the host, written `neuron5:0`.
+///
+/// ```
+/// use nearfab::{Core, HostDevice, PhysicalCore};
+/// let core: Core = "neuron5:0".parse()?;
+/// assert_eq!(core, Core { device: HostDevice(5), core: PhysicalCore(0) });
+/// # Ok::<(), nearfab::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Core {
+    /// The device.
+    pub device: HostDevice,
+    /// The core within it.
+    pub core: PhysicalCore,
+}
+
+impl fmt::Display for Core {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.device, self.core.0)
+    }
+}
+
+impl FromStr for Core {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let parse = || {
+            let (device, core) = text.split_once(':')?;
+            Some(Self { device: HostDevice(device_number(device)?), core: PhysicalCore(number(core)?) })
+        };
+        parse().ok_or_else(|| Error::BadName {
+            text: text.to_owned(),
+            expected: "a physical core of a Neuron device, such as neuron5:0",
+        })
+    }
+}
+
+fn device_number(name: &str) -> Option<u32> {
+    number(name.strip_prefix("neuron")?)
+}
+
+/// Digits and nothing else.
+pub(crate) fn number(text: &str) -> Option<u32> {
+    let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    if digits { text.parse().ok() } else { None }
+}

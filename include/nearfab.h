@@ -6,7 +6,7 @@
  * Functions return 0 or a NEARFAB_ERROR_ number; nearfab_error_text() then says for people what happened. A function
  * that fails has written nothing through its pointers.
  *
- * Handles (nearfab_host_t) are numbers, not addresses: one that is zero, freed, or of another kind is
+ * Handles (nearfab_host_t, nearfab_efa_t) are numbers, not addresses: one that is zero, freed, or of another kind is
  * NEARFAB_ERROR_INVALID_HANDLE and does no harm. The caller frees each with its own function; everything else is
  * copied into the caller's memory.
  *
@@ -343,6 +343,83 @@ typedef struct {
   char evidence_text[NEARFAB_NAME_SIZE];
 } nearfab_near_neuron_t;
 
+/**
+ * An open EFA interface: one of its users in this process, who share one context. Close it with nearfab_efa_close. In
+ * a forked child it is NEARFAB_ERROR_FORKED: open the interface again there.
+ */
+typedef struct {
+  /**
+   * Zero is never an open interface.
+   */
+  uint64_t raw;
+} nearfab_efa_t;
+
+/**
+ * What an open EFA interface says about itself.
+ */
+typedef struct {
+  /**
+   * The node's GUID, in host order; 0 from drivers before 2.12.
+   */
+  uint64_t node_guid;
+  /**
+   * The largest memory region, in bytes.
+   */
+  uint64_t max_memory_region_size;
+  /**
+   * Memory regions at a time, of all processes.
+   */
+  uint32_t max_memory_regions;
+  /**
+   * Protection domains at a time, of all processes.
+   */
+  uint32_t max_protection_domains;
+  /**
+   * Queue pairs at a time, of all processes.
+   */
+  uint32_t max_queue_pairs;
+  /**
+   * Completion queues at a time, of all processes.
+   */
+  uint32_t max_completion_queues;
+  /**
+   * Outstanding work requests of a send queue.
+   */
+  uint32_t max_send_requests;
+  /**
+   * Outstanding work requests of a receive queue.
+   */
+  uint32_t max_receive_requests;
+  /**
+   * Bytes that a send may carry inside the work request.
+   */
+  uint32_t max_inline;
+  /**
+   * The longest message that one packet carries, in bytes.
+   */
+  uint32_t max_message_size;
+  /**
+   * The longest RDMA read or write, in bytes.
+   */
+  uint32_t max_rdma_size;
+  /**
+   * What it can do: the bits of EFADV_DEVICE_ATTR_CAPS_* in infiniband/efadv.h.
+   */
+  uint32_t capabilities;
+  /**
+   * The GID of its port, which peers address it by.
+   */
+  uint8_t gid[16];
+  /**
+   * Whether its port carries traffic.
+   */
+  bool port_active;
+  /**
+   * The firmware's version; "0.0.0.0" from every driver so far.
+   */
+  char firmware[NEARFAB_NAME_SIZE];
+} nearfab_efa_attributes_t;
+
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
@@ -558,6 +635,63 @@ int32_t nearfab_missing_pair(nearfab_host_t host,
                              uint32_t device,
                              bool *missing,
                              nearfab_bdf_t *address);
+
+/**
+ * Opens the EFA interface at an address, or shares it where this process has it open. Only interfaces of the live
+ * machine (nearfab_host_discover) can be opened.
+ *
+ * # Errors
+ * NEARFAB_ERROR_NOT_LIVE; NEARFAB_ERROR_NO_SUCH_DEVICE where the host has no such interface, or one without a driver;
+ * NEARFAB_ERROR_NODE_REFUSED where its node cannot be opened; NEARFAB_ERROR_LIBRARY or NEARFAB_ERROR_MISSING_SYMBOL
+ * where libibverbs is not installed, or too old; NEARFAB_ERROR_CALL where libibverbs fails; NEARFAB_ERROR_FORKED where
+ * this process was forked while another thread was opening or closing an interface; NEARFAB_ERROR_INVALID_HANDLE,
+ * NEARFAB_ERROR_INVALID_ARGUMENT.
+ *
+ * # Safety
+ * `efa` points to a nearfab_efa_t.
+ */
+int32_t nearfab_efa_open(nearfab_host_t host,
+                         nearfab_bdf_t address,
+                         nearfab_efa_t *efa);
+
+/**
+ * Ends this use of an interface. `users` may be NULL and else gets the number of its other users in this process; at
+ * none it is closed. The handle is an error from then on, in every thread; calls that have begun end well.
+ *
+ * # Errors
+ * NEARFAB_ERROR_CALL where libibverbs reports a failure: the interface counts as closed all the same.
+ * NEARFAB_ERROR_FORKED, NEARFAB_ERROR_INVALID_HANDLE.
+ *
+ * # Safety
+ * `users` is NULL or points to a size_t.
+ */
+int32_t nearfab_efa_close(nearfab_efa_t efa,
+                          size_t *users);
+
+/**
+ * The number of users that the interface has in this process, this one included.
+ *
+ * # Errors
+ * NEARFAB_ERROR_FORKED, NEARFAB_ERROR_INVALID_HANDLE, NEARFAB_ERROR_INVALID_ARGUMENT.
+ *
+ * # Safety
+ * `users` points to a size_t.
+ */
+int32_t nearfab_efa_users(nearfab_efa_t efa, size_t *users);
+
+/**
+ * Asks an open interface for its attributes and limits. `size` is sizeof *attributes.
+ *
+ * # Errors
+ * NEARFAB_ERROR_LIBRARY or NEARFAB_ERROR_MISSING_SYMBOL where libefa is not installed, or too old; NEARFAB_ERROR_CALL
+ * where it or libibverbs fails; NEARFAB_ERROR_FORKED, NEARFAB_ERROR_INVALID_HANDLE, NEARFAB_ERROR_INVALID_ARGUMENT.
+ *
+ * # Safety
+ * `attributes` points to `size` bytes.
+ */
+int32_t nearfab_efa_query(nearfab_efa_t efa,
+                          nearfab_efa_attributes_t *attributes,
+                          size_t size);
 
 /**
  * Writes an address as text into `buffer`, which has `size` bytes; NEARFAB_BDF_SIZE is enough. A longer text is cut

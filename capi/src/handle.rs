@@ -19,12 +19,14 @@ pub(crate) struct Table<T> {
 #[repr(u8)]
 pub(crate) enum Kind {
     Host = 1,
+    Efa = 2,
 }
 
 impl Kind {
     fn name(self) -> &'static str {
         match self {
             Self::Host => "a host",
+            Self::Efa => "an open EFA interface",
         }
     }
 }

@@ -16,4 +16,6 @@ pub mod device;
 
 pub mod near;
 
+pub mod context;
+
 pub mod bdf;

@@ -8,7 +8,8 @@ use std::process::Command;
 use nearfab::instances::InstanceTable;
 use nearfab::{Basis, Host, Proximity};
 
-use crate::support::{Linked, Program, run, skipped, top};
+use crate::machine::skipped;
+use crate::support::{Linked, Program, run, top};
 
 const DEVICE: &str = "5";
 const CORE: &str = "0";
@@ -36,7 +37,7 @@ fn name(proximity: Proximity) -> &'static str {
 }
 
 /// The interpreter that `NEARFAB_PYTHON` names has the module; `cargo xtask python test` makes one.
-fn interpreter() -> Option<OsString> {
+pub(crate) fn interpreter() -> Option<OsString> {
     let interpreter = env::var_os("NEARFAB_PYTHON");
     if interpreter.is_none() {
         skipped("the Python face", "NEARFAB_PYTHON names no interpreter that has nearfab");

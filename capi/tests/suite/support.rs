@@ -1,13 +1,14 @@
 //! Compiling and running C programs against the header and the library as users do.
 
 use std::env;
-use std::io::{self, Write};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 use tempfile::TempDir;
+
+use crate::machine::skipped;
 
 /// How a program gets the library.
 #[derive(Clone, Copy)]
@@ -76,11 +77,6 @@ impl Program {
 /// What a static link needs besides the library; `docs/reference/c.md` tells users.
 pub(crate) const STATIC_LIBRARIES: &[&str] = &["-lgcc_s", "-lutil", "-lrt", "-lpthread", "-lm", "-ldl", "-lc"];
 
-/// Says what was not tested, past the test harness, which would keep it to itself.
-pub(crate) fn skipped(test: &str, reason: &str) {
-    writeln!(io::stderr(), "SKIPPED {test}: {reason}").unwrap();
-}
-
 /// The top of the source tree.
 pub(crate) fn top() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
@@ -106,11 +102,10 @@ fn install(folder: &Path) {
 fn built() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| {
-        // This file is TARGET/PROFILE/deps/suite-HASH.
-        let target = env::current_exe().unwrap().ancestors().nth(3).unwrap().to_owned();
+        let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
         let mut cargo = Command::new(env!("CARGO"));
         cargo.args(["build", "--quiet", "--offline", "--package", "nearfab-capi", "--manifest-path"]);
-        run(cargo.arg(top().join("Cargo.toml")).arg("--target-dir").arg(&target));
+        run(cargo.arg(top().join("Cargo.toml")).arg("--target-dir").arg(target));
         target.join("debug")
     })
 }

@@ -151,6 +151,27 @@ pub enum ErrorCode {
     Internal = 66,
 }
 
+impl ErrorCode {
+    /// Every code, ascending.
+    pub const ALL: [Self; 15] = [
+        Self::Read,
+        Self::Malformed,
+        Self::UnknownInstance,
+        Self::Record,
+        Self::NoSuchDevice,
+        Self::BadName,
+        Self::NotLive,
+        Self::NodeRefused,
+        Self::Library,
+        Self::MissingSymbol,
+        Self::Call,
+        Self::Forked,
+        Self::InvalidArgument,
+        Self::InvalidHandle,
+        Self::Internal,
+    ];
+}
+
 impl Error {
     /// The stable number of this error.
     ///

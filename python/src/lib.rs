@@ -1,1 +1,26 @@
-//! nearfab-python.
+//! The Python face of nearfab: the module `nearfab._native`, which `nearfab/__init__.py` presents and
+//! `nearfab/_native.pyi` describes to type checkers.
+
+#![deny(unsafe_code)]
+
+mod context;
+mod device;
+mod error;
+mod host;
+mod near;
+
+use pyo3::prelude::*;
+
+/// What nearfab's Python module is made of; import nearfab instead.
+#[pymodule(gil_used = false)]
+fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    module.add("NearfabError", error::exception(module.py())?)?;
+    module.add_class::<context::Efa>()?;
+    module.add_class::<context::EfaAttributes>()?;
+    module.add_class::<device::EfaInterface>()?;
+    module.add_class::<device::NeuronDevice>()?;
+    module.add_class::<host::Host>()?;
+    module.add_class::<near::NearEfa>()?;
+    module.add_class::<near::NearNeuron>()
+}

@@ -27,13 +27,14 @@ fi
 drop=$2 tree=$3
 shift 3
 
-dev=$(mktemp -d)
+# Not in TMPDIR, which may be in /dev/shm.
+dev=$(mktemp -d /tmp/emulated-dev.XXXXXX)
 mount -t tmpfs -o mode=755 emulated "$dev"
 bind() {
     if [ -d "$1" ]; then mkdir "$2"; else : >"$2"; fi
     mount --bind "$1" "$2"
 }
-for node in null zero full random urandom tty; do
+for node in null zero full random urandom tty shm; do
     bind /dev/$node "$dev/$node"
 done
 ln -s /proc/self/fd "$dev/fd"

@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 
 use tempfile::TempDir;
 
-use crate::machine::skipped;
+use nearfab_emu::skipped;
 
 /// How a program gets the library.
 #[derive(Clone, Copy)]

@@ -32,7 +32,7 @@ impl Program {
     pub(crate) fn compile(test: &str, source: &str, linked: Linked) -> Option<Self> {
         let compiler = env::var("CC").unwrap_or_else(|_| "cc".to_owned());
         if !runs(&compiler) {
-            skipped(test, &format!("there is no C compiler {compiler}"));
+            skipped(test, format!("there is no C compiler {compiler}"));
             return None;
         }
         let folder = tempfile::tempdir().unwrap();

@@ -60,7 +60,7 @@ impl Inventory {
         let neuron = host.neuron().iter().map(|device| self::neuron(host, device));
         let mut interfaces: Vec<&EfaInterface> = host.efa().iter().collect();
         // Those without a pair come last, in the order of their addresses, which they have already.
-        interfaces.sort_by_key(|efa| paired(host, efa.address()).first().copied().unwrap_or(HostDevice(u32::MAX)));
+        interfaces.sort_by_key(|efa| first_paired(host, efa.address()).unwrap_or(HostDevice(u32::MAX)));
         let efa = interfaces.into_iter().map(|efa| self::efa(host, efa));
         let devices: Vec<Device> = neuron.chain(efa).collect();
 
@@ -97,13 +97,7 @@ fn efa(host: &Host, efa: &EfaInterface) -> Device {
         attributes.insert("rdmaDevice", Value::Text(rdma.clone()));
     }
     attributes.extend(place(efa.address(), Some(&efa.function)));
-    // Two Neuron devices may share the interface: it is in a group when they agree on it.
-    let paired = paired(host, efa.address());
-    attributes.extend(groups(|size| {
-        let mut ids = paired.iter().map(|device| host.device_group(*device, size));
-        let id = ids.next()??;
-        ids.all(|other| other.as_ref() == Some(&id)).then_some(id)
-    }));
+    attributes.extend(groups(|size| host.efa_group(efa.address(), size)));
     let no_node = "it has no verbs node: is it bound to the efa driver, is ib_uverbs loaded?";
     Device {
         name: format!("efa-{}", efa.address().to_string().replace([':', '.'], "-")),
@@ -112,10 +106,9 @@ fn efa(host: &Host, efa: &EfaInterface) -> Device {
     }
 }
 
-/// The Neuron devices that the instance's table pairs with an interface, whether they are there or not.
-fn paired(host: &Host, efa: Bdf) -> Vec<HostDevice> {
-    let rows = host.table().map(|table| table.neuron).unwrap_or_default();
-    rows.iter().filter(|row| row.efa == efa).map(|row| row.index).collect()
+/// The first of the Neuron devices that the instance's table pairs with an interface, whether it is there or not.
+fn first_paired(host: &Host, efa: Bdf) -> Option<HostDevice> {
+    host.table()?.neuron.iter().find(|row| row.efa == efa).map(|row| row.index)
 }
 
 /// Where a device is, in the words that Kubernetes has for all drivers.

@@ -1,6 +1,5 @@
 //! Asking the API server.
 
-use std::future::Future;
 use std::time::Duration;
 
 use crate::error::{Error, Result};

@@ -78,7 +78,8 @@ impl CdiDir {
     pub fn claims(&self) -> Result<Vec<String>> {
         let names = durable::list(&self.dir, PREFIX)?;
         let uid = |name: &String| Some(name.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?.to_owned());
-        Ok(names.iter().filter_map(uid).collect())
+        // What is not named by a UID was not written by this driver.
+        Ok(names.iter().filter_map(uid).filter(|uid| check_uid(uid).is_ok()).collect())
     }
 
     fn spec(&self, record: &Record) -> Spec {

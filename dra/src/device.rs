@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use nearfab::instances::{GroupSize, InstanceTable};
+use nearfab::instances::GroupSize;
 use nearfab::{Bdf, EfaInterface, Host, HostDevice, NeuronDevice, NodeAccess, PciFunction};
 
 use crate::error::{Error, Result};
@@ -60,13 +60,13 @@ impl Inventory {
         let neuron = host.neuron().iter().map(|device| self::neuron(host, device));
         let mut interfaces: Vec<&EfaInterface> = host.efa().iter().collect();
         // Those without a pair come last, in the order of their addresses, which they have already.
-        interfaces.sort_by_key(|efa| paired(host, efa.address()).first().copied().unwrap_or(HostDevice(u32::MAX)));
+        interfaces.sort_by_key(|efa| first_paired(host, efa.address()).unwrap_or(HostDevice(u32::MAX)));
         let efa = interfaces.into_iter().map(|efa| self::efa(host, efa));
         let devices: Vec<Device> = neuron.chain(efa).collect();
 
-        let driverless = host.driverless().iter();
-        let driverless =
-            driverless.map(|f| format!("the Neuron device at {} has no driver: it is not published", f.address));
+        let driverless = host.driverless().iter().map(|function| {
+            format!("the Neuron device at {} is not published: no driver is bound to it", function.address)
+        });
         let unusable = devices.iter().filter_map(|device| {
             let reason = device.node.as_ref().err()?;
             Some(format!("{} is not published: {reason}", device.name))
@@ -88,11 +88,7 @@ fn neuron(host: &Host, device: &NeuronDevice) -> Device {
         attributes.extend(place(address, device.function()));
     }
     attributes.extend(groups(|size| host.device_group(device.index, size)));
-    Device {
-        name: format!("neuron-{}", device.index.0),
-        attributes,
-        node: usable(Some(device.node()), device.access, "the neuron driver made no node for it"),
-    }
+    Device { name: format!("neuron-{}", device.index.0), attributes, node: usable(device.node(), device.access) }
 }
 
 fn efa(host: &Host, efa: &EfaInterface) -> Device {
@@ -101,28 +97,18 @@ fn efa(host: &Host, efa: &EfaInterface) -> Device {
         attributes.insert("rdmaDevice", Value::Text(rdma.clone()));
     }
     attributes.extend(place(efa.address(), Some(&efa.function)));
-    // Two Neuron devices may share the interface: it is in a group when they agree on it.
-    let paired = paired(host, efa.address());
-    attributes.extend(groups(|size| {
-        let mut ids = paired.iter().map(|device| host.device_group(*device, size));
-        let id = ids.next()??;
-        ids.all(|other| other.as_ref() == Some(&id)).then_some(id)
-    }));
+    attributes.extend(groups(|size| host.efa_group(efa.address(), size)));
+    let no_node = "it has no verbs node: is it bound to the efa driver, is ib_uverbs loaded?";
     Device {
         name: format!("efa-{}", efa.address().to_string().replace([':', '.'], "-")),
         attributes,
-        node: usable(
-            efa.node(),
-            efa.access,
-            "it has no verbs node: is it bound to the efa driver, is ib_uverbs loaded?",
-        ),
+        node: efa.node().ok_or_else(|| no_node.to_owned()).and_then(|node| usable(node, efa.access)),
     }
 }
 
-/// The Neuron devices that the instance's table pairs with an interface, whether they are there or not.
-fn paired(host: &Host, efa: Bdf) -> Vec<HostDevice> {
-    let rows = host.table().map_or(&[][..], |table: &InstanceTable| table.neuron);
-    rows.iter().filter(|row| row.efa == efa).map(|row| row.index).collect()
+/// The first of the Neuron devices that the instance's table pairs with an interface, whether it is there or not.
+fn first_paired(host: &Host, efa: Bdf) -> Option<HostDevice> {
+    host.table()?.neuron.iter().find(|row| row.efa == efa).map(|row| row.index)
 }
 
 /// Where a device is, in the words that Kubernetes has for all drivers.
@@ -150,8 +136,7 @@ fn groups(id: impl Fn(GroupSize) -> Option<String>) -> Attributes {
 }
 
 /// The node, when it is there. Whether this process may open it says nothing about the container that will.
-fn usable(node: Option<String>, access: NodeAccess, without: &str) -> Result<PathBuf, String> {
-    let Some(node) = node else { return Err(without.to_owned()) };
+fn usable(node: String, access: NodeAccess) -> Result<PathBuf, String> {
     match access {
         NodeAccess::Granted | NodeAccess::Refused => Ok(node.into()),
         NodeAccess::Missing => Err(format!("{node} is missing")),

@@ -21,7 +21,6 @@ pub mod registration;
 pub mod serve;
 pub mod slices;
 
-use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
 

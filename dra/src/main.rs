@@ -4,15 +4,17 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Parser;
 use kube::Client;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use nearfab_dra::Config;
+use nearfab_dra::error::with_causes;
 use nearfab_dra::registration::plugin_dir;
 use tokio::signal::unix::{SignalKind, signal};
-use tracing::info;
+use tracing::{error, info};
 
 /// Hands Neuron devices and their near EFA interfaces to Kubernetes pods.
 #[derive(Parser)]
@@ -49,9 +51,19 @@ struct Flags {
 
 // One thread: the work is little, and each further thread costs memory on every node.
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> anyhow::Result<()> {
-    tracing_subscriber::fmt().with_ansi(false).with_writer(std::io::stderr).init();
+async fn main() -> ExitCode {
     let flags = Flags::parse();
+    tracing_subscriber::fmt().with_ansi(false).with_writer(std::io::stderr).init();
+    match run(flags).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            error!("{}", with_causes(error.as_ref()));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(flags: Flags) -> anyhow::Result<()> {
     let client = client(flags.kubeconfig.as_deref()).await?;
     let config = config(flags)?;
     let stop = stop_signal().context("cannot listen for signals")?;

@@ -173,6 +173,7 @@ impl Records {
         if record.claim.uid != uid {
             return Err(format!("it is about claim {}", record.claim));
         }
+        check_uid(uid).map_err(|e| e.to_string())?;
         Ok(record)
     }
 

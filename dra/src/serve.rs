@@ -1,7 +1,6 @@
 //! The two Unix sockets: one on which the kubelet learns of the driver, one on which it calls it.
 
 use std::fs::{self, Permissions};
-use std::future::Future;
 use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};

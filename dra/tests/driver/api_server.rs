@@ -32,6 +32,8 @@ struct State {
     changes: Vec<(u64, Value)>,
     watches: Vec<(Selector, mpsc::UnboundedSender<Value>)>,
     requests: Vec<String>,
+    /// The attribute of devices that this server does not keep.
+    unknown: Option<&'static str>,
 }
 
 /// JSON pointers and the texts that they must point to.
@@ -61,6 +63,12 @@ impl ApiServer {
             })
         });
         Client::new(service, "default")
+    }
+
+    /// From now on drops this attribute from what the client writes, as a server does with fields that it does not
+    /// know.
+    pub(crate) fn forget(&self, attribute: &'static str) {
+        self.state().unknown = Some(attribute);
     }
 
     /// Puts an object there as if someone else had.
@@ -98,7 +106,15 @@ impl ApiServer {
 
 impl State {
     fn answer(&mut self, method: &Method, path: &str, query: &str, body: &[u8]) -> Answer {
-        let sent = || serde_json::from_slice::<Value>(body).unwrap();
+        let unknown = self.unknown.unwrap_or_default();
+        let sent = || {
+            let mut object: Value = serde_json::from_slice(body).unwrap();
+            let devices = object.pointer_mut("/spec/devices").and_then(Value::as_array_mut);
+            for device in devices.into_iter().flatten() {
+                device["attributes"].as_object_mut().unwrap().remove(unknown);
+            }
+            object
+        };
         match *method {
             Method::GET if path == SLICES => self.list(query),
             Method::GET => match self.objects.get(path) {

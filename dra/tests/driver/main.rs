@@ -10,7 +10,6 @@ mod recovery;
 mod serving;
 
 use std::fs;
-use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::time::Duration;

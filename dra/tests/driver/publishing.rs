@@ -52,6 +52,16 @@ async fn a_change_raises_the_generation() {
 }
 
 #[tokio::test]
+async fn what_the_server_does_not_keep_is_not_written_again() {
+    let bed = Bed::new();
+    bed.api.forget("rdmaDevice");
+    let mut publisher = publisher(&bed);
+    publisher.reconcile().await.unwrap();
+    publisher.reconcile().await.unwrap();
+    assert_eq!(bed.api.writes(), [format!("POST {SLICES}")]);
+}
+
+#[tokio::test]
 async fn slices_of_another_version_go_and_those_of_others_stay() {
     let bed = Bed::new();
     let slice = |driver: &str, node: &str| {

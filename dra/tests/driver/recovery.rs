@@ -117,6 +117,18 @@ async fn a_record_of_an_unknown_format_is_set_aside() {
 }
 
 #[tokio::test]
+async fn files_that_no_driver_wrote_do_not_stop_it() {
+    let bed = killed_with_two_claims().await;
+    let text = fs::read_to_string(bed.path("claims/u-1.json")).unwrap().replace("\"u-1\"", "\"u 1\"");
+    fs::write(bed.path("claims/u 1.json"), text).unwrap();
+    fs::write(bed.path("cdi/nearfab.dev-claim_u 3.json"), "{}").unwrap();
+    let driver = restart(&bed).await;
+    assert_eq!(names(&bed.path("claims")), ["u 1.json.unreadable", "u-1.json", "u-2.json"]);
+    assert_eq!(names(&bed.path("cdi")), ["nearfab.dev-claim_u 3.json", CDI[0], CDI[1]]);
+    driver.stop().await;
+}
+
+#[tokio::test]
 async fn what_was_prepared_before_the_restart_is_still_held() {
     let bed = killed_with_two_claims().await;
     let driver = restart(&bed).await;

@@ -46,7 +46,7 @@ mod generate {
             .disable_header_comment()
             .formatter(Formatter::Prettyplease)
             .raw_line(format!(
-                "// Made by `cargo xtask bindings` from libibverbs {} and libefa {}; the last number is rdma-core's. Do not edit.",
+                "// Made by `cargo xtask generate` from libibverbs {} and libefa {}; the last number is rdma-core's. Do not edit.",
                 verbs.version, efa.version
             ))
             .raw_line("use crate::opaque::{ibv_context, ibv_device};")

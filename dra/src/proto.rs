@@ -1,11 +1,11 @@
-//! The kubelet's protocols, generated from `proto/`.
+//! The kubelet's protocols, made from `dra/proto` by `cargo xtask generate`.
 
 /// How a plugin makes itself known to the kubelet.
 pub mod registration {
-    tonic::include_proto!("pluginregistration");
+    include!("proto/registration.rs");
 }
 
 /// What the kubelet asks of a DRA driver.
 pub mod dra {
-    tonic::include_proto!("k8s.io.kubelet.pkg.apis.dra.v1");
+    include!("proto/dra.rs");
 }

@@ -1,9 +1,11 @@
 //! `cargo xtask generate`: the committed files that a program makes.
 
 use std::fs;
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
+use serde_json::Value;
 
 use crate::run::{output, say, workspace};
 use crate::tools;
@@ -11,8 +13,11 @@ use crate::tools;
 /// A generated file: its path, and what makes its content.
 type Generated = (&'static str, fn() -> Result<String>);
 
-const FILES: [Generated; 3] =
-    [("sys/src/bindings/verbs.rs", bindings), ("include/nearfab.h", header), ("docs/img/trn2.48xlarge.svg", picture)];
+const FILES: [Generated; 3] = [
+    ("sys/src/bindings/verbs.rs", || from_build_script("nearfab-sys", "verbs.rs")),
+    ("include/nearfab.h", header),
+    ("docs/img/trn2.48xlarge.svg", picture),
+];
 
 /// Writes the generated files, or with `check` only compares them.
 ///
@@ -34,18 +39,21 @@ pub(crate) fn run(check: bool) -> Result<()> {
     Ok(())
 }
 
-/// From the headers of libibverbs-dev, by libclang.
-fn bindings() -> Result<String> {
-    output(cargo().args([
-        "run",
-        "--quiet",
-        "--package",
-        "nearfab-sys",
-        "--features",
-        "generate",
-        "--example",
-        "bindings",
-    ]))
+/// What the build script of a package makes with the feature `generate`: bindings from the installed headers by
+/// libclang, code from the protocols.
+fn from_build_script(package: &str, file: &str) -> Result<String> {
+    let messages = output(
+        cargo()
+            .args(["check", "--quiet", "--message-format", "json", "--features", "generate"])
+            .args(["--package", package]),
+    )?;
+    let folder = messages.lines().find_map(|line| {
+        let message: Value = serde_json::from_str(line).ok()?;
+        let ours = message["reason"] == "build-script-executed" && message["package_id"].as_str()?.contains(package);
+        ours.then(|| message["out_dir"].as_str().map(PathBuf::from))?
+    });
+    let path = folder.with_context(|| format!("cargo told nothing of the build script of {package}"))?.join(file);
+    fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))
 }
 
 /// From the sources of the C face.

@@ -1,4 +1,4 @@
-// Made by `cargo xtask bindings` from libibverbs 1.14.44.0 and libefa 1.2.44.0; the last number is rdma-core's. Do not edit.
+// Made by `cargo xtask generate` from libibverbs 1.14.44.0 and libefa 1.2.44.0; the last number is rdma-core's. Do not edit.
 use crate::opaque::{ibv_context, ibv_device};
 
 pub type __u64 = ::core::ffi::c_ulonglong;

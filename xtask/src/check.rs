@@ -17,7 +17,7 @@ pub(crate) fn run() -> Result<()> {
     cargo(&["clippy", "--quiet", "--workspace", "--all-targets", "--", "--deny", "warnings"])?;
     cargo(&["doc", "--quiet", "--workspace", "--no-deps", "--document-private-items"])?;
     let deny = tools::from_crates(&tools::CARGO_DENY)?;
-    visibly(Command::new(deny).current_dir(workspace()).args(["check", "bans", "licenses", "sources"]))?;
+    visibly(Command::new(deny).current_dir(workspace()).args(["--workspace", "check", "bans", "licenses", "sources"]))?;
     generate::run(true)?;
     say("checked: format, lints, documentation, dependencies, generated files");
     Ok(())

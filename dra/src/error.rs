@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::record::Claim;
+use crate::claim::Claim;
 
 /// Why the driver could not do what it was asked.
 #[derive(Debug, thiserror::Error)]

@@ -10,6 +10,7 @@
 
 mod api;
 pub mod cdi;
+pub mod claim;
 pub mod device;
 mod durable;
 pub mod error;

@@ -12,6 +12,7 @@ use tonic::{Request, Response, Status};
 use tracing::warn;
 
 use crate::cdi::device_id;
+use crate::claim::Claim;
 use crate::error::{Error, Result, with_causes};
 use crate::prepare::Preparer;
 use crate::proto::dra::dra_plugin_server::DraPlugin;
@@ -19,7 +20,7 @@ use crate::proto::dra::{
     self, Device, NodePrepareResourceResponse, NodePrepareResourcesRequest, NodePrepareResourcesResponse,
     NodeUnprepareResourceResponse, NodeUnprepareResourcesRequest, NodeUnprepareResourcesResponse,
 };
-use crate::record::{Claim, Prepared, Record, check_uid};
+use crate::record::{Prepared, Record, check_uid};
 use crate::{DRIVER, api};
 
 /// The driver as the kubelet sees it.

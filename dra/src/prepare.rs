@@ -9,9 +9,10 @@ use k8s_openapi::api::resource::v1::DeviceRequestAllocationResult;
 use tracing::{info, warn};
 
 use crate::cdi::CdiDir;
+use crate::claim::Claim;
 use crate::device::Inventory;
 use crate::error::{Error, Result};
-use crate::record::{Claim, Prepared, Record, Records};
+use crate::record::{Prepared, Record, Records};
 
 /// Prepares and unprepares the claims of one node. All state is on disk.
 #[derive(Debug)]

@@ -4,12 +4,13 @@
 //! One JSON file per claim, named by the claim's UID. It is written before the CDI file and removed after it, so
 //! that at any moment everything handed out is on record.
 
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::{fmt, fs};
 
 use serde::{Deserialize, Serialize};
 use tracing::error;
 
+use crate::claim::Claim;
 use crate::durable;
 use crate::error::{Error, Result, with_causes};
 
@@ -18,23 +19,6 @@ const VERSION: u32 = 1;
 
 const SUFFIX: &str = ".json";
 const SET_ASIDE: &str = ".json.unreadable";
-
-/// Which claim, as the kubelet and the API server know it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Claim {
-    /// The claim's namespace.
-    pub namespace: String,
-    /// Its name, which a later claim may bear again.
-    pub name: String,
-    /// Its UID, which none other ever has.
-    pub uid: String,
-}
-
-impl fmt::Display for Claim {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{} (UID {})", self.namespace, self.name, self.uid)
-    }
-}
 
 /// A claim's devices as they were handed out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -11,6 +11,8 @@ mod tally;
 mod test;
 mod tools;
 
+use std::process::ExitCode;
+
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
@@ -45,13 +47,21 @@ enum Command {
     K8s(k8s::Command),
 }
 
-fn main() -> anyhow::Result<()> {
-    match Cli::parse().command {
+fn main() -> ExitCode {
+    let done = match Cli::parse().command {
         Command::Setup => setup::run(),
         Command::Test { all } => test::run(all),
         Command::Check => check::run(),
         Command::Generate { check } => generate::run(check),
         Command::Bare => bare::run(),
         Command::K8s(command) => command.run(),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Not by returning it: a backtrace says nothing to who gave the command.
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
     }
 }

@@ -61,20 +61,29 @@ fn keys(folder: &Path) -> Result<()> {
 /// One for each user in tokens.csv, whose tokens are their names.
 fn kubeconfigs(state: &Path) -> Result<()> {
     let (_, tokens) = FILES.iter().find(|(name, _)| *name == "tokens.csv").context("tokens.csv")?;
-    for token in tokens.lines().filter_map(|line| line.split(',').next()) {
-        // The certificate's path is relative to this file, which has one path inside the bed and another outside.
-        let text = format!(
-            "apiVersion: v1
-kind: Config
-clusters: [{{name: bed, cluster: {{server: 'https://127.0.0.1:443', certificate-authority: pki/ca.crt}}}}]
-users: [{{name: {token}, user: {{token: {token}}}}}]
-contexts: [{{name: bed, context: {{cluster: bed, user: {token}}}}}]
-current-context: bed
-"
-        );
-        fs::write(state.join(format!("{token}.kubeconfig")), text)?;
+    for user in tokens.lines().filter_map(|line| line.split(',').next()) {
+        kubeconfig(state, user, user)?;
     }
     Ok(())
+}
+
+/// How the holder of a token reaches the API server, from inside the bed's network.
+///
+/// # Errors
+/// When the file cannot be written.
+pub(crate) fn kubeconfig(state: &Path, user: &str, token: &str) -> Result<()> {
+    // The certificate's path is relative to this file, which has one path inside the bed and another outside.
+    let text = format!(
+        "apiVersion: v1
+kind: Config
+clusters: [{{name: bed, cluster: {{server: 'https://127.0.0.1:443', certificate-authority: pki/ca.crt}}}}]
+users: [{{name: {user}, user: {{token: {token}}}}}]
+contexts: [{{name: bed, context: {{cluster: bed, user: {user}}}}}]
+current-context: bed
+"
+    );
+    let file = state.join(format!("{user}.kubeconfig"));
+    fs::write(&file, text).with_context(|| file.display().to_string())
 }
 
 fn images(folder: &Path) -> Result<()> {

@@ -1,15 +1,19 @@
 //! nearfab-dra on the bed's node, as a plain process, with the tree of a machine that nobody here has.
 
 use std::fs::{self, File};
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use super::NODE;
 use super::bed::Bed;
 use super::components::{BED, CDI, KUBELET};
-use crate::run::{binaries, output, visibly, workspace};
+use super::{NODE, config};
+use crate::run::{binaries, output, until, visibly, workspace};
+
+const LIMIT: Duration = Duration::from_secs(30);
 
 /// The machine that the node pretends to be.
 pub(crate) const INSTANCE: &str = "trn2.48xlarge";
@@ -33,7 +37,7 @@ pub(crate) fn build() -> Result<()> {
 }
 
 impl Driver {
-    /// Starts it in the bed.
+    /// Starts it in the bed, with the rights of its service account, which must be there.
     ///
     /// # Errors
     /// When the tree cannot be written or the driver not be started. That it is serving shows later, by what it publishes.
@@ -47,7 +51,9 @@ impl Driver {
         // A copy: the target folder need not be visible in the bed, and may be built into meanwhile.
         let program = bed.state().join("bin/nearfab-dra");
         fs::copy(built.join("nearfab-dra"), &program).with_context(|| program.display().to_string())?;
-        let log = File::create(bed.state().join("log/nearfab-dra.log"))?;
+        let token = output(bed.kubectl()?.args(["create", "token", "nearfab-dra", "--namespace", "nearfab"]))?;
+        config::kubeconfig(bed.state(), "nearfab-dra", token.trim())?;
+        let log = File::create(log(bed))?;
         let process = bed
             .inside(&command())?
             .stdin(Stdio::null())
@@ -56,6 +62,23 @@ impl Driver {
             .spawn()
             .context("cannot start nsenter")?;
         Ok(Self(process))
+    }
+
+    /// Returns when the kubelet knows the driver. A pod that comes earlier is tried again only at the kubelet's next look
+    /// at it, which can be more than a minute later.
+    ///
+    /// # Errors
+    /// When the driver ends, or the kubelet does not call.
+    pub(crate) fn wait_until_registered(&mut self, bed: &Bed) -> Result<()> {
+        let log = log(bed);
+        until("the kubelet registering the driver", LIMIT, || {
+            self.check()?;
+            let text = fs::read_to_string(&log).with_context(|| log.display().to_string())?;
+            Ok(match text.contains("registered with the kubelet") {
+                true => ControlFlow::Break(()),
+                false => ControlFlow::Continue(format!("{} does not say so", log.display())),
+            })
+        })
     }
 
     /// Fails when the driver has ended.
@@ -83,6 +106,10 @@ fn command() -> Command {
         .args(["--cdi-dir", CDI])
         .args(["--state-dir", &format!("{BED}/driver")]);
     command
+}
+
+fn log(bed: &Bed) -> PathBuf {
+    bed.state().join("log/nearfab-dra.log")
 }
 
 /// The machine's tree, from outside.

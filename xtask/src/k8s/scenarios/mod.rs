@@ -40,24 +40,37 @@ pub(crate) fn test() -> Result<()> {
     let outcome = run(&bed);
     match bed.down() {
         Ok(()) => outcome,
-        Err(left) => Err(left.context(format!("taking the cluster down after {outcome:?}"))),
+        Err(left) => match outcome {
+            Ok(()) => Err(left),
+            Err(error) => Err(left.context(format!("taking the cluster down after: {error:#}"))),
+        },
     }
 }
 
 fn run(bed: &Bed) -> Result<()> {
+    let mut passed = 0;
     for (name, scenario) in SCENARIOS {
         let start = Instant::now();
         if let Err(error) = scenario(bed) {
             bed.report();
-            return Err(error.context(format!("FAILED k8s {name}")));
+            say(format_args!("k8s: {passed} passed"));
+            return Err(error.context(format!("k8s {name}")));
         }
-        say(format_args!("PASSED k8s {name} ({:.1} s)", start.elapsed().as_secs_f32()));
+        say(format_args!("k8s {name} ... ok ({:.1} s)", start.elapsed().as_secs_f32()));
+        passed += 1;
     }
+    say(format_args!("k8s: {passed} passed"));
     Ok(())
 }
 
+/// An object of a scenario's own.
 fn manifest(name: &str) -> PathBuf {
     workspace().join("tests/cluster/manifests").join(name)
+}
+
+/// An object that users of the driver apply.
+fn deployed(name: &str) -> PathBuf {
+    workspace().join("deploy").join(name)
 }
 
 fn apply(bed: &Bed, manifest: &Path) -> Result<()> {

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{LIMIT, apply, delete, files, manifest, wait_until_node_is_empty, wait_until_ready};
+use super::{LIMIT, apply, delete, deployed, files, manifest, wait_until_node_is_empty, wait_until_ready};
 use crate::k8s::NODE;
 use crate::k8s::bed::Bed;
 use crate::k8s::components::{CDI, KUBELET};
@@ -25,7 +25,8 @@ const STANDARD: [&str; 8] =
 type Devices = BTreeMap<String, Value>;
 
 pub(super) fn run(bed: &Bed) -> Result<()> {
-    let [pod, access, classes] = ["near-pair.yaml", "driver-access.yaml", "device-classes.yaml"].map(manifest);
+    let pod = manifest("near-pair.yaml");
+    let [access, classes] = ["rbac.yaml", "deviceclasses.yaml"].map(deployed);
     delete(bed, &pod)?;
     // What an earlier driver published would pass for what this one does.
     output(bed.kubectl()?.args(["delete", "resourceslices", "--all"]))?;
@@ -35,6 +36,7 @@ pub(super) fn run(bed: &Bed) -> Result<()> {
     let mut driver = Driver::start(bed)?;
     let devices = published(bed, &mut driver)?;
     check_published(&devices)?;
+    driver.wait_until_registered(bed)?;
 
     apply(bed, &pod)?;
     wait_until_ready(bed, POD)?;

@@ -24,10 +24,11 @@ def test_the_wheel_is_what_is_tested() -> None:
     assert nearfab.__version__ == version("nearfab")
 
 
-def test_the_package_documentation_runs() -> None:
-    outcome = doctest.testmod(nearfab)
-    assert outcome.attempted > 0
-    assert outcome.failed == 0
+def test_the_documentation_tells_the_truth() -> None:
+    reference = doctest.testfile(str(TOP / "docs/reference/python.md"), module_relative=False)
+    for outcome in (doctest.testmod(nearfab), reference):
+        assert outcome.attempted > 0
+        assert outcome.failed == 0
 
 
 def test_discovery_works_on_any_machine() -> None:

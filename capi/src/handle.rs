@@ -7,7 +7,7 @@ use crate::boundary::{Failure, Outcome};
 /// The values behind the handles of one kind.
 ///
 /// A handle is looked up and never dereferenced: from the top, 8 bits say which kind of thing it is for, 24 bits which
-/// slot, 32 bits the how-manieth user of that slot. So a zero, closed or made-up handle, and one of another kind, is
+/// slot, 32 bits how many users that slot has had before. So a zero, closed or made-up handle, and one of another kind, is
 /// an error and no more.
 pub(crate) struct Table<T> {
     kind: Kind,
@@ -73,7 +73,7 @@ impl<T: Clone> Table<T> {
     pub(crate) fn get(&self, handle: u64) -> Outcome<T> {
         let (index, generation) = self.parts(handle)?;
         let slots = self.read();
-        let slot = slots.all.get(index).filter(|slot| slot.generation == generation);
+        let slot = slots.all.get(index as usize).filter(|slot| slot.generation == generation);
         slot.and_then(|slot| slot.value.clone()).ok_or_else(|| self.stale(handle))
     }
 
@@ -81,20 +81,19 @@ impl<T: Clone> Table<T> {
     pub(crate) fn remove(&self, handle: u64) -> Outcome<T> {
         let (index, generation) = self.parts(handle)?;
         let mut slots = self.write();
-        let slot = slots.all.get_mut(index).filter(|slot| slot.generation == generation);
+        let slot = slots.all.get_mut(index as usize).filter(|slot| slot.generation == generation);
         let slot = slot.ok_or_else(|| self.stale(handle))?;
         let value = slot.value.take().ok_or_else(|| self.stale(handle))?;
         // After its last generation a slot is not used again: its old handles stay stale for ever.
         if let Some(next) = slot.generation.checked_add(1) {
             slot.generation = next;
-            let index = u32::try_from(index).map_err(|_| self.stale(handle))?;
             slots.free.push(index);
         }
         Ok(value)
     }
 
     /// Slot and generation of a handle of this table's kind.
-    fn parts(&self, handle: u64) -> Outcome<(usize, u32)> {
+    fn parts(&self, handle: u64) -> Outcome<(u32, u32)> {
         let expected = self.kind.name();
         if handle == 0 {
             return Err(Failure::Handle(format!("the handle is zero: nothing has put {expected} into it")));
@@ -103,8 +102,7 @@ impl<T: Clone> Table<T> {
         if kind != self.kind as u8 {
             return Err(Failure::Handle(format!("the handle {handle:#018x} is not one of {expected}")));
         }
-        let index = u32::from_be_bytes([0, a, b, c]) as usize;
-        Ok((index, u32::from_be_bytes(generation)))
+        Ok((u32::from_be_bytes([0, a, b, c]), u32::from_be_bytes(generation)))
     }
 
     fn stale(&self, handle: u64) -> Failure {

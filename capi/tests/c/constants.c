@@ -1,4 +1,4 @@
-/* Prints the numbers of the header, one NAME=NUMBER a line. */
+/* Prints the library's version and the error numbers of the header, one NAME=NUMBER a line. */
 #include <nearfab.h>
 #include <stdio.h>
 
@@ -6,6 +6,7 @@
 
 int main(void)
 {
+    printf("version=%s\n", nearfab_version());
     PRINT(NONE);
     PRINT(READ);
     PRINT(MALFORMED);

@@ -7,9 +7,9 @@ use std::process::Command;
 
 use nearfab::instances::InstanceTable;
 use nearfab::{Basis, Host, Proximity};
+use nearfab_emu::skipped;
 
 use crate::support::{Linked, Program, run, top};
-use nearfab_emu::skipped;
 
 const DEVICE: &str = "5";
 const CORE: &str = "0";

@@ -1,8 +1,11 @@
 //! C programs against the header and the library: the contract of each function, and the example.
 
-use nearfab::ErrorCode;
+use std::fs;
 
-use crate::support::{Linked, Program};
+use nearfab::ErrorCode;
+use nearfab::instances::InstanceTable;
+
+use crate::support::{Linked, Program, top};
 
 /// Compiles and runs a test program, then again under valgrind.
 fn check(test: &str, source: &str) {
@@ -28,10 +31,23 @@ fn threads_do_not_disturb_each_other() {
 }
 
 #[test]
-fn the_headers_error_numbers_are_those_of_rust() {
-    let test = "the_headers_error_numbers_are_those_of_rust";
+fn a_record_is_read_back_and_a_missing_pair_named() {
+    let test = "a_record_is_read_back_and_a_missing_pair_named";
+    let Some(program) = Program::compile(test, "capi/tests/c/records.c", Linked::Dynamically) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let (tree, record) = (folder.path().join("tree"), folder.path().join("host.json"));
+    nearfab_emu::write_tree(InstanceTable::find("trn2.48xlarge").unwrap(), &tree).unwrap();
+    fs::remove_file(tree.join("sys/bus/pci/devices/0000:57:00.0")).unwrap();
+
+    // Not under valgrind: Debian 12's does not know openat2(2), by which trees are read.
+    program.run(&[tree.to_str().unwrap(), record.to_str().unwrap()]);
+}
+
+#[test]
+fn the_header_and_rust_have_the_same_numbers() {
+    let test = "the_header_and_rust_have_the_same_numbers";
     let Some(program) = Program::compile(test, "capi/tests/c/constants.c", Linked::Dynamically) else { return };
-    let mut expected = "NONE=0\n".to_owned();
+    let mut expected = format!("version={}\nNONE=0\n", env!("CARGO_PKG_VERSION"));
     for code in ErrorCode::ALL {
         expected.push_str(&format!("{}={}\n", upper_snake(&format!("{code:?}")), code as i32));
     }
@@ -47,6 +63,16 @@ fn the_example_prints_every_core_with_its_evidence() {
     assert!(output.contains("neuron5:0\t0000:57:00.0\ttable trn2.48xlarge\n"), "{output}");
     program.run_under_valgrind(test, &["--instance", "trn2.48xlarge"]);
     program.run(&[]);
+}
+
+#[test]
+fn the_documentation_shows_what_the_example_prints() {
+    let test = "the_documentation_shows_what_the_example_prints";
+    let Some(program) = Program::compile(test, "examples/c/near.c", Linked::Dynamically) else { return };
+    let output = program.run(&["--instance", "trn1.32xlarge"]);
+    let first: String = output.split_inclusive('\n').take(4).collect();
+    let page = fs::read_to_string(top().join("docs/reference/c.md")).unwrap();
+    assert!(page.contains(&format!("$ ./near --instance trn1.32xlarge | head -4\n{first}")), "{first}");
 }
 
 #[test]

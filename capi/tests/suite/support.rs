@@ -6,9 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
-use tempfile::TempDir;
-
 use nearfab_emu::skipped;
+use tempfile::TempDir;
 
 /// How a program gets the library.
 #[derive(Clone, Copy)]

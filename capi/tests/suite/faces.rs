@@ -36,7 +36,7 @@ fn name(proximity: Proximity) -> &'static str {
     }
 }
 
-/// The interpreter that `NEARFAB_PYTHON` names has the module; `cargo xtask python test` makes one.
+/// The interpreter that `NEARFAB_PYTHON` names has the module; `cargo xtask test` makes one.
 pub(crate) fn interpreter() -> Option<OsString> {
     let interpreter = env::var_os("NEARFAB_PYTHON");
     if interpreter.is_none() {

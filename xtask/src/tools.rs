@@ -33,6 +33,7 @@ pub(crate) const CLUSTER: &[Tool] = &[
 /// What the other tests use.
 pub(crate) const TESTS: &[Tool] = &[
     tool("/usr/include/infiniband/efadv.h", "libibverbs-dev"),
+    tool("/usr/lib/python3.11/ensurepip/__init__.py", "python3-venv"),
     tool("/usr/lib/x86_64-linux-gnu/libclang-14.so.1", "libclang1-14"),
     tool("cc", "gcc"),
     tool("debootstrap", "debootstrap"),

@@ -1,4 +1,4 @@
-//! What is tested on the bed: each scenario brings what it needs, and leaves the cluster as it was.
+//! What is tested on the bed: each scenario brings what it needs, and leaves no pod, claim or driver.
 
 mod near_pair;
 mod plain_pod;

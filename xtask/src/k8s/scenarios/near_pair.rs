@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::ops::ControlFlow;
+use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
@@ -30,35 +31,42 @@ pub(super) fn run(bed: &Bed) -> Result<()> {
     delete(bed, &pod)?;
     // What an earlier driver published would pass for what this one does.
     output(bed.kubectl()?.args(["delete", "resourceslices", "--all"]))?;
+    // These stay: to apply them again changes nothing, and a namespace takes long to go.
     apply(bed, &access)?;
     apply(bed, &classes)?;
 
     let mut driver = Driver::start(bed)?;
-    let devices = published(bed, &mut driver)?;
+    let outcome = claim_and_release(bed, &mut driver, &pod);
+    if outcome.is_err() {
+        // While there is a driver to unprepare the claim: without one the pod would never go, and spoil the next run.
+        delete(bed, &pod).with_context(|| format!("cleaning up after {outcome:?}"))?;
+    }
+    drop(driver);
+    outcome?;
+    until("the driver taking its registration back", LIMIT, || {
+        let sockets = files(&bed.path(&format!("{KUBELET}/plugins_registry"))?)?;
+        Ok(if sockets.is_empty() { ControlFlow::Break(()) } else { ControlFlow::Continue(format!("{sockets:?}")) })
+    })
+}
+
+fn claim_and_release(bed: &Bed, driver: &mut Driver, pod: &Path) -> Result<()> {
+    let devices = published(bed, driver)?;
     check_published(&devices)?;
     driver.wait_until_registered(bed)?;
 
-    apply(bed, &pod)?;
+    apply(bed, pod)?;
     wait_until_ready(bed, POD)?;
     let nodes = allocated_nodes(bed, &devices)?;
     check_containers(bed, &nodes)?;
     let held = held(bed)?;
     ensure!(held.len() == 3, "expected a claim, its record and its CDI file, and found {held:?}");
 
-    delete(bed, &pod)?;
+    delete(bed, pod)?;
     until("claim, record and CDI file being gone", LIMIT, || {
         let held = self::held(bed)?;
         Ok(if held.is_empty() { ControlFlow::Break(()) } else { ControlFlow::Continue(format!("{held:?}")) })
     })?;
-    wait_until_node_is_empty(bed)?;
-
-    drop(driver);
-    until("the driver taking its registration back", LIMIT, || {
-        let sockets = files(&bed.path(&format!("{KUBELET}/plugins_registry"))?)?;
-        Ok(if sockets.is_empty() { ControlFlow::Break(()) } else { ControlFlow::Continue(format!("{sockets:?}")) })
-    })?;
-    delete(bed, &classes)?;
-    delete(bed, &access)
+    wait_until_node_is_empty(bed)
 }
 
 /// The devices in the node's pool, as soon as there are any.

@@ -26,6 +26,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use kube::Client;
+use tokio::sync::Notify;
 use tracing::warn;
 
 use crate::cdi::CdiDir;
@@ -76,8 +77,15 @@ pub async fn run(config: Config, client: Client, shutdown: impl Future<Output = 
 
     let plugin = Plugin::new(client.clone(), config.node_name.clone(), preparer);
     let publisher = Publisher::new(client, config.node_name, spec);
+    let registered = Arc::new(Notify::new());
+    let publishing = async {
+        // Not before: a pod that is given a device of a driver that its kubelet does not know fails, and is tried again
+        // only much later.
+        registered.notified().await;
+        publisher.run().await
+    };
     tokio::select! {
-        served = serve::serve(&config.kubelet_dir, plugin, shutdown) => served,
-        never = publisher.run() => match never {},
+        served = serve::serve(&config.kubelet_dir, plugin, Arc::clone(&registered), shutdown) => served,
+        never = publishing => match never {},
     }
 }

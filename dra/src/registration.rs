@@ -7,8 +7,9 @@
 //! with an `@` in it makes the same bytes a valid authority. What follows the `@` must be a plain host name.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tonic::{Request, Response, Status};
 use tracing::info;
 
@@ -41,13 +42,15 @@ pub fn plugin_socket(kubelet_dir: &Path) -> PathBuf {
 #[derive(Debug)]
 pub struct Registrar {
     endpoint: PathBuf,
+    registered: Arc<Notify>,
     refused: mpsc::Sender<String>,
 }
 
 impl Registrar {
-    /// Names `endpoint` as the socket of the driver, and sends on the kubelet's reason should it refuse.
-    pub fn new(endpoint: PathBuf, refused: mpsc::Sender<String>) -> Self {
-        Self { endpoint, refused }
+    /// Names `endpoint` as the socket of the driver, tells `registered` when the kubelet has taken it, and sends on the
+    /// kubelet's reason should it refuse.
+    pub fn new(endpoint: PathBuf, registered: Arc<Notify>, refused: mpsc::Sender<String>) -> Self {
+        Self { endpoint, registered, refused }
     }
 }
 
@@ -69,6 +72,7 @@ impl Registration for Registrar {
         let status = status.into_inner();
         if status.plugin_registered {
             info!("registered with the kubelet");
+            self.registered.notify_one();
         } else {
             // Nobody listens only when the driver is stopping already.
             let _ = self.refused.try_send(status.error);

@@ -5,10 +5,11 @@ use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::UnixListener;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_stream::wrappers::UnixListenerStream;
 use tonic::transport::Server;
 use tracing::{info, warn};
@@ -26,14 +27,20 @@ const LONGEST_SOCKET_PATH: usize = 107;
 /// How long calls in flight may take once the driver is to stop: below a pod's default grace period of 30 s.
 const DRAIN_LIMIT: Duration = Duration::from_secs(20);
 
-/// Serves the kubelet until `shutdown` is ready, then lets the calls in flight finish.
+/// Serves the kubelet until `shutdown` is ready, then lets the calls in flight finish. Tells `registered` when the
+/// kubelet knows the driver.
 ///
 /// The kubelet calls as soon as it sees the registration socket, so that one comes last. It goes last too: when
 /// it disappears, the kubelet drops its connection and with it any call that still runs.
 ///
 /// # Errors
 /// When a socket cannot be made, a server stops by itself, or the kubelet refuses the driver.
-pub async fn serve(kubelet_dir: &Path, plugin: Plugin, shutdown: impl Future<Output = ()>) -> Result<()> {
+pub async fn serve(
+    kubelet_dir: &Path,
+    plugin: Plugin,
+    registered: Arc<Notify>,
+    shutdown: impl Future<Output = ()>,
+) -> Result<()> {
     let Socket { path: endpoint, incoming } = Socket::bind(plugin_socket(kubelet_dir))?;
     let (drain, draining) = oneshot::channel::<()>();
     let draining = async {
@@ -45,7 +52,7 @@ pub async fn serve(kubelet_dir: &Path, plugin: Plugin, shutdown: impl Future<Out
 
     let Socket { path: registry, incoming } = Socket::bind(registration_socket(kubelet_dir))?;
     let (refuse, mut refused) = mpsc::channel(1);
-    let registrar = RegistrationServer::new(Registrar::new(endpoint.clone(), refuse));
+    let registrar = RegistrationServer::new(Registrar::new(endpoint.clone(), registered, refuse));
     let registration = Server::builder().add_service(registrar).serve_with_incoming(incoming);
     info!(socket = %registry.display(), "waiting for the kubelet");
 

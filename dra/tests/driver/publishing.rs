@@ -6,6 +6,7 @@ use nearfab_dra::slices::{Publisher, slice_spec};
 use serde_json::json;
 
 use crate::api_server::SLICES;
+use crate::serving::claim;
 use crate::{Bed, NODE, until};
 
 const SLICE: &str = "/apis/resource.k8s.io/v1/resourceslices/nearfab.dev-node1";
@@ -84,6 +85,7 @@ async fn slices_of_another_version_go_and_those_of_others_stay() {
 async fn a_slice_that_others_delete_or_change_comes_back() {
     let bed = Bed::new();
     let driver = bed.start();
+    bed.kubelet().register().await;
     until("the slice", || bed.api.get(SLICE).is_some()).await;
     let first = bed.api.get(SLICE).unwrap();
 
@@ -95,5 +97,21 @@ async fn a_slice_that_others_delete_or_change_comes_back() {
     changed["spec"]["devices"] = json!([]);
     bed.api.put(SLICE, changed);
     until("the slice as it was", || bed.api.get(SLICE).unwrap()["spec"]["devices"] == first["spec"]["devices"]).await;
+    driver.stop().await;
+}
+
+/// A pod on a device of a driver that its kubelet does not know yet would fail.
+#[tokio::test]
+async fn nothing_is_published_before_the_kubelet_knows_the_driver() {
+    let bed = Bed::new();
+    let driver = bed.start();
+    let kubelet = bed.kubelet();
+    until("the driver's socket", || kubelet.registration_socket().exists()).await;
+    // A call that asks the API server for a claim: time enough for a hasty driver to ask it for slices.
+    let claim = claim("absent", "uid-1");
+    assert_ne!(kubelet.prepare(&claim).await.error, "");
+    assert_eq!(bed.api.requests().iter().filter(|request| request.contains(SLICES)).count(), 0);
+    kubelet.register().await;
+    until("the slice", || bed.api.get(SLICE).is_some()).await;
     driver.stop().await;
 }

@@ -1,19 +1,15 @@
 //! nearfab-dra on the bed's node, as a plain process, with the tree of a machine that nobody here has.
 
 use std::fs::{self, File};
-use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
 use super::bed::Bed;
 use super::components::{BED, CDI, KUBELET};
 use super::{NODE, config};
-use crate::run::{binaries, output, until, visibly, workspace};
-
-const LIMIT: Duration = Duration::from_secs(30);
+use crate::run::{binaries, output, visibly, workspace};
 
 /// The machine that the node pretends to be.
 pub(crate) const INSTANCE: &str = "trn2.48xlarge";
@@ -62,23 +58,6 @@ impl Driver {
             .spawn()
             .context("cannot start nsenter")?;
         Ok(Self(process))
-    }
-
-    /// Returns when the kubelet knows the driver. A pod that comes earlier is tried again only at the kubelet's next look
-    /// at it, which can be more than a minute later.
-    ///
-    /// # Errors
-    /// When the driver ends, or the kubelet does not call.
-    pub(crate) fn wait_until_registered(&mut self, bed: &Bed) -> Result<()> {
-        let log = log(bed);
-        until("the kubelet registering the driver", LIMIT, || {
-            self.check()?;
-            let text = fs::read_to_string(&log).with_context(|| log.display().to_string())?;
-            Ok(match text.contains("registered with the kubelet") {
-                true => ControlFlow::Break(()),
-                false => ControlFlow::Continue(format!("{} does not say so", log.display())),
-            })
-        })
     }
 
     /// Fails when the driver has ended.

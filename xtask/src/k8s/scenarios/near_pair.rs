@@ -52,7 +52,6 @@ pub(super) fn run(bed: &Bed) -> Result<()> {
 fn claim_and_release(bed: &Bed, driver: &mut Driver, pod: &Path) -> Result<()> {
     let devices = published(bed, driver)?;
     check_published(&devices)?;
-    driver.wait_until_registered(bed)?;
 
     apply(bed, pod)?;
     wait_until_ready(bed, POD)?;

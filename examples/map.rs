@@ -37,7 +37,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 fn place(function: Option<&PciFunction>) -> Place {
     let name = function.and_then(|f| {
-        let switch = f.bridges.iter().rev().nth(1).map(|port| format!("switch {port}"));
+        let switch = f.switch().map(|port| format!("switch {port}"));
         switch.or_else(|| f.root.map(|root| root.to_string()))
     });
     (function.and_then(|f| f.numa), name.unwrap_or_else(|| "unknown place".to_owned()))

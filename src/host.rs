@@ -67,6 +67,9 @@ pub enum Origin {
         /// The instance type.
         instance_type: String,
     },
+    /// Somewhere that this version does not know, by a newer version's record.
+    #[serde(other)]
+    Other,
 }
 
 impl fmt::Display for Origin {
@@ -75,6 +78,7 @@ impl fmt::Display for Origin {
             Self::Machine => write!(f, "a recorded machine"),
             Self::Tree { root } => write!(f, "the tree {}", root.display()),
             Self::Table { instance_type } => write!(f, "the instance table {instance_type}"),
+            Self::Other => write!(f, "a record of a newer nearfab"),
         }
     }
 }
@@ -103,7 +107,7 @@ impl Host {
         let functions = pci::scan(&root, &mut problems, |id| efa::is_efa(id) || neuron::is_neuron(id));
         let efa = efa::scan(&root, &mut problems, &functions);
         let neuron = neuron::scan(&root, &mut problems, &functions, table);
-        let driverless = functions.into_iter().filter(|f| neuron::is_neuron(f.id) && f.driver.is_none()).collect();
+        let driverless = functions.into_iter().filter(neuron::is_driverless).collect();
         let origin = if root.is_live() { Origin::Machine } else { Origin::Tree { root: root_path.to_owned() } };
         let live = root.is_live();
         let problems = problems.into_sentences();
@@ -211,7 +215,7 @@ impl Host {
         &self.snapshot.neuron
     }
 
-    /// Neuron functions on PCI that no driver is bound to: they have no number and no node.
+    /// Neuron functions on PCI to which the Neuron driver is not bound: they have no number and no node.
     #[must_use]
     pub fn driverless(&self) -> &[PciFunction] {
         &self.snapshot.driverless

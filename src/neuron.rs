@@ -11,6 +11,8 @@ use crate::pci::{self, Bdf, PciFunction, PciId};
 use crate::root::{HostRoot, NodeAccess};
 
 const CLASS: &str = "sys/class/neuron_device";
+/// The Neuron driver's name on the PCI bus.
+const DRIVER: &str = "neuron-driver";
 
 /// One Neuron device that the driver made a node for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,12 +53,16 @@ pub enum LocationEvidence {
         /// The instance type whose table it is.
         instance_type: String,
     },
+    /// Something that this version does not know, by a newer version's record.
+    #[serde(other)]
+    Other,
 }
 
 impl fmt::Display for LocationEvidence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Table { instance_type } => write!(f, "table {instance_type}"),
+            Self::Other => write!(f, "evidence of a newer nearfab"),
         }
     }
 }
@@ -91,6 +97,11 @@ pub(crate) fn is_neuron(id: PciId) -> bool {
     id.vendor == pci::AMAZON && instances::products().iter().any(|product| product.device_ids.contains(&id.device))
 }
 
+/// Whether it is a Neuron device that the Neuron driver does not have: unbound, or given to another driver.
+pub(crate) fn is_driverless(function: &PciFunction) -> bool {
+    is_neuron(function.id) && function.driver.as_deref() != Some(DRIVER)
+}
+
 /// The devices that the driver shows, in the order of their numbers, placed on PCI by the instance's table.
 pub(crate) fn scan(
     root: &HostRoot,
@@ -102,6 +113,14 @@ pub(crate) fn scan(
     // The folder also holds attributes of the class itself, and sorts neuron10 before neuron2.
     let mut indices: Vec<HostDevice> = names.iter().filter_map(|name| name.parse().ok()).collect();
     indices.sort_unstable();
+    let bound = functions.iter().filter(|function| is_neuron(function.id) && !is_driverless(function)).count();
+    if bound > indices.len() {
+        problems.note(format!(
+            "the Neuron driver has {bound} functions on PCI, and {CLASS} shows {} devices: \
+             drivers newer than 2.30 show them elsewhere, which this nearfab does not know",
+            indices.len()
+        ));
+    }
     indices.into_iter().map(|index| device(root, problems, functions, table, index)).collect()
 }
 
@@ -113,11 +132,18 @@ fn device(
     index: HostDevice,
 ) -> NeuronDevice {
     let folder = format!("{CLASS}/{index}");
+    let product = problems.take(root.read(&format!("{folder}/info/architecture/device_name"))).flatten();
+    // Counted, not read: core_count is for root only before driver 2.28.
+    let mut cores = problems.take(core_folders(root, &folder)).unwrap_or(0);
+    if cores == 0 {
+        let known = instances::products().iter().find(|known| Some(known.name) == product.as_deref());
+        cores = known.map_or(0, |known| known.cores);
+        problems.note(format!("{folder} shows no cores; {cores} is what is known of its product"));
+    }
     NeuronDevice {
         index,
-        product: problems.take(root.read(&format!("{folder}/info/architecture/device_name"))).flatten(),
-        // Counted, not read: core_count is for root only before driver 2.28.
-        cores: problems.take(core_folders(root, &folder)).unwrap_or(0),
+        product,
+        cores,
         links: links(root, problems, &folder),
         location: table.and_then(|table| locate(problems, functions, table, index)),
         access: problems.take(root.access(&format!("dev/{index}"))).unwrap_or(NodeAccess::Unknown),

@@ -111,6 +111,15 @@ pub struct PciFunction {
     pub driver: Option<String>,
 }
 
+impl PciFunction {
+    /// The upstream port of the PCIe switch that the function is behind: what all functions of a switch have in common.
+    /// The last bridge is the function's own port; the one above it belongs to the switch.
+    #[must_use]
+    pub fn switch(&self) -> Option<Bdf> {
+        self.bridges.iter().rev().nth(1).copied()
+    }
+}
+
 /// Finds the functions whose id is `wanted`, in order of their addresses.
 pub(crate) fn scan(root: &HostRoot, problems: &mut Problems, wanted: impl Fn(PciId) -> bool) -> Vec<PciFunction> {
     let names = problems.take(root.list(DEVICES)).unwrap_or_default();

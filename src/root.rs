@@ -15,6 +15,9 @@ use crate::error::{Error, Result};
 /// Attributes are a page at most; what is longer than this is no attribute.
 const LONGEST_FILE: usize = 64 * 1024;
 
+/// How often a lost race with a rename elsewhere is run again: each time it is lost less than once in a hundred.
+const RACES: u32 = 1000;
+
 /// The folder below which a host's `sys` and `dev` are read.
 ///
 /// Below any root but `/` symbolic links are resolved within the root (openat2 with `RESOLVE_IN_ROOT`): a tree from
@@ -40,7 +43,9 @@ pub enum NodeAccess {
     Refused,
     /// The kernel shows the device and there is no node for it, as in a container without it.
     Missing,
-    /// Not known: the device has no node to ask for, or the host is not a file tree.
+    /// Not known: the device has no node to ask for, the host is not a file tree, or a newer version's record says
+    /// something that this one does not know.
+    #[serde(other)]
     Unknown,
 }
 
@@ -59,7 +64,18 @@ impl HostRoot {
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let dir = openat(AT_FDCWD, path, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
             .map_err(|e| Error::Read { path: path.to_owned(), source: e.into() })?;
-        Ok(Self { dir, path: path.to_owned(), live: path == Path::new("/") })
+        let root = Self { dir, path: path.to_owned(), live: path == Path::new("/") };
+        // Asked once here: later the same refusal would pass for a host that has nothing.
+        match root.open_below(".", OFlag::O_PATH) {
+            Ok(_) => Ok(root),
+            Err(e) => Err(Error::Read {
+                path: path.to_owned(),
+                source: io::Error::other(format!(
+                    "openat2, which keeps links inside this folder, is refused ({e}): it takes Linux 5.6 or newer, and \
+                     in a container a seccomp profile that allows it"
+                )),
+            }),
+        }
     }
 
     pub(crate) fn is_live(&self) -> bool {
@@ -126,14 +142,19 @@ impl HostRoot {
 
     /// Asks access(2) about a node such as `dev/neuron0`, without opening it.
     pub(crate) fn access(&self, node: &str) -> Result<NodeAccess> {
-        let ask = |dir: &OwnedFd, path: &str| {
-            faccessat(dir, path, AccessFlags::R_OK | AccessFlags::W_OK, AtFlags::AT_EACCESS)
-        };
+        let wanted = AccessFlags::R_OK | AccessFlags::W_OK;
         let answer = if self.live {
-            ask(&self.dir, node)
+            faccessat(&self.dir, node, wanted, AtFlags::AT_EACCESS)
         } else {
             let (folder, name) = node.rsplit_once('/').unwrap_or((".", node));
-            self.open_below(folder, OFlag::O_PATH | OFlag::O_DIRECTORY).and_then(|folder| ask(&folder, name))
+            // A link would be followed on the machine, not below the root: nodes are no links, so one is not asked.
+            let flags = AtFlags::AT_EACCESS | AtFlags::AT_SYMLINK_NOFOLLOW;
+            match self.link(node)? {
+                Some(_) => return Ok(NodeAccess::Unknown),
+                None => self
+                    .open_below(folder, OFlag::O_PATH | OFlag::O_DIRECTORY)
+                    .and_then(|folder| faccessat(&folder, name, wanted, flags)),
+            }
         };
         match answer {
             Ok(()) => Ok(NodeAccess::Granted),
@@ -150,10 +171,18 @@ impl HostRoot {
     fn open_below(&self, path: &str, flags: OFlag) -> nix::Result<OwnedFd> {
         let flags = flags | OFlag::O_CLOEXEC;
         if self.live {
-            openat(&self.dir, path, flags, Mode::empty())
-        } else {
-            openat2(&self.dir, path, OpenHow::new().flags(flags).resolve(ResolveFlag::RESOLVE_IN_ROOT))
+            return openat(&self.dir, path, flags, Mode::empty());
         }
+        let how = OpenHow::new().flags(flags).resolve(ResolveFlag::RESOLVE_IN_ROOT);
+        // The kernel gives up on a path with `..`, as every link in sysfs has, when anything on the machine is renamed or
+        // mounted meanwhile. That is no answer about the path.
+        for _ in 0..RACES {
+            match openat2(&self.dir, path, how) {
+                Err(Errno::EAGAIN) => {}
+                other => return other,
+            }
+        }
+        Err(Errno::EAGAIN)
     }
 
     fn error(&self, path: &str, errno: Errno) -> Error {

@@ -17,18 +17,16 @@ pub(crate) fn text(host: &Host, out: &mut dyn Write) -> io::Result<()> {
         efa_table(host).write(out)?;
     }
     for function in host.driverless() {
-        writeln!(
-            out,
-            "\n{} is a Neuron device ({}) without a driver: is the neuron module loaded?",
-            function.address, function.id
-        )?;
+        let driver = function.driver.as_deref().unwrap_or("no driver");
+        writeln!(out, "\n{} is a Neuron device ({}) bound to {driver}", function.address, function.id)?;
+        writeln!(out, "and not to the Neuron driver: it has no node. Is the module neuron loaded?")?;
     }
     Ok(())
 }
 
 /// What the host is and what it has, in one line.
 pub(crate) fn headline(host: &Host) -> String {
-    let cores: u32 = host.neuron().iter().map(|device| device.cores).sum();
+    let cores: u64 = host.neuron().iter().map(|device| u64::from(device.cores)).sum();
     let devices = match host.neuron().len() {
         0 => "no Neuron device".to_owned(),
         count => format!("{count} Neuron devices ({cores} cores)"),

@@ -14,6 +14,9 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use nearfab::{Error, Host};
 
+/// The version of the JSON that `near` and `topo` print; that of `list` is the recorded host's own.
+const FORMAT: u32 = 1;
+
 /// Which AWS EFA interface is near which Neuron (Trainium, Inferentia) core, and who may use them now.
 ///
 /// Looks at this machine unless told otherwise. It opens no device and needs no privilege and no vendor library.
@@ -35,7 +38,7 @@ enum Command {
     List,
     /// List what is near a core, a device or an EFA interface, the nearest first, and why.
     Near {
-        /// neuron5:0 (core 0 of device 5), neuron5, an EFA's PCI address (0000:c9:00.0) or its RDMA name (rdmap201s0).
+        /// neuron5:0 (core 0 of device 5), neuron5, a PCI address (0000:c9:00.0) or an EFA's RDMA name (rdmap201s0).
         of: String,
         /// Judge by PCIe path and NUMA node alone, as if the vendor's pairing were not known.
         #[arg(long)]
@@ -83,14 +86,19 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         // The reader has what it wanted, as `head` does.
         Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-        Err(Failure::Output(error)) => complain(&format!("cannot write the output: {error}")),
-        Err(Failure::Nearfab(error)) => complain(&error.chain()),
+        Err(Failure::Output(error)) => fail(&format!("cannot write the output: {error}")),
+        Err(Failure::Nearfab(error)) => fail(&error.chain()),
     }
 }
 
-fn complain(reason: &str) -> ExitCode {
-    eprintln!("nearfab: {reason}");
+fn fail(reason: &str) -> ExitCode {
+    complain(reason);
     ExitCode::FAILURE
+}
+
+fn complain(reason: &str) {
+    // Nobody reads it where standard error is closed.
+    let _ = writeln!(io::stderr(), "nearfab: {reason}");
 }
 
 enum Failure {
@@ -112,15 +120,15 @@ impl From<io::Error> for Failure {
 
 fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<(), Failure> {
     let host = arguments.source.host()?;
+    for problem in host.problems() {
+        complain(problem);
+    }
     match (&arguments.command, arguments.output) {
         (Command::List, Output::Text) => list::text(&host, out)?,
         (Command::List, Output::Json) => writeln!(out, "{}", host.to_json())?,
         (Command::Near { of, by_place }, output) => near::write(&host, of, *by_place, output, out)?,
         (Command::Topo, Output::Text) => topo::Topo::of(&host).text(&host, out)?,
         (Command::Topo, Output::Json) => json(&topo::Topo::of(&host), out)?,
-    }
-    for problem in host.problems() {
-        eprintln!("nearfab: {problem}");
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use nearfab::{Basis, Bdf, Core, Error, Evidence, Host, HostDevice, Near, NearLis
 use serde::Serialize;
 
 use crate::table::{Table, or_unknown};
-use crate::{Failure, Output, json};
+use crate::{FORMAT, Failure, Output, json};
 
 /// What a name on the command line means.
 enum Subject {
@@ -27,7 +27,8 @@ pub(crate) fn write(host: &Host, of: &str, by_place: bool, output: Output, out: 
 
 fn subject(host: &Host, name: &str) -> Result<Subject, Error> {
     if let Ok(address) = name.parse() {
-        return Ok(Subject::Efa(address));
+        let device = host.neuron().iter().find(|device| device.address() == Some(address));
+        return Ok(device.map_or(Subject::Efa(address), |device| Subject::Device(device.index)));
     }
     if let Ok(device) = name.parse() {
         return Ok(Subject::Device(device));
@@ -39,8 +40,8 @@ fn subject(host: &Host, name: &str) -> Result<Subject, Error> {
         Some(efa) => Ok(Subject::Efa(efa.address())),
         None => Err(Error::BadName {
             text: name.to_owned(),
-            expected: "a core (neuron5:0), a device (neuron5), or an EFA interface of this host by PCI address \
-                       (0000:c9:00.0) or RDMA name (rdmap201s0)",
+            expected: "a core (neuron5:0), a device (neuron5 or its PCI address), or an EFA interface of this host by PCI \
+                       address (0000:c9:00.0) or RDMA name (rdmap201s0)",
         }),
     }
 }
@@ -97,6 +98,9 @@ fn why<T>(near: &Near<T>) -> String {
 
 fn tie<T>(list: &NearList<T>, out: &mut dyn Write) -> io::Result<()> {
     match list.nearest().count() {
+        0 if !list.entries.is_empty() => {
+            writeln!(out, "\nNothing is known of which is near: the host shows no place for it.")
+        }
         0 | 1 => Ok(()),
         count => writeln!(out, "\n{count} are equally near: a tie of rank 1."),
     }
@@ -105,9 +109,10 @@ fn tie<T>(list: &NearList<T>, out: &mut dyn Write) -> io::Result<()> {
 fn answer<T: Serialize>(of: &str, list: &NearList<T>, out: &mut dyn Write) -> io::Result<()> {
     #[derive(Serialize)]
     struct Answer<'a, T> {
+        format: u32,
         of: &'a str,
         #[serde(flatten)]
         list: &'a NearList<T>,
     }
-    json(&Answer { of, list }, out)
+    json(&Answer { format: FORMAT, of, list }, out)
 }

@@ -2,14 +2,15 @@
 
 use std::io::{self, Write};
 
-use nearfab::{Basis, Bdf, CpuList, Host, HostDevice, Near, NodeAccess, PciFunction, PciRoot};
+use nearfab::{Basis, Bdf, CpuList, Host, HostDevice, Near, NodeAccess, Origin, PciFunction, PciRoot};
 use serde::Serialize;
 
-use crate::list;
+use crate::{FORMAT, list};
 
 /// NUMA nodes, below them PCI roots, below them devices. What has no known place stands under `None`.
 #[derive(Serialize)]
 pub(crate) struct Topo {
+    format: u32,
     numa: Vec<Node>,
 }
 
@@ -47,7 +48,7 @@ struct Interface {
 
 impl Topo {
     pub(crate) fn of(host: &Host) -> Self {
-        let mut topo = Self { numa: Vec::new() };
+        let mut topo = Self { format: FORMAT, numa: Vec::new() };
         for node in host.numa() {
             topo.numa.push(Node { node: Some(node.node), cpus: node.cpus.clone(), roots: Vec::new() });
         }
@@ -78,8 +79,7 @@ impl Topo {
     fn root(&mut self, function: Option<&PciFunction>) -> &mut Root {
         let numa = function.and_then(|function| function.numa);
         let bus = function.and_then(|function| function.root);
-        // The last bridge is the function's own port; the one above it is shared by all of the switch.
-        let switch = function.and_then(|function| function.bridges.iter().rev().nth(1).copied());
+        let switch = function.and_then(PciFunction::switch);
         let new_node = || Node { node: numa, cpus: CpuList::default(), roots: Vec::new() };
         let new_root = || Root { root: bus, switch, neuron: Vec::new(), efa: Vec::new() };
         let node = find_or_add(&mut self.numa, |node| node.node == numa, new_node);
@@ -107,10 +107,14 @@ impl Root {
         writeln!(out, "{branch} {name}{switch}")?;
         for device in &self.neuron {
             let address = device.address.map_or("-".to_owned(), |address| address.to_string());
-            let last = device.cores.saturating_sub(1);
             let near = list::nearest(device.near.iter());
             let access = access(device.access);
-            writeln!(out, "{trunk}    {:8}  {address:12}  cores 0-{last}  near EFA {near}{access}", device.index)?;
+            writeln!(
+                out,
+                "{trunk}    {:8}  {address:12}  {}  near EFA {near}{access}",
+                device.index,
+                cores(device.cores)
+            )?;
         }
         for efa in &self.efa {
             let name = efa.rdma.as_deref().unwrap_or("-");
@@ -120,15 +124,26 @@ impl Root {
     }
 }
 
+fn cores(count: u32) -> String {
+    count.checked_sub(1).map_or("cores unknown".to_owned(), |last| format!("cores 0-{last}"))
+}
+
 fn access(access: NodeAccess) -> String {
     if access == NodeAccess::Unknown { String::new() } else { format!("  access {access}") }
 }
 
-/// Where the facts behind the drawing come from, when a table was used.
+/// Where the facts behind the drawing come from, as far as they come from a table.
 fn why(host: &Host, out: &mut dyn Write) -> io::Result<()> {
-    let Some(table) = host.table().filter(|_| !host.neuron().is_empty()) else { return Ok(()) };
-    writeln!(out, "\nWhy, by the table {}:", table.instance_type)?;
-    for source in table.sources {
+    let Some(table) = host.table() else { return Ok(()) };
+    let from_table = matches!(host.origin(), Origin::Table { .. });
+    let located = host.neuron().iter().any(|device| device.location.is_some());
+    // On a machine or a tree everything else was read there.
+    let used = |fact: &str| from_table || located && ["neuron", "pairing"].contains(&fact);
+    let mut sources = table.sources.iter().filter(|source| used(source.fact)).peekable();
+    if sources.peek().is_some() {
+        writeln!(out, "\nWhy, by the table {}:", table.instance_type)?;
+    }
+    for source in sources {
         writeln!(out, "  {:14}{:10}{}", source.fact, source.grade, source.text)?;
     }
     Ok(())

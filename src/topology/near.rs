@@ -73,9 +73,10 @@ pub struct NearList<T> {
 }
 
 impl<T> NearList<T> {
-    /// The entries of rank 1: one where the evidence decides, several on a tie.
+    /// The entries of rank 1: one where the evidence decides, several on a tie, none where nothing is known.
     pub fn nearest(&self) -> impl Iterator<Item = &Near<T>> {
-        self.entries.iter().take_while(|near| near.rank == 1)
+        let unknown = Evidence::Place { proximity: Proximity::Unknown };
+        self.entries.iter().take_while(move |near| near.rank == 1 && near.evidence != unknown)
     }
 }
 
@@ -115,8 +116,8 @@ impl Host {
     /// [`Error::NoSuchDevice`] where the host has no such device.
     pub fn near_device(&self, device: HostDevice, basis: Basis) -> Result<NearList<Bdf>> {
         let device = self.find_neuron(device)?;
-        let pairing = self.pairing(basis);
-        let paired = pairing.and_then(|table| table.neuron(device.index)).map(|row| row.efa);
+        let pairing = self.table().filter(|_| basis == Basis::Pairing);
+        let paired = pairing.and_then(|table| pair(table, device));
         let candidates = self.efa().iter().map(|efa| {
             let proximity = Proximity::between(device.function(), Some(&efa.function));
             (efa.address(), proximity, paired == Some(efa.address()))
@@ -141,46 +142,45 @@ impl Host {
     /// [`Error::NoSuchDevice`] where the host has no such interface.
     pub fn near_efa(&self, address: Bdf, basis: Basis) -> Result<NearList<HostDevice>> {
         let efa = self.find_efa(address)?;
-        let pairing = self.pairing(basis);
+        let pairing = self.table().filter(|_| basis == Basis::Pairing);
         let candidates = self.neuron().iter().map(|device| {
             let proximity = Proximity::between(device.function(), Some(&efa.function));
-            let row = pairing.and_then(|table| table.neuron(device.index));
-            (device.index, proximity, row.is_some_and(|row| row.efa == address))
+            (device.index, proximity, pairing.and_then(|table| pair(table, device)) == Some(address))
         });
         Ok(NearList { entries: ranked(candidates.collect(), pairing), missing_pair: None })
     }
 
-    /// The id of the device group that a Neuron device is in; see [`InstanceTable::group_id`].
+    /// The id of the device group that a Neuron device is in; see [`InstanceTable::group_id`]. `None` where the device is
+    /// not where the table says.
     #[must_use]
     pub fn device_group(&self, device: HostDevice, size: GroupSize) -> Option<String> {
-        self.pairing(Basis::Pairing)?.group_id(device, size)
+        let table = self.table()?;
+        pair(table, self.find_neuron(device).ok()?)?;
+        table.group_id(device, size)
     }
 
     /// The id of the device group that an EFA interface is in: that of the Neuron devices it is paired with, where these
     /// are all in one group of that size.
     #[must_use]
     pub fn efa_group(&self, address: Bdf, size: GroupSize) -> Option<String> {
-        let table = self.pairing(Basis::Pairing)?;
+        let table = self.table()?;
         let paired = table.neuron.iter().filter(|row| row.efa == address);
         let mut ids = paired.map(|row| table.group_id(row.index, size));
         let id = ids.next()??;
         ids.all(|other| other.as_ref() == Some(&id)).then_some(id)
     }
+}
 
-    /// The table whose pairing holds here: none when the basis is the place alone, or when the devices are not where
-    /// the table says, so that its pairing is about other hardware.
-    fn pairing(&self, basis: Basis) -> Option<&'static InstanceTable> {
-        let located = |device: &NeuronDevice| device.location.is_some();
-        match basis {
-            Basis::Pairing if self.neuron().iter().any(located) => self.table(),
-            _ => None,
-        }
-    }
+/// The interface that the table pairs with the device, if the device is where the table says: else the pairing is about
+/// other hardware.
+fn pair(table: &InstanceTable, device: &NeuronDevice) -> Option<Bdf> {
+    let row = table.neuron(device.index)?;
+    (device.address() == Some(row.address)).then_some(row.efa)
 }
 
 /// Orders the candidates (target, proximity, whether paired) and numbers them densely: equal means equally near.
 fn ranked<T: Copy + Ord>(mut candidates: Vec<(T, Proximity, bool)>, table: Option<&InstanceTable>) -> Vec<Near<T>> {
-    // A pair is nearest whatever the places say: the vendor measured, sysfs does not.
+    // A pair is nearest whatever the places say: the vendor publishes it as the best choice.
     let key = |&(_, proximity, paired): &(T, Proximity, bool)| (!paired, if paired { None } else { Some(proximity) });
     candidates.sort_by_key(|candidate| (key(candidate), candidate.0));
     let mut rank = 0;

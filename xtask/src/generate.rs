@@ -13,8 +13,10 @@ use crate::tools;
 /// A generated file: its path, and what makes its content.
 type Generated = (&'static str, fn() -> Result<String>);
 
-const FILES: [Generated; 3] = [
+const FILES: [Generated; 5] = [
     ("sys/src/bindings/verbs.rs", || from_build_script("nearfab-sys", "verbs.rs")),
+    ("dra/src/proto/dra.rs", || from_build_script("nearfab-dra", "k8s.io.kubelet.pkg.apis.dra.v1.rs")),
+    ("dra/src/proto/registration.rs", || from_build_script("nearfab-dra", "pluginregistration.rs")),
     ("include/nearfab.h", header),
     ("docs/img/trn2.48xlarge.svg", picture),
 ];

@@ -1,0 +1,146 @@
+//! Hosts that are not as they should be: what is odd is said, and hides nothing else.
+
+#![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use nearfab::instances::{GroupSize, InstanceTable};
+use nearfab::{Basis, Host, HostDevice, LocationEvidence, NodeAccess, Origin};
+
+fn tree() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    nearfab_emu::write_tree(InstanceTable::find("trn2.48xlarge").unwrap(), dir.path()).unwrap();
+    dir
+}
+
+fn write(root: &Path, path: &str, content: &str) {
+    let path = root.join(path);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, content).unwrap();
+}
+
+/// The kernel gives up on a path with `..` when it races with a rename anywhere; each link in sysfs has some.
+#[test]
+fn renames_elsewhere_hide_no_device() {
+    let tree = tree();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let (a, b) = (elsewhere.path().join("a"), elsewhere.path().join("b"));
+    fs::create_dir(&a).unwrap();
+    fs::create_dir(&b).unwrap();
+    fs::write(a.join("file"), "").unwrap();
+    let looked = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !looked.load(Ordering::Relaxed) {
+                fs::rename(a.join("file"), b.join("file")).unwrap();
+                fs::rename(b.join("file"), a.join("file")).unwrap();
+            }
+        });
+        let hosts: Vec<Host> = (0..50).map(|_| Host::from_root(tree.path()).unwrap()).collect();
+        looked.store(true, Ordering::Relaxed);
+        for host in hosts {
+            assert_eq!(host.problems(), [""; 0]);
+            assert_eq!((host.neuron().len(), host.efa().len()), (16, 16));
+        }
+    });
+}
+
+#[test]
+fn devices_that_the_driver_shows_elsewhere_are_missed_aloud() {
+    let tree = tree();
+    fs::remove_dir_all(tree.path().join("sys/class/neuron_device")).unwrap();
+    let host = Host::from_root(tree.path()).unwrap();
+    assert_eq!(host.neuron().len(), 0);
+    assert!(host.problems()[0].starts_with("the Neuron driver has 16 functions on PCI"), "{:?}", host.problems());
+}
+
+#[test]
+fn device_of_another_driver_is_listed_as_such() {
+    let tree = tree();
+    let uevent = "DRIVER=vfio-pci\nPCI_ID=1D0F:7364\n";
+    write(tree.path(), "sys/bus/pci/devices/0000:cc:00.0/uevent", uevent);
+    fs::remove_file(tree.path().join("sys/class/neuron_device/neuron0")).unwrap();
+    let host = Host::from_root(tree.path()).unwrap();
+    assert_eq!(host.neuron().len(), 15);
+    let [function] = host.driverless() else { panic!("{:?}", host.driverless()) };
+    assert_eq!(function.driver.as_deref(), Some("vfio-pci"));
+    assert_eq!(host.problems(), [""; 0]);
+}
+
+#[test]
+fn cores_that_the_driver_does_not_show_are_those_of_the_product() {
+    let tree = tree();
+    let device = tree.path().join("sys/devices/virtual/neuron_device/neuron5");
+    for core in 0..8 {
+        fs::remove_dir_all(device.join(format!("neuron_core{core}"))).unwrap();
+    }
+    let host = Host::from_root(tree.path()).unwrap();
+    assert_eq!(host.neuron()[5].cores, 8);
+    assert!(host.problems()[0].contains("neuron5 shows no cores"), "{:?}", host.problems());
+}
+
+#[test]
+fn device_that_is_not_where_its_table_says_has_no_pair_and_no_group() {
+    let tree = tree();
+    fs::remove_file(tree.path().join("sys/bus/pci/devices/0000:cc:00.0")).unwrap();
+    let host = Host::from_root(tree.path()).unwrap();
+    assert_eq!(host.neuron()[0].location, None);
+    let near = host.near_device(HostDevice(0), Basis::Pairing).unwrap();
+    assert_eq!(near.nearest().count(), 0, "not known is not equally near");
+    assert!(near.entries.iter().all(|near| near.evidence.to_string() == "unknown"));
+    assert_eq!(host.device_group(HostDevice(0), GroupSize::One), None);
+    // The others keep theirs.
+    let near = host.near_device(HostDevice(3), Basis::Pairing).unwrap();
+    assert_eq!(near.entries[0].target.to_string(), "0000:ca:00.0");
+    assert!(host.device_group(HostDevice(3), GroupSize::Four).is_some());
+}
+
+#[test]
+fn unknown_instance_type_says_unknown_instead_of_a_tie() {
+    let tree = tree();
+    write(tree.path(), "sys/devices/virtual/dmi/id/product_name", "trn9.48xlarge\n");
+    let host = Host::from_root(tree.path()).unwrap();
+    let near = host.near_device(HostDevice(5), Basis::Pairing).unwrap();
+    assert_eq!((near.entries.len(), near.nearest().count()), (16, 0));
+}
+
+/// A link below the root is never followed on the machine.
+#[test]
+fn node_that_is_a_link_is_not_asked_about() {
+    let tree = tree();
+    let node = tree.path().join("dev/neuron0");
+    fs::remove_file(&node).unwrap();
+    symlink("/dev/null", &node).unwrap();
+    let host = Host::from_root(tree.path()).unwrap();
+    assert_eq!(host.neuron()[0].access, NodeAccess::Unknown);
+    assert_eq!(host.neuron()[1].access, NodeAccess::Granted);
+}
+
+#[test]
+fn record_of_a_newer_version_is_read_as_far_as_it_is_known() {
+    let text = Host::from_instance("trn2.48xlarge").unwrap().to_json();
+    let newer = text
+        .replacen("\"from\": \"table\"", "\"from\": \"satellite\"", 1)
+        .replacen("\"by\": \"table\"", "\"by\": \"probe\"", 1)
+        .replacen("\"access\": \"unknown\"", "\"access\": \"leased\"", 1)
+        .replacen("\"format\": 1,", "\"format\": 1, \"colour\": \"blue\",", 1);
+    let host = Host::from_json(&newer).unwrap();
+    assert_eq!(host.origin(), &Origin::Other);
+    assert_eq!(host.efa()[0].access, NodeAccess::Unknown);
+    assert_eq!(host.neuron()[0].location.as_ref().unwrap().evidence, LocationEvidence::Other);
+}
+
+#[test]
+fn garbage_in_one_attribute_hides_nothing_else() {
+    let tree = tree();
+    write(tree.path(), "sys/bus/pci/devices/0000:cc:00.0/numa_node", "first\n");
+    let host = Host::from_root(tree.path()).unwrap();
+    assert_eq!((host.neuron().len(), host.efa().len()), (16, 16));
+    assert_eq!(host.neuron()[0].function().unwrap().numa, None);
+    let expected = "0000:cc:00.0/numa_node: expected a NUMA node number or -1, found \"first\"";
+    assert!(host.problems()[0].ends_with(expected), "{:?}", host.problems());
+}

@@ -12,6 +12,7 @@ use crate::cdi::CdiDir;
 use crate::claim::Claim;
 use crate::device::Inventory;
 use crate::error::{Error, Result};
+use crate::instance::Instance;
 use crate::record::{Prepared, Record, Records};
 
 /// Prepares and unprepares the claims of one node. All state is on disk.
@@ -21,14 +22,15 @@ pub struct Preparer {
     root: PathBuf,
     records: Records,
     cdi: CdiDir,
-    /// Held for the whole of a step: who holds a device must not change between looking and taking.
-    serial: Mutex<()>,
+    /// Held for the whole of a step: who holds a device must not change between looking and taking, by another call
+    /// or by another process. A step that outlives its call keeps the next driver waiting.
+    serial: Mutex<Instance>,
 }
 
 impl Preparer {
     /// For the devices found below `root` and published in `pool`.
-    pub fn new(pool: String, root: PathBuf, records: Records, cdi: CdiDir) -> Self {
-        Self { pool, root, records, cdi, serial: Mutex::default() }
+    pub fn new(pool: String, root: PathBuf, records: Records, cdi: CdiDir, instance: Instance) -> Self {
+        Self { pool, root, records, cdi, serial: Mutex::new(instance) }
     }
 
     /// Makes the CDI folder equal to the records: after a crash between two steps, after someone emptied /run
@@ -121,7 +123,7 @@ impl Preparer {
     }
 
     /// There is nothing behind the lock that a panic could have left half done.
-    fn lock(&self) -> MutexGuard<'_, ()> {
+    fn lock(&self) -> MutexGuard<'_, Instance> {
         self.serial.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -18,9 +18,8 @@ async fn killed_with_two_claims() -> Bed {
         allocate(&bed, &claim, &[("chip", &format!("neuron-{number}"))]);
         assert_eq!(kubelet.prepare(&claim).await.error, "");
     }
-    driver.kill().await;
+    driver.kill(&kubelet).await;
     assert_eq!(names(&bed.path("cdi")), CDI);
-    assert!(bed.kubelet().registration_socket().exists(), "a killed driver leaves its socket");
     bed
 }
 
@@ -89,7 +88,7 @@ async fn an_unreadable_record_is_set_aside_and_nothing_is_lost() {
         let driver = restart(&bed).await;
         assert_eq!(fs::read_to_string(bed.path("claims").join(kept)).unwrap(), damage);
         assert_eq!(names(&bed.path("cdi")), CDI, "containers of the claim can still be restarted");
-        driver.kill().await;
+        driver.kill(&bed.kubelet()).await;
     }
 
     // The claim lives on: it can be prepared again and released.

@@ -13,7 +13,7 @@ use crate::claim::Claim;
 use crate::device::Inventory;
 use crate::error::{Error, Result};
 use crate::instance::Instance;
-use crate::record::{Prepared, Record, Records};
+use crate::record::{Found, Hold, Prepared, Record, Records};
 
 /// Prepares and unprepares the claims of one node. All state is on disk.
 #[derive(Debug)]
@@ -48,14 +48,18 @@ impl Preparer {
         for record in &found.current {
             self.cdi.write(record)?;
         }
-        let known: BTreeSet<&str> = found
+        for foreign in &found.foreign {
+            warn!(record = %foreign.path.display(), "left alone: another version of this driver wrote it");
+        }
+        let known: BTreeSet<&String> = found
             .current
             .iter()
-            .map(|record| record.claim.uid.as_str())
-            .chain(found.set_aside.iter().map(String::as_str))
+            .map(|record| &record.claim.uid)
+            .chain(found.foreign.iter().map(|foreign| &foreign.uid))
+            .chain(&found.set_aside)
             .collect();
         for uid in self.cdi.claims()? {
-            if !known.contains(uid.as_str()) {
+            if !known.contains(&uid) {
                 warn!(claim = uid, "removing a CDI file of a claim that is not on record");
                 self.cdi.remove(&uid)?;
             }
@@ -75,7 +79,7 @@ impl Preparer {
         let inventory = Inventory::discover(&self.root)?;
         let devices = allocated.iter().map(|result| self.resolve(result, &inventory)).collect::<Result<_>>()?;
         let record = self.records.new_record(claim, devices);
-        refuse_held(&record, &self.records.read()?.current)?;
+        self.refuse_held(&record, self.records.read()?)?;
 
         self.records.write(&record)?;
         self.cdi.write(&record)?;
@@ -122,20 +126,34 @@ impl Preparer {
         })
     }
 
+    /// The scheduler gives no device out twice; this is the second look, for when its knowledge was old (a pod
+    /// deleted by force, a claim's status edited).
+    fn refuse_held(&self, wanted: &Record, found: Found) -> Result<()> {
+        let wanted_holds: Vec<Hold> = wanted.devices.iter().map(Hold::from).collect();
+        let refuse = |holder: String, holds: &[Hold]| match wanted_holds
+            .iter()
+            .find(|hold| holds.iter().any(|theirs| theirs.excludes(hold)))
+        {
+            Some(hold) => Err(Error::Held { device: hold.device.clone(), holder }),
+            None => Ok(()),
+        };
+        let other = |uid: &str| uid != wanted.claim.uid;
+        for record in found.current.iter().filter(|record| other(&record.claim.uid)) {
+            let holds: Vec<Hold> = record.devices.iter().map(Hold::from).collect();
+            refuse(record.claim.to_string(), &holds)?;
+        }
+        for foreign in found.foreign.into_iter().filter(|foreign| other(&foreign.uid)) {
+            let unreadable = |reason| Error::Unreadable { path: foreign.path, reason };
+            refuse(format!("with UID {}", foreign.uid), &foreign.holds.map_err(unreadable)?)?;
+        }
+        for uid in found.set_aside.iter().filter(|uid| other(uid)) {
+            refuse(format!("with UID {uid}"), &self.cdi.holds(uid)?)?;
+        }
+        Ok(())
+    }
+
     /// There is nothing behind the lock that a panic could have left half done.
     fn lock(&self) -> MutexGuard<'_, Instance> {
         self.serial.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// The scheduler gives no device out twice; this is the second look, for when its knowledge was old (a pod
-/// deleted by force, a claim's status edited).
-fn refuse_held(wanted: &Record, others: &[Record]) -> Result<()> {
-    for other in others.iter().filter(|other| other.claim.uid != wanted.claim.uid) {
-        let held = |device: &&Prepared| other.devices.iter().any(|theirs| theirs.excludes(device));
-        if let Some(device) = wanted.devices.iter().find(held) {
-            return Err(Error::Held { device: device.device.clone(), holder: other.claim.clone() });
-        }
-    }
-    Ok(())
 }

@@ -2,8 +2,11 @@
 
 use std::fs;
 
-use crate::serving::{allocate, claim};
-use crate::{BOOT, Bed, names};
+use nearfab_dra::error::Error;
+use serde_json::{Value, json};
+
+use crate::serving::{allocate, allocate_share, claim};
+use crate::{Bed, names, within};
 
 const CDI: [&str; 2] = ["nearfab.dev-claim_u-1.json", "nearfab.dev-claim_u-2.json"];
 
@@ -91,27 +94,109 @@ async fn an_unreadable_record_is_set_aside_and_nothing_is_lost() {
         driver.kill(&bed.kubelet()).await;
     }
 
-    // The claim lives on: it can be prepared again and released.
     let driver = restart(&bed).await;
+    let kubelet = bed.kubelet();
+    let thief = claim("thief", "u-3");
+    allocate(&bed, &thief, &[("chip", "neuron-1")]);
+    let error = kubelet.prepare(&thief).await.error;
+    assert!(error.contains("neuron-1 is held by claim with UID u-1"), "{error}");
+
+    // The claim lives on: it can be prepared again and released, and then nothing is left of it.
     let first = claim("c-1", "u-1");
-    assert_eq!(bed.kubelet().prepare(&first).await.error, "");
+    assert_eq!(kubelet.prepare(&first).await.error, "");
     assert!(bed.path("claims/u-1.json").exists());
-    assert_eq!(bed.kubelet().unprepare(&first).await, "");
+    assert_eq!(kubelet.unprepare(&first).await, "");
     assert_eq!(names(&bed.path("cdi")), [CDI[1]]);
+    assert_eq!(names(&bed.path("claims")), ["u-2.json"]);
+    assert_eq!(kubelet.prepare(&thief).await.error, "");
     driver.stop().await;
 }
 
 #[tokio::test]
-async fn a_record_of_an_unknown_format_is_set_aside() {
+async fn shares_of_a_claim_without_a_record_are_still_shares() {
+    let bed = Bed::new();
+    let share = |uid: &str| claim(&format!("share-{uid}"), uid);
+    for uid in ["u-1", "u-2"] {
+        allocate_share(&bed, &share(uid), "efa-0000-57-00-0", &format!("s-{uid}"));
+    }
+    let driver = bed.start();
+    let kubelet = bed.kubelet();
+    kubelet.register().await;
+    assert_eq!(kubelet.prepare(&share("u-1")).await.error, "");
+    fs::write(bed.path("claims/u-1.json"), "").unwrap();
+    assert_eq!(kubelet.prepare(&share("u-2")).await.error, "");
+    let whole = claim("whole", "u-3");
+    allocate(&bed, &whole, &[("nic", "efa-0000-57-00-0")]);
+    assert_ne!(kubelet.prepare(&whole).await.error, "");
+    driver.stop().await;
+}
+
+#[tokio::test]
+async fn a_record_that_cannot_be_read_from_the_disk_is_not_taken_for_damaged() {
     let bed = killed_with_two_claims().await;
+    // Reading a folder fails, also for root.
     let path = bed.path("claims/u-1.json");
-    let text = fs::read_to_string(&path).unwrap();
-    assert!(text.contains(BOOT));
-    let newer = text.replace("\"version\": 1", "\"version\": 2");
-    assert_ne!(newer, text);
-    fs::write(&path, &newer).unwrap();
+    fs::remove_file(&path).unwrap();
+    fs::create_dir(&path).unwrap();
+    let error = within("the driver's end", bed.start().ended).await.unwrap().unwrap_err();
+    assert!(matches!(&error, Error::File { path: named, .. } if *named == path), "{error}");
+    assert!(path.exists());
+    assert_eq!(names(&bed.path("cdi")), CDI);
+}
+
+/// As a later version of the driver may write it.
+fn rewrite_as_foreign(bed: &Bed, change: impl FnOnce(&mut Value)) -> Vec<u8> {
+    let path = bed.path("claims/u-1.json");
+    let mut record: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    record["version"] = json!(2);
+    change(&mut record);
+    fs::write(&path, record.to_string()).unwrap();
+    record.to_string().into_bytes()
+}
+
+#[tokio::test]
+async fn a_record_of_another_version_stays_and_its_devices_are_held() {
+    let bed = killed_with_two_claims().await;
+    let newer = rewrite_as_foreign(&bed, |record| {
+        let device = record["devices"][0].as_object_mut().unwrap();
+        device.remove("node").unwrap();
+        device.insert("nodes".to_owned(), json!(["/dev/neuron1"]));
+    });
     let driver = restart(&bed).await;
-    assert_eq!(fs::read_to_string(bed.path("claims/u-1.json.unreadable")).unwrap(), newer);
+    let kubelet = bed.kubelet();
+    assert_eq!(fs::read(bed.path("claims/u-1.json")).unwrap(), newer);
+    assert_eq!(names(&bed.path("cdi")), CDI);
+    let thief = claim("thief", "u-3");
+    allocate(&bed, &thief, &[("chip", "neuron-1")]);
+    let error = kubelet.prepare(&thief).await.error;
+    assert!(error.contains("neuron-1 is held by claim with UID u-1"), "{error}");
+
+    assert_eq!(kubelet.unprepare(&claim("c-1", "u-1")).await, "");
+    assert_eq!(kubelet.prepare(&thief).await.error, "");
+    driver.stop().await;
+}
+
+#[tokio::test]
+async fn while_a_record_is_not_understood_nothing_is_handed_out() {
+    let bed = killed_with_two_claims().await;
+    rewrite_as_foreign(&bed, |record| record["devices"] = json!("see elsewhere"));
+    let driver = restart(&bed).await;
+    let kubelet = bed.kubelet();
+    let other = claim("other", "u-3");
+    allocate(&bed, &other, &[("chip", "neuron-7")]);
+    let error = kubelet.prepare(&other).await.error;
+    assert!(error.starts_with(&bed.path("claims/u-1.json").display().to_string()), "{error}");
+    assert_eq!(kubelet.unprepare(&claim("c-1", "u-1")).await, "");
+    assert_eq!(kubelet.prepare(&other).await.error, "");
+    driver.stop().await;
+}
+
+#[tokio::test]
+async fn after_a_boot_records_of_another_version_go_too() {
+    let bed = killed_with_two_claims().await;
+    rewrite_as_foreign(&bed, |record| *record = json!({"version": 2, "bootId": "boot-0"}));
+    let driver = restart(&bed).await;
+    assert_eq!(names(&bed.path("claims")), ["u-2.json"]);
     driver.stop().await;
 }
 

@@ -33,12 +33,13 @@ impl Preparer {
         Self { pool, root, records, cdi, serial: Mutex::new(instance) }
     }
 
-    /// Makes the CDI folder equal to the records: after a crash between two steps, after someone emptied /run
-    /// under running pods, and after a boot.
+    /// Makes the CDI folder equal to the records, and the records to the devices as they are in `inventory`: after a
+    /// crash between two steps, after someone emptied /run under running pods, after device nodes got other numbers
+    /// because a kernel driver was loaded anew, and after a boot.
     ///
     /// # Errors
     /// When a folder cannot be read or a file in it not be written.
-    pub fn recover(&self) -> Result<()> {
+    pub fn recover(&self, inventory: &Inventory) -> Result<()> {
         let _serial = self.lock();
         let found = self.records.read()?;
         for uid in &found.outdated {
@@ -46,7 +47,13 @@ impl Preparer {
             self.release(uid)?;
         }
         for record in &found.current {
-            self.cdi.write(record)?;
+            match with_nodes_of(inventory, record.clone()) {
+                Ok(record) => self.put(&record)?,
+                Err(error) => {
+                    warn!(claim = %record.claim, %error, "no container of this claim can start until the device is back");
+                    self.cdi.remove(&record.claim.uid)?;
+                }
+            }
         }
         for foreign in &found.foreign {
             warn!(record = %foreign.path.display(), "left alone: another version of this driver wrote it");
@@ -64,7 +71,7 @@ impl Preparer {
                 self.cdi.remove(&uid)?;
             }
         }
-        info!(claims = found.current.len(), "CDI files are equal to the records");
+        info!(claims = found.current.len(), "CDI files, records and devices agree");
         Ok(())
     }
 
@@ -81,8 +88,7 @@ impl Preparer {
         let record = self.records.new_record(claim, devices);
         self.refuse_held(&record, self.records.read()?)?;
 
-        self.records.write(&record)?;
-        self.cdi.write(&record)?;
+        self.put(&record)?;
         info!(claim = %record.claim, devices = ?record.device_names(), "prepared");
         Ok(record)
     }
@@ -98,6 +104,11 @@ impl Preparer {
         Ok(())
     }
 
+    fn put(&self, record: &Record) -> Result<()> {
+        self.records.write(record)?;
+        self.cdi.write(record)
+    }
+
     fn release(&self, uid: &str) -> Result<()> {
         self.cdi.remove(uid)?;
         self.records.remove(uid)
@@ -111,16 +122,12 @@ impl Preparer {
                 ours: self.pool.clone(),
             });
         }
-        let unusable = |reason: String| Error::Unusable { device: result.device.clone(), reason };
-        let device =
-            inventory.get(&result.device).ok_or_else(|| unusable("this node has no such device".to_owned()))?;
-        let node = device.node.clone().map_err(unusable)?;
         // "main/sub" is how the scheduler says which alternative of request "main" it chose.
         let request = result.request.split('/').next().unwrap_or_default();
         Ok(Prepared {
             request: request.to_owned(),
-            device: device.name.clone(),
-            node,
+            device: result.device.clone(),
+            node: inventory.node(&result.device)?,
             share_id: result.share_id.clone(),
             admin_access: result.admin_access.unwrap_or(false),
         })
@@ -156,4 +163,12 @@ impl Preparer {
     fn lock(&self) -> MutexGuard<'_, Instance> {
         self.serial.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The record with the nodes that its devices have now.
+fn with_nodes_of(inventory: &Inventory, mut record: Record) -> Result<Record> {
+    for prepared in &mut record.devices {
+        prepared.node = inventory.node(&prepared.device)?;
+    }
+    Ok(record)
 }

@@ -2,11 +2,12 @@
 
 use std::fs;
 
+use nearfab::Host;
 use nearfab_dra::error::Error;
 use serde_json::{Value, json};
 
 use crate::serving::{allocate, allocate_share, claim};
-use crate::{Bed, names, within};
+use crate::{Bed, names, within, write_tree};
 
 const CDI: [&str; 2] = ["nearfab.dev-claim_u-1.json", "nearfab.dev-claim_u-2.json"];
 
@@ -221,4 +222,46 @@ async fn what_was_prepared_before_the_restart_is_still_held() {
     let error = bed.kubelet().prepare(&thief).await.error;
     assert!(error.contains("held by claim default/c-2"), "{error}");
     driver.stop().await;
+}
+
+/// As when the efa driver is loaded anew: the interfaces are the same, the numbers of their nodes are not.
+#[tokio::test]
+async fn nodes_that_moved_are_followed_and_without_one_no_container_starts() {
+    let bed = Bed::with_host(|dir| {
+        let tree = dir.join("tree");
+        write_tree("trn2.48xlarge", &tree);
+        tree
+    });
+    let efa = "efa-0000-57-00-0";
+    let node = || {
+        let host = Host::from_root(&bed.host).unwrap();
+        host.find_efa("0000:57:00.0".parse().unwrap()).unwrap().node().unwrap()
+    };
+    let before = node();
+    let driver = bed.start();
+    let kubelet = bed.kubelet();
+    kubelet.register().await;
+    let claim = claim("moved", "u-1");
+    allocate(&bed, &claim, &[("nic", efa)]);
+    assert_eq!(kubelet.prepare(&claim).await.error, "");
+    driver.stop().await;
+
+    let class = bed.host.join("sys/class/infiniband_verbs");
+    let mine = class.join(before.rsplit('/').next().unwrap());
+    let other = class.join(if mine.ends_with("uverbs1") { "uverbs2" } else { "uverbs1" });
+    fs::rename(&mine, class.join("aside")).unwrap();
+    fs::rename(&other, &mine).unwrap();
+    fs::rename(class.join("aside"), &other).unwrap();
+    let after = node();
+    assert_ne!(after, before);
+    restart(&bed).await.stop().await;
+    let cdi: Value = serde_json::from_str(&bed.only_file("cdi").1).unwrap();
+    assert_eq!(cdi["devices"][0]["containerEdits"]["deviceNodes"][0]["path"], after);
+    let record: Value = serde_json::from_str(&bed.only_file("claims").1).unwrap();
+    assert_eq!(record["devices"][0]["node"], after);
+
+    fs::remove_file(bed.host.join(&after[1..])).unwrap();
+    restart(&bed).await.stop().await;
+    assert!(names(&bed.path("cdi")).is_empty());
+    assert_eq!(names(&bed.path("claims")), ["u-1.json"], "the claim still has its device");
 }

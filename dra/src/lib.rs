@@ -85,7 +85,7 @@ pub async fn run(config: Config, client: Client, shutdown: impl Future<Output = 
     let records = Records::open(&config.state_dir, config.boot_id)?;
     let cdi = CdiDir::open(&config.cdi_dir, &config.runtime_root)?;
     let preparer = Arc::new(Preparer::new(config.node_name.clone(), config.root, records, cdi, instance));
-    preparer.recover(&inventory)?;
+    preparer.recover(preparer.turn().await, &inventory)?;
 
     let plugin = Plugin::new(client.clone(), config.node_name.clone(), preparer);
     let publisher = Publisher::new(client, config.node_name, spec);

@@ -40,13 +40,15 @@ impl Plugin {
         check_uid(&claim.uid)?;
         let allocated = self.allocation(&claim).await?;
         let preparer = Arc::clone(&self.preparer);
-        let record = off_the_reactor(move || preparer.prepare(claim, &allocated)).await?;
+        let turn = preparer.turn().await;
+        let record = off_the_reactor(move || preparer.prepare(turn, claim, &allocated)).await?;
         Ok(self.answer(&record))
     }
 
     async fn unprepare(&self, claim: Claim) -> Result<()> {
         let preparer = Arc::clone(&self.preparer);
-        off_the_reactor(move || preparer.unprepare(&claim)).await
+        let turn = preparer.turn().await;
+        off_the_reactor(move || preparer.unprepare(turn, &claim)).await
     }
 
     /// This driver's part of the claim's allocation, from the API server: the kubelet sends only the names.

@@ -3,9 +3,10 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use k8s_openapi::api::resource::v1::DeviceRequestAllocationResult;
+use tokio::sync::{Mutex, OwnedMutexGuard};
 use tracing::{info, warn};
 
 use crate::cdi::CdiDir;
@@ -22,15 +23,24 @@ pub struct Preparer {
     root: PathBuf,
     records: Records,
     cdi: CdiDir,
-    /// Held for the whole of a step: who holds a device must not change between looking and taking, by another call
-    /// or by another process. A step that outlives its call keeps the next driver waiting.
-    serial: Mutex<Instance>,
+    serial: Arc<Mutex<Instance>>,
 }
+
+/// The right to take one step. Who holds a device must not change between looking and taking, by another call or by
+/// another process; a step that outlives its call keeps the next one waiting, and the next driver.
+#[derive(Debug)]
+pub struct Turn(#[expect(dead_code, reason = "held is all that it must be")] OwnedMutexGuard<Instance>);
 
 impl Preparer {
     /// For the devices found below `root` and published in `pool`.
     pub fn new(pool: String, root: PathBuf, records: Records, cdi: CdiDir, instance: Instance) -> Self {
-        Self { pool, root, records, cdi, serial: Mutex::new(instance) }
+        Self { pool, root, records, cdi, serial: Arc::new(Mutex::new(instance)) }
+    }
+
+    /// Waits until those who asked before are done: what the kubelet wants of a claim last must come last. Who gives up
+    /// waiting has changed nothing.
+    pub async fn turn(&self) -> Turn {
+        Turn(Arc::clone(&self.serial).lock_owned().await)
     }
 
     /// Makes the CDI folder equal to the records, and the records to the devices as they are in `inventory`: after a
@@ -39,8 +49,7 @@ impl Preparer {
     ///
     /// # Errors
     /// When a folder cannot be read or a file in it not be written.
-    pub fn recover(&self, inventory: &Inventory) -> Result<()> {
-        let _serial = self.lock();
+    pub fn recover(&self, _turn: Turn, inventory: &Inventory) -> Result<()> {
         let found = self.records.read()?;
         for uid in &found.outdated {
             info!(claim = uid, "dropping the record of an earlier boot");
@@ -80,8 +89,7 @@ impl Preparer {
     ///
     /// # Errors
     /// When a device is not usable or held by another claim, and when a file cannot be written.
-    pub fn prepare(&self, claim: Claim, allocated: &[DeviceRequestAllocationResult]) -> Result<Record> {
-        let _serial = self.lock();
+    pub fn prepare(&self, _turn: Turn, claim: Claim, allocated: &[DeviceRequestAllocationResult]) -> Result<Record> {
         // Anew each time: which node belongs to which device may have changed since the slice was published.
         let inventory = Inventory::discover(&self.root)?;
         let devices = allocated.iter().map(|result| self.resolve(result, &inventory)).collect::<Result<_>>()?;
@@ -97,8 +105,7 @@ impl Preparer {
     ///
     /// # Errors
     /// When a file cannot be removed.
-    pub fn unprepare(&self, claim: &Claim) -> Result<()> {
-        let _serial = self.lock();
+    pub fn unprepare(&self, _turn: Turn, claim: &Claim) -> Result<()> {
         self.release(&claim.uid)?;
         info!(%claim, "unprepared");
         Ok(())
@@ -137,12 +144,12 @@ impl Preparer {
     /// deleted by force, a claim's status edited).
     fn refuse_held(&self, wanted: &Record, found: Found) -> Result<()> {
         let wanted_holds: Vec<Hold> = wanted.devices.iter().map(Hold::from).collect();
-        let refuse = |holder: String, holds: &[Hold]| match wanted_holds
-            .iter()
-            .find(|hold| holds.iter().any(|theirs| theirs.excludes(hold)))
-        {
-            Some(hold) => Err(Error::Held { device: hold.device.clone(), holder }),
-            None => Ok(()),
+        let refuse = |holder: String, holds: &[Hold]| {
+            let held = |wanted: &&Hold| holds.iter().any(|theirs| theirs.excludes(wanted));
+            match wanted_holds.iter().find(held) {
+                Some(hold) => Err(Error::Held { device: hold.device.clone(), holder }),
+                None => Ok(()),
+            }
         };
         let other = |uid: &str| uid != wanted.claim.uid;
         for record in found.current.iter().filter(|record| other(&record.claim.uid)) {
@@ -157,11 +164,6 @@ impl Preparer {
             refuse(format!("with UID {uid}"), &self.cdi.holds(uid)?)?;
         }
         Ok(())
-    }
-
-    /// There is nothing behind the lock that a panic could have left half done.
-    fn lock(&self) -> MutexGuard<'_, Instance> {
-        self.serial.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on stops where it is")]
 
 mod api_server;
+mod calls;
 mod device_model;
 mod handover;
 mod kubelet;

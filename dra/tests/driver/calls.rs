@@ -11,6 +11,7 @@ use nearfab_dra::prepare::Preparer;
 use nearfab_dra::proto::dra::dra_plugin_server::DraPlugin as _;
 use nearfab_dra::proto::dra::{Claim, NodePrepareResourcesRequest, NodeUnprepareResourcesRequest};
 use nearfab_dra::record::Records;
+use tokio::time::Instant;
 use tonic::Request;
 
 use crate::serving::{allocate, claim};
@@ -75,4 +76,21 @@ async fn a_call_that_was_given_up_while_it_waited_changes_nothing() {
     drop(disk_is_slow);
     let _all_that_came_before_is_done = preparer.turn().await;
     assert!(names(&bed.path("claims")).is_empty());
+}
+
+/// The kubelet gives up after 45 s, and then nobody reads the reason.
+#[tokio::test(start_paused = true)]
+async fn a_silent_api_server_does_not_cost_each_claim_anew() {
+    let bed = Bed::new();
+    let (_preparer, plugin) = plugin(&bed).await;
+    let claims = ["u-1", "u-2", "u-3"].map(|uid| claim(&format!("c-{uid}"), uid));
+    let _silence = bed.api.hold().await;
+    let start = Instant::now();
+    let answer = plugin.node_prepare_resources(prepare(&claims)).await.unwrap().into_inner();
+    assert!(start.elapsed() < Duration::from_secs(40), "{:?}", start.elapsed());
+    for claim in &claims {
+        let error = &answer.claims[&claim.uid].error;
+        assert!(error.starts_with(&format!("cannot get claim default/{}", claim.name)), "{error}");
+        assert!(error.ends_with("no answer from the API server within 30 s"), "{error}");
+    }
 }

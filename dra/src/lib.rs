@@ -87,7 +87,8 @@ pub async fn run(config: Config, client: Client, shutdown: impl Future<Output = 
     let preparer = Arc::new(Preparer::new(config.node_name.clone(), config.root, records, cdi, instance));
     preparer.recover(preparer.turn().await, &inventory)?;
 
-    let plugin = Plugin::new(client.clone(), config.node_name.clone(), preparer);
+    // A clone, so that the lock is held until the sockets are gone.
+    let plugin = Plugin::new(client.clone(), config.node_name.clone(), Arc::clone(&preparer));
     let publisher = Publisher::new(client, config.node_name, spec);
     let registered = Arc::new(Notify::new());
     let publishing = async {

@@ -56,7 +56,8 @@ impl Efa {
     ///
     /// # Errors
     /// - [`Error::NotLive`]: the host is not this machine.
-    /// - [`Error::NoSuchDevice`]: it has no such interface, or one without a driver, or libibverbs does not find it.
+    /// - [`Error::NoSuchDevice`]: it has no such interface, or one without a driver, or the machine has changed since the
+    ///   host was discovered, or libibverbs does not find it.
     /// - [`Error::NodeRefused`]: its node cannot be opened; the error says why and what to do.
     /// - [`Error::Library`], [`Error::MissingSymbol`]: libibverbs is not installed, or too old.
     /// - [`Error::Call`]: libibverbs failed to open it.

@@ -16,6 +16,7 @@ use crate::pci::Bdf;
 
 mod attributes;
 mod device;
+mod process;
 mod registry;
 
 pub use attributes::{
@@ -23,10 +24,12 @@ pub use attributes::{
     PortAttributes, PortState,
 };
 use device::Device;
-use registry::{Lease, PerProcess};
+#[doc(hidden)]
+pub use process::{Owned, PerProcess};
+use registry::{Lease, Registry};
 
 /// One for the process: an interface that has two users has one context.
-static EFA: PerProcess<Device> = PerProcess::new();
+static EFA: Registry<Device> = Registry::new();
 
 /// The only port of an EFA interface, and the only entry of its GID table.
 const PORT: u8 = 1;

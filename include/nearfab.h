@@ -8,7 +8,8 @@
  *
  * Handles (nearfab_host_t, nearfab_efa_t) are numbers, not addresses: one that is zero, freed, or of another kind is
  * NEARFAB_ERROR_INVALID_HANDLE and does no harm. The caller frees each with its own function; everything else is
- * copied into the caller's memory.
+ * copied into the caller's memory. A handle belongs to the process that made it, and is NEARFAB_ERROR_FORKED in a forked
+ * child: look and open again there.
  *
  * A null pointer is NEARFAB_ERROR_INVALID_ARGUMENT unless a function says that it may be one. Texts are UTF-8, paths
  * are whatever bytes the file system has. Every function may be called from every thread at any time.
@@ -644,8 +645,8 @@ int32_t nearfab_missing_pair(nearfab_host_t host,
  * NEARFAB_ERROR_NOT_LIVE; NEARFAB_ERROR_NO_SUCH_DEVICE where the host has no such interface, or one without a driver;
  * NEARFAB_ERROR_NODE_REFUSED where its node cannot be opened; NEARFAB_ERROR_LIBRARY or NEARFAB_ERROR_MISSING_SYMBOL
  * where libibverbs is not installed, or too old; NEARFAB_ERROR_CALL where libibverbs fails; NEARFAB_ERROR_FORKED where
- * this process was forked while another thread was opening or closing an interface; NEARFAB_ERROR_INVALID_HANDLE,
- * NEARFAB_ERROR_INVALID_ARGUMENT.
+ * the host is the parent's, or this process was forked while another thread was opening or closing an interface;
+ * NEARFAB_ERROR_INVALID_HANDLE, NEARFAB_ERROR_INVALID_ARGUMENT.
  *
  * # Safety
  * `efa` points to a nearfab_efa_t.

@@ -98,8 +98,8 @@ impl NearfabEfaAttributes {
 /// NEARFAB_ERROR_NOT_LIVE; NEARFAB_ERROR_NO_SUCH_DEVICE where the host has no such interface, or one without a driver;
 /// NEARFAB_ERROR_NODE_REFUSED where its node cannot be opened; NEARFAB_ERROR_LIBRARY or NEARFAB_ERROR_MISSING_SYMBOL
 /// where libibverbs is not installed, or too old; NEARFAB_ERROR_CALL where libibverbs fails; NEARFAB_ERROR_FORKED where
-/// this process was forked while another thread was opening or closing an interface; NEARFAB_ERROR_INVALID_HANDLE,
-/// NEARFAB_ERROR_INVALID_ARGUMENT.
+/// the host is the parent's, or this process was forked while another thread was opening or closing an interface;
+/// NEARFAB_ERROR_INVALID_HANDLE, NEARFAB_ERROR_INVALID_ARGUMENT.
 ///
 /// # Safety
 /// `efa` points to a nearfab_efa_t.
@@ -171,4 +171,50 @@ pub unsafe extern "C" fn nearfab_efa_query(efa: NearfabEfa, attributes: *mut Nea
         place.fill([NearfabEfaAttributes::query(&*efa.get()?)?]);
         Ok(())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::thread;
+
+    use nearfab::ErrorCode;
+
+    use super::*;
+    use crate::child::in_a_child;
+    use crate::host::{HOSTS, nearfab_host_from_instance};
+
+    #[test]
+    fn a_forked_child_does_not_wait_for_what_threads_of_its_parent_held() {
+        const FORKED: i32 = ErrorCode::Forked as i32;
+        const NOT_LIVE: i32 = ErrorCode::NotLive as i32;
+        let address = NearfabBdf { bus: 0xc9, ..NearfabBdf::default() };
+        let inherited = host();
+        let (tell_held, held) = mpsc::channel();
+        let (tell_done, done) = mpsc::channel::<()>();
+        thread::scope(|scope| {
+            scope.spawn(move || {
+                let _tables = (HOSTS.hold(), EFAS.hold());
+                tell_held.send(()).unwrap();
+                done.recv().unwrap_err();
+            });
+            held.recv().unwrap();
+            let _until_it_returns_or_panics = tell_done;
+            in_a_child(|| {
+                let (mut users, mut efa) = (0, NearfabEfa { raw: (Kind::Efa as u64) << 56 });
+                // SAFETY: a place for a number.
+                let users = unsafe { nearfab_efa_users(efa, &raw mut users) };
+                // SAFETY: a place for a handle.
+                let opened = [inherited, host()].map(|host| unsafe { nearfab_efa_open(host, address, &raw mut efa) });
+                users == ErrorCode::InvalidHandle as i32 && opened == [FORKED, NOT_LIVE]
+            });
+        });
+    }
+
+    fn host() -> NearfabHost {
+        let mut host = NearfabHost { raw: 0 };
+        // SAFETY: a text, and a place for a handle.
+        assert_eq!(unsafe { nearfab_host_from_instance(c"trn2.48xlarge".as_ptr(), &raw mut host) }, 0);
+        host
+    }
 }

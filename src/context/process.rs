@@ -11,18 +11,20 @@ use crate::error::{Error, Result};
 /// A lock that is inherited may be held for ever, by a thread that the child does not have. So a child never touches the
 /// value of its parent, and makes one of its own.
 #[derive(Debug)]
-pub struct PerProcess<T> {
+pub struct PerProcess<T: 'static> {
     /// The newest value, null before the first. None is ever freed: there are references to it.
     newest: AtomicPtr<Owned<T>>,
 }
 
 /// A value, and whose it is.
 #[derive(Debug)]
-pub struct Owned<T> {
+pub struct Owned<T: 'static> {
     /// The process that made it.
     pub owner: u32,
     /// In another process than its owner, only what is atomic or never changes can be relied upon.
     pub value: T,
+    /// Keeps what was inherited in reach, or checkers of leaks would report it.
+    _inherited: Option<&'static Owned<T>>,
 }
 
 impl<T: Send + Sync + 'static> PerProcess<T> {
@@ -48,7 +50,8 @@ impl<T: Send + Sync + 'static> PerProcess<T> {
             if let Some(own) = inherited.filter(|newest| newest.owner == process::id()) {
                 return Ok(own);
             }
-            let own = Box::into_raw(Box::new(Owned { owner: process::id(), value: make(inherited)? }));
+            let own = Owned { owner: process::id(), value: make(inherited)?, _inherited: inherited };
+            let own = Box::into_raw(Box::new(own));
             if self.newest.compare_exchange(newest, own, Ordering::AcqRel, Ordering::Relaxed).is_err() {
                 // SAFETY: it comes from `Box::into_raw`, and another thread's was stored in its place.
                 drop(unsafe { Box::from_raw(own) });

@@ -24,7 +24,7 @@ pub(super) trait Shared: Send + Sync + 'static {
 
 /// What is shared, in the process that asks.
 #[derive(Debug)]
-pub(super) struct Registry<T>(PerProcess<Slots<T>>);
+pub(super) struct Registry<T: 'static>(PerProcess<Slots<T>>);
 
 #[derive(Debug)]
 struct Slots<T> {

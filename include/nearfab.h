@@ -15,7 +15,8 @@
  * are whatever bytes the file system has. Every function may be called from every thread at any time.
  *
  * Structures grow at their ends in later versions. Functions that fill some are told the size that the caller was
- * compiled with, so that programs and libraries of different versions fit; what the library does not know is zero.
+ * compiled with: an older program gets the beginning that it knows, and in a newer one what the library does not know
+ * is zero.
  */
 
 #ifndef NEARFAB_H
@@ -222,6 +223,10 @@ typedef struct {
    * The function, 0 to 7.
    */
   uint8_t function;
+  /**
+   * Zero from nearfab; not read.
+   */
+  uint8_t reserved;
 } nearfab_bdf_t;
 
 /**
@@ -252,6 +257,10 @@ typedef struct {
    * Whether the PCI address is known.
    */
   bool address_known;
+  /**
+   * Zero.
+   */
+  uint8_t reserved[3];
   /**
    * The product as the driver names it, such as "Trainium2"; empty where the driver does not say.
    */
@@ -415,6 +424,10 @@ typedef struct {
    * Whether its port carries traffic.
    */
   bool port_active;
+  /**
+   * Zero.
+   */
+  uint8_t reserved[7];
   /**
    * The firmware's version; "0.0.0.0" from every driver so far.
    */

@@ -56,9 +56,13 @@ pub struct NearfabEfaAttributes {
     pub gid: [u8; 16],
     /// Whether its port carries traffic.
     pub port_active: bool,
+    /// Zero.
+    pub reserved: [u8; 7],
     /// The firmware's version; "0.0.0.0" from every driver so far.
     pub firmware: [c_char; NEARFAB_NAME_SIZE],
 }
+
+pointer::growing!(NearfabEfaAttributes, first: 144, last: firmware);
 
 impl NearfabEfa {
     fn get(self) -> Outcome<Arc<Efa>> {
@@ -86,6 +90,7 @@ impl NearfabEfaAttributes {
             capabilities: own.capabilities.bits(),
             gid: efa.gid()?.octets(),
             port_active: port.state == PortState::Active,
+            reserved: [0; 7],
             firmware: pointer::name(&device.firmware),
         })
     }

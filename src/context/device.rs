@@ -120,8 +120,8 @@ impl Device {
 }
 
 impl Shared for Device {
-    fn close(&self) -> Result<()> {
-        // SAFETY: the context is open, and the registry calls this once, when nothing uses it any more.
+    unsafe fn close(&self) -> Result<()> {
+        // SAFETY: the context is open, and as our caller promises, nothing uses it from here on.
         let status = unsafe { (self.verbs.ibv_close_device)(self.context.as_ptr()) };
         self.check("ibv_close_device", status)
     }

@@ -18,8 +18,11 @@ use crate::pci::Bdf;
 
 /// Something that is shared, and closed when its last user is gone.
 pub(super) trait Shared: Send + Sync + 'static {
-    /// Called once, when nobody else uses it.
-    fn close(&self) -> Result<()>;
+    /// Closes what is shared.
+    ///
+    /// # Safety
+    /// It is called once, in the process that opened, and nothing is called after it.
+    unsafe fn close(&self) -> Result<()>;
 }
 
 /// What is shared, in the process that asks.
@@ -125,7 +128,11 @@ impl<T: Shared> Lease<T> {
         let others = slot.users;
         if others == 0 {
             all.remove(&self.address);
-            slots.busy_with(|| self.shared.close())?;
+            slots.busy_with(|| {
+                // SAFETY: in its own process, as `slots` shows; no lease is left, by which alone it is reached, but this
+                // one, which is given back and borrowed by nobody; and its slot is gone, so no other comes to it.
+                unsafe { self.shared.close() }
+            })?;
         }
         Ok(others)
     }
@@ -185,7 +192,7 @@ mod tests {
     }
 
     impl Shared for Device {
-        fn close(&self) -> Result<()> {
+        unsafe fn close(&self) -> Result<()> {
             thread::yield_now(); // Lets others in, if anything does.
             assert_eq!(self.open.fetch_sub(1, Ordering::SeqCst), 1, "closed twice");
             (self.closing)()

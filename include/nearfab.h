@@ -669,8 +669,9 @@ int32_t nearfab_efa_open(nearfab_host_t host,
                          nearfab_efa_t *efa);
 
 /**
- * Ends this use of an interface. `users` may be NULL and else gets the number of its other users in this process; at
- * none it is closed. The handle is an error from then on, in every thread; calls that have begun end well.
+ * Ends this use of an interface. `users` may be NULL and else gets the number of users that are left in this process;
+ * at 0 it has been closed. The handle is an error from then on, in every thread; calls that have begun on it end well,
+ * and until the last of them does, this use is one of those left.
  *
  * # Errors
  * NEARFAB_ERROR_CALL where libibverbs reports a failure: the interface counts as closed all the same.

@@ -119,8 +119,9 @@ pub unsafe extern "C" fn nearfab_efa_open(host: NearfabHost, address: NearfabBdf
     })
 }
 
-/// Ends this use of an interface. `users` may be NULL and else gets the number of its other users in this process; at
-/// none it is closed. The handle is an error from then on, in every thread; calls that have begun end well.
+/// Ends this use of an interface. `users` may be NULL and else gets the number of users that are left in this process;
+/// at 0 it has been closed. The handle is an error from then on, in every thread; calls that have begun on it end well,
+/// and until the last of them does, this use is one of those left.
 ///
 /// # Errors
 /// NEARFAB_ERROR_CALL where libibverbs reports a failure: the interface counts as closed all the same.
@@ -132,12 +133,12 @@ pub unsafe extern "C" fn nearfab_efa_open(host: NearfabHost, address: NearfabBdf
 pub unsafe extern "C" fn nearfab_efa_close(efa: NearfabEfa, users: *mut usize) -> i32 {
     guard(|| {
         let efa = EFAS.remove(efa.raw)?;
-        let others = efa.users()?.saturating_sub(1);
-        // A call that is at work on it has it closed when it ends.
-        let others = Arc::into_inner(efa).map_or(Ok(others), Efa::close)?;
+        let left = efa.users()?;
+        // Where a call is at work on it, the use is left to that one, and ends with it.
+        let left = Arc::into_inner(efa).map_or(Ok(left), Efa::close)?;
         if !users.is_null() {
             // SAFETY: not null, and our caller promises the rest.
-            unsafe { users.write(others) };
+            unsafe { users.write(left) };
         }
         Ok(())
     })

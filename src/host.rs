@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::efa::{self, EfaInterface};
 use crate::error::{Error, Problems, Result};
 use crate::id::HostDevice;
-use crate::instances::InstanceTable;
+use crate::instances::{InstanceTable, Source};
 use crate::neuron::{self, Location, LocationEvidence, NeuronDevice};
 use crate::numa::{self, CpuList, NumaNode};
 use crate::pci::{self, Bdf, PciFunction, PciId, PciRoot};
@@ -261,38 +261,44 @@ impl Snapshot {
     fn of_table(table: &InstanceTable) -> Self {
         let numa: Vec<NumaNode> =
             table.numa.iter().map(|row| NumaNode { node: row.node, cpus: cpus(row.cpus) }).collect();
-        let function = |address: Bdf, device: u16, node: u32, bridges: &[Bdf]| {
+        let knows_path = table.source("path").is_some();
+        let function = |address: Bdf, id: PciId, node: Option<u32>, bridges: &[Bdf]| {
             let bus = bridges.first().unwrap_or(&address).bus();
-            let cpus = numa.iter().find(|n| n.node == node).map(|n| n.cpus.clone()).unwrap_or_default();
+            let cpus = numa.iter().find(|n| Some(n.node) == node).map(|n| n.cpus.clone()).unwrap_or_default();
             PciFunction {
                 address,
-                id: PciId { vendor: pci::AMAZON, device },
-                numa: Some(node),
+                id,
+                numa: node,
                 cpus,
-                root: Some(PciRoot { domain: address.domain(), bus }),
+                root: knows_path.then(|| PciRoot { domain: address.domain(), bus }),
                 bridges: bridges.to_vec(),
                 driver: None,
             }
         };
         let product = table.product();
         let product_id = product.and_then(|product| product.device_ids.first().copied()).unwrap_or_default();
+        let product_id = PciId { vendor: pci::AMAZON, device: product_id };
         let neuron = table.neuron.iter().map(|row| NeuronDevice {
             index: row.index,
-            product: Some(table.neuron_product.to_owned()),
+            product: table.neuron_product.map(str::to_owned),
             cores: product.map_or(0, |product| product.cores),
-            links: Some(row.links.to_vec()),
-            location: Some(Location {
-                address: row.address,
+            links: row.links.map(<[_]>::to_vec),
+            location: table.address(row.index).map(|address| Location {
+                address,
                 evidence: LocationEvidence::Table { instance_type: table.instance_type.to_owned() },
-                function: Some(function(row.address, product_id, row.numa, row.bridges)),
+                function: Some(function(address, product_id, row.numa, row.bridges)),
             }),
             access: NodeAccess::Unknown,
         });
         let efa = table.efa.iter().map(|row| EfaInterface {
-            function: function(row.address, table.efa_device_id, row.numa, row.bridges),
+            function: function(row.address, row.id, row.numa, row.bridges),
             rdma: None,
             uverbs: None,
             access: NodeAccess::Unknown,
+        });
+        let invented = table.invented().map(|source| {
+            let Source { fact, text, claims, .. } = source;
+            format!("the table {} invents {fact} ({}): {text}", table.instance_type, claims.join(", "))
         });
         Self {
             format: FORMAT,
@@ -302,7 +308,7 @@ impl Snapshot {
             neuron: neuron.collect(),
             numa,
             driverless: Vec::new(),
-            problems: Vec::new(),
+            problems: invented.collect(),
         }
     }
 }

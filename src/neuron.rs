@@ -179,7 +179,7 @@ fn locate(
     table: &InstanceTable,
     index: HostDevice,
 ) -> Option<Location> {
-    let address = table.neuron(index)?.address;
+    let address = table.address(index)?;
     let evidence = LocationEvidence::Table { instance_type: table.instance_type.to_owned() };
     let function = functions.iter().find(|function| function.address == address && is_neuron(function.id));
     if function.is_none() && functions.iter().any(|function| is_neuron(function.id)) {

@@ -25,10 +25,12 @@ pub(crate) fn write(tree: &Tree, table: &InstanceTable) -> Result<(), Error> {
     tree.attribute(&format!("{CLASS}/hbm_7200_capable"), 0)?;
     for row in table.neuron {
         let path = format!("{DEVICES}/{}", row.index);
-        let links = row.links.iter().map(|link| link.0.to_string()).collect::<Vec<_>>().join(", ");
         tree.attribute(&format!("{path}/dev"), format!("{MAJOR}:{}", row.index.0))?;
         tree.bytes(&format!("{path}/core_count"), product.cores.to_string().as_bytes())?;
-        tree.attribute(&format!("{path}/connected_devices"), links)?;
+        if let Some(links) = row.links {
+            let links = links.iter().map(|link| link.0.to_string()).collect::<Vec<_>>().join(", ");
+            tree.attribute(&format!("{path}/connected_devices"), links)?;
+        }
         write_architecture(tree, &path, product)?;
         tree.link(&format!("{path}/subsystem"), CLASS)?;
         tree.link(&format!("{CLASS}/{}", row.index), &path)?;

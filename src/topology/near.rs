@@ -164,18 +164,18 @@ impl Host {
     #[must_use]
     pub fn efa_group(&self, address: Bdf, size: GroupSize) -> Option<String> {
         let table = self.table()?;
-        let paired = table.neuron.iter().filter(|row| row.efa == address);
+        let paired = table.neuron.iter().filter(|row| row.efa == Some(address));
         let mut ids = paired.map(|row| table.group_id(row.index, size));
         let id = ids.next()??;
         ids.all(|other| other.as_ref() == Some(&id)).then_some(id)
     }
 }
 
-/// The interface that the table pairs with the device, if the device is where the table says: else the pairing is about
-/// other hardware.
+/// The interface that the table pairs with the device, unless the device is elsewhere than the table says: then the
+/// pairing is about other hardware.
 fn pair(table: &InstanceTable, device: &NeuronDevice) -> Option<Bdf> {
-    let row = table.neuron(device.index)?;
-    (device.address() == Some(row.address)).then_some(row.efa)
+    let elsewhere = table.address(device.index).is_some_and(|address| device.address() != Some(address));
+    if elsewhere { None } else { table.neuron(device.index)?.efa }
 }
 
 /// Orders the candidates (target, proximity, whether paired) and numbers them densely: equal means equally near.

@@ -14,7 +14,9 @@ pub(crate) fn write(tree: &Tree, table: &InstanceTable) -> Result<(), Error> {
     rows.sort_by_key(|row| row.address);
     for (number, row) in rows.into_iter().enumerate() {
         let function = pci::folder(row.address, row.bridges);
-        write_rdma(tree, &function, &rdma_name(row.address))?;
+        // Only the driver that comes apart from the kernel says whose memory it can register; no one's here.
+        tree.attribute(&format!("{function}/p2p"), "")?;
+        write_rdma(tree, &function, row.address, table.efa_device_id)?;
         write_verbs(tree, &function, &rdma_name(row.address), number)?;
     }
     Ok(())
@@ -27,12 +29,13 @@ fn rdma_name(address: Bdf) -> String {
     format!("rdma{domain}p{}s{}{function}", address.bus(), address.device())
 }
 
-fn write_rdma(tree: &Tree, function: &str, name: &str) -> Result<(), Error> {
+fn write_rdma(tree: &Tree, function: &str, address: Bdf, device: u16) -> Result<(), Error> {
+    let name = rdma_name(address);
     let path = format!("{function}/infiniband/{name}");
     tree.link(&format!("{path}/device"), function)?;
     tree.link(&format!("{path}/subsystem"), "sys/class/infiniband")?;
     tree.attribute(&format!("{path}/node_type"), "7: unspecified")?;
-    tree.attribute(&format!("{path}/node_guid"), "0000:0000:0000:0000")?;
+    tree.attribute(&format!("{path}/node_guid"), node_guid(address, device))?;
     tree.attribute(&format!("{path}/sys_image_guid"), "0000:0000:0000:0000")?;
     tree.attribute(&format!("{path}/node_desc"), "")?;
     tree.attribute(&format!("{path}/fw_ver"), "")?;
@@ -41,8 +44,18 @@ fn write_rdma(tree: &Tree, function: &str, name: &str) -> Result<(), Error> {
     tree.attribute(&format!("{port}/phys_state"), "5: LinkUp")?;
     tree.attribute(&format!("{port}/rate"), "100 Gb/sec (4X EDR)")?;
     tree.attribute(&format!("{port}/link_layer"), "Unknown")?;
-    tree.attribute(&format!("{port}/gids/0"), "fe80:0000:0000:0000:0000:00ff:fe00:0000")?;
+    let gid = format!("fe80:0000:0000:0000:0000:00ff:fe{:02x}:{:02x}00", address.bus(), address.device());
+    tree.attribute(&format!("{port}/gids/0"), gid)?;
     tree.link(&format!("sys/class/infiniband/{name}"), &path)
+}
+
+/// The first generation has none. In the others the upper half is from the MAC address, reversed, which is made up here
+/// of bus and device; the lower names a card of the host's.
+fn node_guid(address: Bdf, device: u16) -> String {
+    if device == 0xefa0 {
+        return "0000:0000:0000:0000".to_owned();
+    }
+    format!("00{:02x}:{:02x}00:0000:1000", address.device(), address.bus())
 }
 
 fn write_verbs(tree: &Tree, function: &str, name: &str, number: usize) -> Result<(), Error> {

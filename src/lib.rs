@@ -59,7 +59,10 @@ pub use numa::{CpuList, NumaNode, ParseCpuListError};
 pub use pci::{Bdf, LinkSpeed, LinkWidth, ParseBdfError, ParseLinkError, PciFunction, PciId, PciLink, PciRoot};
 pub use rdma::RdmaDevice;
 pub use root::NodeAccess;
-pub use topology::{Basis, Evidence, Near, NearList, Proximity};
+pub use topology::{
+    Basis, Change, CoreNumbering, Evidence, LinkEvidence, Links, LogicalCoreRow, Near, NearList, Proximity, Subject,
+    WhatChanged,
+};
 
 /// The README's example runs as a documentation test.
 #[cfg(doctest)]

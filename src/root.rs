@@ -108,6 +108,17 @@ impl HostRoot {
         Ok(Some(text.trim_end().to_owned()))
     }
 
+    /// What a file says, in the caller's terms; `None` where there is no such file.
+    pub(crate) fn parse<T>(
+        &self,
+        path: &str,
+        expected: &'static str,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Result<Option<T>> {
+        let Some(text) = self.read(path)? else { return Ok(None) };
+        parse(&text).map(Some).ok_or_else(|| self.malformed(path, expected, &text))
+    }
+
     /// The names in a folder, in no order; none where there is no such folder.
     pub(crate) fn list(&self, path: &str) -> Result<Vec<String>> {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
@@ -147,19 +158,19 @@ impl HostRoot {
             faccessat(&self.dir, node, wanted, AtFlags::AT_EACCESS)
         } else {
             let (folder, name) = node.rsplit_once('/').unwrap_or((".", node));
-            // A link would be followed on the machine, not below the root: nodes are no links, so one is not asked.
-            let flags = AtFlags::AT_EACCESS | AtFlags::AT_SYMLINK_NOFOLLOW;
-            match self.link(node)? {
-                Some(_) => return Ok(NodeAccess::Unknown),
-                None => self
-                    .open_below(folder, OFlag::O_PATH | OFlag::O_DIRECTORY)
-                    .and_then(|folder| faccessat(&folder, name, wanted, flags)),
-            }
+            self.open_below(folder, OFlag::O_PATH | OFlag::O_DIRECTORY).and_then(|folder| {
+                // A link would be followed on the machine, not below the root. Nodes are no links: one is not asked about.
+                match readlinkat(&folder, name) {
+                    Ok(_) => Err(Errno::ELOOP),
+                    Err(_) => faccessat(&folder, name, wanted, AtFlags::AT_EACCESS | AtFlags::AT_SYMLINK_NOFOLLOW),
+                }
+            })
         };
         match answer {
             Ok(()) => Ok(NodeAccess::Granted),
             Err(Errno::EACCES | Errno::EPERM | Errno::EROFS) => Ok(NodeAccess::Refused),
             Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(NodeAccess::Missing),
+            Err(Errno::ELOOP) => Ok(NodeAccess::Unknown),
             Err(e) => Err(self.error(node, e)),
         }
     }

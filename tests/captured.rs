@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use nearfab::{Host, HostDevice, LocationEvidence, NodeAccess};
+use nearfab::{DriverLayout, Host, HostDevice, LocationEvidence, NodeAccess};
 
 /// Rebuilds a recorded tree (`F mode path b'content'`, `L path -> target`, `D mode node major:minor`) below `root`.
 fn rebuild(recording: &str, root: &Path) {
@@ -61,7 +61,9 @@ fn recorded(name: &str) -> tempfile::TempDir {
 
 #[test]
 fn devices_of_the_real_driver_are_read() {
-    for (name, product, cores) in [("trn2", "Trainium2", 8), ("trn1", "Trainium1", 2), ("inf2", "Inferentia2", 2)] {
+    let recordings =
+        [("trn2", "Trainium2", 8, "NDv3"), ("trn1", "Trainium1", 2, "NDv2"), ("inf2", "Inferentia2", 2, "NDv3")];
+    for (name, product, cores, architecture) in recordings {
         let tree = recorded(name);
         let host = Host::from_root(tree.path()).unwrap();
         assert_eq!(host.problems(), [""; 0], "{name}");
@@ -69,6 +71,13 @@ fn devices_of_the_real_driver_are_read() {
         assert_eq!(device.index, HostDevice(0));
         assert_eq!(device.product.as_deref(), Some(product));
         assert_eq!(device.cores, cores);
+        // The serial number is empty: the emulated device has none.
+        assert_eq!((device.architecture.as_deref(), &device.serial), (Some(architecture), &None));
+        let known = nearfab::instances::products().iter().find(|known| known.name == product).unwrap();
+        assert_eq!(device.memory, Some(known.memory));
+        let driver = host.neuron_driver().unwrap();
+        assert_eq!(driver.layout, DriverLayout::UpTo226);
+        assert!(driver.class_attributes.iter().any(|name| name == "ultraserver_mode"), "{name}: {driver:?}");
         assert_eq!(device.links.as_deref(), Some(&[][..]), "one device has no neighbour");
         assert_eq!(device.access, NodeAccess::Granted);
     }

@@ -26,7 +26,7 @@ fn tree() -> tempfile::TempDir {
 fn opened(arguments: &[&str]) -> Option<String> {
     let trace = tempfile::NamedTempFile::new().unwrap();
     let mut strace = Command::new("strace");
-    strace.args(["-f", "-y", "-s", "256", "-e", "trace=open,openat,openat2,creat,open_by_handle_at", "-o"]);
+    strace.args(["-f", "-y", "-s", "256", "-e", "trace=?open,openat,openat2,?creat,open_by_handle_at", "-o"]);
     strace.arg(trace.path()).arg(NEARFAB).args(arguments);
     match strace.output() {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {

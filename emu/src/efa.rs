@@ -40,7 +40,11 @@ pub(crate) fn write(tree: &Tree, table: &InstanceTable) -> Result<(), Error> {
     for (number, (row, kind)) in foreign.chain(efa).enumerate() {
         let function = pci::folder(row.address, row.bridges);
         let name = rdma_name(row.address, kind);
-        write_rdma(tree, &function, &name, kind)?;
+        if row.id.vendor == pci::AMAZON {
+            // Only the driver that comes apart from the kernel says whose memory it can register; no one's here.
+            tree.attribute(&format!("{function}/p2p"), "")?;
+        }
+        write_rdma(tree, &function, &name, row, kind)?;
         write_verbs(tree, &function, &name, number)?;
     }
     Ok(())
@@ -55,12 +59,12 @@ fn rdma_name(address: Bdf, kind: &Kind) -> String {
     format!("{}{domain}p{}s{}{function}", kind.prefix, address.bus(), address.device())
 }
 
-fn write_rdma(tree: &Tree, function: &str, name: &str, kind: &Kind) -> Result<(), Error> {
+fn write_rdma(tree: &Tree, function: &str, name: &str, row: &FunctionRow, kind: &Kind) -> Result<(), Error> {
     let path = format!("{function}/infiniband/{name}");
     tree.link(&format!("{path}/device"), function)?;
     tree.link(&format!("{path}/subsystem"), "sys/class/infiniband")?;
     tree.attribute(&format!("{path}/node_type"), kind.node_type)?;
-    tree.attribute(&format!("{path}/node_guid"), "0000:0000:0000:0000")?;
+    tree.attribute(&format!("{path}/node_guid"), node_guid(row.address, row.id.device))?;
     tree.attribute(&format!("{path}/sys_image_guid"), "0000:0000:0000:0000")?;
     tree.attribute(&format!("{path}/node_desc"), "")?;
     tree.attribute(&format!("{path}/fw_ver"), "")?;
@@ -69,8 +73,18 @@ fn write_rdma(tree: &Tree, function: &str, name: &str, kind: &Kind) -> Result<()
     tree.attribute(&format!("{port}/phys_state"), "5: LinkUp")?;
     tree.attribute(&format!("{port}/rate"), kind.rate)?;
     tree.attribute(&format!("{port}/link_layer"), kind.link_layer)?;
-    tree.attribute(&format!("{port}/gids/0"), "fe80:0000:0000:0000:0000:00ff:fe00:0000")?;
+    let gid = format!("fe80:0000:0000:0000:0000:00ff:fe{:02x}:{:02x}00", row.address.bus(), row.address.device());
+    tree.attribute(&format!("{port}/gids/0"), gid)?;
     tree.link(&format!("sys/class/infiniband/{name}"), &path)
+}
+
+/// The first generation has none. In the others the upper half is from the MAC address, reversed, which is made up here
+/// of bus and device; the lower names a card of the host's.
+fn node_guid(address: Bdf, device: u16) -> String {
+    if device == 0xefa0 {
+        return "0000:0000:0000:0000".to_owned();
+    }
+    format!("00{:02x}:{:02x}00:0000:1000", address.device(), address.bus())
 }
 
 fn write_verbs(tree: &Tree, function: &str, name: &str, number: usize) -> Result<(), Error> {

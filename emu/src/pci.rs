@@ -8,7 +8,7 @@ use nearfab::{Bdf, CpuList, PciId};
 use crate::machine::{cpus, mask};
 use crate::tree::{Error, Tree};
 
-const AMAZON: u16 = 0x1d0f;
+pub(crate) const AMAZON: u16 = 0x1d0f;
 /// The id that the ports of EC2's virtual PCIe switches carry, as captured on p5en and p6.
 const BRIDGE: PciId = PciId { vendor: AMAZON, device: 0x0200 };
 
@@ -127,6 +127,11 @@ fn write_function(tree: &Tree, table: &InstanceTable, function: &Function) -> Re
     tree.attribute(&format!("{path}/numa_node"), numa.map_or_else(|| "-1".to_owned(), |node| node.to_string()))?;
     tree.attribute(&format!("{path}/local_cpus"), mask(&near))?;
     tree.attribute(&format!("{path}/local_cpulist"), &near)?;
+    let [speed, width, max_speed, max_width] = link(function.id);
+    tree.attribute(&format!("{path}/current_link_speed"), speed)?;
+    tree.attribute(&format!("{path}/current_link_width"), width)?;
+    tree.attribute(&format!("{path}/max_link_speed"), max_speed)?;
+    tree.attribute(&format!("{path}/max_link_width"), max_width)?;
     tree.bytes(&format!("{path}/config"), &config(function))?;
     tree.link(&format!("{path}/subsystem"), "sys/bus/pci")?;
     tree.link(&format!("{path}/driver"), &format!("sys/bus/pci/drivers/{driver}"))?;
@@ -138,6 +143,21 @@ fn write_function(tree: &Tree, table: &InstanceTable, function: &Function) -> Re
 fn near(table: &InstanceTable, numa: Option<u32>) -> CpuList {
     let of_node = table.numa.iter().find(|row| Some(row.node) == numa).map(|row| cpus(row.cpus));
     of_node.unwrap_or_else(|| cpus(&table.numa.iter().map(|row| row.cpus).collect::<Vec<_>>().join(",")))
+}
+
+/// Speed and width of a link, now and at most. EFA interfaces as captured: nothing known on p4d, then 15.75 GB/s on p5,
+/// 31.5 on p5en, 63 on p6; so are GPUs and the ConnectX-7 of p6. Neuron devices as captured on inf2.
+fn link(id: PciId) -> [&'static str; 4] {
+    match id.device {
+        _ if id == BRIDGE => ["Unknown", "255", "Unknown", "255"],
+        0xefa0 => ["Unknown", "255", "Unknown", "255"],
+        0xefa1 => ["16.0 GT/s PCIe", "8", "16.0 GT/s PCIe", "8"],
+        0xefa2 => ["32.0 GT/s PCIe", "8", "32.0 GT/s PCIe", "8"],
+        0xefa3 | 0x2330 | 0x2335 | 0x2901 => ["32.0 GT/s PCIe", "16", "32.0 GT/s PCIe", "16"],
+        0x20b0 | 0x20b2 | 0x2237 => ["16.0 GT/s PCIe", "16", "16.0 GT/s PCIe", "16"],
+        0x1021 => ["8.0 GT/s PCIe", "4", "8.0 GT/s PCIe", "4"],
+        _ => ["16.0 GT/s PCIe", "8", "32.0 GT/s PCIe", "8"],
+    }
 }
 
 /// The configuration space as far as lstopo reads it: ids, class, header type, and a bridge's bus numbers.

@@ -5,8 +5,16 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
-use crate::tally::Tally;
 use anyhow::{Context, Result, bail};
+
+use crate::run::{output, visibly};
+use crate::tally::Tally;
+
+/// Why the wheel cannot be built and tested here, if so.
+pub(crate) fn impossible() -> Option<String> {
+    output(interpreter().args(["-c", "import ensurepip, venv"])).err()?;
+    Some("there is no Python 3 with venv (Debian: python3-venv)".to_owned())
+}
 
 /// Builds the wheel of `python/`; returns its file.
 ///
@@ -21,7 +29,7 @@ pub(crate) fn wheel(root: &Path) -> Result<PathBuf> {
     install(root, &python, &["maturin".as_ref()])?;
     let mut maturin = Command::new(&python);
     maturin.current_dir(root.join("python")).args(["-m", "maturin", "build", "--release", "--locked", "--out"]);
-    run(maturin.arg(&wheels))?;
+    visibly(maturin.arg(&wheels))?;
     let mut files = fs::read_dir(&wheels).with_context(|| format!("reading {}", wheels.display()))?;
     match (files.next().transpose()?, files.next()) {
         (Some(file), None) => Ok(file.path()),
@@ -47,17 +55,20 @@ pub(crate) fn test(root: &Path, wheel: &Path, tally: &mut Tally) -> Result<PathB
         command
     };
     tally.watch("pytest", module("pytest").arg("--config-file").arg(&settings).arg(&tests))?;
-    run(module("mypy.stubtest").arg("nearfab"))?;
-    run(module("mypy").arg("--config-file").arg(&settings).arg(&tests).arg(root.join("examples/python")))?;
+    visibly(module("mypy.stubtest").arg("nearfab"))?;
+    visibly(module("mypy").arg("--config-file").arg(&settings).arg(&tests).arg(root.join("examples/python")))?;
     Ok(python)
+}
+
+/// The Python that everything starts from.
+fn interpreter() -> Command {
+    Command::new(env::var_os("PYTHON").unwrap_or_else(|| "python3".into()))
 }
 
 /// A new virtual environment below `target/python`; returns its interpreter.
 fn environment(root: &Path, name: &str) -> Result<PathBuf> {
     let folder = root.join("target/python").join(name);
-    let python = env::var_os("PYTHON").unwrap_or_else(|| "python3".into());
-    run(Command::new(python).args(["-m", "venv", "--clear"]).arg(&folder))
-        .context("making a Python environment; on Debian: apt-get install python3-venv")?;
+    visibly(interpreter().args(["-m", "venv", "--clear"]).arg(&folder))?;
     Ok(folder.join("bin/python"))
 }
 
@@ -65,13 +76,5 @@ fn environment(root: &Path, name: &str) -> Result<PathBuf> {
 fn install(root: &Path, python: &Path, packages: &[&OsStr]) -> Result<()> {
     let mut pip = Command::new(python);
     pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--constraint"]);
-    run(pip.arg(root.join("python/constraints.txt")).args(packages))
-}
-
-fn run(command: &mut Command) -> Result<()> {
-    let status = command.status().with_context(|| format!("cannot start {command:?}"))?;
-    if !status.success() {
-        bail!("{command:?} ended with {status}");
-    }
-    Ok(())
+    visibly(pip.arg(root.join("python/constraints.txt")).args(packages))
 }

@@ -8,6 +8,8 @@ use std::thread;
 
 use anyhow::{Context, Result};
 
+use crate::run::say;
+
 /// The counts of a run.
 #[derive(Default)]
 pub(crate) struct Tally {
@@ -53,6 +55,13 @@ impl Tally {
     pub(crate) fn fail(&mut self, name: &str, error: &anyhow::Error) {
         self.failed += 1;
         self.failures.push(format!("{name}: {error:#}"));
+    }
+
+    /// Says and counts that a bed cannot run here.
+    pub(crate) fn skip(&mut self, bed: &str, reason: &str) {
+        let line = format!("SKIPPED {bed}: {reason}");
+        say(&line);
+        self.count(&line);
     }
 
     fn count(&mut self, line: &str) {

@@ -9,6 +9,11 @@ const CLAIMS: &str = r#"
     source = "s"
     settled_by = "s"
     [[claim]]
+    id = "trn2-numa"
+    statement = "s"
+    source = "s"
+    settled_by = "s"
+    [[claim]]
     id = "trn2-switch-ports"
     statement = "s"
     source = "s"
@@ -99,7 +104,7 @@ fn fact_without_source_is_refused() {
         refusal("[sources]", "[sources]\ngpu = { grade = \"published\", text = \"t\" }").contains("source of nothing")
     );
     assert!(refusal("[sources]", "[sources]\nmood = { grade = \"published\", text = \"t\" }").contains("no such fact"));
-    assert!(refusal("grade = \"captured\"", "grade = \"sure\"").contains("unknown variant `sure`"));
+    assert!(refusal("grade = \"published\"", "grade = \"sure\"").contains("unknown variant `sure`"));
 }
 
 #[test]
@@ -152,13 +157,15 @@ fn what_a_file_does_not_say_is_as_in_the_one_it_is_like_and_known_no_better() {
     let inferred = ALIKE
         .replace("published\", text = \"says so\"", "inferred\", text = \"says so\", claims = [\"trn2-switch-ports\"]");
     for (text, grade) in [(ALIKE, Grade::Published), (&inferred, Grade::Inferred)] {
-        let data = parse(&[text, GOOD]).unwrap();
+        // Better known than either likeness.
+        let captured = GOOD.replacen("neuron = { grade = \"published\"", "neuron = { grade = \"captured\"", 1);
+        let data = parse(&[text, &captured]).unwrap();
         let [original, alike] = ["trn2.48xlarge", "trn2u.48xlarge"].map(|name| &data.instances[name]);
         assert_eq!(alike.neuron.len(), 16);
         assert_eq!(alike.efa_device_id, original.efa_device_id);
-        assert_eq!(original.sources["numa"].grade, Grade::Captured);
-        assert_eq!(alike.sources["numa"].grade, grade);
-        assert!(alike.sources["numa"].text.starts_with("as trn2.48xlarge (says so): neuron-ls"));
+        assert_eq!(original.sources["neuron"].grade, Grade::Captured);
+        assert_eq!(alike.sources["neuron"].grade, grade);
+        assert!(alike.sources["neuron"].text.starts_with("as trn2.48xlarge (says so): neuron-ls"));
         assert!(alike.sources["path"].claims.contains(&"trn2-switch-ports".to_owned()));
         assert_eq!(data.users("trn2-efa-device-id").collect::<Vec<_>>(), ["trn2.48xlarge", "trn2u.48xlarge"]);
     }

@@ -17,15 +17,16 @@ pub(crate) struct Inputs {
 }
 
 impl Inputs {
-    /// The content of the files that git has, or would have, below `paths`.
+    /// The compiler, and the content of the files that git has, or would have, below `paths`.
     ///
     /// # Errors
-    /// When git does not answer or a file cannot be read.
+    /// When git or the compiler does not answer.
     pub(crate) fn of(bed: &str, paths: &[&str]) -> Result<Self> {
         let mut git = Command::new("git");
         git.current_dir(workspace()).args(["ls-files", "-z", "--cached", "--others", "--exclude-standard", "--"]);
         let files = output(git.args(paths))?;
         let mut digest = Sha256::new();
+        digest.update(output(Command::new("rustc").arg("-vV").current_dir(workspace()))?);
         for file in files.split_terminator('\0') {
             // A file that is deleted and not committed so yet counts by its absence.
             let content = fs::read(workspace().join(file)).unwrap_or_default();

@@ -68,6 +68,39 @@ fn tables_and_trees_agree_with_every_capture() {
     assert_eq!(compared, expected.into());
 }
 
+/// Each GPU's interfaces, by place, are those behind its switch or on its root, in the order of their addresses: as the
+/// captures have it, and for p5, of which only pieces are captured, by its switches.
+#[test]
+fn interfaces_near_each_gpu_are_those_of_its_switch_or_root() {
+    let mut groups: BTreeMap<&str, Vec<(BTreeSet<Bdf>, Vec<Bdf>)>> = BTreeMap::new();
+    for capture in CAPTURES.iter().filter(|capture| capture["kind"] == "hwloc-xml") {
+        for group in capture["data"]["groups"].as_array().unwrap() {
+            let efas = group["efa"].as_array().unwrap().iter().map(|row| address(&row["bdf"])).collect();
+            let instance_type = capture["instance"].as_str().unwrap();
+            groups.entry(instance_type).or_default().push((addresses(&group["gpu"]), efas));
+        }
+    }
+    let behind = |bus: u8| {
+        let at = |bus| Bdf::new(0, bus, 0, 0);
+        (BTreeSet::from([at(bus + 4)]), (bus..bus + 4).map(at).collect())
+    };
+    groups.insert("p5.48xlarge", [0x4f, 0x60, 0x71, 0x82, 0x93, 0xa4, 0xb5, 0xc6].map(behind).to_vec());
+    groups.insert("p4de.24xlarge", groups["p4d.24xlarge"].clone());
+    for (instance_type, groups) in groups {
+        let table = InstanceTable::find(instance_type).unwrap();
+        let tree = tree_of(table);
+        for host in [Host::from_instance(instance_type).unwrap(), Host::from_root(tree.path()).unwrap()] {
+            assert_eq!(host.gpus().len(), 8, "{instance_type}");
+            for gpu in host.gpus() {
+                let near = host.near_gpu(gpu.address()).unwrap();
+                let nearest: Vec<Bdf> = near.nearest().map(|near| near.target).collect();
+                let (_, efas) = groups.iter().find(|(gpus, _)| gpus.contains(&gpu.address())).unwrap();
+                assert_eq!(&nearest, efas, "{instance_type} {}", gpu.address());
+            }
+        }
+    }
+}
+
 fn texts(value: &Value) -> Vec<&str> {
     value.as_array().into_iter().flatten().map(|text| text.as_str().unwrap()).collect()
 }

@@ -47,8 +47,11 @@ fn lstopo_sees_the_same_parents_and_numa_nodes() {
         let functions: Vec<&PciFunction> = host.efa().iter().map(|efa| &efa.function).collect();
         let functions: Vec<&PciFunction> =
             functions.into_iter().chain(host.neuron().iter().filter_map(|device| device.function())).collect();
+        let gpus = host.gpus().iter().map(|gpu| &gpu.function);
+        let others = host.other_rdma().iter().filter_map(|device| device.function.as_ref());
+        let functions: Vec<&PciFunction> = functions.into_iter().chain(gpus).chain(others).collect();
         let placed = if table.places_neuron() { table.neuron.len() } else { 0 };
-        assert_eq!(functions.len(), table.efa.len() + placed);
+        assert_eq!(functions.len(), table.efa.len() + placed + table.gpu.len() + table.foreign.len());
         for function in functions {
             let name = function.address.to_string();
             let object = document

@@ -72,7 +72,9 @@ fn tables_and_trees_agree_with_every_capture() {
 /// captures have it, and for p5, of which only pieces are captured, by its switches.
 #[test]
 fn interfaces_near_each_gpu_are_those_of_its_switch_or_root() {
-    let mut groups: BTreeMap<&str, Vec<(BTreeSet<Bdf>, Vec<Bdf>)>> = BTreeMap::new();
+    // GPUs, and the interfaces beside them.
+    type Group = (BTreeSet<Bdf>, Vec<Bdf>);
+    let mut groups: BTreeMap<&str, Vec<Group>> = BTreeMap::new();
     for capture in CAPTURES.iter().filter(|capture| capture["kind"] == "hwloc-xml") {
         for group in capture["data"]["groups"].as_array().unwrap() {
             let efas = group["efa"].as_array().unwrap().iter().map(|row| address(&row["bdf"])).collect();

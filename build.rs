@@ -1,5 +1,5 @@
-//! Turns `data/products.toml` and `data/instances/*.toml` into the constants of `src/instances.rs`, and refuses a file
-//! that cannot be true of any host.
+//! Turns `data/` into the constants of `src/instances.rs`, and refuses a file that cannot be true of any host, or that
+//! does not say how its facts are known.
 
 #[path = "src/pci/bdf.rs"]
 mod bdf;
@@ -8,7 +8,6 @@ mod cpulist;
 #[path = "src/instances/file.rs"]
 mod file;
 
-use std::collections::BTreeSet;
 use std::error::Error;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -16,41 +15,39 @@ use std::{env, fs};
 
 use bdf::Bdf;
 use cpulist::CpuList;
-use file::{Instance, Products};
+use file::{Data, Instance};
+
+/// Amazon, and NVIDIA.
+const VENDORS: (u16, u16) = (0x1d0f, 0x10de);
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=data");
-    let products = read(Path::new("data/products.toml"), Products::parse)?;
-    let names: BTreeSet<&str> = products.product.iter().map(|p| p.name.as_str()).collect();
-
     let mut files: Vec<PathBuf> =
         fs::read_dir("data/instances")?.map(|entry| Ok(entry?.path())).collect::<Result<_, std::io::Error>>()?;
     files.retain(|path| path.extension().is_some_and(|ext| ext == "toml"));
-    files.sort();
     let mut instances = Vec::new();
     for path in &files {
-        let instance = read(path, |text| Instance::parse(text, &names))?;
-        if path.file_stem().is_none_or(|stem| stem != instance.instance_type.as_str()) {
-            return Err(format!("{}: its instance_type is {:?}", path.display(), instance.instance_type).into());
-        }
-        instances.push(instance);
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        instances.push((name, read(path)?));
     }
+    let data = Data::read(&read("data/products.toml")?, &read("data/claims.toml")?, &instances)
+        .map_err(|refusal| format!("data/: {refusal}"))?;
 
     let mut out = String::new();
-    write_products(&mut out, &products)?;
-    write_instances(&mut out, &instances)?;
+    write_products(&mut out, &data)?;
+    write_claims(&mut out, &data)?;
+    write_instances(&mut out, &data)?;
     fs::write(PathBuf::from(env::var("OUT_DIR")?).join("instances.rs"), out)?;
     Ok(())
 }
 
-fn read<T>(path: &Path, parse: impl FnOnce(&str) -> Result<T, String>) -> Result<T, String> {
-    let text = fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
-    parse(&text).map_err(|e| format!("{}: {e}", path.display()))
+fn read(path: impl AsRef<Path>) -> Result<String, String> {
+    fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.as_ref().display()))
 }
 
-fn write_products(out: &mut String, products: &Products) -> std::fmt::Result {
+fn write_products(out: &mut String, data: &Data) -> std::fmt::Result {
     writeln!(out, "const PRODUCTS: &[Product] = &[")?;
-    for p in &products.product {
+    for p in &data.products {
         writeln!(
             out,
             "    Product {{ name: {:?}, device_ids: &{:?}, cores: {}, memory: {} }},",
@@ -60,18 +57,32 @@ fn write_products(out: &mut String, products: &Products) -> std::fmt::Result {
     writeln!(out, "];")
 }
 
-fn write_instances(out: &mut String, instances: &[Instance]) -> std::fmt::Result {
+fn write_claims(out: &mut String, data: &Data) -> std::fmt::Result {
+    writeln!(out, "const CLAIMS: &[Claim] = &[")?;
+    for c in &data.claims {
+        let users: Vec<&str> = data.users(&c.id).collect();
+        writeln!(
+            out,
+            "    Claim {{ id: {:?}, statement: {:?}, source: {:?}, settled_by: {:?}, instance_types: &{users:?} }},",
+            c.id, c.statement, c.source, c.settled_by
+        )?;
+    }
+    writeln!(out, "];")
+}
+
+fn write_instances(out: &mut String, data: &Data) -> std::fmt::Result {
     writeln!(out, "const TABLES: &[InstanceTable] = &[")?;
-    for i in instances {
+    for i in data.instances.values() {
         writeln!(out, "    InstanceTable {{")?;
         writeln!(out, "        instance_type: {:?},", i.instance_type)?;
         writeln!(out, "        neuron_product: {:?},", i.neuron_product)?;
-        writeln!(out, "        efa_device_id: {:#06x},", i.efa_device_id)?;
         writeln!(out, "        sources: &[")?;
         for (fact, source) in &i.sources {
-            let mut grade = source.grade.clone();
-            grade[..1].make_ascii_uppercase();
-            writeln!(out, "            Source {{ fact: {fact:?}, grade: Grade::{grade}, text: {:?} }},", source.text)?;
+            writeln!(
+                out,
+                "            Source {{ fact: {fact:?}, grade: Grade::{:?}, text: {:?}, claims: &{:?} }},",
+                source.grade, source.text, source.claims
+            )?;
         }
         writeln!(out, "        ],\n        numa: &[")?;
         for n in &i.numa {
@@ -79,30 +90,43 @@ fn write_instances(out: &mut String, instances: &[Instance]) -> std::fmt::Result
         }
         writeln!(out, "        ],\n        neuron: &[")?;
         for d in &i.neuron {
+            let links = d.links.as_ref().map(|links| list(links.iter().map(|link| format!("HostDevice({link})"))));
             writeln!(
                 out,
-                "            NeuronRow {{ index: HostDevice({}), address: {}, numa: {}, bridges: &{}, links: &{}, efa: {} }},",
+                "            NeuronRow {{ index: HostDevice({}), address: {}, numa: {:?}, bridges: &{}, links: {}, efa: {} }},",
                 d.index,
                 address(d.address),
                 d.numa,
                 addresses(&d.bridges),
-                list(d.links.iter().map(|link| format!("HostDevice({link})"))),
-                address(d.efa)
+                option(links.map(|links| format!("&{links} as &[HostDevice]"))),
+                option(d.efa.map(address))
             )?;
         }
-        writeln!(out, "        ],\n        efa: &[")?;
-        for e in &i.efa {
-            writeln!(
-                out,
-                "            EfaRow {{ address: {}, numa: {}, bridges: &{} }},",
-                address(e.address),
-                e.numa,
-                addresses(&e.bridges)
-            )?;
-        }
-        writeln!(out, "        ],\n    }},")?;
+        write_functions(out, i)?;
+        writeln!(out, "    }},")?;
     }
     writeln!(out, "];")
+}
+
+/// The rows that have an id: for EFA interfaces and GPUs it is the same one for all of an instance.
+fn write_functions(out: &mut String, i: &Instance) -> std::fmt::Result {
+    let known = |rows: &[file::Function], vendor, device: Option<u16>| -> Vec<String> {
+        let row = |f: &file::Function| row(f.address, (vendor, device.unwrap_or_default()), f.numa, &f.bridges);
+        rows.iter().map(row).collect()
+    };
+    let efa = known(&i.efa, VENDORS.0, i.efa_device_id);
+    let gpu = known(&i.gpu, VENDORS.1, i.gpu_device_id);
+    let foreign = i.foreign.iter().map(|f| row(f.address, (f.vendor, f.device), f.numa, &f.bridges)).collect();
+    writeln!(out, "        ],")?;
+    for (name, rows) in [("efa", efa), ("gpu", gpu), ("foreign", foreign)] {
+        writeln!(out, "        {name}: &[{}],", rows.join(", "))?;
+    }
+    Ok(())
+}
+
+fn row(at: Bdf, (vendor, device): (u16, u16), numa: Option<u32>, bridges: &[Bdf]) -> String {
+    let id = format!("PciId {{ vendor: {vendor:#06x}, device: {device:#06x} }}");
+    format!("FunctionRow {{ address: {}, id: {id}, numa: {numa:?}, bridges: &{} }}", address(at), addresses(bridges))
 }
 
 fn address(a: Bdf) -> String {
@@ -111,6 +135,10 @@ fn address(a: Bdf) -> String {
 
 fn addresses(list_of: &[Bdf]) -> String {
     list(list_of.iter().map(|a| address(*a)))
+}
+
+fn option(value: Option<String>) -> String {
+    value.map_or_else(|| "None".to_owned(), |value| format!("Some({value})"))
 }
 
 fn list(items: impl Iterator<Item = String>) -> String {

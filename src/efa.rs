@@ -1,18 +1,23 @@
 //! EFA interfaces.
 
+mod port;
+
+pub use port::{Guid, ParseGuidError, Port, PortState};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Problems, Result};
 use crate::pci::{self, Bdf, PciFunction, PciId};
+use crate::rdma::{self, Listed};
 use crate::root::{HostRoot, NodeAccess};
 
-const RDMA: &str = "sys/class/infiniband";
-const VERBS: &str = "sys/class/infiniband_verbs";
+const MODULE: &str = "sys/module/efa";
 
 /// An EFA interface: a PCI function `1d0f:efa?`, with its RDMA device and its verbs node where the driver made them.
 ///
 /// A function without the driver is listed too, without a name and a node: present and not usable is news, not
 /// absence.
+///
+/// What is here the driver has in memory. Counters, of which each costs the device a command, are not.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EfaInterface {
     /// The PCI function; its address identifies the interface.
@@ -24,6 +29,28 @@ pub struct EfaInterface {
     pub uverbs: Option<u32>,
     /// Whether this process may use that node.
     pub access: NodeAccess,
+    /// The firmware's version. No efa driver so far shows one in sysfs, where the attribute is there and empty.
+    #[serde(default)]
+    pub firmware: Option<String>,
+    /// The node's GUID, which identifies the network card behind the interface. The domain and bus in it are the
+    /// host's own, not this guest's: never compare it with a PCI address. `None` where the driver (before 2.12) or the
+    /// device (p4d) has none.
+    #[serde(default)]
+    pub node_guid: Option<Guid>,
+    /// Whose memory the driver can register directly: `NVIDIA`, `NEURON`, or an empty text for nobody's. `None` where
+    /// it does not say, as the kernel's own efa driver does not.
+    #[serde(default)]
+    pub p2p: Option<String>,
+    /// The port; an EFA has one.
+    #[serde(default)]
+    pub port: Option<Port>,
+}
+
+/// The efa kernel module, where it is loaded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EfaDriver {
+    /// Its version, such as `3.1.0g`. The driver that comes with the kernel has none.
+    pub version: Option<String>,
 }
 
 impl EfaInterface {
@@ -31,6 +58,13 @@ impl EfaInterface {
     #[must_use]
     pub fn address(&self) -> Bdf {
         self.function.address
+    }
+
+    /// The generation of the device, the last digit of its PCI device id: 0 is `efa0`, as on p4d; 1 on p5 and trn1; 2 on
+    /// p5en; 3 on p6. It says nothing of the bandwidth.
+    #[must_use]
+    pub fn generation(&self) -> u16 {
+        self.function.id.device & 0xf
     }
 
     /// The path of the verbs node, as the host names it.
@@ -59,36 +93,55 @@ pub(crate) fn is_as_seen(root: &HostRoot, interface: &EfaInterface) -> Result<bo
 }
 
 /// The interfaces among `functions`, in their order.
-pub(crate) fn scan(root: &HostRoot, problems: &mut Problems, functions: &[PciFunction]) -> Vec<EfaInterface> {
-    let names = class_devices(root, problems, RDMA, "infiniband");
-    let nodes = class_devices(root, problems, VERBS, "infiniband_verbs");
-    let interface = |function: &PciFunction| {
-        let of = |devices: &[(Bdf, String)]| {
-            devices.iter().find(|(address, _)| *address == function.address).map(|(_, name)| name.clone())
-        };
-        let uverbs: Option<u32> = of(&nodes).and_then(|name| name.strip_prefix("uverbs")?.parse().ok());
-        let access = match uverbs {
-            Some(number) => problems.take(root.access(&format!("dev/infiniband/uverbs{number}"))),
-            None => None,
-        };
-        let access = access.unwrap_or(NodeAccess::Unknown);
-        EfaInterface { function: function.clone(), rdma: of(&names), uverbs, access }
-    };
-    functions.iter().filter(|function| is_efa(function.id)).map(interface).collect()
-}
-
-/// The devices of a class that belong to a PCI function. One link says both: `…/0000:c9:00.0/infiniband/rdmap201s0`.
-fn class_devices(root: &HostRoot, problems: &mut Problems, class: &str, kind: &str) -> Vec<(Bdf, String)> {
-    let names = problems.take(root.list(class)).unwrap_or_default();
-    let address = |target: &str| -> Option<Bdf> {
-        let mut parts = target.rsplit('/').skip(1);
-        (parts.next()? == kind).then(|| parts.next()?.parse().ok())?
-    };
-    names
-        .into_iter()
-        .filter_map(|name| {
-            let target = problems.take(root.link(&format!("{class}/{name}")))??;
-            Some((address(&target)?, name))
+pub(crate) fn scan(
+    root: &HostRoot,
+    problems: &mut Problems,
+    functions: &[PciFunction],
+    listed: &[Listed],
+) -> Vec<EfaInterface> {
+    functions
+        .iter()
+        .filter(|function| is_efa(function.id))
+        .map(|function| {
+            let device = listed.iter().find(|device| device.address == Some(function.address));
+            interface(root, problems, function, device)
         })
         .collect()
+}
+
+fn interface(
+    root: &HostRoot,
+    problems: &mut Problems,
+    function: &PciFunction,
+    device: Option<&Listed>,
+) -> EfaInterface {
+    let uverbs = device.and_then(|device| device.uverbs);
+    let access = rdma::access(root, problems, uverbs);
+    let p2p = problems.take(root.read(&format!("{}/p2p", function.folder()))).flatten();
+    let mut interface = EfaInterface {
+        function: function.clone(),
+        rdma: device.map(|device| device.name.clone()),
+        uverbs,
+        access,
+        firmware: None,
+        node_guid: None,
+        p2p,
+        port: None,
+    };
+    if let Some(device) = device {
+        let folder = format!("{}/{}", rdma::CLASS, device.name);
+        interface.firmware = problems.take(root.read(&format!("{folder}/fw_ver"))).flatten().filter(|v| !v.is_empty());
+        let guid = root.parse(&format!("{folder}/node_guid"), "a GUID of four groups", |text| text.parse().ok());
+        interface.node_guid = problems.take(guid).flatten().filter(|guid| *guid != Guid(0));
+        interface.port = port::read(root, problems, &format!("{folder}/ports/1"));
+    }
+    interface
+}
+
+/// The module, where it is loaded or built in: known by its folder or by the functions that it drives.
+pub(crate) fn driver(root: &HostRoot, problems: &mut Problems, functions: &[PciFunction]) -> Option<EfaDriver> {
+    let version = problems.take(root.read(&format!("{MODULE}/version"))).flatten();
+    let drives = || functions.iter().any(|function| function.driver.as_deref() == Some("efa"));
+    let loaded = version.is_some() || drives() || !problems.take(root.list(MODULE)).unwrap_or_default().is_empty();
+    loaded.then_some(EfaDriver { version })
 }

@@ -6,13 +6,15 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::efa::{self, EfaInterface};
+use crate::efa::{self, EfaDriver, EfaInterface};
 use crate::error::{Error, Problems, Result};
+use crate::gpu::{self, Gpu};
 use crate::id::HostDevice;
-use crate::instances::InstanceTable;
-use crate::neuron::{self, Location, LocationEvidence, NeuronDevice};
+use crate::instances::{FunctionRow, InstanceTable, Source};
+use crate::neuron::{self, Lnc, Location, LocationEvidence, NeuronDevice, NeuronDriver};
 use crate::numa::{self, CpuList, NumaNode};
-use crate::pci::{self, Bdf, PciFunction, PciId, PciRoot};
+use crate::pci::{self, Bdf, PciFunction, PciId, PciLink, PciRoot};
+use crate::rdma::{self, RdmaDevice};
 use crate::root::{HostRoot, NodeAccess};
 
 /// The version of the JSON form. It grows within a version: readers skip fields that they do not know. What would
@@ -48,6 +50,17 @@ struct Snapshot {
     neuron: Vec<NeuronDevice>,
     driverless: Vec<PciFunction>,
     problems: Vec<String>,
+    // Recorded hosts from before these were read have none of them.
+    #[serde(default)]
+    efa_driver: Option<EfaDriver>,
+    #[serde(default)]
+    neuron_driver: Option<NeuronDriver>,
+    #[serde(default)]
+    lnc: Option<Lnc>,
+    #[serde(default)]
+    gpus: Vec<Gpu>,
+    #[serde(default)]
+    other_rdma: Vec<RdmaDevice>,
 }
 
 /// Where a host comes from.
@@ -104,14 +117,40 @@ impl Host {
         let instance_type = problems.take(root.read(INSTANCE_TYPE)).flatten();
         let table = instance_type.as_deref().and_then(|name| InstanceTable::find(name).ok());
         let numa = numa::scan(&root, &mut problems);
-        let functions = pci::scan(&root, &mut problems, |id| efa::is_efa(id) || neuron::is_neuron(id));
-        let efa = efa::scan(&root, &mut problems, &functions);
-        let neuron = neuron::scan(&root, &mut problems, &functions, table);
+        let rdma = rdma::list(&root, &mut problems);
+        let functions = pci::scan(&root, &mut problems, |function| {
+            efa::is_efa(function.id)
+                || neuron::is_neuron(function.id)
+                || gpu::is_gpu(function)
+                || rdma.iter().any(|device| device.address == Some(function.address))
+        });
+        let efa = efa::scan(&root, &mut problems, &functions, &rdma);
+        let efa_driver = efa::driver(&root, &mut problems, &functions);
+        let other_rdma = rdma::others(&root, &mut problems, &rdma, &functions);
+        let (neuron_driver, neuron) = neuron::scan(&root, &mut problems, &functions, table);
+        // The environment of this process tells of the machine that it runs on, and of no other.
+        let environment = |name: &str| std::env::var(name).ok().filter(|_| root.is_live());
+        let lnc = neuron.first().map(|device| Lnc::read(&root, &mut problems, environment, device.cores));
+        let gpus = gpu::among(&functions);
         let driverless = functions.into_iter().filter(neuron::is_driverless).collect();
         let origin = if root.is_live() { Origin::Machine } else { Origin::Tree { root: root_path.to_owned() } };
         let live = root.is_live();
         let problems = problems.into_sentences();
-        let snapshot = Snapshot { format: FORMAT, origin, instance_type, numa, efa, neuron, driverless, problems };
+        let snapshot = Snapshot {
+            format: FORMAT,
+            origin,
+            instance_type,
+            numa,
+            efa,
+            neuron,
+            driverless,
+            problems,
+            efa_driver,
+            neuron_driver,
+            lnc,
+            gpus,
+            other_rdma,
+        };
         Ok(Self { snapshot: Arc::new(snapshot), live })
     }
 
@@ -221,6 +260,37 @@ impl Host {
         &self.snapshot.driverless
     }
 
+    /// The efa driver, where it is loaded.
+    #[must_use]
+    pub fn efa_driver(&self) -> Option<&EfaDriver> {
+        self.snapshot.efa_driver.as_ref()
+    }
+
+    /// The Neuron driver, where it is loaded.
+    #[must_use]
+    pub fn neuron_driver(&self) -> Option<&NeuronDriver> {
+        self.snapshot.neuron_driver.as_ref()
+    }
+
+    /// How many physical cores make one logical core here; `None` on a host without Neuron devices.
+    #[must_use]
+    pub fn lnc(&self) -> Option<Lnc> {
+        let assumed = || Some(Lnc::default_of(self.neuron().first()?.cores));
+        self.snapshot.lnc.clone().or_else(assumed)
+    }
+
+    /// The NVIDIA GPUs, by PCI address.
+    #[must_use]
+    pub fn gpus(&self) -> &[Gpu] {
+        &self.snapshot.gpus
+    }
+
+    /// RDMA devices that are not EFA interfaces, by PCI address and name.
+    #[must_use]
+    pub fn other_rdma(&self) -> &[RdmaDevice] {
+        &self.snapshot.other_rdma
+    }
+
     /// What could not be read or did not fit together, one sentence each.
     #[must_use]
     pub fn problems(&self) -> &[String] {
@@ -235,6 +305,17 @@ impl Host {
         self.efa().iter().find(|efa| efa.address() == address).ok_or_else(|| Error::NoSuchDevice {
             wanted: format!("EFA interface {address}"),
             present: listing("EFA interface", self.efa().iter().map(EfaInterface::address)),
+        })
+    }
+
+    /// The GPU at an address.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchDevice`], which names those there are.
+    pub fn find_gpu(&self, address: Bdf) -> Result<&Gpu> {
+        self.gpus().iter().find(|gpu| gpu.address() == address).ok_or_else(|| Error::NoSuchDevice {
+            wanted: format!("GPU {address}"),
+            present: listing("GPU", self.gpus().iter().map(Gpu::address)),
         })
     }
 
@@ -261,39 +342,56 @@ impl Snapshot {
     fn of_table(table: &InstanceTable) -> Self {
         let numa: Vec<NumaNode> =
             table.numa.iter().map(|row| NumaNode { node: row.node, cpus: cpus(row.cpus) }).collect();
-        let function = |address: Bdf, device: u16, node: u32, bridges: &[Bdf]| {
+        let knows_path = table.source("path").is_some();
+        let function = |address: Bdf, id: PciId, node: Option<u32>, bridges: &[Bdf]| {
             let bus = bridges.first().unwrap_or(&address).bus();
-            let cpus = numa.iter().find(|n| n.node == node).map(|n| n.cpus.clone()).unwrap_or_default();
+            let cpus = numa.iter().find(|n| Some(n.node) == node).map(|n| n.cpus.clone()).unwrap_or_default();
             PciFunction {
                 address,
-                id: PciId { vendor: pci::AMAZON, device },
-                numa: Some(node),
+                id,
+                numa: node,
                 cpus,
-                root: Some(PciRoot { domain: address.domain(), bus }),
+                root: knows_path.then(|| PciRoot { domain: address.domain(), bus }),
                 bridges: bridges.to_vec(),
                 driver: None,
+                link: PciLink::default(),
             }
         };
         let product = table.product();
         let product_id = product.and_then(|product| product.device_ids.first().copied()).unwrap_or_default();
+        let product_id = PciId { vendor: pci::AMAZON, device: product_id };
         let neuron = table.neuron.iter().map(|row| NeuronDevice {
             index: row.index,
-            product: Some(table.neuron_product.to_owned()),
+            product: table.neuron_product.map(str::to_owned),
+            architecture: None,
+            serial: None,
+            memory: product.map(|product| product.memory),
             cores: product.map_or(0, |product| product.cores),
-            links: Some(row.links.to_vec()),
-            location: Some(Location {
-                address: row.address,
+            links: row.links.map(<[_]>::to_vec),
+            location: table.address(row.index).map(|address| Location {
+                address,
                 evidence: LocationEvidence::Table { instance_type: table.instance_type.to_owned() },
-                function: Some(function(row.address, product_id, row.numa, row.bridges)),
+                function: Some(function(address, product_id, row.numa, row.bridges)),
             }),
             access: NodeAccess::Unknown,
         });
+        let place = |row: &FunctionRow| function(row.address, row.id, row.numa, row.bridges);
         let efa = table.efa.iter().map(|row| EfaInterface {
-            function: function(row.address, table.efa_device_id, row.numa, row.bridges),
+            function: place(row),
             rdma: None,
             uverbs: None,
             access: NodeAccess::Unknown,
+            firmware: None,
+            node_guid: None,
+            p2p: None,
+            port: None,
         });
+        let invented = table.invented().map(|source| {
+            let Source { fact, text, claims, .. } = source;
+            format!("the table {} invents {fact} ({}): {text}", table.instance_type, claims.join(", "))
+        });
+        let gpus = table.gpu.iter().map(|row| Gpu { function: place(row) }).collect();
+        let cores = product.map(|product| product.cores).filter(|_| !table.neuron.is_empty());
         Self {
             format: FORMAT,
             origin: Origin::Table { instance_type: table.instance_type.to_owned() },
@@ -302,7 +400,13 @@ impl Snapshot {
             neuron: neuron.collect(),
             numa,
             driverless: Vec::new(),
-            problems: Vec::new(),
+            problems: invented.collect(),
+            efa_driver: None,
+            neuron_driver: None,
+            lnc: cores.map(Lnc::default_of),
+            gpus,
+            // They are known by names that a driver gives, and no driver is in a table.
+            other_rdma: Vec::new(),
         }
     }
 }

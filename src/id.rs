@@ -19,6 +19,31 @@ pub struct HostDevice(pub u32);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct PhysicalCore(pub u32);
 
+/// A container's number of a Neuron device: its position among the devices whose nodes the container has.
+///
+/// The runtime and neuron-ls count so inside a container, while node names and `connected_devices` keep the host's
+/// numbers. On the host itself both are the same unless nodes are missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ContainerDevice(pub u32);
+
+/// The number of a logical NeuronCore: what `NEURON_RT_VISIBLE_CORES` means.
+///
+/// It numbers through all visible devices, and each is one or two physical cores, by the logical core configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct LogicalCore(pub u32);
+
+impl fmt::Display for ContainerDevice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Display for LogicalCore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 impl fmt::Display for HostDevice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&format!("neuron{}", self.0))

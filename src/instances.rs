@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::id::HostDevice;
 #[cfg(test)]
 use crate::numa::CpuList;
-use crate::pci::Bdf;
+use crate::pci::{Bdf, PciId};
 
 include!(concat!(env!("OUT_DIR"), "/instances.rs"));
 
@@ -29,46 +29,67 @@ pub struct Product {
     pub memory: u64,
 }
 
-/// What an instance type looks like: one file of `data/instances/`.
+/// What an instance type looks like: one file of `data/instances/`, see `docs/reference/instances.md`.
 ///
 /// ```
 /// use nearfab::instances::InstanceTable;
 /// let table = InstanceTable::find("trn1.32xlarge")?;
 /// assert_eq!((table.neuron.len(), table.efa.len()), (16, 8));
-/// assert_eq!(table.neuron[5].efa.to_string(), "0000:20:19.0");
-/// # Ok::<(), nearfab::Error>(())
+/// assert_eq!(table.neuron[5].efa, Some("0000:20:19.0".parse()?));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
 pub struct InstanceTable {
     /// The EC2 instance type.
     pub instance_type: &'static str,
-    /// The name of its Neuron product, see [`products`].
-    pub neuron_product: &'static str,
-    /// The PCI device id of its EFA interfaces.
-    pub efa_device_id: u16,
-    /// Where each kind of fact comes from.
+    /// The name of its Neuron product, see [`products`]; none where it has no Neuron device.
+    pub neuron_product: Option<&'static str>,
+    /// Where each kind of fact comes from, by its name. A kind without a source is not known.
     pub sources: &'static [Source],
     /// NUMA nodes.
     pub numa: &'static [NumaRow],
     /// Neuron devices, in the order of their index.
     pub neuron: &'static [NeuronRow],
     /// EFA interfaces, attached or not on a given host.
-    pub efa: &'static [EfaRow],
+    pub efa: &'static [FunctionRow],
+    /// NVIDIA GPUs.
+    pub gpu: &'static [FunctionRow],
+    /// RDMA functions that are no EFA interfaces.
+    pub foreign: &'static [FunctionRow],
 }
 
 /// Where a fact of a table comes from.
 #[derive(Debug)]
 pub struct Source {
-    /// The kind of fact: `numa`, `neuron`, `efa`, `efa_device_id`, `path`, `pairing` or `links`.
+    /// The kind of fact: `numa`, `neuron`, `efa`, `efa_device_id`, `gpu`, `foreign`, `path`, `pairing` or `links`.
     pub fact: &'static str,
     /// How well it is known.
     pub grade: Grade,
     /// Who says so.
     pub text: &'static str,
+    /// The ids of the [`claims`] that it rests on; always some where it is inferred or invented.
+    pub claims: &'static [&'static str],
+}
+
+/// Something that is believed of hardware and that nobody is known to have seen: a line of `data/claims.toml`.
+#[derive(Debug)]
+pub struct Claim {
+    /// A short name that does not change.
+    pub id: &'static str,
+    /// What is believed.
+    pub statement: &'static str,
+    /// Why.
+    pub source: &'static str,
+    /// What to read on a live host to know.
+    pub settled_by: &'static str,
+    /// The instance types whose tables rest on it.
+    pub instance_types: &'static [&'static str],
 }
 
 /// How well a fact is known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+///
+/// From good to bad, in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Grade {
     /// Seen on a real host.
     Captured,
@@ -76,6 +97,8 @@ pub enum Grade {
     Published,
     /// Concluded by us from captured or published facts.
     Inferred,
+    /// Made up, so that there is something to test with. Never said of a host.
+    Invented,
 }
 
 impl fmt::Display for Grade {
@@ -84,6 +107,7 @@ impl fmt::Display for Grade {
             Self::Captured => "captured",
             Self::Published => "published",
             Self::Inferred => "inferred",
+            Self::Invented => "invented",
         })
     }
 }
@@ -102,25 +126,27 @@ pub struct NumaRow {
 pub struct NeuronRow {
     /// The N of `/dev/neuronN`.
     pub index: HostDevice,
-    /// Its PCI function.
+    /// Its PCI function, which may be invented: [`InstanceTable::address`] tells only what is known.
     pub address: Bdf,
-    /// Its NUMA node.
-    pub numa: u32,
+    /// Its NUMA node; `None` where it is not known, or known to be no node.
+    pub numa: Option<u32>,
     /// The bridges from its root bus down to it.
     pub bridges: &'static [Bdf],
-    /// Its NeuronLink neighbours; a set.
-    pub links: &'static [HostDevice],
+    /// Its NeuronLink neighbours, a set; `None` where not known.
+    pub links: Option<&'static [HostDevice]>,
     /// The EFA interface that the vendor pairs with it.
-    pub efa: Bdf,
+    pub efa: Option<Bdf>,
 }
 
-/// An EFA interface of an instance type.
+/// Another PCI function of an instance type.
 #[derive(Debug)]
-pub struct EfaRow {
-    /// Its PCI function.
+pub struct FunctionRow {
+    /// Its address.
     pub address: Bdf,
-    /// Its NUMA node.
-    pub numa: u32,
+    /// Its vendor and device id.
+    pub id: PciId,
+    /// Its NUMA node; `None` where it is not known, or known to be no node.
+    pub numa: Option<u32>,
     /// The bridges from its root bus down to it.
     pub bridges: &'static [Bdf],
 }
@@ -163,6 +189,21 @@ pub fn products() -> &'static [Product] {
     PRODUCTS
 }
 
+/// What is believed and not seen, and which instance types rest on it.
+///
+/// ```
+/// use nearfab::instances::{InstanceTable, claims};
+/// let table = InstanceTable::find("trn3.48xlarge")?;
+/// let pairing = table.source("pairing").ok_or("has one")?;
+/// let claim = claims().iter().find(|claim| pairing.claims.contains(&claim.id)).ok_or("is disputed")?;
+/// assert!(claim.instance_types.contains(&"trn3.48xlarge"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use]
+pub fn claims() -> &'static [Claim] {
+    CLAIMS
+}
+
 /// The instance types with a table, by name.
 #[must_use]
 pub fn tables() -> &'static [InstanceTable] {
@@ -190,7 +231,30 @@ impl InstanceTable {
     /// The Neuron product of this instance type.
     #[must_use]
     pub fn product(&self) -> Option<&'static Product> {
-        PRODUCTS.iter().find(|product| product.name == self.neuron_product)
+        PRODUCTS.iter().find(|product| Some(product.name) == self.neuron_product)
+    }
+
+    /// Where a kind of fact comes from; `None` where the kind is not known. The names are those of [`Source::fact`].
+    #[must_use]
+    pub fn source(&self, fact: &str) -> Option<&'static Source> {
+        self.sources.iter().find(|source| source.fact == fact)
+    }
+
+    /// The facts of the table that are made up.
+    pub fn invented(&self) -> impl Iterator<Item = &'static Source> {
+        self.sources.iter().filter(|source| source.grade == Grade::Invented)
+    }
+
+    /// Whether it is known, and not made up, where the Neuron devices are.
+    #[must_use]
+    pub fn places_neuron(&self) -> bool {
+        self.source("neuron").is_some_and(|source| source.grade < Grade::Invented)
+    }
+
+    /// The PCI address of a Neuron device, unless it is made up.
+    #[must_use]
+    pub fn address(&self, index: HostDevice) -> Option<Bdf> {
+        self.places_neuron().then(|| self.neuron(index)).flatten().map(|row| row.address)
     }
 
     /// The id of the device group of this size that `device` is in: the same text as in AWS's
@@ -198,7 +262,7 @@ impl InstanceTable {
     ///
     /// It is made of the table's EFA addresses, attached to a given host or not, so it is the same on every host of a
     /// type: the address itself for one device, else the first 16 hexadecimal digits of the SHA-256 of the sorted,
-    /// comma-joined, distinct addresses. `None` where the table has no such device or not all of the group.
+    /// comma-joined, distinct addresses. `None` where the table has no such device, not all of the group, or no pairing.
     ///
     /// ```
     /// use nearfab::instances::{GroupSize, InstanceTable};
@@ -210,12 +274,13 @@ impl InstanceTable {
     #[must_use]
     pub fn group_id(&self, device: HostDevice, size: GroupSize) -> Option<String> {
         if size == GroupSize::One {
-            return Some(self.neuron(device)?.efa.to_string());
+            return self.neuron(device)?.efa.map(|address| address.to_string());
         }
         let count = size.devices() as usize;
         let first = device.0 as usize / count * count;
         let members = self.neuron.get(first..first + count)?;
-        let mut efas: Vec<String> = members.iter().map(|row| row.efa.to_string()).collect();
+        let mut efas: Vec<String> =
+            members.iter().map(|row| row.efa.map(|address| address.to_string())).collect::<Option<_>>()?;
         efas.sort_unstable();
         efas.dedup();
         let digest = Sha256::digest(efas.join(","));

@@ -25,6 +25,8 @@ mod efa;
 #[forbid(unsafe_code)]
 mod error;
 #[forbid(unsafe_code)]
+mod gpu;
+#[forbid(unsafe_code)]
 mod host;
 #[forbid(unsafe_code)]
 mod id;
@@ -37,21 +39,30 @@ mod numa;
 #[forbid(unsafe_code)]
 mod pci;
 #[forbid(unsafe_code)]
+mod rdma;
+#[forbid(unsafe_code)]
 mod root;
 #[expect(unsafe_code, reason = "maps vendor libraries")]
 mod runtime;
 #[forbid(unsafe_code)]
 mod topology;
 
-pub use efa::EfaInterface;
+pub use efa::{EfaDriver, EfaInterface, Guid, ParseGuidError, Port, PortState};
 pub use error::{Error, ErrorCode, Result};
+pub use gpu::Gpu;
 pub use host::{Host, Origin};
-pub use id::{Core, HostDevice, PhysicalCore};
-pub use neuron::{Location, LocationEvidence, NeuronDevice};
+pub use id::{ContainerDevice, Core, HostDevice, LogicalCore, PhysicalCore};
+pub use neuron::{
+    CoreMap, CoreMapEvidence, DriverLayout, Lnc, LncEvidence, Location, LocationEvidence, NeuronDevice, NeuronDriver,
+};
 pub use numa::{CpuList, NumaNode, ParseCpuListError};
-pub use pci::{Bdf, ParseBdfError, PciFunction, PciId, PciRoot};
+pub use pci::{Bdf, LinkSpeed, LinkWidth, ParseBdfError, ParseLinkError, PciFunction, PciId, PciLink, PciRoot};
+pub use rdma::RdmaDevice;
 pub use root::NodeAccess;
-pub use topology::{Basis, Evidence, Near, NearList, Proximity};
+pub use topology::{
+    Basis, Change, CoreNumbering, Evidence, LinkEvidence, Links, LogicalCoreRow, Near, NearList, Proximity, Subject,
+    WhatChanged,
+};
 
 /// The README's example runs as a documentation test.
 #[cfg(doctest)]

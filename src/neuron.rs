@@ -1,12 +1,19 @@
 //! Neuron devices (Trainium and Inferentia chips) and their cores.
 
+mod core_map;
+mod driver;
+mod lnc;
+
 use std::fmt;
 
+pub use core_map::{CoreMap, CoreMapEvidence};
+pub use driver::{DriverLayout, NeuronDriver};
+pub use lnc::{Lnc, LncEvidence};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Problems, Result};
 use crate::id::{Core, HostDevice, PhysicalCore, number};
-use crate::instances::{self, InstanceTable};
+use crate::instances::{self, InstanceTable, Product};
 use crate::pci::{self, Bdf, PciFunction, PciId};
 use crate::root::{HostRoot, NodeAccess};
 
@@ -21,8 +28,18 @@ pub struct NeuronDevice {
     pub index: HostDevice,
     /// The product as the driver names it, such as `Trainium2`.
     pub product: Option<String>,
+    /// The architecture as the driver names it, such as `NDv3`. Inferentia2 and Trainium2 both say `NDv3`: it does not
+    /// identify a product.
+    #[serde(default)]
+    pub architecture: Option<String>,
+    /// The serial number, the identity that stays with the chip. None on Inferentia.
+    #[serde(default)]
+    pub serial: Option<String>,
     /// The number of physical NeuronCores.
     pub cores: u32,
+    /// The memory in bytes, by the product: the driver shows what is used of it, never how much there is.
+    #[serde(default)]
+    pub memory: Option<u64>,
     /// The devices it is linked to by NeuronLink, in the driver's order; compare as a set. `None` where the driver
     /// does not tell this user (drivers before 2.28 tell root only).
     pub links: Option<Vec<HostDevice>>,
@@ -86,6 +103,12 @@ impl NeuronDevice {
         format!("/dev/{}", self.index)
     }
 
+    /// The order in which the runtime numbers the physical cores, on a host of this instance type.
+    #[must_use]
+    pub fn core_map(&self, instance_type: Option<&str>) -> CoreMap {
+        core_map::of(self, instance_type)
+    }
+
     /// The physical cores.
     pub fn cores(&self) -> impl Iterator<Item = Core> + '_ {
         (0..self.cores).map(|core| Core { device: self.index, core: PhysicalCore(core) })
@@ -102,51 +125,100 @@ pub(crate) fn is_driverless(function: &PciFunction) -> bool {
     is_neuron(function.id) && function.driver.as_deref() != Some(DRIVER)
 }
 
-/// The devices that the driver shows, in the order of their numbers, placed on PCI by the instance's table.
+/// What the driver says of itself, and the devices that it shows, in the order of their numbers, placed on PCI by the
+/// instance's table.
 pub(crate) fn scan(
     root: &HostRoot,
     problems: &mut Problems,
     functions: &[PciFunction],
     table: Option<&InstanceTable>,
-) -> Vec<NeuronDevice> {
+) -> (Option<NeuronDriver>, Vec<NeuronDevice>) {
     let names = problems.take(root.list(CLASS)).unwrap_or_default();
     // The folder also holds attributes of the class itself, and sorts neuron10 before neuron2.
     let mut indices: Vec<HostDevice> = names.iter().filter_map(|name| name.parse().ok()).collect();
-    indices.sort_unstable();
-    let bound = functions.iter().filter(|function| is_neuron(function.id) && !is_driverless(function)).count();
-    if bound > indices.len() {
+    let driven = || functions.iter().filter(|function| is_neuron(function.id) && !is_driverless(function));
+    if driven().count() > indices.len() {
         problems.note(format!(
-            "the Neuron driver has {bound} functions on PCI, and {CLASS} shows {} devices: \
+            "the Neuron driver has {} functions on PCI, and {CLASS} shows {} devices: \
              drivers newer than 2.30 show them elsewhere, which this nearfab does not know",
+            driven().count(),
             indices.len()
         ));
     }
-    indices.into_iter().map(|index| device(root, problems, functions, table, index)).collect()
+    let shown = !indices.is_empty();
+    let product = product_of(driven());
+    if !shown && product.is_some() {
+        // Wherever the driver keeps its files, a node is a device, of which the rest is what is known of its product.
+        let nodes = problems.take(root.list("dev")).unwrap_or_default();
+        indices = nodes.iter().filter_map(|name| name.parse().ok()).collect();
+    }
+    indices.sort_unstable();
+    let scanner = Scanner { root, functions, table, product, shown };
+    let devices: Vec<NeuronDevice> = indices.into_iter().map(|index| scanner.device(problems, index)).collect();
+    let first = devices.first().filter(|_| shown);
+    let driver = driver::read(root, problems, &names, product.is_some(), first);
+    (driver, devices)
 }
 
-fn device(
-    root: &HostRoot,
-    problems: &mut Problems,
-    functions: &[PciFunction],
-    table: Option<&InstanceTable>,
-    index: HostDevice,
-) -> NeuronDevice {
-    let folder = format!("{CLASS}/{index}");
-    let product = problems.take(root.read(&format!("{folder}/info/architecture/device_name"))).flatten();
-    // Counted, not read: core_count is for root only before driver 2.28.
-    let mut cores = problems.take(core_folders(root, &folder)).unwrap_or(0);
-    if cores == 0 {
-        let known = instances::products().iter().find(|known| Some(known.name) == product.as_deref());
-        cores = known.map_or(0, |known| known.cores);
-        problems.note(format!("{folder} shows no cores; {cores} is what is known of its product"));
+/// The product of the functions that the driver drives; a host has devices of one only.
+fn product_of<'a>(mut driven: impl Iterator<Item = &'a PciFunction>) -> Option<&'static Product> {
+    let id = driven.next()?.id.device;
+    instances::products().iter().find(|product| product.device_ids.contains(&id))
+}
+
+struct Scanner<'a> {
+    root: &'a HostRoot,
+    functions: &'a [PciFunction],
+    table: Option<&'a InstanceTable>,
+    product: Option<&'static Product>,
+    /// Whether the driver shows the devices where it is looked for them.
+    shown: bool,
+}
+
+impl Scanner<'_> {
+    fn device(&self, problems: &mut Problems, index: HostDevice) -> NeuronDevice {
+        let root = self.root;
+        let folder = format!("{CLASS}/{index}");
+        let text = |problems: &mut Problems, name: &str| {
+            problems.take(root.read(&format!("{folder}/{name}"))).flatten().filter(|text| !text.is_empty())
+        };
+        let named = text(problems, "info/architecture/device_name");
+        let by_name = named.as_deref().and_then(|name| instances::products().iter().find(|p| p.name == name));
+        // A product that only its name could tell, and that is not known, is not guessed from PCI.
+        let product = if named.is_some() { by_name } else { self.product };
+        // Counted, not read: core_count is for root only before driver 2.28.
+        let mut cores = problems.take(core_folders(root, &folder)).unwrap_or(0);
+        if cores == 0 {
+            cores = product.map_or(0, |product| product.cores);
+            if self.shown {
+                problems.note(format!("{folder} shows no cores; {cores} is what is known of its product"));
+            }
+        }
+        NeuronDevice {
+            index,
+            architecture: text(problems, "info/architecture/arch_type"),
+            serial: serial(root, problems, &folder),
+            cores,
+            memory: product.map(|product| product.memory),
+            product: named.or_else(|| product.map(|product| product.name.to_owned())),
+            links: links(root, problems, &folder),
+            location: self.table.and_then(|table| locate(problems, self.functions, table, index)),
+            access: problems.take(root.access(&format!("dev/{index}"))).unwrap_or(NodeAccess::Unknown),
+        }
     }
-    NeuronDevice {
-        index,
-        product,
-        cores,
-        links: links(root, problems, &folder),
-        location: table.and_then(|table| locate(problems, functions, table, index)),
-        access: problems.take(root.access(&format!("dev/{index}"))).unwrap_or(NodeAccess::Unknown),
+}
+
+/// The serial number; empty where the device does not answer, and for root only with some drivers.
+fn serial(root: &HostRoot, problems: &mut Problems, folder: &str) -> Option<String> {
+    let text = unless_refused(problems, root.read(&format!("{folder}/info/serial_number")))?;
+    (!text.is_empty()).then_some(text)
+}
+
+/// What is refused to this user by the driver's design is not a problem of this host.
+fn unless_refused<T>(problems: &mut Problems, read: Result<Option<T>>) -> Option<T> {
+    match read {
+        Err(Error::Read { source, .. }) if source.kind() == std::io::ErrorKind::PermissionDenied => None,
+        other => problems.take(other).flatten(),
     }
 }
 
@@ -156,19 +228,13 @@ fn core_folders(root: &HostRoot, folder: &str) -> Result<u32> {
     Ok(u32::try_from(cores).unwrap_or(u32::MAX))
 }
 
+/// The neighbours; for root only before driver 2.28.
 fn links(root: &HostRoot, problems: &mut Problems, folder: &str) -> Option<Vec<HostDevice>> {
-    let path = format!("{folder}/connected_devices");
-    let text = match root.read(&path) {
-        // Refused to other users by design before driver 2.28: not a problem of this host.
-        Err(Error::Read { source, .. }) if source.kind() == std::io::ErrorKind::PermissionDenied => return None,
-        other => problems.take(other).flatten()?,
+    let parse = |text: &str| -> Option<Vec<HostDevice>> {
+        text.split([',', ' ']).filter(|part| !part.is_empty()).map(|part| number(part).map(HostDevice)).collect()
     };
-    let devices: Option<Vec<HostDevice>> =
-        text.split([',', ' ']).filter(|part| !part.is_empty()).map(|part| number(part).map(HostDevice)).collect();
-    if devices.is_none() {
-        problems.add(root.malformed(&path, "device numbers such as 12, 1, 3, 4", &text));
-    }
-    devices
+    let path = format!("{folder}/connected_devices");
+    unless_refused(problems, root.parse(&path, "device numbers such as 12, 1, 3, 4", parse))
 }
 
 /// The table's address of the device, unless this host contradicts it: it shows Neuron functions and none of them is
@@ -179,7 +245,7 @@ fn locate(
     table: &InstanceTable,
     index: HostDevice,
 ) -> Option<Location> {
-    let address = table.neuron(index)?.address;
+    let address = table.address(index)?;
     let evidence = LocationEvidence::Table { instance_type: table.instance_type.to_owned() };
     let function = functions.iter().find(|function| function.address == address && is_neuron(function.id));
     if function.is_none() && functions.iter().any(|function| is_neuron(function.id)) {

@@ -1,11 +1,13 @@
 //! PCI functions: their ids, their place in the PCIe tree, their NUMA node.
 
 mod bdf;
+mod link;
 
 use std::fmt;
 use std::str::FromStr;
 
 pub use bdf::{Bdf, ParseBdfError};
+pub use link::{LinkSpeed, LinkWidth, ParseLinkError, PciLink};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Problems, Result};
@@ -109,6 +111,9 @@ pub struct PciFunction {
     pub bridges: Vec<Bdf>,
     /// The kernel driver bound to it.
     pub driver: Option<String>,
+    /// Its PCIe link.
+    #[serde(default)]
+    pub link: PciLink,
 }
 
 impl PciFunction {
@@ -118,10 +123,24 @@ impl PciFunction {
     pub fn switch(&self) -> Option<Bdf> {
         self.bridges.iter().rev().nth(1).copied()
     }
+
+    /// Its folder below the root.
+    pub(crate) fn folder(&self) -> String {
+        format!("{DEVICES}/{}", self.address)
+    }
 }
 
-/// Finds the functions whose id is `wanted`, in order of their addresses.
-pub(crate) fn scan(root: &HostRoot, problems: &mut Problems, wanted: impl Fn(PciId) -> bool) -> Vec<PciFunction> {
+/// What a function is, before anything else of it is read.
+pub(crate) struct Identity {
+    pub(crate) address: Bdf,
+    pub(crate) id: PciId,
+    /// The class code of 24 bits: base class, subclass, programming interface.
+    pub(crate) class: Option<u32>,
+    driver: Option<String>,
+}
+
+/// Finds the functions that are `wanted`, in order of their addresses.
+pub(crate) fn scan(root: &HostRoot, problems: &mut Problems, wanted: impl Fn(&Identity) -> bool) -> Vec<PciFunction> {
     let names = problems.take(root.list(DEVICES)).unwrap_or_default();
     let mut addresses: Vec<Bdf> = names.iter().filter_map(|name| name.parse().ok()).collect();
     addresses.sort_unstable();
@@ -137,59 +156,67 @@ fn function(
     root: &HostRoot,
     problems: &mut Problems,
     address: Bdf,
-    wanted: impl Fn(PciId) -> bool,
+    wanted: impl Fn(&Identity) -> bool,
 ) -> Result<Option<PciFunction>> {
     let folder = format!("{DEVICES}/{address}");
-    let Some((id, driver)) = identity(root, &folder)? else { return Ok(None) };
-    if !wanted(id) {
-        return Ok(None);
-    }
+    let Some(identity) = identity(root, &folder, address)?.filter(wanted) else { return Ok(None) };
     let numa = problems.take(numa_node(root, &folder)).flatten();
     let cpus = problems.take(local_cpus(root, &folder)).unwrap_or_default();
     let (bus, bridges) = match problems.take(place(root, &folder, address)).flatten() {
         Some((bus, bridges)) => (Some(bus), bridges),
         None => (None, Vec::new()),
     };
-    Ok(Some(PciFunction { address, id, numa, cpus, root: bus, bridges, driver }))
+    let Identity { id, driver, .. } = identity;
+    let link = link(root, problems, &folder);
+    Ok(Some(PciFunction { address, id, numa, cpus, root: bus, bridges, driver, link }))
 }
 
-/// Id and driver. The kernel puts both into `uevent`, one file instead of three; trees copied from elsewhere may have
+/// The kernel puts ids, class and driver into `uevent`, one file instead of four; trees copied from elsewhere may have
 /// only the single attributes.
-fn identity(root: &HostRoot, folder: &str) -> Result<Option<(PciId, Option<String>)>> {
+fn identity(root: &HostRoot, folder: &str, address: Bdf) -> Result<Option<Identity>> {
     let path = format!("{folder}/uevent");
     if let Some(text) = root.read(&path)? {
         let value = |key: &str| text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
         if let Some(id) = value("PCI_ID") {
             let id = PciId::try_from(id.to_owned())
                 .map_err(|_| root.malformed(&path, "a line such as PCI_ID=1D0F:7364", id))?;
-            return Ok(Some((id, value("DRIVER").map(str::to_owned))));
+            let class = value("PCI_CLASS").and_then(|class| u32::from_str_radix(class, 16).ok());
+            return Ok(Some(Identity { address, id, class, driver: value("DRIVER").map(str::to_owned) }));
         }
     }
-    let hex = |name: &str| -> Result<Option<u16>> {
-        let path = format!("{folder}/{name}");
-        let Some(text) = root.read(&path)? else { return Ok(None) };
-        let digits = text.strip_prefix("0x").unwrap_or(&text);
-        let number =
-            u16::from_str_radix(digits, 16).map_err(|_| root.malformed(&path, "an id such as 0x1d0f", &text))?;
-        Ok(Some(number))
+    let hex = |name: &str| {
+        let parse = |text: &str| u32::from_str_radix(text.strip_prefix("0x").unwrap_or(text), 16).ok();
+        root.parse(&format!("{folder}/{name}"), "a number such as 0x1d0f", parse)
     };
-    let (Some(vendor), Some(device)) = (hex("vendor")?, hex("device")?) else { return Ok(None) };
+    let id = |name: &str| Ok(hex(name)?.and_then(|number| u16::try_from(number).ok()));
+    let (Some(vendor), Some(device)) = (id("vendor")?, id("device")?) else { return Ok(None) };
     let driver = root.link(&format!("{folder}/driver"))?;
     let driver = driver.and_then(|target| Some(target.rsplit_once('/')?.1.to_owned()));
-    Ok(Some((PciId { vendor, device }, driver)))
+    Ok(Some(Identity { address, id: PciId { vendor, device }, class: hex("class")?, driver }))
+}
+
+fn link(root: &HostRoot, problems: &mut Problems, folder: &str) -> PciLink {
+    let mut speed = |name: &str| {
+        let expected = "a link speed such as 16.0 GT/s PCIe, or Unknown";
+        problems.take(root.parse(&format!("{folder}/{name}_link_speed"), expected, |text| text.parse().ok())).flatten()
+    };
+    let (now, max) = (speed("current"), speed("max"));
+    let mut width = |name: &str| {
+        let expected = "a number of lanes such as 16, or 255";
+        problems.take(root.parse(&format!("{folder}/{name}_link_width"), expected, |text| text.parse().ok())).flatten()
+    };
+    PciLink { speed: now, width: width("current"), max_speed: max, max_width: width("max") }
 }
 
 fn numa_node(root: &HostRoot, folder: &str) -> Result<Option<u32>> {
-    let path = format!("{folder}/numa_node");
-    let Some(text) = root.read(&path)? else { return Ok(None) };
-    let node: i64 = text.parse().map_err(|_| root.malformed(&path, "a NUMA node number or -1", &text))?;
-    Ok(u32::try_from(node).ok())
+    let parse = |text: &str| text.parse::<i64>().ok();
+    let node = root.parse(&format!("{folder}/numa_node"), "a NUMA node number or -1", parse)?;
+    Ok(node.and_then(|node| u32::try_from(node).ok()))
 }
 
 fn local_cpus(root: &HostRoot, folder: &str) -> Result<CpuList> {
     let path = format!("{folder}/local_cpulist");
-    let text = root.read(&path)?.unwrap_or_default();
-    text.parse().map_err(|_| root.malformed(&path, "a CPU list such as 0-47,96-143", &text))
+    Ok(root.parse(&path, "a CPU list such as 0-47,96-143", |text| text.parse().ok())?.unwrap_or_default())
 }
 
 /// Root bus and bridges, from the link's target: `../../../devices/pci0000:b7/0000:b7:00.0/…/0000:cc:00.0`.

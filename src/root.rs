@@ -108,6 +108,17 @@ impl HostRoot {
         Ok(Some(text.trim_end().to_owned()))
     }
 
+    /// What a file says, in the caller's terms; `None` where there is no such file.
+    pub(crate) fn parse<T>(
+        &self,
+        path: &str,
+        expected: &'static str,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Result<Option<T>> {
+        let Some(text) = self.read(path)? else { return Ok(None) };
+        parse(&text).map(Some).ok_or_else(|| self.malformed(path, expected, &text))
+    }
+
     /// The names in a folder, in no order; none where there is no such folder.
     pub(crate) fn list(&self, path: &str) -> Result<Vec<String>> {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;

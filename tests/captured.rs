@@ -1,4 +1,4 @@
-//! The scanners on trees that the real Neuron driver made, and the instance tables against what others captured.
+//! The scanners on trees that the real Neuron driver made.
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
 
@@ -6,9 +6,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use nearfab::instances::InstanceTable;
-use nearfab::{Bdf, Host, HostDevice, LocationEvidence, NodeAccess};
-use serde_json::Value;
+use nearfab::{DriverLayout, Host, HostDevice, LocationEvidence, NodeAccess};
 
 /// Rebuilds a recorded tree (`F mode path b'content'`, `L path -> target`, `D mode node major:minor`) below `root`.
 fn rebuild(recording: &str, root: &Path) {
@@ -63,7 +61,9 @@ fn recorded(name: &str) -> tempfile::TempDir {
 
 #[test]
 fn devices_of_the_real_driver_are_read() {
-    for (name, product, cores) in [("trn2", "Trainium2", 8), ("trn1", "Trainium1", 2), ("inf2", "Inferentia2", 2)] {
+    let recordings =
+        [("trn2", "Trainium2", 8, "NDv3"), ("trn1", "Trainium1", 2, "NDv2"), ("inf2", "Inferentia2", 2, "NDv3")];
+    for (name, product, cores, architecture) in recordings {
         let tree = recorded(name);
         let host = Host::from_root(tree.path()).unwrap();
         assert_eq!(host.problems(), [""; 0], "{name}");
@@ -71,6 +71,13 @@ fn devices_of_the_real_driver_are_read() {
         assert_eq!(device.index, HostDevice(0));
         assert_eq!(device.product.as_deref(), Some(product));
         assert_eq!(device.cores, cores);
+        // The serial number is empty: the emulated device has none.
+        assert_eq!((device.architecture.as_deref(), &device.serial), (Some(architecture), &None));
+        let known = nearfab::instances::products().iter().find(|known| known.name == product).unwrap();
+        assert_eq!(device.memory, Some(known.memory));
+        let driver = host.neuron_driver().unwrap();
+        assert_eq!(driver.layout, DriverLayout::UpTo226);
+        assert!(driver.class_attributes.iter().any(|name| name == "ultraserver_mode"), "{name}: {driver:?}");
         assert_eq!(device.links.as_deref(), Some(&[][..]), "one device has no neighbour");
         assert_eq!(device.access, NodeAccess::Granted);
     }
@@ -102,63 +109,4 @@ fn place_from_the_table_that_the_host_contradicts_is_dropped() {
     let host = Host::from_root(tree.path()).unwrap();
     assert_eq!(host.neuron()[0].location, None);
     assert!(host.problems()[0].contains("table trn2.48xlarge has neuron0 at 0000:cc:00.0"), "{:?}", host.problems());
-}
-
-/// Every capture of an instance type that has a table is compared with it, in the way of its kind.
-#[test]
-fn tables_agree_with_captures() {
-    let captures: Vec<Value> = serde_json::from_str(include_str!("captured/captures.json")).unwrap();
-    let mut compared = Vec::new();
-    for capture in &captures {
-        let Ok(table) = InstanceTable::find(capture["instance"].as_str().unwrap()) else { continue };
-        let kind = capture["kind"].as_str().unwrap();
-        let data = &capture["data"];
-        match kind {
-            "lspci-tv" => agrees_with_lspci(table, data),
-            "neuron-ls-table-in-pod" => agrees_with_neuron_ls(table, &data["row"], &data["true_values"]),
-            "neuron-ls-table-WRONG" => contradicts(table, data),
-            other => panic!("no test compares a capture of kind {other} with the table {}", table.instance_type),
-        }
-        compared.push(kind);
-    }
-    assert_eq!(compared, ["lspci-tv", "neuron-ls-table-in-pod", "neuron-ls-table-WRONG"]);
-}
-
-fn texts(value: &Value) -> Vec<&str> {
-    value.as_array().unwrap().iter().map(|text| text.as_str().unwrap()).collect()
-}
-
-/// `per_root_a0_90_20_10`: the device numbers by kind, the same on each of the four root buses.
-fn agrees_with_lspci(table: &InstanceTable, data: &Value) {
-    let captured = |kind: &str| -> Vec<Bdf> {
-        let devices = texts(&data["per_root_a0_90_20_10"][kind]);
-        let all = ["10", "20", "90", "a0"].into_iter();
-        all.flat_map(|bus| devices.iter().map(move |device| format!("{bus}:{device}.0").parse().unwrap())).collect()
-    };
-    let mut neuron: Vec<Bdf> = table.neuron.iter().map(|row| row.address).collect();
-    neuron.sort_unstable();
-    assert_eq!(neuron, captured("NeuronDevice"));
-    assert_eq!(table.efa.iter().map(|row| row.address).collect::<Vec<_>>(), captured("EFA"));
-    assert!(table.neuron.iter().all(|row| row.bridges.is_empty()));
-}
-
-fn agrees_with_neuron_ls(table: &InstanceTable, row: &Value, true_values: &Value) {
-    let index = u32::try_from(row["neuron_device"].as_u64().unwrap()).unwrap();
-    let device = table.neuron(HostDevice(index)).unwrap();
-    assert_eq!(device.address, row["bdf"].as_str().unwrap().parse().unwrap());
-    let mut links: Vec<u64> = device.links.iter().map(|link| u64::from(link.0)).collect();
-    let mut captured: Vec<u64> = row["connected"].as_array().unwrap().iter().map(|n| n.as_u64().unwrap()).collect();
-    links.sort_unstable();
-    captured.sort_unstable();
-    assert_eq!(links, captured, "as sets: tools differ in the order");
-    // That capture's old tool prints wrong cores and memory; the true ones are noted beside it.
-    let product = table.product().unwrap();
-    assert_eq!(u64::from(product.cores), true_values["cores_physical"].as_u64().unwrap());
-    assert_eq!(format!("{} GB", product.memory >> 30), true_values["memory"].as_str().unwrap());
-}
-
-fn contradicts(table: &InstanceTable, data: &Value) {
-    let wrong: Vec<Bdf> = texts(&data["bdfs"]).iter().map(|text| text.parse().unwrap()).collect();
-    assert_eq!(wrong.len(), table.neuron.len());
-    assert!(table.neuron.iter().all(|row| !wrong.contains(&row.address)));
 }

@@ -50,11 +50,16 @@ fn renames_elsewhere_hide_no_device() {
 }
 
 #[test]
-fn devices_that_the_driver_shows_elsewhere_are_missed_aloud() {
+fn devices_that_the_driver_shows_elsewhere_are_known_by_their_nodes() {
     let tree = tree();
     fs::remove_dir_all(tree.path().join("sys/class/neuron_device")).unwrap();
+    fs::remove_file(tree.path().join("dev/neuron3")).unwrap();
     let host = Host::from_root(tree.path()).unwrap();
-    assert_eq!(host.neuron().len(), 0);
+    assert_eq!(host.neuron().len(), 15);
+    let device = host.find_neuron(HostDevice(5)).unwrap();
+    assert_eq!((device.product.as_deref(), device.cores), (Some("Trainium2"), 8));
+    assert_eq!((&device.serial, &device.links), (&None, &None), "what only the driver tells is not known");
+    assert_eq!(host.problems().len(), 1, "{:?}", host.problems());
     assert!(host.problems()[0].starts_with("the Neuron driver has 16 functions on PCI"), "{:?}", host.problems());
 }
 

@@ -65,7 +65,7 @@ fn errors_say_what_was_expected() {
         assert!(!output.status.success());
         String::from_utf8(output.stderr).unwrap()
     };
-    assert!(complaint(&["list", "--instance", "trn9"]).contains("there are tables for: trn1.32xlarge, trn2.48xlarge"));
+    assert!(complaint(&["list", "--instance", "trn9"]).contains("there are tables for: c7gn.16xlarge, g5.48xlarge, "));
     assert!(complaint(&["near", "eth0", "--instance", "trn2.48xlarge"]).contains("a core (neuron5:0)"));
     assert!(complaint(&["list", "--root", "/nowhere"]).contains("cannot read /nowhere: "));
     assert!(complaint(&["list", "--host", "/etc/hostname"]).contains("/etc/hostname is not a recorded host"));

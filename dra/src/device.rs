@@ -113,7 +113,7 @@ fn efa(host: &Host, efa: &EfaInterface) -> Device {
 
 /// The first of the Neuron devices that the instance's table pairs with an interface, whether it is there or not.
 fn first_paired(host: &Host, efa: Bdf) -> Option<HostDevice> {
-    host.table()?.neuron.iter().find(|row| row.efa == efa).map(|row| row.index)
+    host.table()?.neuron.iter().find(|row| row.efa == Some(efa)).map(|row| row.index)
 }
 
 /// Where a device is, in the words that Kubernetes has for all drivers.

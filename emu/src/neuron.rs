@@ -23,12 +23,23 @@ pub(crate) fn write(tree: &Tree, table: &InstanceTable) -> Result<(), Error> {
     tree.attribute("sys/module/neuron/version", "2.30.2.0")?;
     // Attributes of the class stand beside the devices.
     tree.attribute(&format!("{CLASS}/hbm_7200_capable"), 0)?;
+    tree.attribute(&format!("{CLASS}/current_perf_profile"), 0)?;
     for row in table.neuron {
         let path = format!("{DEVICES}/{}", row.index);
-        let links = row.links.iter().map(|link| link.0.to_string()).collect::<Vec<_>>().join(", ");
         tree.attribute(&format!("{path}/dev"), format!("{MAJOR}:{}", row.index.0))?;
         tree.bytes(&format!("{path}/core_count"), product.cores.to_string().as_bytes())?;
-        tree.attribute(&format!("{path}/connected_devices"), links)?;
+        if let Some(links) = row.links {
+            let links = links.iter().map(|link| link.0.to_string()).collect::<Vec<_>>().join(", ");
+            tree.attribute(&format!("{path}/connected_devices"), links)?;
+        }
+        tree.attribute(&format!("{path}/info/notify_delay"), -1)?;
+        tree.attribute(
+            &format!("{path}/info/serial_number"),
+            format!("{:016x}", 0x5e71_a100_u64 + u64::from(row.index.0)),
+        )?;
+        for (name, value) in [("unhealthy_components", ""), ("healthcheck_heartbeat", "0"), ("hw_error_event", "0")] {
+            tree.attribute(&format!("{path}/stats/hardware/health_status/{name}"), value)?;
+        }
         write_architecture(tree, &path, product)?;
         tree.link(&format!("{path}/subsystem"), CLASS)?;
         tree.link(&format!("{CLASS}/{}", row.index), &path)?;

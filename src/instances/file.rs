@@ -2,20 +2,25 @@
 //! constants of [`crate::instances`], and by the tests of that.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
 
 use serde::Deserialize;
 
 use super::{Bdf, CpuList};
 
-/// What each file must say the source of.
-const FACTS: [&str; 7] = ["efa", "efa_device_id", "links", "neuron", "numa", "pairing", "path"];
-const GRADES: [&str; 3] = ["captured", "published", "inferred"];
+/// All of `data/`, checked.
+pub(crate) struct Data {
+    pub(crate) products: Vec<Product>,
+    pub(crate) claims: Vec<Claim>,
+    /// By instance type; each complete, whatever file its rows stand in.
+    pub(crate) instances: BTreeMap<String, Instance>,
+}
 
 /// `data/products.toml`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Products {
-    pub(crate) product: Vec<Product>,
+struct Products {
+    product: Vec<Product>,
 }
 
 #[derive(Deserialize)]
@@ -27,118 +32,317 @@ pub(crate) struct Product {
     pub(crate) memory: u64,
 }
 
+/// `data/claims.toml`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Claims {
+    claim: Vec<Claim>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Claim {
+    pub(crate) id: String,
+    pub(crate) statement: String,
+    pub(crate) source: String,
+    pub(crate) settled_by: String,
+}
+
 /// One file of `data/instances/`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Instance {
     pub(crate) instance_type: String,
-    pub(crate) neuron_product: String,
-    pub(crate) efa_device_id: u16,
+    /// The type whose file has what this one does not say.
+    like: Option<Like>,
+    pub(crate) neuron_product: Option<String>,
+    pub(crate) efa_device_id: Option<u16>,
+    pub(crate) gpu_device_id: Option<u16>,
+    #[serde(default)]
     pub(crate) sources: BTreeMap<String, Source>,
+    #[serde(default)]
     pub(crate) numa: Vec<Numa>,
+    #[serde(default)]
     pub(crate) neuron: Vec<Neuron>,
-    pub(crate) efa: Vec<Efa>,
+    #[serde(default)]
+    pub(crate) efa: Vec<Function>,
+    #[serde(default)]
+    pub(crate) gpu: Vec<Function>,
+    #[serde(default)]
+    pub(crate) foreign: Vec<Foreign>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Source {
-    pub(crate) grade: String,
-    pub(crate) text: String,
+struct Like {
+    instance_type: String,
+    grade: Grade,
+    text: String,
+    #[serde(default)]
+    claims: Vec<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Clone)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Source {
+    pub(crate) grade: Grade,
+    pub(crate) text: String,
+    #[serde(default)]
+    pub(crate) claims: Vec<String>,
+}
+
+/// How well a fact is known, the best first.
+#[derive(Deserialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Grade {
+    Captured,
+    Published,
+    Inferred,
+    Invented,
+}
+
+#[derive(Deserialize, Clone)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Numa {
     pub(crate) node: u32,
     pub(crate) cpus: CpuList,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Clone)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Neuron {
     pub(crate) index: u32,
     pub(crate) address: Bdf,
-    pub(crate) numa: u32,
+    pub(crate) numa: Option<u32>,
+    #[serde(default)]
     pub(crate) bridges: Vec<Bdf>,
-    pub(crate) links: Vec<u32>,
-    pub(crate) efa: Bdf,
+    pub(crate) links: Option<Vec<u32>>,
+    pub(crate) efa: Option<Bdf>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Clone)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Efa {
+pub(crate) struct Function {
     pub(crate) address: Bdf,
-    pub(crate) numa: u32,
+    pub(crate) numa: Option<u32>,
+    #[serde(default)]
     pub(crate) bridges: Vec<Bdf>,
 }
 
-impl Products {
-    pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        let products: Self = toml::from_str(text).map_err(|e| e.to_string())?;
-        unique("product", products.product.iter().map(|p| &p.name))?;
-        unique("device id", products.product.iter().flat_map(|p| &p.device_ids))?;
-        Ok(products)
+/// An RDMA function that is no EFA interface: its ids vary, so each row has its own.
+#[derive(Deserialize, Clone)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Foreign {
+    pub(crate) address: Bdf,
+    pub(crate) vendor: u16,
+    pub(crate) device: u16,
+    pub(crate) numa: Option<u32>,
+    #[serde(default)]
+    pub(crate) bridges: Vec<Bdf>,
+}
+
+impl Data {
+    /// Reads the texts of `products.toml`, `claims.toml` and `instances/*.toml` (each with its name) and refuses what
+    /// cannot be true of any host, and what is not known without saying so.
+    pub(crate) fn read(products: &str, claims: &str, instances: &[(String, String)]) -> Result<Self, String> {
+        let products: Products = toml::from_str(products).map_err(|e| format!("products.toml: {e}"))?;
+        let products = products.product;
+        unique("product", products.iter().map(|p| &p.name))?;
+        unique("device id", products.iter().flat_map(|p| &p.device_ids))?;
+        let claims: Claims = toml::from_str(claims).map_err(|e| format!("claims.toml: {e}"))?;
+        let claims = claims.claim;
+        unique("claim", claims.iter().map(|c| &c.id))?;
+
+        let mut data = Self { products, claims, instances: BTreeMap::new() };
+        let mut alike = Vec::new();
+        for (name, text) in instances {
+            let instance: Instance = toml::from_str(text).map_err(|e| format!("{name}: {e}"))?;
+            if name.strip_suffix(".toml") != Some(instance.instance_type.as_str()) {
+                return Err(format!("{name}: its instance_type is {:?}", instance.instance_type));
+            }
+            if instance.like.is_some() {
+                alike.push(instance);
+            } else {
+                data.instances.insert(instance.instance_type.clone(), instance);
+            }
+        }
+        // One level: those that are like another come after all that stand on their own.
+        let mut completed = Vec::new();
+        for instance in alike {
+            let name = instance.instance_type.clone();
+            completed.push(instance.complete(&data.instances).map_err(|e| format!("{name}.toml: {e}"))?);
+        }
+        data.instances.extend(completed.into_iter().map(|instance| (instance.instance_type.clone(), instance)));
+        for (name, instance) in &data.instances {
+            instance.check(&data).map_err(|e| format!("{name}.toml: {e}"))?;
+        }
+        match data.claims.iter().find(|claim| data.users(&claim.id).next().is_none()) {
+            Some(claim) => Err(format!("claims.toml: no instance type uses the claim {:?}", claim.id)),
+            None => Ok(data),
+        }
+    }
+
+    /// The instance types that rest on a claim.
+    pub(crate) fn users<'a>(&'a self, claim: &'a str) -> impl Iterator<Item = &'a str> {
+        let uses = move |instance: &Instance| {
+            instance.sources.values().any(|source| source.claims.iter().any(|used| used == claim))
+        };
+        self.instances.values().filter(move |instance| uses(instance)).map(|i| i.instance_type.as_str())
     }
 }
 
 impl Instance {
-    /// Reads one file and refuses what cannot be true of any host. `products` are the known product names.
-    pub(crate) fn parse(text: &str, products: &BTreeSet<&str>) -> Result<Self, String> {
-        let instance: Self = toml::from_str(text).map_err(|e| e.to_string())?;
-        instance.check_sources()?;
-        if !products.contains(instance.neuron_product.as_str()) {
-            return Err(format!("neuron_product {:?} is not in products.toml", instance.neuron_product));
+    /// Takes what it does not say from the type that it is like. What is taken is known no better than that they are
+    /// alike.
+    fn complete(mut self, others: &BTreeMap<String, Self>) -> Result<Self, String> {
+        let Some(like) = self.like.take() else { return Ok(self) };
+        let Some(other) = others.get(&like.instance_type) else {
+            return Err(format!("like: {:?} has no file of its own rows", like.instance_type));
+        };
+        if like.text.is_empty() {
+            return Err("like needs a text that says how this is known".to_owned());
         }
-        instance.check_numa()?;
-        instance.check_devices()?;
-        Ok(instance)
+        for (fact, own) in self.own_facts() {
+            if own && !self.sources.contains_key(fact) {
+                return Err(format!("it has rows of its own for {fact}: it must say their source too"));
+            }
+        }
+        for (fact, source) in &other.sources {
+            self.sources.entry(fact.clone()).or_insert_with(|| Source {
+                grade: source.grade.max(like.grade),
+                text: format!("as {} ({}): {}", like.instance_type, like.text, source.text),
+                claims: source.claims.iter().chain(&like.claims).cloned().collect(),
+            });
+        }
+        self.neuron_product = self.neuron_product.or_else(|| other.neuron_product.clone());
+        self.efa_device_id = self.efa_device_id.or(other.efa_device_id);
+        self.gpu_device_id = self.gpu_device_id.or(other.gpu_device_id);
+        fill(&mut self.numa, &other.numa);
+        fill(&mut self.neuron, &other.neuron);
+        fill(&mut self.efa, &other.efa);
+        fill(&mut self.gpu, &other.gpu);
+        fill(&mut self.foreign, &other.foreign);
+        Ok(self)
     }
 
-    fn check_sources(&self) -> Result<(), String> {
-        let given: Vec<&str> = self.sources.keys().map(String::as_str).collect();
-        if given != FACTS {
-            return Err(format!("[sources] must name {FACTS:?}, each once; it names {given:?}"));
+    /// The facts that need a source, and whether the file has any. `path` is apart: where it is not known, there is no
+    /// source and there are no bridges.
+    fn own_facts(&self) -> [(&'static str, bool); 8] {
+        [
+            ("numa", !self.numa.is_empty()),
+            ("neuron", !self.neuron.is_empty()),
+            ("efa", !self.efa.is_empty()),
+            ("efa_device_id", self.efa_device_id.is_some()),
+            ("gpu", !self.gpu.is_empty() || self.gpu_device_id.is_some()),
+            ("foreign", !self.foreign.is_empty()),
+            ("pairing", self.neuron.iter().any(|device| device.efa.is_some())),
+            ("links", self.neuron.iter().any(|device| device.links.as_ref().is_some_and(|links| !links.is_empty()))),
+        ]
+    }
+
+    fn check(&self, data: &Data) -> Result<(), String> {
+        self.check_sources(data)?;
+        for (what, id, rows) in [
+            ("neuron_product", self.neuron_product.is_some(), !self.neuron.is_empty()),
+            ("efa_device_id", self.efa_device_id.is_some(), !self.efa.is_empty()),
+            ("gpu_device_id", self.gpu_device_id.is_some(), !self.gpu.is_empty()),
+        ] {
+            if id != rows {
+                return Err(format!("{what} and the rows that it is of go together: one of them is missing"));
+            }
+        }
+        if let Some(name) = &self.neuron_product
+            && !data.products.iter().any(|product| product.name == *name)
+        {
+            return Err(format!("neuron_product {name:?} is not in products.toml"));
+        }
+        self.check_numa()?;
+        self.check_neuron()?;
+        self.check_places()
+    }
+
+    fn check_sources(&self, data: &Data) -> Result<(), String> {
+        for (fact, there) in self.own_facts() {
+            match (there, self.sources.contains_key(fact)) {
+                (true, false) => return Err(format!("sources.{fact} is missing: who says so?")),
+                (false, true) => return Err(format!("sources.{fact} is the source of nothing in the file")),
+                _ => {}
+            }
         }
         for (fact, source) in &self.sources {
-            if !GRADES.contains(&source.grade.as_str()) || source.text.is_empty() {
-                return Err(format!("sources.{fact} needs a text and a grade, one of {GRADES:?}"));
+            if fact != "path" && !self.own_facts().iter().any(|(known, _)| known == fact) {
+                return Err(format!("sources.{fact}: there is no such fact"));
+            }
+            if source.text.is_empty() {
+                return Err(format!("sources.{fact} needs a text"));
+            }
+            if source.grade >= Grade::Inferred && source.claims.is_empty() {
+                return Err(format!("sources.{fact} is {:?} and names no claim of claims.toml", source.grade));
+            }
+            if source.grade == Grade::Invented && !["efa", "neuron", "numa"].contains(&fact.as_str()) {
+                return Err(format!("sources.{fact}: it is known or left out, never invented"));
+            }
+            if let Some(claim) = source.claims.iter().find(|id| !data.claims.iter().any(|claim| claim.id == **id)) {
+                return Err(format!("sources.{fact}: claims.toml has no claim {claim:?}"));
             }
         }
         Ok(())
     }
 
     fn check_numa(&self) -> Result<(), String> {
+        if self.numa.is_empty() {
+            return Err("a host has at least one [[numa]] row".to_owned());
+        }
         unique("NUMA node", self.numa.iter().map(|n| n.node))?;
         unique("CPU", self.numa.iter().flat_map(|n| n.cpus.iter().collect::<Vec<_>>()))
     }
 
-    fn check_devices(&self) -> Result<(), String> {
-        let functions = || self.neuron.iter().map(|d| d.address).chain(self.efa.iter().map(|e| e.address));
-        unique("PCI address", functions())?;
+    fn check_neuron(&self) -> Result<(), String> {
         unique("device index", self.neuron.iter().map(|d| d.index))?;
         if let Some((position, device)) = self.neuron.iter().enumerate().find(|(i, d)| d.index as usize != *i) {
             return Err(format!("device {} is row {position}: rows stand in the order of their index", device.index));
         }
         let efas: BTreeSet<Bdf> = self.efa.iter().map(|e| e.address).collect();
         for device in &self.neuron {
-            if !efas.contains(&device.efa) {
-                return Err(format!("device {} is paired with {}, which is no [[efa]] row", device.index, device.efa));
+            if let Some(efa) = device.efa.filter(|efa| !efas.contains(efa)) {
+                return Err(format!("device {} is paired with {efa}, which is no [[efa]] row", device.index));
             }
-            for &link in &device.links {
-                let back = self.neuron.get(link as usize).is_some_and(|other| other.links.contains(&device.index));
-                if !back || link == device.index {
+            let links_of = |index: u32| self.neuron.get(index as usize).and_then(|device| device.links.as_ref());
+            for &link in device.links.iter().flatten() {
+                if !links_of(link).is_some_and(|back| back.contains(&device.index)) || link == device.index {
                     return Err(format!("device {} links to {link}, which does not link back", device.index));
                 }
             }
         }
-        let nodes: BTreeSet<u32> = self.numa.iter().map(|n| n.node).collect();
-        let rows = self.neuron.iter().map(|d| (d.address, d.numa, &d.bridges));
-        for (address, numa, bridges) in rows.chain(self.efa.iter().map(|e| (e.address, e.numa, &e.bridges))) {
-            if !nodes.contains(&numa) {
-                return Err(format!("{address} is on NUMA node {numa}, which is no [[numa]] row"));
+        Ok(())
+    }
+
+    fn check_places(&self) -> Result<(), String> {
+        let neuron = self.neuron.iter().map(|d| (d.address, d.numa, &d.bridges));
+        let known = self.efa.iter().chain(&self.gpu).map(|f| (f.address, f.numa, &f.bridges));
+        let foreign = self.foreign.iter().map(|f| (f.address, f.numa, &f.bridges));
+        let functions: Vec<(Bdf, Option<u32>, &Vec<Bdf>)> = neuron.chain(known).chain(foreign).collect();
+        unique("PCI address", functions.iter().map(|(address, ..)| address))?;
+        if functions.is_empty() && self.sources.contains_key("path") {
+            return Err("sources.path is the source of nothing in the file".to_owned());
+        }
+        let alone = |address: Bdf| functions.iter().filter(|(other, ..)| other.bus() == address.bus()).count() == 1;
+        let invents = |fact| self.sources.get(fact).is_some_and(|source| source.grade == Grade::Invented);
+        let neuron = self.neuron.iter().map(|d| ("neuron", d.address));
+        for (fact, address) in neuron.chain(self.efa.iter().map(|f| ("efa", f.address))) {
+            if invents(fact) && !alone(address) {
+                return Err(format!("{address} is invented: on a bus with another function it would look near"));
             }
-            if let Some(bridge) = bridges.iter().find(|b| functions().any(|f| f == **b)) {
+        }
+        let nodes: BTreeSet<u32> = self.numa.iter().map(|n| n.node).collect();
+        for &(address, numa, bridges) in &functions {
+            if let Some(node) = numa.filter(|node| !nodes.contains(node)) {
+                return Err(format!("{address} is on NUMA node {node}, which is no [[numa]] row"));
+            }
+            if !bridges.is_empty() && !self.sources.contains_key("path") {
+                return Err(format!("{address} has bridges and sources.path is missing: who says so?"));
+            }
+            if let Some(bridge) = bridges.iter().find(|b| functions.iter().any(|(f, ..)| f == *b)) {
                 return Err(format!("{address} is behind {bridge}, which is a device, no bridge"));
             }
             if !bridges.windows(2).all(|pair| pair[0].bus() < pair[1].bus())
@@ -151,7 +355,13 @@ impl Instance {
     }
 }
 
-fn unique<T: Ord + std::fmt::Display>(what: &str, values: impl Iterator<Item = T>) -> Result<(), String> {
+fn fill<T: Clone>(rows: &mut Vec<T>, others: &[T]) {
+    if rows.is_empty() {
+        rows.extend_from_slice(others);
+    }
+}
+
+fn unique<T: Ord + Display>(what: &str, values: impl Iterator<Item = T>) -> Result<(), String> {
     let mut seen = BTreeSet::new();
     for value in values {
         if seen.contains(&value) {
@@ -162,73 +372,7 @@ fn unique<T: Ord + std::fmt::Display>(what: &str, values: impl Iterator<Item = T
     Ok(())
 }
 
+// Said in full, for the build script has this file at another place in its tree of modules.
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const GOOD: &str = include_str!("../../data/instances/trn2.48xlarge.toml");
-
-    fn parse(text: &str) -> Result<Instance, String> {
-        Instance::parse(text, &BTreeSet::from(["Trainium2"]))
-    }
-
-    /// Replaces the first `from`, which must be there, and returns the refusal.
-    fn refusal(from: &str, to: &str) -> String {
-        assert!(GOOD.contains(from), "the test edits a line that is gone: {from}");
-        match parse(&GOOD.replacen(from, to, 1)) {
-            Ok(_) => panic!("{from:?} -> {to:?} was accepted"),
-            Err(error) => error,
-        }
-    }
-
-    #[test]
-    fn good_file_is_read() {
-        assert_eq!(parse(GOOD).unwrap().neuron.len(), 16);
-    }
-
-    #[test]
-    fn bad_address_is_refused() {
-        assert!(refusal("0000:cc:00.0", "0000:cc:00.9").contains("not a PCI address"));
-    }
-
-    #[test]
-    fn same_address_twice_is_refused() {
-        assert!(refusal("\"0000:cc:00.0\"", "\"0000:b5:00.0\"").contains("0000:b5:00.0 stands twice"));
-    }
-
-    #[test]
-    fn pairing_with_an_absent_efa_is_refused() {
-        assert!(refusal("efa = \"0000:c9:00.0\"", "efa = \"0000:c8:00.0\"").contains("no [[efa]] row"));
-    }
-
-    #[test]
-    fn absent_numa_node_is_refused() {
-        assert!(refusal("numa = 1", "numa = 7").contains("NUMA node 7"));
-    }
-
-    #[test]
-    fn one_sided_link_is_refused() {
-        assert!(refusal("links = [12, 1, 3, 4]", "links = [12, 1, 3, 5]").contains("does not link back"));
-    }
-
-    #[test]
-    fn fact_without_source_is_refused() {
-        assert!(refusal("pairing = {", "pair = {").contains("[sources] must name"));
-        assert!(refusal("grade = \"inferred\"", "grade = \"sure\"").contains("needs a text and a grade"));
-    }
-
-    #[test]
-    fn overlapping_cpus_are_refused() {
-        assert!(refusal("0-47,96-143", "0-48,96-143").contains("CPU 48 stands twice"));
-    }
-
-    #[test]
-    fn rows_out_of_order_are_refused() {
-        assert!(refusal("index = 0", "index = 3").contains("device index 3 stands twice"));
-    }
-
-    #[test]
-    fn unknown_field_is_refused() {
-        assert!(refusal("index = 0", "index = 0\nspeed = 3").contains("unknown field"));
-    }
-}
+#[path = "file/tests.rs"]
+mod tests;

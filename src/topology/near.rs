@@ -10,7 +10,7 @@ use crate::host::Host;
 use crate::id::{Core, HostDevice};
 use crate::instances::{GroupSize, InstanceTable};
 use crate::neuron::NeuronDevice;
-use crate::pci::Bdf;
+use crate::pci::{Bdf, PciFunction};
 
 /// What nearness is judged by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -150,6 +150,25 @@ impl Host {
         Ok(NearList { entries: ranked(candidates.collect(), pairing), missing_pair: None })
     }
 
+    /// The EFA interfaces by their nearness to a GPU, by place: no table pairs these. Those of one rank stand in the
+    /// order of their addresses; on p5 four are nearest to each GPU.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchDevice`] where the host has no such GPU.
+    pub fn near_gpu(&self, gpu: Bdf) -> Result<NearList<Bdf>> {
+        let gpu = self.find_gpu(gpu)?;
+        Ok(by_place(&gpu.function, self.efa().iter().map(|efa| &efa.function)))
+    }
+
+    /// The GPUs by their nearness to an EFA interface, by place; see [`Host::near_gpu`].
+    ///
+    /// # Errors
+    /// [`Error::NoSuchDevice`] where the host has no such interface.
+    pub fn gpus_near_efa(&self, address: Bdf) -> Result<NearList<Bdf>> {
+        let efa = self.find_efa(address)?;
+        Ok(by_place(&efa.function, self.gpus().iter().map(|gpu| &gpu.function)))
+    }
+
     /// The id of the device group that a Neuron device is in; see [`InstanceTable::group_id`]. `None` where the device is
     /// not where the table says.
     #[must_use]
@@ -164,18 +183,23 @@ impl Host {
     #[must_use]
     pub fn efa_group(&self, address: Bdf, size: GroupSize) -> Option<String> {
         let table = self.table()?;
-        let paired = table.neuron.iter().filter(|row| row.efa == address);
+        let paired = table.neuron.iter().filter(|row| row.efa == Some(address));
         let mut ids = paired.map(|row| table.group_id(row.index, size));
         let id = ids.next()??;
         ids.all(|other| other.as_ref() == Some(&id)).then_some(id)
     }
 }
 
-/// The interface that the table pairs with the device, if the device is where the table says: else the pairing is about
-/// other hardware.
+/// The interface that the table pairs with the device, unless the device is elsewhere than the table says: then the
+/// pairing is about other hardware.
 fn pair(table: &InstanceTable, device: &NeuronDevice) -> Option<Bdf> {
-    let row = table.neuron(device.index)?;
-    (device.address() == Some(row.address)).then_some(row.efa)
+    let elsewhere = table.address(device.index).is_some_and(|address| device.address() != Some(address));
+    if elsewhere { None } else { table.neuron(device.index)?.efa }
+}
+
+fn by_place<'a>(from: &PciFunction, candidates: impl Iterator<Item = &'a PciFunction>) -> NearList<Bdf> {
+    let candidates = candidates.map(|to| (to.address, Proximity::between(Some(from), Some(to)), false));
+    NearList { entries: ranked(candidates.collect(), None), missing_pair: None }
 }
 
 /// Orders the candidates (target, proximity, whether paired) and numbers them densely: equal means equally near.

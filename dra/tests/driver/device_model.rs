@@ -67,10 +67,10 @@ fn group_ids_are_those_of_aws() {
                 Some(Value::Int(index)) => u32::try_from(*index).unwrap(),
                 _ => {
                     let address = text(device, "resource.kubernetes.io/pciBusID");
-                    table.neuron.iter().find(|row| row.efa.to_string() == address).unwrap().index.0
+                    table.neuron.iter().find(|row| row.efa.unwrap().to_string() == address).unwrap().index.0
                 }
             };
-            let efa = table.neuron(HostDevice(index)).unwrap().efa;
+            let efa = table.neuron(HostDevice(index)).unwrap().efa.unwrap();
             assert_eq!(text(device, "resource.aws.com/devicegroup1_id"), efa.to_string(), "{}", device.name);
             for (size, ids) in groups {
                 let id = text(device, &format!("resource.aws.com/devicegroup{size}_id"));

@@ -1,0 +1,194 @@
+//! The port of an EFA interface, and the GUID of its node.
+
+use std::fmt;
+use std::net::Ipv6Addr;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::Problems;
+use crate::root::HostRoot;
+
+/// The port of an RDMA device, as far as sysfs shows it. Each part is `None` where the host does not show it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Port {
+    /// Its state. The efa driver says active whenever the device works.
+    pub state: Option<PortState>,
+    /// Its rate in Mb/s as the driver says it. Drivers before 2.13 say 100000 of every device: no bandwidth and no
+    /// generation can be told from it.
+    pub rate_mbps: Option<u32>,
+    /// Its only GID, a link-local address.
+    pub gid: Option<Ipv6Addr>,
+}
+
+/// The state of a port, by the numbers of InfiniBand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(from = "u32", into = "u32")]
+#[non_exhaustive]
+pub enum PortState {
+    /// 0: no state changes are reported.
+    NoChange,
+    /// 1.
+    Down,
+    /// 2.
+    Initializing,
+    /// 3.
+    Armed,
+    /// 4: in use.
+    Active,
+    /// 5.
+    ActiveDefer,
+    /// A number that this nearfab does not know.
+    Unknown(u32),
+}
+
+impl From<u32> for PortState {
+    fn from(number: u32) -> Self {
+        match number {
+            0 => Self::NoChange,
+            1 => Self::Down,
+            2 => Self::Initializing,
+            3 => Self::Armed,
+            4 => Self::Active,
+            5 => Self::ActiveDefer,
+            other => Self::Unknown(other),
+        }
+    }
+}
+
+impl From<PortState> for u32 {
+    fn from(state: PortState) -> Self {
+        match state {
+            PortState::NoChange => 0,
+            PortState::Down => 1,
+            PortState::Initializing => 2,
+            PortState::Armed => 3,
+            PortState::Active => 4,
+            PortState::ActiveDefer => 5,
+            PortState::Unknown(number) => number,
+        }
+    }
+}
+
+impl fmt::Display for PortState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::NoChange => "no change",
+            Self::Down => "down",
+            Self::Initializing => "initializing",
+            Self::Armed => "armed",
+            Self::Active => "active",
+            Self::ActiveDefer => "active, deferred",
+            Self::Unknown(number) => return f.pad(&format!("unknown ({number})")),
+        })
+    }
+}
+
+/// An InfiniBand GUID of 64 bits, written `cd77:f833:0000:1001`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Guid(pub u64);
+
+impl fmt::Display for Guid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let group = |shift: u32| self.0 >> shift & 0xffff;
+        write!(f, "{:04x}:{:04x}:{:04x}:{:04x}", group(48), group(32), group(16), group(0))
+    }
+}
+
+impl FromStr for Guid {
+    type Err = ParseGuidError;
+
+    fn from_str(text: &str) -> Result<Self, ParseGuidError> {
+        let groups: Vec<&str> = text.split(':').collect();
+        let sound = |group: &&str| group.len() == 4 && group.bytes().all(|b| b.is_ascii_hexdigit());
+        if groups.len() != 4 || !groups.iter().all(sound) {
+            return Err(ParseGuidError(text.to_owned()));
+        }
+        u64::from_str_radix(&groups.concat(), 16).map(Self).map_err(|_| ParseGuidError(text.to_owned()))
+    }
+}
+
+impl TryFrom<String> for Guid {
+    type Error = ParseGuidError;
+
+    fn try_from(text: String) -> Result<Self, ParseGuidError> {
+        text.parse()
+    }
+}
+
+impl From<Guid> for String {
+    fn from(guid: Guid) -> Self {
+        guid.to_string()
+    }
+}
+
+/// A text that was read as a GUID and is none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ParseGuidError(String);
+
+impl fmt::Display for ParseGuidError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} is not a GUID; expected one such as cd77:f833:0000:1001", self.0)
+    }
+}
+
+impl std::error::Error for ParseGuidError {}
+
+pub(super) fn read(root: &HostRoot, problems: &mut Problems, folder: &str) -> Option<Port> {
+    let state = root.parse(&format!("{folder}/state"), "a port state such as 4: ACTIVE", state);
+    let rate = root.parse(&format!("{folder}/rate"), "a rate such as 100 Gb/sec (4X EDR)", rate);
+    let gid = root.parse(&format!("{folder}/gids/0"), "a GID of eight groups", |text| text.parse().ok());
+    let (state, rate_mbps, gid) =
+        (problems.take(state).flatten(), problems.take(rate).flatten(), problems.take(gid).flatten());
+    let shown = state.is_some() || rate_mbps.is_some() || gid.is_some();
+    shown.then_some(Port { state, rate_mbps, gid })
+}
+
+/// `4: ACTIVE`.
+fn state(text: &str) -> Option<PortState> {
+    text.split(':').next()?.parse::<u32>().ok().map(PortState::from)
+}
+
+/// `100 Gb/sec (4X EDR)`, `2.5 Gb/sec (1X SDR)`; in Mb/s.
+fn rate(text: &str) -> Option<u32> {
+    let number = text.split_once(" Gb/sec")?.0;
+    let (whole, tenths) = number.split_once('.').unwrap_or((number, "0"));
+    let tenths: u32 = (tenths.len() == 1).then(|| tenths.parse().ok())??;
+    whole.parse::<u32>().ok()?.checked_mul(1000)?.checked_add(tenths * 100)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn guid_is_read_back(bits in any::<u64>()) {
+            prop_assert_eq!(Guid(bits).to_string().parse(), Ok(Guid(bits)));
+        }
+
+        #[test]
+        fn every_state_keeps_its_number(number in any::<u32>()) {
+            prop_assert_eq!(u32::from(PortState::from(number)), number);
+        }
+
+        #[test]
+        fn no_text_panics(text in "\\PC*") {
+            let _ = (state(&text), rate(&text), text.parse::<Guid>());
+        }
+    }
+
+    #[test]
+    fn what_drivers_write_is_read() {
+        assert_eq!(state("4: ACTIVE"), Some(PortState::Active));
+        assert_eq!(state("9: ODD"), Some(PortState::Unknown(9)));
+        assert_eq!(state("ACTIVE"), None);
+        assert_eq!(rate("100 Gb/sec (4X EDR)"), Some(100_000));
+        assert_eq!(rate("2.5 Gb/sec (1X SDR)"), Some(2500));
+        assert_eq!(rate("fast"), None);
+        assert_eq!("cd77:f833:0000:1001".parse(), Ok(Guid(0xcd77_f833_0000_1001)));
+        assert!("cd77:f833:0000".parse::<Guid>().is_err());
+    }
+}

@@ -1,0 +1,94 @@
+//! Which physical core each core number of the runtime means, device by device.
+
+use serde::Serialize;
+
+use super::NeuronDevice;
+use crate::id::PhysicalCore;
+
+/// Trainium2, and Trainium3 in a torus, by device number.
+const TORUS: [[u32; 8]; 4] =
+    [[4, 5, 6, 7, 2, 3, 0, 1], [2, 3, 0, 1, 4, 5, 6, 7], [0, 1, 2, 3, 6, 7, 4, 5], [6, 7, 4, 5, 0, 1, 2, 3]];
+/// The row of [`TORUS`] for each device of a server.
+const TORUS_ROW: [usize; 16] = [0, 1, 0, 1, 2, 3, 2, 3, 0, 1, 0, 1, 2, 3, 2, 3];
+/// Trainium3 behind NeuronSwitches, for even and for odd devices.
+const SWITCHED: [[u32; 8]; 2] = [[4, 5, 6, 7, 2, 3, 0, 1], [6, 7, 4, 5, 0, 1, 2, 3]];
+const SWITCHED_TYPES: [&str; 7] = [
+    "trn3.48xlarge",
+    "trn3-dev0.48xlarge",
+    "trn3-dev1.48xlarge",
+    "trn3s-es.48xlarge",
+    "trn3sn.48xlarge",
+    "trn3sn-es.48xlarge",
+    "trn3e.24xlarge",
+];
+/// Servers that are joined to an UltraServer.
+const ULTRASERVER_TYPES: [&str; 5] =
+    ["trn2p.48xlarge", "trn2eu.48xlarge", "trn2u.48xlarge", "trn2u-ac.24xlarge", "trn3p.48xlarge"];
+
+/// The physical cores of a device in the order in which the runtime numbers them, and how that is known.
+///
+/// Neighbours in this order, of which LNC 2 makes one logical core, always share a memory stack.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CoreMap {
+    /// The physical cores; the first is the runtime's core 0 of this device.
+    pub order: Vec<PhysicalCore>,
+    /// How that is known.
+    pub evidence: CoreMapEvidence,
+}
+
+/// How the order of cores is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(tag = "by", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum CoreMapEvidence {
+    /// The product numbers them as they are: its driver has no map.
+    Product,
+    /// The table in the driver's source. Nominal: the driver of this host was not asked.
+    DriverTable,
+    /// The table in the driver's source, on a server of an UltraServer. On its servers 1 and 3 the driver flips the dice,
+    /// and the order is another; which server this is only the driver can tell.
+    DriverTableUnlessFlipped,
+    /// No table has this product, type or device: taken to be numbered as they are.
+    Assumed,
+}
+
+/// The order of a device's cores on an instance type.
+pub(crate) fn of(device: &NeuronDevice, instance_type: Option<&str>) -> CoreMap {
+    let is_one_of = |types: &[&str]| instance_type.is_some_and(|name| types.contains(&name));
+    let index = device.index.0 as usize;
+    let row = match device.product.as_deref() {
+        Some("Inferentia" | "Inferentia2" | "Trainium1") => return identity(device, CoreMapEvidence::Product),
+        Some("Trainium3") if is_one_of(&SWITCHED_TYPES) => Some(&SWITCHED[index % 2]),
+        Some("Trainium2") => TORUS_ROW.get(index).map(|&row| &TORUS[row]),
+        Some("Trainium3") if is_one_of(&ULTRASERVER_TYPES) => TORUS_ROW.get(index).map(|&row| &TORUS[row]),
+        _ => None,
+    };
+    let Some(row) = row.filter(|row| row.len() == device.cores as usize) else {
+        return identity(device, CoreMapEvidence::Assumed);
+    };
+    let evidence = if is_one_of(&ULTRASERVER_TYPES) {
+        CoreMapEvidence::DriverTableUnlessFlipped
+    } else {
+        CoreMapEvidence::DriverTable
+    };
+    CoreMap { order: row.iter().copied().map(PhysicalCore).collect(), evidence }
+}
+
+fn identity(device: &NeuronDevice, evidence: CoreMapEvidence) -> CoreMap {
+    CoreMap { order: device.cores().map(|core| core.core).collect(), evidence }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_row_is_a_permutation_that_keeps_pairs() {
+        for row in TORUS.iter().chain(&SWITCHED) {
+            assert_eq!(row.iter().copied().collect::<BTreeSet<u32>>(), (0..8).collect());
+            assert!(row.chunks(2).all(|pair| pair[0] % 2 == 0 && pair[1] == pair[0] + 1), "{row:?}");
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! What is new between two looks at a host.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::host::Host;
+use crate::id::HostDevice;
+use crate::pci::Bdf;
+
+/// One difference between two hosts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Change {
+    /// What differs.
+    pub subject: Subject,
+    /// In what.
+    #[serde(flatten)]
+    pub what: WhatChanged,
+}
+
+/// What a difference is about.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Subject {
+    /// The host as a whole.
+    Host,
+    /// A NUMA node.
+    Numa {
+        /// Its number.
+        node: u32,
+    },
+    /// An EFA interface.
+    Efa {
+        /// Its address.
+        address: Bdf,
+    },
+    /// A Neuron device.
+    Neuron {
+        /// Its number.
+        index: HostDevice,
+    },
+    /// A Neuron function without a driver.
+    Driverless {
+        /// Its address.
+        address: Bdf,
+    },
+    /// A GPU.
+    Gpu {
+        /// Its address.
+        address: Bdf,
+    },
+    /// An RDMA device that is no EFA interface.
+    OtherRdma {
+        /// Its name.
+        name: String,
+    },
+    /// A sentence of [`Host::problems`].
+    Problem {
+        /// The sentence.
+        text: String,
+    },
+}
+
+/// How something differs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "what", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum WhatChanged {
+    /// The newer host has it alone.
+    Appeared,
+    /// The older host had it alone.
+    Vanished,
+    /// Both have it, with another value of one field.
+    Changed {
+        /// The field, named as in the JSON form, the inner ones after a point: `port.state`.
+        field: String,
+        /// The older value, as in the JSON form; a text without its quotes.
+        before: String,
+        /// The newer value.
+        after: String,
+    },
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Host => write!(f, "the host"),
+            Self::Numa { node } => write!(f, "NUMA node {node}"),
+            Self::Efa { address } => write!(f, "EFA interface {address}"),
+            Self::Neuron { index } => write!(f, "{index}"),
+            Self::Driverless { address } => write!(f, "driverless Neuron function {address}"),
+            Self::Gpu { address } => write!(f, "GPU {address}"),
+            Self::OtherRdma { name } => write!(f, "RDMA device {name}"),
+            Self::Problem { text } => write!(f, "problem {text:?}"),
+        }
+    }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.what {
+            WhatChanged::Appeared => write!(f, "{} appeared", self.subject),
+            WhatChanged::Vanished => write!(f, "{} vanished", self.subject),
+            WhatChanged::Changed { field, before, after } => {
+                write!(f, "{}: {field} was {before}, is {after}", self.subject)
+            }
+        }
+    }
+}
+
+impl Host {
+    /// What is different in a newer look, in the order host, NUMA nodes, EFA interfaces, Neuron devices, the rest.
+    ///
+    /// Nothing of it is a value that moves by itself, so each entry is news. Where the hosts come from does not count.
+    ///
+    /// ```
+    /// use nearfab::Host;
+    /// let host = Host::from_instance("trn2.48xlarge")?;
+    /// let newer = Host::from_json(&host.to_json().replace("0-47,96-143", "0-46,96-143"))?;
+    /// let changes: Vec<String> = host.diff(&newer).iter().map(ToString::to_string).collect();
+    /// assert_eq!(changes[0], "NUMA node 0: cpus was 0-47,96-143, is 0-46,96-143");
+    /// # Ok::<(), nearfab::Error>(())
+    /// ```
+    #[must_use]
+    pub fn diff(&self, newer: &Self) -> Vec<Change> {
+        let (older, mut newer) = (parts(self), parts(newer));
+        let mut changes = Vec::new();
+        for (subject, before) in older {
+            match newer.remove(&subject) {
+                None => changes.push(Change { subject, what: WhatChanged::Vanished }),
+                Some(after) => compare(&subject, "", &before, &after, &mut changes),
+            }
+        }
+        changes.extend(newer.into_keys().map(|subject| Change { subject, what: WhatChanged::Appeared }));
+        // Stable: the fields of one subject stay in their order.
+        changes.sort_by(|a, b| a.subject.cmp(&b.subject));
+        changes
+    }
+}
+
+/// The host cut into what has an identity of its own, each in its JSON form.
+fn parts(host: &Host) -> BTreeMap<Subject, Value> {
+    let mut parts = BTreeMap::new();
+    let mut add = |subject, value: Value| parts.insert(subject, value);
+    let whole = Map::from_iter([
+        ("instance_type".to_owned(), value(&host.instance_type())),
+        ("efa_driver".to_owned(), value(&host.efa_driver())),
+        ("neuron_driver".to_owned(), value(&host.neuron_driver())),
+        ("lnc".to_owned(), value(&host.lnc())),
+    ]);
+    add(Subject::Host, Value::Object(whole));
+    for node in host.numa() {
+        add(Subject::Numa { node: node.node }, value(node));
+    }
+    for efa in host.efa() {
+        add(Subject::Efa { address: efa.address() }, value(efa));
+    }
+    for device in host.neuron() {
+        add(Subject::Neuron { index: device.index }, value(device));
+    }
+    for function in host.driverless() {
+        add(Subject::Driverless { address: function.address }, value(function));
+    }
+    for gpu in host.gpus() {
+        add(Subject::Gpu { address: gpu.address() }, value(gpu));
+    }
+    for device in host.other_rdma() {
+        add(Subject::OtherRdma { name: device.name.clone() }, value(device));
+    }
+    for problem in host.problems() {
+        add(Subject::Problem { text: problem.clone() }, Value::Null);
+    }
+    parts
+}
+
+/// The parts of a snapshot are recorded in this form, and none of them can fail to be.
+fn value(part: &impl Serialize) -> Value {
+    serde_json::to_value(part).unwrap_or_default()
+}
+
+fn compare(subject: &Subject, field: &str, before: &Value, after: &Value, changes: &mut Vec<Change>) {
+    if before == after {
+        return;
+    }
+    let (Value::Object(old), Value::Object(new)) = (before, after) else {
+        let (before, after) = (text(before), text(after));
+        let what = WhatChanged::Changed { field: field.to_owned(), before, after };
+        changes.push(Change { subject: subject.clone(), what });
+        return;
+    };
+    let mut names: Vec<&String> = old.keys().collect();
+    names.extend(new.keys().filter(|name| !old.contains_key(*name)));
+    for name in names {
+        let inner = if field.is_empty() { name.clone() } else { format!("{field}.{name}") };
+        let of = |fields: &Map<String, Value>| fields.get(name).cloned().unwrap_or_default();
+        compare(subject, &inner, &of(old), &of(new), changes);
+    }
+}
+
+fn text(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,163 @@
+//! Recorded hosts: those of older versions still read, what is written is read back, and two are compared.
+
+use std::fs;
+
+use nearfab::instances::InstanceTable;
+use nearfab::{Change, Host, HostDevice, LncEvidence, NodeAccess, Subject, WhatChanged};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+/// `nearfab list -o json` of version 0.1.0 before the second widening, on a host with a node missing here and there.
+#[test]
+fn record_of_the_first_form_is_read() {
+    let host = Host::from_file("tests/data/host-format-1.json").unwrap();
+    assert_eq!((host.efa().len(), host.neuron().len()), (15, 16));
+    assert_eq!(host.find_neuron(HostDevice(3)).unwrap().access, NodeAccess::Missing);
+    let efa = &host.efa()[0];
+    assert_eq!((&efa.port, &efa.node_guid, &efa.p2p), (&None, &None, &None));
+    assert_eq!((host.gpus().len(), host.other_rdma().len()), (0, 0));
+    assert_eq!((host.efa_driver(), host.neuron_driver()), (None, None));
+    // What it has is enough to number cores: those of the device without a node are left out.
+    assert_eq!(host.lnc().unwrap().evidence, LncEvidence::Assumed);
+    assert_eq!(host.numbering().rows.len(), 60);
+}
+
+/// Every field of that form is still there, under its name and with its value.
+#[test]
+fn form_only_grows() {
+    let old: Value = serde_json::from_str(include_str!("data/host-format-1.json")).unwrap();
+    let new: Value =
+        serde_json::from_str(&Host::from_file("tests/data/host-format-1.json").unwrap().to_json()).unwrap();
+    assert_within(&old, &new, "");
+}
+
+fn assert_within(old: &Value, new: &Value, path: &str) {
+    match (old, new) {
+        (Value::Object(old), Value::Object(new)) => {
+            for (name, value) in old {
+                assert_within(value, new.get(name).unwrap_or(&Value::Null), &format!("{path}/{name}"));
+            }
+        }
+        (Value::Array(old), Value::Array(new)) => {
+            assert_eq!(old.len(), new.len(), "{path}");
+            old.iter().zip(new).enumerate().for_each(|(i, (a, b))| assert_within(a, b, &format!("{path}/{i}")));
+        }
+        _ => assert_eq!(old, new, "{path}"),
+    }
+}
+
+fn speed() -> impl Strategy<Value = Value> {
+    prop_oneof![Just(Value::Null), Just(json!("unknown")), (1..64_u32).prop_map(|gt| json!(format!("{gt}.0 GT/s")))]
+}
+
+fn width() -> impl Strategy<Value = Value> {
+    prop_oneof![Just(Value::Null), Just(json!("unknown")), (1..255_u32).prop_map(|lanes| json!(format!("x{lanes}")))]
+}
+
+prop_compose! {
+    fn function()(
+        bus in 0..=255_u8, device in 0..32_u8, id in any::<u16>(), numa in proptest::option::of(0..8_u32),
+        speed in speed(), width in width(), driver in proptest::option::of("[a-z]{1,8}")
+    ) -> Value {
+        json!({
+            "address": format!("0000:{bus:02x}:{device:02x}.0"), "id": format!("1d0f:{id:04x}"), "numa": numa,
+            "cpus": "", "root": null, "bridges": [], "driver": driver,
+            "link": {"speed": speed, "width": width, "max_speed": null, "max_width": null}
+        })
+    }
+}
+
+prop_compose! {
+    fn efa()(
+        function in function(), guid in proptest::option::of(any::<[u16; 4]>()), gid in any::<u128>(),
+        state in any::<u32>(), rate in proptest::option::of(any::<u32>()), p2p in proptest::option::of("[A-Z]{0,6}")
+    ) -> Value {
+        let guid = guid.map(|groups| groups.map(|group| format!("{group:04x}")).join(":"));
+        let mut efa = function;
+        efa["rdma"] = json!("rdmap0s0");
+        efa["uverbs"] = json!(0);
+        efa["access"] = json!("granted");
+        efa["firmware"] = Value::Null;
+        efa["node_guid"] = json!(guid);
+        efa["p2p"] = json!(p2p);
+        efa["port"] = json!({"state": state, "rate_mbps": rate, "gid": std::net::Ipv6Addr::from(gid).to_string()});
+        efa
+    }
+}
+
+prop_compose! {
+    fn neuron()(
+        index in 0..64_u32, cores in 0..=8_u32, serial in proptest::option::of("[0-9a-f]{16}"),
+        memory in proptest::option::of(any::<u64>()), links in proptest::option::of(proptest::collection::vec(0..64_u32, 0..5))
+    ) -> Value {
+        json!({
+            "index": index, "product": "Trainium2", "architecture": "NDv3", "serial": serial, "cores": cores,
+            "memory": memory, "links": links, "location": null, "access": "missing"
+        })
+    }
+}
+
+prop_compose! {
+    fn host()(
+        efa in proptest::collection::vec(efa(), 0..4), neuron in proptest::collection::vec(neuron(), 0..4),
+        gpus in proptest::collection::vec(function(), 0..3), other in proptest::collection::vec(function(), 0..3),
+        layout in proptest::sample::select(vec!["up_to226", "from227", "from230", "unknown"]), size in 1..=2_u32,
+        by in proptest::sample::select(vec!["node_file", "product", "assumed"])
+    ) -> Value {
+        let other: Vec<Value> = other
+            .into_iter()
+            .map(|function| json!({"name": "mlx5_0", "function": function, "uverbs": null, "access": "unknown"}))
+            .collect();
+        json!({
+            "format": 1, "origin": {"from": "machine"}, "instance_type": null, "numa": [], "efa": efa,
+            "neuron": neuron, "driverless": [], "problems": [], "efa_driver": {"version": null},
+            "neuron_driver": {"version": "2.30.2.0", "layout": {"kind": layout}, "class_attributes": []},
+            "lnc": {"size": size, "evidence": {"by": by}}, "gpus": gpus, "other_rdma": other
+        })
+    }
+}
+
+proptest! {
+    #[test]
+    fn what_is_recorded_is_read_back(recorded in host()) {
+        let host = Host::from_json(&recorded.to_string()).unwrap();
+        let written = host.to_json();
+        prop_assert_eq!(&Host::from_json(&written).unwrap(), &host);
+        prop_assert_eq!(serde_json::from_str::<Value>(&written).unwrap(), recorded);
+        prop_assert_eq!(host.diff(&host), []);
+    }
+}
+
+#[test]
+fn news_of_a_host_are_told_one_by_one() {
+    let tree = tempfile::tempdir().unwrap();
+    nearfab_emu::write_tree(InstanceTable::find("trn2.48xlarge").unwrap(), tree.path()).unwrap();
+    let before = Host::from_root(tree.path()).unwrap();
+    assert_eq!(before.diff(&Host::from_root(tree.path()).unwrap()), []);
+
+    let path = |path: &str| tree.path().join(path);
+    fs::write(path("sys/class/infiniband/rdmap201s0/ports/1/state"), "1: DOWN\n").unwrap();
+    fs::write(path("sys/module/neuron/version"), "2.30.3.0\n").unwrap();
+    fs::remove_file(path("sys/bus/pci/devices/0000:56:00.0")).unwrap();
+    fs::remove_file(path("sys/class/infiniband/rdmap86s0")).unwrap();
+    fs::remove_file(path("sys/class/infiniband_verbs/uverbs0")).unwrap();
+    fs::remove_file(path("dev/neuron7")).unwrap();
+    let after = Host::from_root(tree.path()).unwrap();
+    let news: Vec<String> = before.diff(&after).iter().map(ToString::to_string).collect();
+    assert_eq!(
+        news,
+        [
+            "the host: neuron_driver.version was 2.30.2.0, is 2.30.3.0",
+            "EFA interface 0000:56:00.0 vanished",
+            "EFA interface 0000:c9:00.0: port.state was 4, is 1",
+            "neuron7: access was granted, is missing",
+        ]
+    );
+    let back = after.diff(&before);
+    assert_eq!(back.len(), news.len());
+    let appeared =
+        Change { subject: Subject::Efa { address: "0000:56:00.0".parse().unwrap() }, what: WhatChanged::Appeared };
+    assert!(back.contains(&appeared));
+    let form = serde_json::to_value(&appeared).unwrap();
+    assert_eq!(form, json!({"subject": {"kind": "efa", "address": "0000:56:00.0"}, "what": "appeared"}));
+}

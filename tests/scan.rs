@@ -1,0 +1,278 @@
+//! What the scanners read of PCI links, EFA interfaces, drivers, GPUs and RDMA devices of other makers.
+
+#![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use nearfab::instances::InstanceTable;
+use nearfab::{
+    Bdf, DriverLayout, Host, HostDevice, LinkSpeed, LinkWidth, Near, NodeAccess, PciLink, PortState, Proximity,
+};
+use serde_json::Value;
+
+fn tree(instance_type: &str) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    nearfab_emu::write_tree(InstanceTable::find(instance_type).unwrap(), dir.path()).unwrap();
+    dir
+}
+
+fn write(root: &Path, path: &str, content: &str) {
+    let path = root.join(path);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, content).unwrap();
+}
+
+fn link(root: &Path, path: &str, target: &str) {
+    let path = root.join(path);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    symlink(target, path).unwrap();
+}
+
+/// A PCI function below `pci0000:44`, behind `bridges`.
+fn function(root: &Path, bridges: &str, address: &str, id: &str, class: &str) -> String {
+    let folder = format!("sys/devices/pci0000:44/{bridges}{address}");
+    write(root, &format!("{folder}/uevent"), &format!("DRIVER=some\nPCI_CLASS={class}\nPCI_ID={id}\n"));
+    write(root, &format!("{folder}/numa_node"), "0\n");
+    link(root, &format!("sys/bus/pci/devices/{address}"), &format!("../../../{}", &folder[4..]));
+    folder
+}
+
+/// An RDMA device and its verbs node in the folder of a function.
+fn rdma(root: &Path, folder: &str, name: &str, number: u32) {
+    for (class, of) in [("infiniband", name.to_owned()), ("infiniband_verbs", format!("uverbs{number}"))] {
+        fs::create_dir_all(root.join(format!("{folder}/{class}/{of}"))).unwrap();
+        link(root, &format!("sys/class/{class}/{of}"), &format!("../../{}/{class}/{of}", &folder[4..]));
+    }
+    write(root, &format!("{folder}/infiniband_verbs/uverbs{number}/ibdev"), name);
+    write(root, &format!("dev/infiniband/uverbs{number}"), "");
+}
+
+fn problems(host: &Host) -> &[String] {
+    host.problems()
+}
+
+#[test]
+fn trn2_shows_all_that_its_drivers_show() {
+    let tree = tree("trn2.48xlarge");
+    let host = Host::from_root(tree.path()).unwrap();
+    assert_eq!(problems(&host), [""; 0]);
+    assert_eq!(host.efa_driver().unwrap().version.as_deref(), Some("3.1.0g"));
+    let driver = host.neuron_driver().unwrap();
+    assert_eq!((driver.version.as_deref(), driver.layout), (Some("2.30.2.0"), DriverLayout::From230));
+    assert_eq!(driver.class_attributes, ["current_perf_profile", "hbm_7200_capable"]);
+
+    for efa in host.efa() {
+        assert_eq!(efa.generation(), 2);
+        assert_eq!(efa.function.link.speed, Some(LinkSpeed::MegaTransfers(32_000)));
+        assert_eq!(efa.function.link.max_width, Some(LinkWidth::Lanes(8)));
+        assert_eq!((efa.firmware.as_deref(), efa.p2p.as_deref()), (None, Some("")), "both attributes are empty");
+        let port = efa.port.as_ref().unwrap();
+        assert_eq!((port.state, port.rate_mbps), (Some(PortState::Active), Some(100_000)));
+        assert!(port.gid.unwrap().is_unicast_link_local());
+    }
+    let guids: std::collections::BTreeSet<String> =
+        host.efa().iter().map(|efa| efa.node_guid.unwrap().to_string()).collect();
+    assert_eq!(guids.len(), 16, "each its own");
+    for device in host.neuron() {
+        assert_eq!(device.architecture.as_deref(), Some("NDv3"));
+        assert_eq!(device.memory, Some(96 << 30));
+        assert_eq!(device.serial.as_ref().unwrap().len(), 16);
+    }
+}
+
+#[test]
+fn link_that_the_kernel_does_not_know_is_unknown_and_no_problem() {
+    let tree = tree("trn2.48xlarge");
+    let function = "sys/bus/pci/devices/0000:c9:00.0";
+    write(tree.path(), &format!("{function}/current_link_speed"), "Unknown\n");
+    write(tree.path(), &format!("{function}/current_link_width"), "255\n");
+    fs::remove_file(tree.path().join(function).join("max_link_speed")).unwrap();
+    let host = Host::from_root(tree.path()).unwrap();
+    assert_eq!(problems(&host), [""; 0]);
+    let efa = host.find_efa("0000:c9:00.0".parse().unwrap()).unwrap();
+    let expected = PciLink {
+        speed: Some(LinkSpeed::Unknown),
+        width: Some(LinkWidth::Unknown),
+        max_speed: None,
+        max_width: Some(LinkWidth::Lanes(8)),
+    };
+    assert_eq!(efa.function.link, expected);
+}
+
+/// The one p5 host of which GUID and GID were captured.
+#[test]
+fn captured_guid_and_gid_are_read() {
+    let captures: Vec<Value> = serde_json::from_str(include_str!("captured/captures.json")).unwrap();
+    let data = captures.iter().map(|capture| &capture["data"]).find(|data| data["node_guid"].is_string()).unwrap();
+    let (address, name) = (data["efa"][0]["bdf"].as_str().unwrap(), data["efa"][0]["name"].as_str().unwrap());
+    let id = data["efa"][0]["id"].as_str().unwrap();
+    let (guid, gid) = (data["node_guid"].as_str().unwrap(), data["gid"].as_str().unwrap());
+
+    let dir = tempfile::tempdir().unwrap();
+    let folder = function(dir.path(), "", address, id, "20000");
+    rdma(dir.path(), &folder, name, 0);
+    let device = format!("{folder}/infiniband/{name}");
+    write(dir.path(), &format!("{device}/node_guid"), &format!("{guid}\n"));
+    write(dir.path(), &format!("{device}/ports/1/gids/0"), &format!("{gid}\n"));
+    let host = Host::from_root(dir.path()).unwrap();
+    assert_eq!(problems(&host), [""; 0]);
+    let [efa] = host.efa() else { panic!("{:?}", host.efa()) };
+    assert_eq!(efa.generation(), 1);
+    assert_eq!(efa.node_guid.unwrap().to_string(), guid);
+    assert_eq!(efa.port.as_ref().unwrap().gid.unwrap().to_string(), gid);
+    assert_eq!(efa.port.as_ref().unwrap().state, None, "what is not shown is not made up");
+    // This tree has no Neuron driver and no module folder; that the efa driver is there its RDMA device tells.
+    assert_eq!(host.neuron_driver(), None);
+}
+
+#[test]
+fn driver_of_the_kernel_has_no_version_and_an_interface_without_it_is_listed() {
+    let tree = tree("trn1.32xlarge");
+    fs::remove_dir_all(tree.path().join("sys/module/efa")).unwrap();
+    let host = Host::from_root(tree.path()).unwrap();
+    assert_eq!(host.efa_driver().unwrap().version, None);
+
+    for efa in host.efa() {
+        let uevent = format!("sys/bus/pci/devices/{}/uevent", efa.address());
+        write(tree.path(), &uevent, "PCI_ID=1D0F:EFA1\n");
+    }
+    for class in ["infiniband", "infiniband_verbs"] {
+        fs::remove_dir_all(tree.path().join("sys/class").join(class)).unwrap();
+    }
+    let host = Host::from_root(tree.path()).unwrap();
+    assert_eq!((host.efa().len(), host.efa_driver()), (8, None));
+    let efa = &host.efa()[0];
+    assert_eq!((&efa.rdma, &efa.node_guid, &efa.port, efa.access), (&None, &None, &None, NodeAccess::Unknown));
+}
+
+#[test]
+fn generation_without_a_name_is_a_number() {
+    let dir = tempfile::tempdir().unwrap();
+    function(dir.path(), "", "0000:44:1b.0", "1D0F:EFAC", "20000");
+    let host = Host::from_root(dir.path()).unwrap();
+    assert_eq!(host.efa()[0].generation(), 12);
+}
+
+/// As on p6-b200: two mlx5 functions beside the EFAs, and named and numbered before them.
+#[test]
+fn devices_of_other_makers_are_listed_and_never_as_efa() {
+    let tree = tree("trn2.48xlarge");
+    for (i, address) in (20..).zip(["0000:73:00.0", "0000:74:00.0"]) {
+        let folder = function(tree.path(), "", address, "15B3:101E", "20000");
+        rdma(tree.path(), &folder, &format!("ibp{}s0f0", 95 + i), i);
+    }
+    rdma(tree.path(), "sys/devices/virtual", "rxe0", 22);
+    fs::remove_file(tree.path().join("dev/infiniband/uverbs21")).unwrap();
+    let host = Host::from_root(tree.path()).unwrap();
+    assert_eq!(problems(&host), [""; 0]);
+    assert_eq!(host.efa().len(), 16);
+    let others: Vec<(&str, Option<Bdf>, Option<u32>, NodeAccess)> = host
+        .other_rdma()
+        .iter()
+        .map(|d| (d.name.as_str(), d.function.as_ref().map(|f| f.address), d.uverbs, d.access))
+        .collect();
+    let address = |text: &str| Some(text.parse().unwrap());
+    assert_eq!(
+        others,
+        [
+            ("rxe0", None, Some(22), NodeAccess::Granted),
+            ("ibp115s0f0", address("0000:73:00.0"), Some(20), NodeAccess::Granted),
+            ("ibp116s0f0", address("0000:74:00.0"), Some(21), NodeAccess::Missing),
+        ]
+    );
+    let near = host.near_device(HostDevice(0), nearfab::Basis::Place).unwrap();
+    assert_eq!(near.entries.len(), 16, "no mlx5 among the candidates");
+}
+
+/// A switch as captured on p5: four EFAs and a GPU, and another GPU elsewhere.
+#[test]
+fn gpus_have_the_interfaces_of_their_switch_in_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let port = |number: u32| format!("0000:44:00.0/0000:45:00.0/0000:46:{number:02x}.0/");
+    let efas = ["0000:52:00.0", "0000:4f:00.0", "0000:51:00.0", "0000:50:00.0"];
+    for (number, address) in (1..).zip(efas) {
+        function(dir.path(), &port(number), address, "1D0F:EFA1", "20000");
+    }
+    function(dir.path(), &port(5), "0000:53:00.0", "10DE:2330", "30200");
+    function(dir.path(), "", "0000:64:00.0", "10DE:2330", "30000");
+    function(dir.path(), "", "0000:65:00.0", "10DE:22A3", "68000"); // An NVSwitch.
+    let host = Host::from_root(dir.path()).unwrap();
+    let gpus: Vec<String> = host.gpus().iter().map(|gpu| gpu.address().to_string()).collect();
+    assert_eq!(gpus, ["0000:53:00.0", "0000:64:00.0"]);
+
+    let near = host.near_gpu(host.gpus()[0].address()).unwrap();
+    let nearest: Vec<String> = near.nearest().map(|near| near.target.to_string()).collect();
+    assert_eq!(nearest, ["0000:4f:00.0", "0000:50:00.0", "0000:51:00.0", "0000:52:00.0"]);
+    assert!(near.entries.iter().all(|near| near.proximity == Proximity::SameSwitch { bridges: 2 }));
+    let near = host.near_gpu(host.gpus()[1].address()).unwrap();
+    assert!(near.entries.iter().all(|near| near.proximity == Proximity::SameRoot && near.rank == 1));
+
+    let near = host.gpus_near_efa("0000:50:00.0".parse().unwrap()).unwrap();
+    let ranked: Vec<(u32, String)> =
+        near.entries.iter().map(|Near { rank, target, .. }| (*rank, target.to_string())).collect();
+    assert_eq!(ranked, [(1, gpus[0].clone()), (2, gpus[1].clone())]);
+    let error = host.near_gpu("0000:65:00.0".parse().unwrap()).unwrap_err().to_string();
+    assert_eq!(error, "this host has no GPU 0000:65:00.0; it has 0000:53:00.0, 0000:64:00.0");
+}
+
+/// Changes the emulated tree into that of a driver of this version with these health attributes, and reads it.
+fn with_driver(tree: &Path, version: Option<&str>, health: &[&str]) -> Host {
+    let file = "sys/module/neuron/version";
+    match version {
+        Some(version) => write(tree, file, &format!("{version}\n")),
+        None => fs::remove_file(tree.join(file)).unwrap(),
+    }
+    // That of the first device tells of all.
+    let folder = "sys/devices/virtual/neuron_device/neuron0/stats/hardware/health_status";
+    if tree.join(folder).exists() {
+        fs::remove_dir_all(tree.join(folder)).unwrap();
+    }
+    health.iter().for_each(|name| write(tree, &format!("{folder}/{name}"), "0\n"));
+    Host::from_root(tree).unwrap()
+}
+
+#[test]
+fn layouts_of_drivers_are_told_apart_and_an_unknown_one_is_said_so() {
+    use DriverLayout::{From227, From230, Unknown, UpTo226};
+    let counts = ["hbm_ecc_err_count", "repairable_hbm_ecc_err_count", "sram_ecc_err_count", "hw_error_event"];
+    let tree = tree("trn2.48xlarge");
+    let components = ["unhealthy_components", "healthcheck_heartbeat", "hw_error_event"];
+    for (version, health, layout) in [
+        (Some("2.26.5.0"), &[][..], UpTo226),
+        (Some("2.28.0.0"), &counts[..], From227),
+        (Some("2.30.2.0"), &components[..], From230),
+        // A build between releases, or a module that hides its version: the files decide.
+        (Some("2.x.7693.0"), &counts[..], From227),
+        (None, &components[..], From230),
+        // Newer than what is known, whatever it shows; and a version that its files contradict.
+        (Some("2.31.7.0"), &components[..], Unknown),
+        (Some("2.30.2.0"), &counts[..], Unknown),
+        (Some("2.x.7693.0"), &["surprise"][..], Unknown),
+    ] {
+        let host = with_driver(tree.path(), version, health);
+        let driver = host.neuron_driver().unwrap();
+        assert_eq!((driver.version.as_deref(), driver.layout), (version, layout), "{health:?}");
+        let said = host.problems().iter().any(|text| text.contains("is not laid out in a way that is known here"));
+        assert_eq!((said, host.problems().len()), (layout == Unknown, usize::from(layout == Unknown)));
+        assert_eq!(host.neuron().len(), 16);
+    }
+}
+
+#[test]
+fn host_without_the_neuron_module_has_functions_and_no_driver() {
+    let tree = tree("trn2.48xlarge");
+    for folder in ["sys/module/neuron", "sys/class/neuron_device", "sys/devices/virtual/neuron_device"] {
+        fs::remove_dir_all(tree.path().join(folder)).unwrap();
+    }
+    for row in InstanceTable::find("trn2.48xlarge").unwrap().neuron {
+        write(tree.path(), &format!("sys/bus/pci/devices/{}/uevent", row.address), "PCI_ID=1D0F:7364\n");
+        fs::remove_file(tree.path().join(format!("dev/{}", row.index))).unwrap();
+    }
+    let host = Host::from_root(tree.path()).unwrap();
+    assert_eq!(problems(&host), [""; 0]);
+    assert_eq!((host.driverless().len(), host.neuron().len()), (16, 0));
+    assert_eq!((host.neuron_driver(), host.lnc()), (None, None));
+    assert_eq!(host.numbering().rows, []);
+}

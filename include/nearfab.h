@@ -8,13 +8,15 @@
  *
  * Handles (nearfab_host_t, nearfab_efa_t) are numbers, not addresses: one that is zero, freed, or of another kind is
  * NEARFAB_ERROR_INVALID_HANDLE and does no harm. The caller frees each with its own function; everything else is
- * copied into the caller's memory.
+ * copied into the caller's memory. A handle belongs to the process that made it, and is NEARFAB_ERROR_FORKED in a forked
+ * child: look and open again there.
  *
  * A null pointer is NEARFAB_ERROR_INVALID_ARGUMENT unless a function says that it may be one. Texts are UTF-8, paths
  * are whatever bytes the file system has. Every function may be called from every thread at any time.
  *
  * Structures grow at their ends in later versions. Functions that fill some are told the size that the caller was
- * compiled with, so that programs and libraries of different versions fit; what the library does not know is zero.
+ * compiled with: an older program gets the beginning that it knows, and in a newer one what the library does not know
+ * is zero.
  */
 
 #ifndef NEARFAB_H
@@ -221,6 +223,10 @@ typedef struct {
    * The function, 0 to 7.
    */
   uint8_t function;
+  /**
+   * Zero from nearfab; not read.
+   */
+  uint8_t reserved;
 } nearfab_bdf_t;
 
 /**
@@ -251,6 +257,10 @@ typedef struct {
    * Whether the PCI address is known.
    */
   bool address_known;
+  /**
+   * Zero.
+   */
+  uint8_t reserved[3];
   /**
    * The product as the driver names it, such as "Trainium2"; empty where the driver does not say.
    */
@@ -414,6 +424,10 @@ typedef struct {
    * Whether its port carries traffic.
    */
   bool port_active;
+  /**
+   * Zero.
+   */
+  uint8_t reserved[7];
   /**
    * The firmware's version; "0.0.0.0" from every driver so far.
    */
@@ -644,8 +658,8 @@ int32_t nearfab_missing_pair(nearfab_host_t host,
  * NEARFAB_ERROR_NOT_LIVE; NEARFAB_ERROR_NO_SUCH_DEVICE where the host has no such interface, or one without a driver;
  * NEARFAB_ERROR_NODE_REFUSED where its node cannot be opened; NEARFAB_ERROR_LIBRARY or NEARFAB_ERROR_MISSING_SYMBOL
  * where libibverbs is not installed, or too old; NEARFAB_ERROR_CALL where libibverbs fails; NEARFAB_ERROR_FORKED where
- * this process was forked while another thread was opening or closing an interface; NEARFAB_ERROR_INVALID_HANDLE,
- * NEARFAB_ERROR_INVALID_ARGUMENT.
+ * the host is the parent's, or this process was forked while another thread was opening or closing an interface;
+ * NEARFAB_ERROR_INVALID_HANDLE, NEARFAB_ERROR_INVALID_ARGUMENT.
  *
  * # Safety
  * `efa` points to a nearfab_efa_t.
@@ -655,8 +669,9 @@ int32_t nearfab_efa_open(nearfab_host_t host,
                          nearfab_efa_t *efa);
 
 /**
- * Ends this use of an interface. `users` may be NULL and else gets the number of its other users in this process; at
- * none it is closed. The handle is an error from then on, in every thread; calls that have begun end well.
+ * Ends this use of an interface. `users` may be NULL and else gets the number of users that are left in this process;
+ * at 0 it has been closed. The handle is an error from then on, in every thread; calls that have begun on it end well,
+ * and until the last of them does, this use is one of those left.
  *
  * # Errors
  * NEARFAB_ERROR_CALL where libibverbs reports a failure: the interface counts as closed all the same.

@@ -16,6 +16,7 @@ use crate::pci::Bdf;
 
 mod attributes;
 mod device;
+mod process;
 mod registry;
 
 pub use attributes::{
@@ -23,10 +24,12 @@ pub use attributes::{
     PortAttributes, PortState,
 };
 use device::Device;
-use registry::{Lease, PerProcess};
+#[doc(hidden)]
+pub use process::{Owned, PerProcess};
+use registry::{Lease, Registry};
 
 /// One for the process: an interface that has two users has one context.
-static EFA: PerProcess<Device> = PerProcess::new();
+static EFA: Registry<Device> = Registry::new();
 
 /// The only port of an EFA interface, and the only entry of its GID table.
 const PORT: u8 = 1;
@@ -56,7 +59,8 @@ impl Efa {
     ///
     /// # Errors
     /// - [`Error::NotLive`]: the host is not this machine.
-    /// - [`Error::NoSuchDevice`]: it has no such interface, or one without a driver, or libibverbs does not find it.
+    /// - [`Error::NoSuchDevice`]: it has no such interface, or one without a driver, or the machine has changed since the
+    ///   host was discovered, or libibverbs does not find it.
     /// - [`Error::NodeRefused`]: its node cannot be opened; the error says why and what to do.
     /// - [`Error::Library`], [`Error::MissingSymbol`]: libibverbs is not installed, or too old.
     /// - [`Error::Call`]: libibverbs failed to open it.

@@ -5,7 +5,7 @@ mod port;
 pub use port::{Guid, ParseGuidError, Port, PortState};
 use serde::{Deserialize, Serialize};
 
-use crate::error::Problems;
+use crate::error::{Problems, Result};
 use crate::pci::{self, Bdf, PciFunction, PciId};
 use crate::rdma::{self, Listed};
 use crate::root::{HostRoot, NodeAccess};
@@ -77,6 +77,19 @@ impl EfaInterface {
 /// Whether the id is an EFA interface's, of whatever generation: each has had an id `0xefa?` of Amazon's.
 pub(crate) fn is_efa(id: PciId) -> bool {
     id.vendor == pci::AMAZON && id.device & 0xfff0 == 0xefa0
+}
+
+/// Whether the interface has the name and the node that it was seen with: a driver that was loaded anew, or a renaming,
+/// gives them to others. One link says whose each is: `…/0000:c9:00.0/infiniband/rdmap201s0`.
+pub(crate) fn is_as_seen(root: &HostRoot, interface: &EfaInterface) -> Result<bool> {
+    let owns = |class: &str, name: &str| -> Result<bool> {
+        let target = root.link(&format!("sys/class/{class}/{name}"))?;
+        let own = format!("/{}/{class}/{name}", interface.address());
+        Ok(target.is_some_and(|target| target.ends_with(&own)))
+    };
+    let rdma = interface.rdma.as_deref().map_or(Ok(true), |name| owns("infiniband", name))?;
+    let uverbs = interface.uverbs.map_or(Ok(true), |number| owns("infiniband_verbs", &format!("uverbs{number}")))?;
+    Ok(rdma && uverbs)
 }
 
 /// The interfaces among `functions`, in their order.

@@ -22,19 +22,27 @@ pub struct NearfabBdf {
     pub device: u8,
     /// The function, 0 to 7.
     pub function: u8,
+    /// Zero from nearfab; not read.
+    pub reserved: u8,
 }
 
 impl From<Bdf> for NearfabBdf {
     fn from(address: Bdf) -> Self {
-        Self { domain: address.domain(), bus: address.bus(), device: address.device(), function: address.function() }
+        Self {
+            domain: address.domain(),
+            bus: address.bus(),
+            device: address.device(),
+            function: address.function(),
+            reserved: 0,
+        }
     }
 }
 
 impl NearfabBdf {
     pub(crate) fn to_rust(self) -> Outcome<Bdf> {
-        let Self { domain, bus, device, function } = self;
+        let Self { domain, bus, device, function, .. } = self;
         let address = Bdf::new(domain, bus, device, function);
-        if Self::from(address) == self {
+        if (address.device(), address.function()) == (device, function) {
             Ok(address)
         } else {
             let text = format!("there is no PCI device {device} (0 to 31) with function {function} (0 to 7)");

@@ -16,6 +16,8 @@ pub(crate) enum Failure {
     Argument(String),
     /// A handle that is zero, closed or of another kind.
     Handle(String),
+    /// A handle of the process that this one was forked from.
+    Forked(String),
 }
 
 pub(crate) type Outcome<T = ()> = Result<T, Failure>;
@@ -32,13 +34,14 @@ impl Failure {
             Self::Nearfab(error) => error.code(),
             Self::Argument(_) => ErrorCode::InvalidArgument,
             Self::Handle(_) => ErrorCode::InvalidHandle,
+            Self::Forked(_) => ErrorCode::Forked,
         }
     }
 
     fn text(&self) -> String {
         match self {
             Self::Nearfab(error) => error.chain(),
-            Self::Argument(text) | Self::Handle(text) => text.clone(),
+            Self::Argument(text) | Self::Handle(text) | Self::Forked(text) => text.clone(),
         }
     }
 }

@@ -56,9 +56,13 @@ pub struct NearfabEfaAttributes {
     pub gid: [u8; 16],
     /// Whether its port carries traffic.
     pub port_active: bool,
+    /// Zero.
+    pub reserved: [u8; 7],
     /// The firmware's version; "0.0.0.0" from every driver so far.
     pub firmware: [c_char; NEARFAB_NAME_SIZE],
 }
+
+pointer::growing!(NearfabEfaAttributes, first: 144, last: firmware);
 
 impl NearfabEfa {
     fn get(self) -> Outcome<Arc<Efa>> {
@@ -86,6 +90,7 @@ impl NearfabEfaAttributes {
             capabilities: own.capabilities.bits(),
             gid: efa.gid()?.octets(),
             port_active: port.state == PortState::Active,
+            reserved: [0; 7],
             firmware: pointer::name(&device.firmware),
         })
     }
@@ -98,8 +103,8 @@ impl NearfabEfaAttributes {
 /// NEARFAB_ERROR_NOT_LIVE; NEARFAB_ERROR_NO_SUCH_DEVICE where the host has no such interface, or one without a driver;
 /// NEARFAB_ERROR_NODE_REFUSED where its node cannot be opened; NEARFAB_ERROR_LIBRARY or NEARFAB_ERROR_MISSING_SYMBOL
 /// where libibverbs is not installed, or too old; NEARFAB_ERROR_CALL where libibverbs fails; NEARFAB_ERROR_FORKED where
-/// this process was forked while another thread was opening or closing an interface; NEARFAB_ERROR_INVALID_HANDLE,
-/// NEARFAB_ERROR_INVALID_ARGUMENT.
+/// the host is the parent's, or this process was forked while another thread was opening or closing an interface;
+/// NEARFAB_ERROR_INVALID_HANDLE, NEARFAB_ERROR_INVALID_ARGUMENT.
 ///
 /// # Safety
 /// `efa` points to a nearfab_efa_t.
@@ -114,8 +119,9 @@ pub unsafe extern "C" fn nearfab_efa_open(host: NearfabHost, address: NearfabBdf
     })
 }
 
-/// Ends this use of an interface. `users` may be NULL and else gets the number of its other users in this process; at
-/// none it is closed. The handle is an error from then on, in every thread; calls that have begun end well.
+/// Ends this use of an interface. `users` may be NULL and else gets the number of users that are left in this process;
+/// at 0 it has been closed. The handle is an error from then on, in every thread; calls that have begun on it end well,
+/// and until the last of them does, this use is one of those left.
 ///
 /// # Errors
 /// NEARFAB_ERROR_CALL where libibverbs reports a failure: the interface counts as closed all the same.
@@ -127,12 +133,12 @@ pub unsafe extern "C" fn nearfab_efa_open(host: NearfabHost, address: NearfabBdf
 pub unsafe extern "C" fn nearfab_efa_close(efa: NearfabEfa, users: *mut usize) -> i32 {
     guard(|| {
         let efa = EFAS.remove(efa.raw)?;
-        let others = efa.users()?.saturating_sub(1);
-        // A call that is at work on it has it closed when it ends.
-        let others = Arc::into_inner(efa).map_or(Ok(others), Efa::close)?;
+        let left = efa.users()?;
+        // Where a call is at work on it, the use is left to that one, and ends with it.
+        let left = Arc::into_inner(efa).map_or(Ok(left), Efa::close)?;
         if !users.is_null() {
             // SAFETY: not null, and our caller promises the rest.
-            unsafe { users.write(others) };
+            unsafe { users.write(left) };
         }
         Ok(())
     })
@@ -171,4 +177,50 @@ pub unsafe extern "C" fn nearfab_efa_query(efa: NearfabEfa, attributes: *mut Nea
         place.fill([NearfabEfaAttributes::query(&*efa.get()?)?]);
         Ok(())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::thread;
+
+    use nearfab::ErrorCode;
+
+    use super::*;
+    use crate::child::in_a_child;
+    use crate::host::{HOSTS, nearfab_host_from_instance};
+
+    #[test]
+    fn a_forked_child_does_not_wait_for_what_threads_of_its_parent_held() {
+        const FORKED: i32 = ErrorCode::Forked as i32;
+        const NOT_LIVE: i32 = ErrorCode::NotLive as i32;
+        let address = NearfabBdf { bus: 0xc9, ..NearfabBdf::default() };
+        let inherited = host();
+        let (tell_held, held) = mpsc::channel();
+        let (tell_done, done) = mpsc::channel::<()>();
+        thread::scope(|scope| {
+            scope.spawn(move || {
+                let _tables = (HOSTS.hold(), EFAS.hold());
+                tell_held.send(()).unwrap();
+                done.recv().unwrap_err();
+            });
+            held.recv().unwrap();
+            let _until_it_returns_or_panics = tell_done;
+            in_a_child(|| {
+                let (mut users, mut efa) = (0, NearfabEfa { raw: (Kind::Efa as u64) << 56 });
+                // SAFETY: a place for a number.
+                let users = unsafe { nearfab_efa_users(efa, &raw mut users) };
+                // SAFETY: a place for a handle.
+                let opened = [inherited, host()].map(|host| unsafe { nearfab_efa_open(host, address, &raw mut efa) });
+                users == ErrorCode::InvalidHandle as i32 && opened == [FORKED, NOT_LIVE]
+            });
+        });
+    }
+
+    fn host() -> NearfabHost {
+        let mut host = NearfabHost { raw: 0 };
+        // SAFETY: a text, and a place for a handle.
+        assert_eq!(unsafe { nearfab_host_from_instance(c"trn2.48xlarge".as_ptr(), &raw mut host) }, 0);
+        host
+    }
 }

@@ -7,7 +7,7 @@ use nearfab::{EfaInterface, Host, NeuronDevice, NodeAccess};
 use crate::bdf::NearfabBdf;
 use crate::boundary::{Failure, Outcome, guard};
 use crate::host::NearfabHost;
-use crate::pointer::{self, Array, Place};
+use crate::pointer::{self, Array, Growing, Place};
 
 /// Bytes of a name in a structure, the NUL included. Longer names are cut.
 pub const NEARFAB_NAME_SIZE: usize = 64;
@@ -42,6 +42,8 @@ pub struct NearfabNeuronInfo {
     pub address: NearfabBdf,
     /// Whether the PCI address is known.
     pub address_known: bool,
+    /// Zero.
+    pub reserved: [u8; 3],
     /// The product as the driver names it, such as "Trainium2"; empty where the driver does not say.
     pub product: [c_char; NEARFAB_NAME_SIZE],
 }
@@ -62,6 +64,9 @@ pub struct NearfabEfaInfo {
     pub rdma: [c_char; NEARFAB_NAME_SIZE],
 }
 
+pointer::growing!(NearfabNeuronInfo, first: 92, last: product);
+pointer::growing!(NearfabEfaInfo, first: 84, last: rdma);
+
 impl From<&NeuronDevice> for NearfabNeuronInfo {
     fn from(device: &NeuronDevice) -> Self {
         Self {
@@ -71,6 +76,7 @@ impl From<&NeuronDevice> for NearfabNeuronInfo {
             numa_node: number_or_minus_one(device.function().and_then(|function| function.numa)),
             address: device.address().map(NearfabBdf::from).unwrap_or_default(),
             address_known: device.address().is_some(),
+            reserved: [0; 3],
             product: pointer::name(device.product.as_deref().unwrap_or_default()),
         }
     }
@@ -162,7 +168,12 @@ unsafe fn put_count(host: NearfabHost, count: *mut usize, of: impl FnOnce(&Host)
 
 /// # Safety
 /// `info` is null or points to `size` bytes.
-unsafe fn put_info<'a, D, I: From<&'a D>>(devices: &'a [D], position: usize, info: *mut I, size: usize) -> Outcome {
+unsafe fn put_info<'a, D, I: Growing + From<&'a D>>(
+    devices: &'a [D],
+    position: usize,
+    info: *mut I,
+    size: usize,
+) -> Outcome {
     // SAFETY: as our caller promises.
     let place = unsafe { Array::new("info", info, size, 1) }?;
     let device = devices.get(position).ok_or_else(|| {

@@ -1,6 +1,10 @@
 //! Handles: numbers that C holds for what Rust owns.
 
+use std::convert::Infallible;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use nearfab::context::{Owned, PerProcess};
 
 use crate::boundary::{Failure, Outcome};
 
@@ -9,9 +13,12 @@ use crate::boundary::{Failure, Outcome};
 /// A handle is looked up and never dereferenced: from the top, 8 bits say which kind of thing it is for, 24 bits which
 /// slot, 32 bits how many users that slot has had before. So a zero, closed or made-up handle, and one of another kind, is
 /// an error and no more.
-pub(crate) struct Table<T> {
+///
+/// A forked child has slots of its own, and numbers them on from where its parent's end. So it knows a handle of its
+/// parent's without taking the parent's lock, which may be held for ever.
+pub(crate) struct Table<T: 'static> {
     kind: Kind,
-    slots: RwLock<Slots<T>>,
+    slots: PerProcess<Slots<T>>,
 }
 
 /// What a handle can be for. Numbers are never 0, so no handle is.
@@ -32,7 +39,18 @@ impl Kind {
 }
 
 struct Slots<T> {
+    /// The number of this process's first slot: those below are inherited.
+    first: u32,
+    /// The process that they are inherited from.
+    parent: u32,
+    /// The number that comes after the last slot. Children read it without the lock.
+    end: AtomicU32,
+    lists: RwLock<Lists<T>>,
+}
+
+struct Lists<T> {
     all: Vec<Slot<T>>,
+    /// Where those without a value are.
     free: Vec<u32>,
 }
 
@@ -44,56 +62,67 @@ struct Slot<T> {
 const SLOT_BITS: u32 = 24;
 const GENERATION_BITS: u32 = 32;
 
-impl<T: Clone> Table<T> {
+impl<T: Clone + Send + Sync + 'static> Table<T> {
     pub(crate) const fn new(kind: Kind) -> Self {
-        Self { kind, slots: RwLock::new(Slots { all: Vec::new(), free: Vec::new() }) }
+        Self { kind, slots: PerProcess::new() }
     }
 
     /// Keeps a value; returns its handle.
     pub(crate) fn insert(&self, value: T) -> Outcome<u64> {
-        let mut slots = self.write();
-        let index = match slots.free.pop() {
+        let slots = self.slots();
+        let mut lists = slots.write();
+        let index = match lists.free.pop() {
             Some(index) => index,
             None => {
-                let index = u32::try_from(slots.all.len()).ok().filter(|index| index >> SLOT_BITS == 0);
-                let index = index
-                    .ok_or_else(|| Failure::Handle(format!("too many handles of {}: free some", self.kind.name())))?;
-                slots.all.push(Slot { generation: 0, value: None });
-                index
+                let number = slots.end.load(Ordering::Relaxed);
+                if number >> SLOT_BITS != 0 {
+                    return Err(Failure::Handle(format!("too many handles of {}: free some", self.kind.name())));
+                }
+                lists.all.push(Slot { generation: 0, value: None });
+                slots.end.store(number + 1, Ordering::Release);
+                number - slots.first
             }
         };
-        let slot = &mut slots.all[index as usize];
+        let slot = &mut lists.all[index as usize];
         slot.value = Some(value);
         Ok(u64::from(self.kind as u8) << (SLOT_BITS + GENERATION_BITS)
-            | u64::from(index) << GENERATION_BITS
+            | u64::from(slots.first + index) << GENERATION_BITS
             | u64::from(slot.generation))
     }
 
     /// The value of a handle, as a clone, so that another thread may free the handle meanwhile.
     pub(crate) fn get(&self, handle: u64) -> Outcome<T> {
-        let (index, generation) = self.parts(handle)?;
-        let slots = self.read();
-        let slot = slots.all.get(index as usize).filter(|slot| slot.generation == generation);
+        let slots = self.slots();
+        let (index, generation) = self.parts(handle, slots)?;
+        let lists = slots.read();
+        let slot = lists.all.get(index as usize).filter(|slot| slot.generation == generation);
         slot.and_then(|slot| slot.value.clone()).ok_or_else(|| self.stale(handle))
     }
 
     /// Ends a handle and returns its value.
     pub(crate) fn remove(&self, handle: u64) -> Outcome<T> {
-        let (index, generation) = self.parts(handle)?;
-        let mut slots = self.write();
-        let slot = slots.all.get_mut(index as usize).filter(|slot| slot.generation == generation);
+        let slots = self.slots();
+        let (index, generation) = self.parts(handle, slots)?;
+        let mut lists = slots.write();
+        let slot = lists.all.get_mut(index as usize).filter(|slot| slot.generation == generation);
         let slot = slot.ok_or_else(|| self.stale(handle))?;
         let value = slot.value.take().ok_or_else(|| self.stale(handle))?;
         // After its last generation a slot is not used again: its old handles stay stale for ever.
         if let Some(next) = slot.generation.checked_add(1) {
             slot.generation = next;
-            slots.free.push(index);
+            lists.free.push(index);
         }
         Ok(value)
     }
 
-    /// Slot and generation of a handle of this table's kind.
-    fn parts(&self, handle: u64) -> Outcome<(u32, u32)> {
+    fn slots(&self) -> &'static Slots<T> {
+        let Ok(own) = self.slots.get(|inherited| Ok::<_, Infallible>(Slots::new(inherited)));
+        &own.value
+    }
+
+    /// Where among these slots the one of a handle is, if it is of this table's kind and of this process, and the
+    /// handle's generation.
+    fn parts(&self, handle: u64, slots: &Slots<T>) -> Outcome<(u32, u32)> {
         let expected = self.kind.name();
         if handle == 0 {
             return Err(Failure::Handle(format!("the handle is zero: nothing has put {expected} into it")));
@@ -102,7 +131,14 @@ impl<T: Clone> Table<T> {
         if kind != self.kind as u8 {
             return Err(Failure::Handle(format!("the handle {handle:#018x} is not one of {expected}")));
         }
-        Ok((u32::from_be_bytes([0, a, b, c]), u32::from_be_bytes(generation)))
+        let index = u32::from_be_bytes([0, a, b, c]).checked_sub(slots.first).ok_or_else(|| {
+            let parent = slots.parent;
+            Failure::Forked(format!(
+                "the handle {handle:#018x} of {expected} belongs to process {parent}, from which this one was forked: \
+                 make one here"
+            ))
+        })?;
+        Ok((index, u32::from_be_bytes(generation)))
     }
 
     fn stale(&self, handle: u64) -> Failure {
@@ -111,20 +147,56 @@ impl<T: Clone> Table<T> {
             self.kind.name()
         ))
     }
+}
 
-    // A panic of another thread cannot leave a table half changed, so its poison is no news.
-    fn read(&self) -> RwLockReadGuard<'_, Slots<T>> {
-        self.slots.read().unwrap_or_else(PoisonError::into_inner)
+impl<T> Slots<T> {
+    fn new(inherited: Option<&Owned<Self>>) -> Self {
+        let first = inherited.map_or(0, |parent| parent.value.end.load(Ordering::Acquire));
+        Self {
+            first,
+            parent: inherited.map_or(0, |parent| parent.owner),
+            end: AtomicU32::new(first),
+            lists: RwLock::new(Lists { all: Vec::new(), free: Vec::new() }),
+        }
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, Slots<T>> {
-        self.slots.write().unwrap_or_else(PoisonError::into_inner)
+    // A panic of another thread cannot leave the lists half changed, so its poison is no news.
+    fn read(&self) -> RwLockReadGuard<'_, Lists<T>> {
+        self.lists.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Lists<T>> {
+        self.lists.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::child::in_a_child;
+
+    impl<T: Clone + Send + Sync + 'static> Table<T> {
+        /// Keeps other threads out.
+        pub(crate) fn hold(&self) -> impl Drop {
+            self.slots().write()
+        }
+    }
+
+    #[test]
+    fn a_child_knows_its_parents_handles_from_its_own() {
+        let table = Table::new(Kind::Host);
+        let closed = table.insert("closed").unwrap();
+        let open = table.insert("open").unwrap();
+        table.remove(closed).unwrap();
+        in_a_child(|| {
+            let own = table.insert("own").unwrap();
+            let forked = |outcome| matches!(outcome, Err(Failure::Forked(_)));
+            [open, closed].iter().all(|&handle| forked(table.get(handle)) && forked(table.remove(handle)))
+                && table.get(own).is_ok_and(|value| value == "own")
+                && table.remove(own).is_ok()
+        });
+        assert_eq!(table.get(open).unwrap(), "open");
+    }
 
     #[test]
     fn a_slot_used_again_leaves_the_old_handle_stale() {
@@ -142,7 +214,7 @@ mod tests {
     fn a_slot_after_its_last_generation_is_retired() {
         let table = Table::new(Kind::Host);
         let first = table.insert(1).unwrap();
-        table.write().all[0].generation = u32::MAX;
+        table.slots().write().all[0].generation = u32::MAX;
         let last = first | u64::from(u32::MAX);
         assert_eq!(table.remove(last).unwrap(), 1);
         assert!(table.get(last).is_err());

@@ -8,7 +8,7 @@ use crate::boundary::{Outcome, guard};
 use crate::handle::{Kind, Table};
 use crate::pointer::{self, Place};
 
-static HOSTS: Table<Host> = Table::new(Kind::Host);
+pub(crate) static HOSTS: Table<Host> = Table::new(Kind::Host);
 
 /// A host: one snapshot of EFA interfaces and Neuron devices, where they are, and who may use them. It never changes;
 /// to look again, make a new one. Free it with nearfab_host_free.

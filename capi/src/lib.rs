@@ -4,6 +4,9 @@
 //! never followed, so that a wrong one is an error. The doc comments here become the header's.
 
 mod boundary;
+#[cfg(test)]
+#[path = "../../tests/support/child.rs"]
+mod child;
 mod handle;
 mod pointer;
 

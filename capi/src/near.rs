@@ -8,7 +8,7 @@ use crate::bdf::NearfabBdf;
 use crate::boundary::{Failure, Outcome, guard};
 use crate::device::NEARFAB_NAME_SIZE;
 use crate::host::NearfabHost;
-use crate::pointer::{self, Array, Place};
+use crate::pointer::{self, Array, Growing, Place};
 
 /// What nearness is judged by.
 #[repr(C)]
@@ -83,6 +83,9 @@ pub struct NearfabNearNeuron {
     /// The evidence for people, such as "table trn2.48xlarge" or "same PCIe switch".
     pub evidence_text: [c_char; NEARFAB_NAME_SIZE],
 }
+
+pointer::growing!(NearfabNearEfa, first: 88, last: evidence_text);
+pointer::growing!(NearfabNearNeuron, first: 84, last: evidence_text);
 
 impl From<&Near<nearfab::Bdf>> for NearfabNearEfa {
     fn from(near: &Near<nearfab::Bdf>) -> Self {
@@ -197,7 +200,7 @@ pub unsafe extern "C" fn nearfab_missing_pair(
 
 /// # Safety
 /// `count` is null or points to a number, `entries` is null or points to that many times `entry_size` bytes.
-unsafe fn put_list<T, E: for<'a> From<&'a Near<T>>>(
+unsafe fn put_list<T, E: Growing + for<'a> From<&'a Near<T>>>(
     list: impl FnOnce() -> Outcome<NearList<T>>,
     entries: *mut E,
     entry_size: usize,

@@ -60,15 +60,41 @@ impl<T: Copy> Place<T> {
     }
 }
 
-/// The caller's array of structures, which may be longer ones than ours if its header is newer.
+/// A structure that later versions make longer: fields are added after its last.
+pub(crate) trait Growing: Copy {
+    /// Its size in the first version that had it, which never changes.
+    const FIRST: usize;
+}
+
+/// Says of a structure how long it was at first, and has the compiler see that nothing is padded after its last field:
+/// a field added there would not change the size, by which versions are told from each other.
+macro_rules! growing {
+    ($structure:ident, first: $first:literal, last: $last:ident) => {
+        impl $crate::pointer::Growing for $structure {
+            const FIRST: usize = $first;
+        }
+
+        const _: () = {
+            const fn size_of_field<S, F>(_: fn(&S) -> &F) -> usize {
+                size_of::<F>()
+            }
+            let end = std::mem::offset_of!($structure, $last) + size_of_field(|it: &$structure| &it.$last);
+            assert!(end == size_of::<$structure>(), "padding at the end");
+            assert!($first <= end, "shorter than at first");
+        };
+    };
+}
+pub(crate) use growing;
+
+/// The caller's array of structures, which are shorter than ours if its header is older, and longer if it is newer.
 pub(crate) struct Array<T> {
     first: *mut T,
     size: usize,
     length: usize,
 }
 
-impl<T> Array<T> {
-    /// Refuses a null pointer (unless the array is empty) and structures that are too small for a `T`.
+impl<T: Growing> Array<T> {
+    /// Refuses a null pointer (unless the array is empty) and structures shorter than the first version's.
     ///
     /// # Safety
     /// `first` is null or valid for writes of `length` times `size` bytes as long as the array is used.
@@ -76,15 +102,17 @@ impl<T> Array<T> {
         if first.is_null() && length > 0 {
             return Err(null(name));
         }
-        if size < size_of::<T>() {
-            let least = size_of::<T>();
+        if size < T::FIRST {
+            let least = T::FIRST;
             return Err(Failure::Argument(format!("a structure of {name} has {size} bytes, expected {least} or more")));
         }
         Ok(Self { first, size, length })
     }
 
-    /// Writes the values that there is room for, and zeros into what is longer than ours; returns how many.
+    /// Writes the values that there is room for, of each what fits, and zeros into what is longer than ours; returns how
+    /// many.
     pub(crate) fn fill(self, values: impl IntoIterator<Item = T>) -> usize {
+        let known = self.size.min(size_of::<T>());
         let mut count = 0;
         for value in values.into_iter().take(self.length) {
             let offset = count * self.size;
@@ -92,8 +120,8 @@ impl<T> Array<T> {
             let start = unsafe { self.first.cast::<u8>().add(offset) };
             // SAFETY: as before, for the `size` bytes from there.
             unsafe { ptr::write_bytes(start, 0, self.size) };
-            // SAFETY: `new` saw that a `T` fits into `size` bytes; an odd `size` may have unaligned it.
-            unsafe { start.cast::<T>().write_unaligned(value) };
+            // SAFETY: `known` is no more than `size`, nor than the value has; bytes need no alignment.
+            unsafe { ptr::copy_nonoverlapping((&raw const value).cast(), start, known) };
             count += 1;
         }
         count
@@ -140,4 +168,36 @@ fn cut(text: &str, length: usize) -> &str {
 
 fn null(name: &str) -> Failure {
     Failure::Argument(format!("{name} is a null pointer"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Had one field at first, and has got another.
+    #[repr(C)]
+    #[derive(Clone, Copy)]
+    struct Grown {
+        old: u32,
+        new: u32,
+    }
+
+    growing!(Grown, first: 4, last: new);
+
+    fn filled<const N: usize>(size: usize, length: usize) -> [u8; N] {
+        let mut room = [b'#'; N];
+        // SAFETY: the caller asks for no more than there is room for.
+        let array = unsafe { Array::new("room", room.as_mut_ptr().cast::<Grown>(), size, length) }.unwrap();
+        assert_eq!(array.fill([Grown { old: u32::MAX, new: u32::MAX }; 2]), length);
+        room
+    }
+
+    #[test]
+    fn an_older_caller_gets_the_beginning_and_a_newer_one_zeros() {
+        assert_eq!(filled(4, 2), *b"\xff\xff\xff\xff\xff\xff\xff\xff##");
+        assert_eq!(filled(8, 1), *b"\xff\xff\xff\xff\xff\xff\xff\xff##");
+        assert_eq!(filled(10, 1), *b"\xff\xff\xff\xff\xff\xff\xff\xff\0\0#");
+        // SAFETY: nothing is written.
+        assert!(unsafe { Array::new("room", ptr::dangling_mut::<Grown>(), 3, 1) }.is_err());
+    }
 }

@@ -6,13 +6,15 @@
 //! Format: <https://github.com/cncf-tags/container-device-interface/blob/main/SPEC.md>.
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::durable;
-use crate::error::Result;
-use crate::record::{Prepared, Record, check_uid, to_json};
+use crate::error::{Error, Result};
+use crate::record::{Hold, Prepared, Record, check_uid, to_json};
 
 /// Vendor and class of all CDI devices of this driver.
 const KIND: &str = "nearfab.dev/claim";
@@ -35,6 +37,14 @@ fn device_name(uid: &str, device: &Prepared) -> String {
         Some(share) => format!("{}_{share}_{uid}", device.device),
         None => format!("{}_{uid}", device.device),
     }
+}
+
+/// The inverse of [`device_name`]: neither names of devices nor UIDs have a `_`.
+fn hold(uid: &str, name: &str) -> Option<Hold> {
+    let rest = name.strip_suffix(uid)?.strip_suffix('_')?;
+    let (device, share) = rest.split_once('_').map_or((rest, None), |(device, share)| (device, Some(share)));
+    // Whether it is only monitored is not in its name, so it is taken for held.
+    Some(Hold { device: device.to_owned(), share_id: share.map(str::to_owned), admin_access: false })
 }
 
 /// The folder in which the container runtime looks for CDI files that come and go.
@@ -80,6 +90,24 @@ impl CdiDir {
         let uid = |name: &String| Some(name.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?.to_owned());
         // What is not named by a UID was not written by this driver.
         Ok(names.iter().filter_map(uid).filter(|uid| check_uid(uid).is_ok()).collect())
+    }
+
+    /// What the claim's file hands out, which is nothing when there is no file.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or is not as this driver writes it.
+    pub fn holds(&self, uid: &str) -> Result<Vec<Hold>> {
+        let path = self.dir.join(file_name(uid)?);
+        let text = match fs::read(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            read => read.map_err(durable::failed("read", &path))?,
+        };
+        let damaged = |reason: String| Error::Unreadable { path: path.clone(), reason };
+        let spec: Written = serde_json::from_slice(&text).map_err(|e| damaged(e.to_string()))?;
+        let held = |device: &WrittenDevice| {
+            hold(uid, &device.name).ok_or_else(|| damaged(format!("device {:?} is not of claim {uid}", device.name)))
+        };
+        spec.devices.iter().map(held).collect()
     }
 
     fn spec(&self, record: &Record) -> Spec {
@@ -141,4 +169,15 @@ struct DeviceNode {
     #[serde(skip_serializing_if = "Option::is_none")]
     host_path: Option<PathBuf>,
     permissions: &'static str,
+}
+
+/// What is read back of a file.
+#[derive(Deserialize)]
+struct Written {
+    devices: Vec<WrittenDevice>,
+}
+
+#[derive(Deserialize)]
+struct WrittenDevice {
+    name: String,
 }

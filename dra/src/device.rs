@@ -75,9 +75,14 @@ impl Inventory {
         Self { devices, problems }
     }
 
-    /// The device of that name.
-    pub(crate) fn get(&self, name: &str) -> Option<&Device> {
-        self.devices.iter().find(|device| device.name == name)
+    /// The node of the device of that name.
+    ///
+    /// # Errors
+    /// When there is no such device, or none that could be handed out.
+    pub(crate) fn node(&self, name: &str) -> Result<PathBuf> {
+        let device = self.devices.iter().find(|device| device.name == name);
+        let node = device.map_or_else(|| Err("this node has no such device".to_owned()), |device| device.node.clone());
+        node.map_err(|reason| Error::Unusable { device: name.to_owned(), reason })
     }
 }
 

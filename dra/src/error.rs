@@ -133,8 +133,21 @@ pub enum Error {
     Held {
         /// The device.
         device: String,
-        /// The claim that has it.
-        holder: Claim,
+        /// The claim that has it, as far as it is known.
+        holder: String,
+    },
+
+    /// Which devices another claim holds could not be told.
+    #[error(
+        "{} does not say which devices its claim holds: {reason}; \
+         run the driver that wrote it, or remove it when the claim's pods are gone",
+        path.display()
+    )]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
     },
 
     /// Work on a claim did not come to its end.

@@ -4,7 +4,8 @@
 //! it publishes the node's devices with their places ([`slices`], [`device`]), it makes itself known to the kubelet
 //! ([`registration`], [`serve`]), and it turns the claims that the scheduler has allocated into device nodes in
 //! containers ([`plugin`], [`prepare`]). What it handed out is on disk ([`record`]), in files for the container runtime
-//! ([`cdi`]), and outlives the driver. It opens no device and needs no vendor library.
+//! ([`cdi`]), and outlives the driver; one driver at a time works on it ([`instance`]). It opens no device and needs no
+//! vendor library.
 
 #![forbid(unsafe_code)]
 
@@ -14,6 +15,7 @@ pub mod claim;
 pub mod device;
 mod durable;
 pub mod error;
+pub mod instance;
 pub mod plugin;
 pub mod prepare;
 pub mod proto;
@@ -23,6 +25,7 @@ pub mod serve;
 pub mod slices;
 
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
 
 use kube::Client;
@@ -32,9 +35,11 @@ use tracing::warn;
 use crate::cdi::CdiDir;
 use crate::device::Inventory;
 use crate::error::Result;
+use crate::instance::Instance;
 use crate::plugin::Plugin;
 use crate::prepare::Preparer;
 use crate::record::Records;
+use crate::registration::plugin_dir;
 use crate::slices::Publisher;
 
 /// The driver's name: in claims and classes, in the kubelet's registry, and the domain of attributes without one.
@@ -59,11 +64,18 @@ pub struct Config {
     pub boot_id: String,
 }
 
-/// Runs the driver until `shutdown` is ready.
+/// Runs the driver until `shutdown` is ready. While another driver runs on this node it only waits, so that an update
+/// hands over.
 ///
 /// # Errors
 /// When the driver cannot start, or cannot go on. A silent API server is no reason: publishing waits for it.
 pub async fn run(config: Config, client: Client, shutdown: impl Future<Output = ()>) -> Result<()> {
+    let mut shutdown = pin!(shutdown);
+    let plugin_dir = plugin_dir(&config.kubelet_dir);
+    let instance = tokio::select! {
+        instance = Instance::only(&plugin_dir) => instance?,
+        () = &mut shutdown => return Ok(()),
+    };
     let inventory = Inventory::discover(&config.root)?;
     for problem in &inventory.problems {
         warn!("{problem}");
@@ -72,10 +84,11 @@ pub async fn run(config: Config, client: Client, shutdown: impl Future<Output = 
 
     let records = Records::open(&config.state_dir, config.boot_id)?;
     let cdi = CdiDir::open(&config.cdi_dir, &config.runtime_root)?;
-    let preparer = Arc::new(Preparer::new(config.node_name.clone(), config.root, records, cdi));
-    preparer.recover()?;
+    let preparer = Arc::new(Preparer::new(config.node_name.clone(), config.root, records, cdi, instance));
+    preparer.recover(preparer.turn().await, &inventory)?;
 
-    let plugin = Plugin::new(client.clone(), config.node_name.clone(), preparer);
+    // A clone, so that the lock is held until the sockets are gone.
+    let plugin = Plugin::new(client.clone(), config.node_name.clone(), Arc::clone(&preparer));
     let publisher = Publisher::new(client, config.node_name, spec);
     let registered = Arc::new(Notify::new());
     let publishing = async {

@@ -33,7 +33,7 @@ struct Flags {
     root: PathBuf,
 
     /// Where the container runtime sees them
-    #[arg(long, value_name = "DIR", default_value = "/")]
+    #[arg(long, value_name = "DIR", default_value = "/", value_parser = absolute)]
     runtime_root: PathBuf,
 
     /// The kubelet's folder, under its path on the host
@@ -47,6 +47,12 @@ struct Flags {
     /// Where records of prepared claims are kept [default: plugins/nearfab.dev/claims in the kubelet's folder]
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
+}
+
+/// The runtime reads this path in CDI files, and does not know this process's working folder.
+fn absolute(path: &str) -> Result<PathBuf, &'static str> {
+    let path = PathBuf::from(path);
+    if path.is_absolute() { Ok(path) } else { Err("expected a path that begins with '/'") }
 }
 
 // One thread: the work is little, and each further thread costs memory on every node.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use k8s_openapi::api::resource::v1::{DeviceRequestAllocationResult, ResourceClaim};
 use kube::{Api, Client};
+use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 use tracing::warn;
 
@@ -36,23 +37,25 @@ impl Plugin {
         Self { client, pool, preparer }
     }
 
-    async fn prepare(&self, claim: Claim) -> Result<Vec<Device>> {
+    async fn prepare(&self, claim: Claim, deadline: Instant) -> Result<Vec<Device>> {
         check_uid(&claim.uid)?;
-        let allocated = self.allocation(&claim).await?;
+        let allocated = self.allocation(&claim, deadline).await?;
         let preparer = Arc::clone(&self.preparer);
-        let record = off_the_reactor(move || preparer.prepare(claim, &allocated)).await?;
+        let turn = preparer.turn().await;
+        let record = off_the_reactor(move || preparer.prepare(turn, claim, &allocated)).await?;
         Ok(self.answer(&record))
     }
 
     async fn unprepare(&self, claim: Claim) -> Result<()> {
         let preparer = Arc::clone(&self.preparer);
-        off_the_reactor(move || preparer.unprepare(&claim)).await
+        let turn = preparer.turn().await;
+        off_the_reactor(move || preparer.unprepare(turn, &claim)).await
     }
 
     /// This driver's part of the claim's allocation, from the API server: the kubelet sends only the names.
-    async fn allocation(&self, claim: &Claim) -> Result<Vec<DeviceRequestAllocationResult>> {
+    async fn allocation(&self, claim: &Claim, deadline: Instant) -> Result<Vec<DeviceRequestAllocationResult>> {
         let claims: Api<ResourceClaim> = Api::namespaced(self.client.clone(), &claim.namespace);
-        let found = api::ask(format!("get claim {claim}"), claims.get(&claim.name)).await?;
+        let found = api::ask_until(deadline, format!("get claim {claim}"), claims.get(&claim.name)).await?;
         let found_uid = found.metadata.uid.unwrap_or_default();
         if found_uid != claim.uid {
             return Err(Error::ClaimReplaced { claim: claim.clone(), found: found_uid });
@@ -80,10 +83,12 @@ impl DraPlugin for Plugin {
         &self,
         request: Request<NodePrepareResourcesRequest>,
     ) -> Result<Response<NodePrepareResourcesResponse>, Status> {
+        // For all of the claims, since the kubelet waits for one answer.
+        let deadline = api::deadline();
         let mut claims = HashMap::new();
         for claim in request.into_inner().claims {
             let claim = Claim::from(claim);
-            let outcome = self.prepare(claim.clone()).await;
+            let outcome = self.prepare(claim.clone(), deadline).await;
             let error = outcome.as_ref().err().map(|error| report("prepare", &claim, error)).unwrap_or_default();
             let devices = outcome.unwrap_or_default();
             claims.insert(claim.uid, NodePrepareResourceResponse { devices, error });

@@ -3,16 +3,18 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use k8s_openapi::api::resource::v1::DeviceRequestAllocationResult;
+use tokio::sync::{Mutex, OwnedMutexGuard};
 use tracing::{info, warn};
 
 use crate::cdi::CdiDir;
 use crate::claim::Claim;
 use crate::device::Inventory;
 use crate::error::{Error, Result};
-use crate::record::{Prepared, Record, Records};
+use crate::instance::Instance;
+use crate::record::{Found, Hold, Prepared, Record, Records};
 
 /// Prepares and unprepares the claims of one node. All state is on disk.
 #[derive(Debug)]
@@ -21,44 +23,64 @@ pub struct Preparer {
     root: PathBuf,
     records: Records,
     cdi: CdiDir,
-    /// Held for the whole of a step: who holds a device must not change between looking and taking.
-    serial: Mutex<()>,
+    serial: Arc<Mutex<Instance>>,
 }
+
+/// The right to take one step. Who holds a device must not change between looking and taking, by another call or by
+/// another process; a step that outlives its call keeps the next one waiting, and the next driver.
+#[derive(Debug)]
+pub struct Turn(#[expect(dead_code, reason = "held is all that it must be")] OwnedMutexGuard<Instance>);
 
 impl Preparer {
     /// For the devices found below `root` and published in `pool`.
-    pub fn new(pool: String, root: PathBuf, records: Records, cdi: CdiDir) -> Self {
-        Self { pool, root, records, cdi, serial: Mutex::default() }
+    pub fn new(pool: String, root: PathBuf, records: Records, cdi: CdiDir, instance: Instance) -> Self {
+        Self { pool, root, records, cdi, serial: Arc::new(Mutex::new(instance)) }
     }
 
-    /// Makes the CDI folder equal to the records: after a crash between two steps, after someone emptied /run
-    /// under running pods, and after a boot.
+    /// Waits until those who asked before are done: what the kubelet wants of a claim last must come last. Who gives up
+    /// waiting has changed nothing.
+    pub async fn turn(&self) -> Turn {
+        Turn(Arc::clone(&self.serial).lock_owned().await)
+    }
+
+    /// Makes the CDI folder equal to the records, and the records to the devices as they are in `inventory`: after a
+    /// crash between two steps, after someone emptied /run under running pods, after device nodes got other numbers
+    /// because a kernel driver was loaded anew, and after a boot.
     ///
     /// # Errors
     /// When a folder cannot be read or a file in it not be written.
-    pub fn recover(&self) -> Result<()> {
-        let _serial = self.lock();
+    pub fn recover(&self, _turn: Turn, inventory: &Inventory) -> Result<()> {
         let found = self.records.read()?;
         for uid in &found.outdated {
             info!(claim = uid, "dropping the record of an earlier boot");
             self.release(uid)?;
         }
         for record in &found.current {
-            self.cdi.write(record)?;
+            match with_nodes_of(inventory, record.clone()) {
+                Ok(record) => self.put(&record)?,
+                Err(error) => {
+                    warn!(claim = %record.claim, %error, "no container of this claim can start until the device is back");
+                    self.cdi.remove(&record.claim.uid)?;
+                }
+            }
         }
-        let known: BTreeSet<&str> = found
+        for foreign in &found.foreign {
+            warn!(record = %foreign.path.display(), "left alone: another version of this driver wrote it");
+        }
+        let known: BTreeSet<&String> = found
             .current
             .iter()
-            .map(|record| record.claim.uid.as_str())
-            .chain(found.set_aside.iter().map(String::as_str))
+            .map(|record| &record.claim.uid)
+            .chain(found.foreign.iter().map(|foreign| &foreign.uid))
+            .chain(&found.set_aside)
             .collect();
         for uid in self.cdi.claims()? {
-            if !known.contains(uid.as_str()) {
+            if !known.contains(&uid) {
                 warn!(claim = uid, "removing a CDI file of a claim that is not on record");
                 self.cdi.remove(&uid)?;
             }
         }
-        info!(claims = found.current.len(), "CDI files are equal to the records");
+        info!(claims = found.current.len(), "CDI files, records and devices agree");
         Ok(())
     }
 
@@ -67,16 +89,14 @@ impl Preparer {
     ///
     /// # Errors
     /// When a device is not usable or held by another claim, and when a file cannot be written.
-    pub fn prepare(&self, claim: Claim, allocated: &[DeviceRequestAllocationResult]) -> Result<Record> {
-        let _serial = self.lock();
+    pub fn prepare(&self, _turn: Turn, claim: Claim, allocated: &[DeviceRequestAllocationResult]) -> Result<Record> {
         // Anew each time: which node belongs to which device may have changed since the slice was published.
         let inventory = Inventory::discover(&self.root)?;
         let devices = allocated.iter().map(|result| self.resolve(result, &inventory)).collect::<Result<_>>()?;
         let record = self.records.new_record(claim, devices);
-        refuse_held(&record, &self.records.read()?.current)?;
+        self.refuse_held(&record, self.records.read()?)?;
 
-        self.records.write(&record)?;
-        self.cdi.write(&record)?;
+        self.put(&record)?;
         info!(claim = %record.claim, devices = ?record.device_names(), "prepared");
         Ok(record)
     }
@@ -85,11 +105,15 @@ impl Preparer {
     ///
     /// # Errors
     /// When a file cannot be removed.
-    pub fn unprepare(&self, claim: &Claim) -> Result<()> {
-        let _serial = self.lock();
+    pub fn unprepare(&self, _turn: Turn, claim: &Claim) -> Result<()> {
         self.release(&claim.uid)?;
         info!(%claim, "unprepared");
         Ok(())
+    }
+
+    fn put(&self, record: &Record) -> Result<()> {
+        self.records.write(record)?;
+        self.cdi.write(record)
     }
 
     fn release(&self, uid: &str) -> Result<()> {
@@ -105,35 +129,48 @@ impl Preparer {
                 ours: self.pool.clone(),
             });
         }
-        let unusable = |reason: String| Error::Unusable { device: result.device.clone(), reason };
-        let device =
-            inventory.get(&result.device).ok_or_else(|| unusable("this node has no such device".to_owned()))?;
-        let node = device.node.clone().map_err(unusable)?;
         // "main/sub" is how the scheduler says which alternative of request "main" it chose.
         let request = result.request.split('/').next().unwrap_or_default();
         Ok(Prepared {
             request: request.to_owned(),
-            device: device.name.clone(),
-            node,
+            device: result.device.clone(),
+            node: inventory.node(&result.device)?,
             share_id: result.share_id.clone(),
             admin_access: result.admin_access.unwrap_or(false),
         })
     }
 
-    /// There is nothing behind the lock that a panic could have left half done.
-    fn lock(&self) -> MutexGuard<'_, ()> {
-        self.serial.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The scheduler gives no device out twice; this is the second look, for when its knowledge was old (a pod
+    /// deleted by force, a claim's status edited).
+    fn refuse_held(&self, wanted: &Record, found: Found) -> Result<()> {
+        let wanted_holds: Vec<Hold> = wanted.devices.iter().map(Hold::from).collect();
+        let refuse = |holder: String, holds: &[Hold]| {
+            let held = |wanted: &&Hold| holds.iter().any(|theirs| theirs.excludes(wanted));
+            match wanted_holds.iter().find(held) {
+                Some(hold) => Err(Error::Held { device: hold.device.clone(), holder }),
+                None => Ok(()),
+            }
+        };
+        let other = |uid: &str| uid != wanted.claim.uid;
+        for record in found.current.iter().filter(|record| other(&record.claim.uid)) {
+            let holds: Vec<Hold> = record.devices.iter().map(Hold::from).collect();
+            refuse(record.claim.to_string(), &holds)?;
+        }
+        for foreign in found.foreign.into_iter().filter(|foreign| other(&foreign.uid)) {
+            let unreadable = |reason| Error::Unreadable { path: foreign.path, reason };
+            refuse(format!("with UID {}", foreign.uid), &foreign.holds.map_err(unreadable)?)?;
+        }
+        for uid in found.set_aside.iter().filter(|uid| other(uid)) {
+            refuse(format!("with UID {uid}"), &self.cdi.holds(uid)?)?;
+        }
+        Ok(())
     }
 }
 
-/// The scheduler gives no device out twice; this is the second look, for when its knowledge was old (a pod
-/// deleted by force, a claim's status edited).
-fn refuse_held(wanted: &Record, others: &[Record]) -> Result<()> {
-    for other in others.iter().filter(|other| other.claim.uid != wanted.claim.uid) {
-        let held = |device: &&Prepared| other.devices.iter().any(|theirs| theirs.excludes(device));
-        if let Some(device) = wanted.devices.iter().find(held) {
-            return Err(Error::Held { device: device.device.clone(), holder: other.claim.clone() });
-        }
+/// The record with the nodes that its devices have now.
+fn with_nodes_of(inventory: &Inventory, mut record: Record) -> Result<Record> {
+    for prepared in &mut record.devices {
+        prepared.node = inventory.node(&prepared.device)?;
     }
-    Ok(())
+    Ok(record)
 }

@@ -12,9 +12,9 @@ use tracing::error;
 
 use crate::claim::Claim;
 use crate::durable;
-use crate::error::{Error, Result, with_causes};
+use crate::error::{Error, Result};
 
-/// The record's format. A reader that meets another one sets the file aside.
+/// The record's format. A reader that meets another one leaves the file alone.
 const VERSION: u32 = 1;
 
 const SUFFIX: &str = ".json";
@@ -58,12 +58,35 @@ impl Record {
     }
 }
 
-impl Prepared {
-    /// Whether the two cannot be held by different claims: the same device, unless one of them only monitors it
+/// That a claim holds a device: all that matters to other claims.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Hold {
+    /// The device's name in the node's pool.
+    pub device: String,
+    /// Which share of it.
+    pub share_id: Option<String>,
+    /// Whether the claim only monitors it.
+    #[serde(default)]
+    pub admin_access: bool,
+}
+
+impl Hold {
+    /// Whether the two cannot belong to different claims: the same device, unless one of them only monitors it
     /// or both are shares of it.
     pub fn excludes(&self, other: &Self) -> bool {
         let shared = self.share_id.is_some() && other.share_id.is_some();
         self.device == other.device && !self.admin_access && !other.admin_access && !shared
+    }
+}
+
+impl From<&Prepared> for Hold {
+    fn from(prepared: &Prepared) -> Self {
+        Self {
+            device: prepared.device.clone(),
+            share_id: prepared.share_id.clone(),
+            admin_access: prepared.admin_access,
+        }
     }
 }
 
@@ -79,10 +102,23 @@ pub struct Records {
 pub struct Found {
     /// Records of this boot.
     pub current: Vec<Record>,
+    /// Records that another version of the driver wrote. They stay as they are.
+    pub foreign: Vec<Foreign>,
     /// UIDs of claims recorded before the machine was started last: nothing runs that could use them.
     pub outdated: Vec<String>,
-    /// UIDs of claims whose record could not be read, now or earlier, and was set aside.
+    /// UIDs of claims whose record was damaged and set aside, now or earlier.
     pub set_aside: Vec<String>,
+}
+
+/// A record in another format.
+#[derive(Debug)]
+pub struct Foreign {
+    /// The claim's UID.
+    pub uid: String,
+    /// The record's file.
+    pub path: PathBuf,
+    /// What was understood of it; or why too little was.
+    pub holds: Result<Vec<Hold>, String>,
 }
 
 impl Records {
@@ -100,32 +136,21 @@ impl Records {
         Record { version: VERSION, boot_id: self.boot_id.clone(), claim, devices }
     }
 
-    /// Everything on record. A record that cannot be read is moved out of the way and kept for a person to look
-    /// at: it stops neither the driver nor the other claims.
+    /// Everything on record. A damaged record is moved out of the way and kept for a person to look at: it stops
+    /// neither the driver nor the other claims.
     ///
     /// # Errors
-    /// When the folder cannot be read or a file in it not be moved.
+    /// When the folder or a file in it cannot be read, or a damaged one not be moved.
     pub fn read(&self) -> Result<Found> {
         let mut found = Found::default();
         for name in durable::list(&self.dir, "")? {
             if let Some((uid, _)) = name.split_once(SET_ASIDE) {
-                found.set_aside.push(uid.to_owned());
-            } else if let Some(uid) = name.strip_suffix(SUFFIX) {
-                match self.read_one(&name, uid) {
-                    Ok(record) if record.boot_id == self.boot_id => found.current.push(record),
-                    Ok(_) => found.outdated.push(uid.to_owned()),
-                    Err(reason) => {
-                        let kept = self.set_aside(uid)?;
-                        error!(
-                            claim = uid,
-                            reason,
-                            kept = %kept.display(),
-                            "a claim's record cannot be read and was set aside: its devices stay with its pods, \
-                             but are no longer guarded against a second claim"
-                        );
-                        found.set_aside.push(uid.to_owned());
-                    }
+                // Another name was never a claim's.
+                if check_uid(uid).is_ok() {
+                    found.set_aside.push(uid.to_owned());
                 }
+            } else if let Some(uid) = name.strip_suffix(SUFFIX) {
+                self.read_one(uid, &mut found)?;
             }
         }
         Ok(found)
@@ -139,26 +164,59 @@ impl Records {
         durable::write(&self.dir, &file_name(&record.claim.uid)?, &to_json(record))
     }
 
-    /// Takes a claim off the records, durably. One that is not on record is fine.
+    /// Takes a claim off the records, durably, with what was set aside of it. One that is not on record is fine.
     ///
     /// # Errors
-    /// When the file cannot be removed.
+    /// When a file cannot be removed.
     pub fn remove(&self, uid: &str) -> Result<()> {
-        durable::remove(&self.dir, &file_name(uid)?)
+        let name = file_name(uid)?;
+        let set_aside = format!("{uid}{SET_ASIDE}");
+        for present in durable::list(&self.dir, &name)? {
+            if present == name || present.starts_with(&set_aside) {
+                durable::remove(&self.dir, &present)?;
+            }
+        }
+        Ok(())
     }
 
-    fn read_one(&self, name: &str, uid: &str) -> Result<Record, String> {
-        let path = self.dir.join(name);
-        let text = fs::read(&path).map_err(durable::failed("read", &path)).map_err(|e| with_causes(&e))?;
-        let record: Record = serde_json::from_slice(&text).map_err(|e| e.to_string())?;
-        if record.version != VERSION {
-            return Err(format!("format {} where {VERSION} was expected", record.version));
+    fn read_one(&self, uid: &str, found: &mut Found) -> Result<()> {
+        let path = self.dir.join(format!("{uid}{SUFFIX}"));
+        // A disk that fails says nothing about the record.
+        let text = fs::read(&path).map_err(durable::failed("read", &path))?;
+        match self.parse(uid, &text) {
+            Ok(Parsed::Outdated) => found.outdated.push(uid.to_owned()),
+            Ok(Parsed::Current(record)) => found.current.push(record),
+            Ok(Parsed::Foreign(holds)) => found.foreign.push(Foreign { uid: uid.to_owned(), path, holds }),
+            Err(reason) => {
+                let kept = self.set_aside(uid)?;
+                error!(
+                    claim = uid,
+                    reason,
+                    kept = %kept.display(),
+                    "a claim's record is damaged and was set aside: its devices stay with its pods"
+                );
+                found.set_aside.push(uid.to_owned());
+            }
         }
-        if record.claim.uid != uid {
-            return Err(format!("it is about claim {}", record.claim));
-        }
+        Ok(())
+    }
+
+    fn parse(&self, uid: &str, text: &[u8]) -> Result<Parsed, String> {
         check_uid(uid).map_err(|e| e.to_string())?;
-        Ok(record)
+        let head: Head = serde_json::from_slice(text).map_err(|e| e.to_string())?;
+        if head.boot_id.is_some_and(|boot_id| boot_id != self.boot_id) {
+            return Ok(Parsed::Outdated);
+        }
+        let (claim, parsed) = if head.version == VERSION {
+            let record: Record = serde_json::from_slice(text).map_err(|e| e.to_string())?;
+            (record.claim.clone(), Parsed::Current(record))
+        } else {
+            match serde_json::from_slice(text) {
+                Ok(Gist { claim, devices }) => (claim, Parsed::Foreign(Ok(devices))),
+                Err(error) => return Ok(Parsed::Foreign(Err(format!("its format is {}: {error}", head.version)))),
+            }
+        };
+        if claim.uid == uid { Ok(parsed) } else { Err(format!("it is about claim {claim}")) }
     }
 
     fn set_aside(&self, uid: &str) -> Result<PathBuf> {
@@ -169,6 +227,27 @@ impl Records {
         durable::rename(&self.dir, &format!("{uid}{SUFFIX}"), &kept)?;
         Ok(self.dir.join(kept))
     }
+}
+
+enum Parsed {
+    Current(Record),
+    Outdated,
+    Foreign(Result<Vec<Hold>, String>),
+}
+
+/// What tells whether the rest is understood, and whether it matters.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Head {
+    version: u32,
+    boot_id: Option<String>,
+}
+
+/// What is read of a record in another format.
+#[derive(Deserialize)]
+struct Gist {
+    claim: Claim,
+    devices: Vec<Hold>,
 }
 
 fn file_name(uid: &str) -> Result<String> {

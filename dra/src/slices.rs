@@ -16,6 +16,7 @@ use kube::api::{DeleteParams, ListParams, PostParams, Preconditions};
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client, ResourceExt as _};
+use tokio::time::Instant;
 use tokio_stream::StreamExt as _;
 use tracing::{info, warn};
 
@@ -26,7 +27,8 @@ use crate::{DRIVER, api};
 /// Kubernetes' limit for devices without taints and counters.
 const DEVICES_PER_SLICE: usize = 128;
 
-/// How long to wait after a failed attempt.
+/// How long to wait after a failed attempt, and after a write: with someone who keeps changing the slice, the driver
+/// takes turns and does not race.
 const RETRY: Duration = Duration::from_secs(5);
 
 /// What the slice of `node` says about its devices, apart from the pool's generation. Devices that could not be
@@ -67,12 +69,14 @@ pub struct Publisher {
     wanted: ResourceSliceSpec,
     /// What the server made of it, where it did not keep it as it was. Writing it again would change nothing.
     kept: Option<ResourceSliceSpec>,
+    /// When it was written last.
+    written: Option<Instant>,
 }
 
 impl Publisher {
     /// Publishes `wanted` as the slice of `node`.
     pub fn new(client: Client, node: String, wanted: ResourceSliceSpec) -> Self {
-        Self { slices: Api::all(client.clone()), nodes: Api::all(client), node, wanted, kept: None }
+        Self { slices: Api::all(client.clone()), nodes: Api::all(client), node, wanted, kept: None, written: None }
     }
 
     /// Publishes, watches and repairs, for ever. What fails is logged and tried again.
@@ -84,6 +88,9 @@ impl Publisher {
                 // Of a list that is not complete yet.
                 Some(Ok(Event::Init | Event::InitApply(_))) => {}
                 Some(Ok(Event::InitDone | Event::Apply(_) | Event::Delete(_))) => {
+                    if let Some(written) = self.written {
+                        tokio::time::sleep_until(written + RETRY).await;
+                    }
                     while let Err(error) = self.reconcile().await {
                         warn!(error = with_causes(&error), "the node's devices could not be published; trying again");
                         tokio::time::sleep(RETRY).await;
@@ -108,10 +115,11 @@ impl Publisher {
         for stray in strays {
             self.delete(&stray).await?;
         }
+        let owner = self.owner().await?;
         match mine.into_iter().next() {
-            None => self.create().await,
-            Some(present) if self.says_it(&present.spec) => Ok(()),
-            Some(present) => self.update(present).await,
+            None => self.create(owner).await,
+            Some(present) if self.says_it(&present.spec) && is_owned(&present, &owner) => Ok(()),
+            Some(present) => self.update(present, owner).await,
         }
     }
 
@@ -125,12 +133,12 @@ impl Publisher {
         Ok(())
     }
 
-    async fn create(&mut self) -> Result<()> {
+    async fn create(&mut self, owner: OwnerReference) -> Result<()> {
         let name = self.slice_name();
         let slice = ResourceSlice {
             metadata: ObjectMeta {
                 name: Some(name.clone()),
-                owner_references: Some(vec![self.owner().await?]),
+                owner_references: Some(vec![owner]),
                 ..Default::default()
             },
             spec: self.wanted.clone(),
@@ -142,10 +150,10 @@ impl Publisher {
         Ok(())
     }
 
-    async fn update(&mut self, present: ResourceSlice) -> Result<()> {
+    async fn update(&mut self, present: ResourceSlice, owner: OwnerReference) -> Result<()> {
         let name = self.slice_name();
         let mut slice = ResourceSlice { spec: self.wanted.clone(), ..present };
-        slice.metadata.owner_references = Some(vec![self.owner().await?]);
+        slice.metadata.owner_references = Some(vec![owner]);
         slice.spec.pool.generation = present.spec.pool.generation + 1;
         let parameters = PostParams::default();
         let request = self.slices.replace(&name, &parameters, &slice);
@@ -159,6 +167,7 @@ impl Publisher {
     fn remember(&mut self, made: ResourceSlice, done: &str) {
         let devices = made.spec.devices.as_ref().map_or(0, Vec::len);
         info!(slice = made.name_any(), devices, "{done} the node's slice");
+        self.written = Some(Instant::now());
         self.kept = (!same(&made.spec, &self.wanted)).then_some(made.spec);
         if self.kept.is_some() {
             warn!("the API server did not keep the slice as it was sent: some devices may lack attributes");
@@ -189,6 +198,11 @@ impl Publisher {
     fn selector(&self) -> String {
         format!("spec.driver={DRIVER},spec.nodeName={}", self.node)
     }
+}
+
+/// By this node and not by an earlier one of its name, with which the slice would go.
+fn is_owned(slice: &ResourceSlice, owner: &OwnerReference) -> bool {
+    slice.owner_references().iter().any(|present| present.uid == owner.uid)
 }
 
 /// Equal but for the generation, which only counts the changes.

@@ -87,7 +87,8 @@ impl Efa {
         self.call(py, EfaAttributes::query)
     }
 
-    /// End this use; the interface is closed when its last use ends. Closing again does nothing.
+    /// End this use; the interface is closed when its last use ends. Where another thread's call is at work on this one,
+    /// it ends with that call. Closing again does nothing.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         let open = self.lock().take();
         // A call that is at work on it has it closed when it ends.
@@ -127,6 +128,16 @@ impl Efa {
 
     fn lock(&self) -> MutexGuard<'_, Option<Arc<OpenEfa>>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Collected by Python without having been closed.
+impl Drop for Efa {
+    fn drop(&mut self) {
+        if let Some(efa) = self.lock().take() {
+            // Closing may wait for another thread that opens or closes: Python goes on meanwhile, unless it is ending.
+            let _ = Python::try_attach(|py| py.detach(|| drop(efa)));
+        }
     }
 }
 

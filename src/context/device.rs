@@ -14,8 +14,9 @@ use nearfab_sys::{Verbs, ibv_context, ibv_device};
 use nix::libc;
 
 use super::registry::Shared;
-use crate::efa::EfaInterface;
+use crate::efa::{self, EfaInterface};
 use crate::error::{Error, Result};
+use crate::root::HostRoot;
 use crate::runtime;
 
 /// An `ibv_context` that nearfab opened.
@@ -47,12 +48,17 @@ impl Device {
                 },
             });
         };
+        let machine = HostRoot::open(Path::new("/"))?;
+        // First, or the reason for a refusal would be that of another interface's node.
+        check_as_seen(&machine, interface)?;
         // libibverbs would wait five seconds for a node that is there and refuses, and then say that it is not there.
         try_node(Path::new(&node))?;
         let verbs = runtime::verbs()?;
         let name = format!("{rdma} ({address})");
         let list = DeviceList::get(verbs, &name)?;
         let device = list.find(rdma)?;
+        // And again: what the list has under this name is the interface if the name was its own before and after.
+        check_as_seen(&machine, interface)?;
         // SAFETY: the device is of a list that was not given back yet.
         let context = unsafe { (verbs.ibv_open_device)(device) };
         // Errno says something on failure only: after success it may be anything.
@@ -114,8 +120,8 @@ impl Device {
 }
 
 impl Shared for Device {
-    fn close(&self) -> Result<()> {
-        // SAFETY: the context is open, and the registry calls this once, when nothing uses it any more.
+    unsafe fn close(&self) -> Result<()> {
+        // SAFETY: the context is open, and as our caller promises, nothing uses it from here on.
         let status = unsafe { (self.verbs.ibv_close_device)(self.context.as_ptr()) };
         self.check("ibv_close_device", status)
     }
@@ -183,6 +189,19 @@ impl Drop for DeviceList {
 
 fn failed(function: &'static str, device: &str, source: io::Error) -> Error {
     Error::Call { function, device: device.to_owned(), source }
+}
+
+/// Names and numbers were looked up when the host was discovered. Behind those of another day may be another interface.
+fn check_as_seen(machine: &HostRoot, interface: &EfaInterface) -> Result<()> {
+    if efa::is_as_seen(machine, interface)? {
+        return Ok(());
+    }
+    let name = interface.rdma.as_deref().unwrap_or_default();
+    let node = interface.node().unwrap_or_default();
+    Err(Error::NoSuchDevice {
+        wanted: format!("EFA interface {} with the name {name} and the node {node}", interface.address()),
+        present: "changed since it was looked at: discover again".to_owned(),
+    })
 }
 
 /// Opens the node as libibverbs is going to, and closes it again.

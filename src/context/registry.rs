@@ -9,31 +9,31 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::process;
-use std::ptr;
-use std::sync::atomic::{AtomicPtr, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::process::{Owned, PerProcess};
 use crate::error::{Error, Result};
 use crate::pci::Bdf;
 
 /// Something that is shared, and closed when its last user is gone.
 pub(super) trait Shared: Send + Sync + 'static {
-    /// Called once, when nobody else uses it.
-    fn close(&self) -> Result<()>;
+    /// Closes what is shared.
+    ///
+    /// # Safety
+    /// It is called once, in the process that opened, and nothing is called after it.
+    unsafe fn close(&self) -> Result<()>;
 }
 
-/// The registry of the process that asks.
+/// What is shared, in the process that asks.
 #[derive(Debug)]
-pub(super) struct PerProcess<T> {
-    /// The newest registry, null before the first. None is ever freed: leases refer to it.
-    newest: AtomicPtr<Registry<T>>,
-}
+pub(super) struct Registry<T: 'static>(PerProcess<Slots<T>>);
 
 #[derive(Debug)]
-struct Registry<T> {
-    owner: u32,
-    slots: Mutex<BTreeMap<Bdf, Slot<T>>>,
+struct Slots<T> {
+    /// Whether a thread is opening or closing, and so inside the vendor library.
+    busy: AtomicBool,
+    all: Mutex<BTreeMap<Bdf, Slot<T>>>,
 }
 
 #[derive(Debug)]
@@ -45,61 +45,57 @@ struct Slot<T> {
 /// One use of what is shared.
 #[derive(Debug)]
 pub(super) struct Lease<T: Shared> {
-    registry: &'static Registry<T>,
+    slots: &'static Owned<Slots<T>>,
     address: Bdf,
     shared: Arc<T>,
     given_back: bool,
 }
-
-impl<T: Shared> PerProcess<T> {
+impl<T: Shared> Registry<T> {
     pub(super) const fn new() -> Self {
-        Self { newest: AtomicPtr::new(ptr::null_mut()) }
+        Self(PerProcess::new())
     }
 
     /// One more use of what is shared at `address`; the first one opens it.
     pub(super) fn lease(&self, address: Bdf, open: impl FnOnce() -> Result<T>) -> Result<Lease<T>> {
-        let registry = self.registry()?;
-        let mut slots = registry.lock();
-        let slot = match slots.entry(address) {
+        let own = self.0.get(Slots::new)?;
+        let slots = own.get()?;
+        let mut all = slots.lock();
+        let slot = match all.entry(address) {
             Entry::Occupied(slot) => slot.into_mut(),
-            Entry::Vacant(slot) => slot.insert(Slot { users: 0, shared: Arc::new(open()?) }),
+            Entry::Vacant(slot) => slot.insert(Slot { users: 0, shared: Arc::new(slots.busy_with(open)?) }),
         };
         slot.users += 1;
-        Ok(Lease { registry, address, shared: Arc::clone(&slot.shared), given_back: false })
-    }
-
-    fn registry(&self) -> Result<&'static Registry<T>> {
-        loop {
-            let newest = self.newest.load(Ordering::Acquire);
-            // SAFETY: it is null, or a registry that was leaked below.
-            if let Some(registry) = unsafe { newest.as_ref() } {
-                if registry.owner == process::id() {
-                    return Ok(registry);
-                }
-                // Held at the fork by a thread that does not exist here. It was opening or closing: the locks of the vendor
-                // library may be held as well, for ever.
-                if matches!(registry.slots.try_lock(), Err(TryLockError::WouldBlock)) {
-                    return Err(Error::Forked { owner: registry.owner });
-                }
-            }
-            let own = Box::into_raw(Box::new(Registry { owner: process::id(), slots: Mutex::default() }));
-            if self.newest.compare_exchange(newest, own, Ordering::AcqRel, Ordering::Relaxed).is_err() {
-                // SAFETY: it comes from `Box::into_raw`, and another thread's was stored in its place.
-                drop(unsafe { Box::from_raw(own) });
-            }
-        }
+        Ok(Lease { slots: own, address, shared: Arc::clone(&slot.shared), given_back: false })
     }
 }
 
-impl<T> Registry<T> {
-    /// Comes before the lock, which in a forked child may be held for ever.
-    fn check_process(&self) -> Result<()> {
-        if self.owner == process::id() { Ok(()) } else { Err(Error::Forked { owner: self.owner }) }
+impl<T> Slots<T> {
+    /// None for a child that was forked while a thread of its parent, which does not exist here, was opening or closing:
+    /// the locks of the vendor library may be held as well, for ever.
+    fn new(inherited: Option<&Owned<Self>>) -> Result<Self> {
+        match inherited {
+            Some(parent) if parent.value.busy.load(Ordering::SeqCst) => Err(Error::Forked { owner: parent.owner }),
+            _ => Ok(Self { busy: AtomicBool::new(false), all: Mutex::default() }),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Bdf, Slot<T>>> {
         // A panic in `open` or `close` leaves the slots as they were.
-        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Opens or closes, under the lock.
+    fn busy_with<R>(&self, call: impl FnOnce() -> R) -> R {
+        struct Busy<'a>(&'a AtomicBool);
+        impl Drop for Busy<'_> {
+            fn drop(&mut self) {
+                self.0.store(false, Ordering::SeqCst);
+            }
+        }
+
+        self.busy.store(true, Ordering::SeqCst);
+        let _until_it_returns_or_panics = Busy(&self.busy);
+        call()
     }
 }
 
@@ -110,13 +106,12 @@ impl<T: Shared> Lease<T> {
 
     /// What is shared, for use in the process that opened it.
     pub(super) fn shared(&self) -> Result<&T> {
-        self.registry.check_process()?;
+        self.slots.get()?;
         Ok(&self.shared)
     }
 
     pub(super) fn users(&self) -> Result<usize> {
-        self.registry.check_process()?;
-        Ok(self.registry.lock().get(&self.address).map_or(0, |slot| slot.users))
+        Ok(self.slots.get()?.lock().get(&self.address).map_or(0, |slot| slot.users))
     }
 
     /// Ends this use and tells how many others there are; at none, what was shared has been closed.
@@ -126,14 +121,18 @@ impl<T: Shared> Lease<T> {
 
     fn end(&mut self) -> Result<usize> {
         self.given_back = true;
-        self.registry.check_process()?;
-        let mut slots = self.registry.lock();
-        let Some(slot) = slots.get_mut(&self.address) else { return Ok(0) };
+        let slots = self.slots.get()?;
+        let mut all = slots.lock();
+        let Some(slot) = all.get_mut(&self.address) else { return Ok(0) };
         slot.users -= 1;
         let others = slot.users;
         if others == 0 {
-            slots.remove(&self.address);
-            self.shared.close()?;
+            all.remove(&self.address);
+            slots.busy_with(|| {
+                // SAFETY: in its own process, as `slots` shows; no lease is left, by which alone it is reached, but this
+                // one, which is given back and borrowed by nobody; and its slot is gone, so no other comes to it.
+                unsafe { self.shared.close() }
+            })?;
         }
         Ok(others)
     }
@@ -142,12 +141,12 @@ impl<T: Shared> Lease<T> {
 /// One more use. In a forked child it is as useless as the first.
 impl<T: Shared> Clone for Lease<T> {
     fn clone(&self) -> Self {
-        if self.registry.check_process().is_ok()
-            && let Some(slot) = self.registry.lock().get_mut(&self.address)
+        if let Ok(slots) = self.slots.get()
+            && let Some(slot) = slots.lock().get_mut(&self.address)
         {
             slot.users += 1;
         }
-        Self { registry: self.registry, address: self.address, shared: Arc::clone(&self.shared), given_back: false }
+        Self { slots: self.slots, address: self.address, shared: Arc::clone(&self.shared), given_back: false }
     }
 }
 
@@ -164,15 +163,16 @@ impl<T: Shared> Drop for Lease<T> {
 }
 
 #[cfg(test)]
+#[path = "../../tests/support/child.rs"]
+mod child;
+#[cfg(test)]
 mod tests {
     use std::io;
-    use std::panic::{self, AssertUnwindSafe};
+    use std::panic;
     use std::sync::atomic::AtomicUsize;
     use std::thread;
 
-    use nix::sys::wait::{WaitStatus, waitpid};
-    use nix::unistd::{ForkResult, fork};
-
+    use super::child::in_a_child;
     use super::*;
 
     const ADDRESS: Bdf = Bdf::new(0, 0xc9, 0, 0);
@@ -181,21 +181,21 @@ mod tests {
     #[derive(Debug)]
     struct Device {
         open: &'static AtomicUsize,
-        closing_fails: bool,
+        closing: fn() -> Result<()>,
     }
 
     impl Device {
         fn open(open: &'static AtomicUsize) -> Result<Self> {
             assert_eq!(open.fetch_add(1, Ordering::SeqCst), 0, "open twice");
-            Ok(Self { open, closing_fails: false })
+            Ok(Self { open, closing: || Ok(()) })
         }
     }
 
     impl Shared for Device {
-        fn close(&self) -> Result<()> {
+        unsafe fn close(&self) -> Result<()> {
             thread::yield_now(); // Lets others in, if anything does.
             assert_eq!(self.open.fetch_sub(1, Ordering::SeqCst), 1, "closed twice");
-            if self.closing_fails { Err(failure()) } else { Ok(()) }
+            (self.closing)()
         }
     }
 
@@ -206,7 +206,7 @@ mod tests {
     /// A registry and a counter of its own for each test.
     macro_rules! registry {
         () => {{
-            static REGISTRY: PerProcess<Device> = PerProcess::new();
+            static REGISTRY: Registry<Device> = Registry::new();
             static OPEN: AtomicUsize = AtomicUsize::new(0);
             (&REGISTRY, &OPEN)
         }};
@@ -238,7 +238,8 @@ mod tests {
     #[test]
     fn what_failed_to_close_is_reported_and_gone() {
         let (registry, open) = registry!();
-        let lease = registry.lease(ADDRESS, || Ok(Device { closing_fails: true, ..Device::open(open)? })).unwrap();
+        let lease =
+            registry.lease(ADDRESS, || Ok(Device { closing: || Err(failure()), ..Device::open(open)? })).unwrap();
         let error = lease.give_back().unwrap_err();
         assert!(matches!(error, Error::Call { function: "ibv_close_device", .. }), "{error}");
         assert_eq!(registry.lease(ADDRESS, || Device::open(open)).unwrap().users().unwrap(), 1);
@@ -285,31 +286,46 @@ mod tests {
     }
 
     #[test]
-    fn a_child_forked_while_a_thread_opens_gets_an_error_and_no_deadlock() {
+    fn a_child_forked_while_the_parent_opens_or_closes_gets_an_error_and_no_deadlock() {
+        static REGISTRY: Registry<Device> = Registry::new();
+        static OPEN: AtomicUsize = AtomicUsize::new(0);
+        fn refused_in_a_child() {
+            in_a_child(|| forked(REGISTRY.lease(Bdf::new(0, 0xca, 0, 0), || unreachable!("opened"))));
+        }
+        let lease = REGISTRY.lease(ADDRESS, || {
+            refused_in_a_child();
+            let closing = || {
+                refused_in_a_child();
+                Ok(())
+            };
+            Ok(Device { closing, ..Device::open(&OPEN)? })
+        });
+        assert_eq!(lease.unwrap().give_back().unwrap(), 0);
+    }
+
+    #[test]
+    fn a_child_forked_while_a_thread_counts_users_can_open_for_itself() {
+        static OPEN_IN_CHILD: AtomicUsize = AtomicUsize::new(0);
         let (registry, open) = registry!();
         let lease = registry.lease(ADDRESS, || Device::open(open)).unwrap();
-        let held = lease.registry.lock();
-        in_a_child(|| forked(lease.users()) && forked(registry.lease(ADDRESS, || Device::open(open))));
+        let held = lease.slots.get().unwrap().lock();
+        in_a_child(|| {
+            let own = registry.lease(ADDRESS, || Device::open(&OPEN_IN_CHILD)).unwrap();
+            forked(lease.users()) && own.users().unwrap() == 1 && own.give_back().unwrap() == 0
+        });
         drop(held);
         assert_eq!(lease.users().unwrap(), 1);
     }
 
-    fn forked<R>(result: Result<R>) -> bool {
-        matches!(result, Err(Error::Forked { owner }) if owner == nix::unistd::getppid().as_raw().cast_unsigned())
+    #[test]
+    fn a_panic_in_the_vendor_library_leaves_nobody_busy() {
+        let (registry, open) = registry!();
+        let lease = || registry.lease(ADDRESS, || panic!("on purpose"));
+        panic::catch_unwind(lease).unwrap_err();
+        in_a_child(|| registry.lease(ADDRESS, || Device::open(open)).is_ok());
     }
 
-    fn in_a_child(succeeds: impl FnOnce() -> bool) {
-        // SAFETY: the child takes no lock that another thread may hold, but the allocator's, which fork leaves free.
-        match unsafe { fork() }.unwrap() {
-            ForkResult::Parent { child } => {
-                assert_eq!(waitpid(child, None).unwrap(), WaitStatus::Exited(child, 0));
-            }
-            ForkResult::Child => {
-                // A panic must not bring the child back into the test harness.
-                let succeeded = panic::catch_unwind(AssertUnwindSafe(succeeds)).unwrap_or(false);
-                // SAFETY: ends the process, without the exit handlers of the test harness.
-                unsafe { nix::libc::_exit(i32::from(!succeeded)) }
-            }
-        }
+    fn forked<R>(result: Result<R>) -> bool {
+        matches!(result, Err(Error::Forked { owner }) if owner == nix::unistd::getppid().as_raw().cast_unsigned())
     }
 }

@@ -214,7 +214,7 @@ mod tests {
     #[test]
     fn fact_without_source_is_refused() {
         assert!(refusal("pairing = {", "pair = {").contains("[sources] must name"));
-        assert!(refusal("grade = \"captured\"", "grade = \"sure\"").contains("sources.numa"));
+        assert!(refusal("grade = \"inferred\"", "grade = \"sure\"").contains("needs a text and a grade"));
     }
 
     #[test]

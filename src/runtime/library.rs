@@ -25,7 +25,8 @@ pub(super) struct Loaded {
 }
 
 impl Library {
-    /// Takes the copy that the process has already, or else maps the one that the system's loader finds.
+    /// Takes the copy of this soname that the process has already, or else maps the one that the system's loader finds. A
+    /// copy that was built with another soname, or linked into the program, is not seen.
     pub(super) fn load(&self) -> Result<Loaded> {
         let flags = unix::RTLD_NOW | unix::RTLD_LOCAL;
         let handle = dlopen(self.soname, flags | RTLD_NOLOAD).or_else(|_| dlopen(self.soname, flags));

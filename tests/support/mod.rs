@@ -158,6 +158,13 @@ pub(crate) fn is_installed(program: &str) -> bool {
     env::split_paths(&path).any(|folder| Path::new(&folder).join(program).exists())
 }
 
+/// Whether the system's loader knows a library, as its own list tells.
+pub(crate) fn is_library_known(soname: &str) -> bool {
+    let list = Command::new("sh").args(["-c", "PATH=$PATH:/usr/sbin:/sbin ldconfig -p"]).output().expect("sh");
+    assert!(list.status.success(), "{}", complaint(&list));
+    String::from_utf8_lossy(&list.stdout).contains(soname)
+}
+
 fn complaint(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).trim().to_owned()
 }

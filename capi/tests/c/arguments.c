@@ -77,7 +77,7 @@ static void near(nearfab_host_t host)
 {
     nearfab_near_efa_t efas[3];
     nearfab_near_neuron_t neurons[16];
-    nearfab_bdf_t address = {0, 0, 0, 0}, impossible = {0, 0x57, 32, 0};
+    nearfab_bdf_t address = {0, 0, 0, 0, 0}, impossible = {0, 0x57, 32, 0, 0};
     size_t count = 3;
     bool missing = true;
 
@@ -118,7 +118,7 @@ static void near(nearfab_host_t host)
 static void addresses(void)
 {
     char text[NEARFAB_BDF_SIZE];
-    nearfab_bdf_t address = {1, 2, 3, 4};
+    nearfab_bdf_t address = {1, 2, 3, 4, 0};
 
     CHECK_CODE(nearfab_bdf_from_text(NULL, &address), BAD);
     CHECK_CODE(nearfab_bdf_from_text("cc:00.0", NULL), BAD);

@@ -41,6 +41,9 @@ int main(void)
     if (child == 0) {
         CHECK_CODE(nearfab_efa_users(first, &users), NEARFAB_ERROR_FORKED);
         CHECK_CODE(nearfab_efa_close(first, NULL), NEARFAB_ERROR_FORKED);
+        CHECK_CODE(nearfab_efa_open(host, info.address, &second), NEARFAB_ERROR_FORKED);
+        CHECK(strstr(nearfab_error_text(), "from which this one was forked") != NULL);
+        CHECK_CODE(nearfab_host_free(host), NEARFAB_ERROR_FORKED);
         _exit(0);
     }
     CHECK(waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0);

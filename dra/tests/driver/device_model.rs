@@ -140,7 +140,7 @@ fn what_has_no_node_is_not_published() {
         fs::write(path, text).unwrap();
     };
     for index in [2, 3, 10] {
-        put(&format!("sys/class/neuron_device/neuron{index}/core_count"), "8");
+        put(&format!("sys/class/neuron_device/neuron{index}/neuron_core0/info/architecture/arch_type"), "NCv3");
     }
     put("dev/neuron2", "");
     put("dev/neuron10", "");

@@ -3,13 +3,16 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on stops where it is")]
 
 mod api_server;
+mod calls;
 mod device_model;
+mod handover;
 mod kubelet;
 mod publishing;
 mod recovery;
 mod serving;
 
 use std::fs;
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -110,10 +113,13 @@ impl Driver {
         within("the driver's end", self.ended).await.unwrap().unwrap();
     }
 
-    /// As SIGKILL does it: nothing is tidied up.
-    async fn kill(self) {
+    /// As SIGKILL does it: the lock goes, and the sockets stay with nobody behind them.
+    async fn kill(self, kubelet: &Kubelet) {
         self.ended.abort();
         assert!(self.ended.await.unwrap_err().is_cancelled());
+        for socket in [kubelet.plugin_socket(), kubelet.registration_socket()] {
+            UnixListener::bind(socket).unwrap();
+        }
     }
 }
 

@@ -1,9 +1,12 @@
 //! The slice in the API server is kept as it should be, and left alone when it is.
 
+use std::time::Duration;
+
 use nearfab::Host;
 use nearfab_dra::device::Inventory;
 use nearfab_dra::slices::{Publisher, slice_spec};
 use serde_json::json;
+use tokio::time::Instant;
 
 use crate::api_server::SLICES;
 use crate::serving::claim;
@@ -82,10 +85,20 @@ async fn slices_of_another_version_go_and_those_of_others_stay() {
 }
 
 #[tokio::test]
+async fn the_slice_of_a_node_that_was_created_anew_is_owned_by_it() {
+    let bed = Bed::new();
+    publisher(&bed).reconcile().await.unwrap();
+    bed.api.put(&format!("/api/v1/nodes/{NODE}"), json!({"metadata": {"name": NODE, "uid": "node-uid-2"}}));
+    publisher(&bed).reconcile().await.unwrap();
+    let owners = bed.api.get(SLICE).unwrap()["metadata"]["ownerReferences"].clone();
+    assert_eq!(owners.as_array().unwrap().len(), 1);
+    assert_eq!(owners[0]["uid"], "node-uid-2");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_slice_that_others_delete_or_change_comes_back() {
     let bed = Bed::new();
-    let driver = bed.start();
-    bed.kubelet().register().await;
+    let publishing = tokio::spawn(publisher(&bed).run());
     until("the slice", || bed.api.get(SLICE).is_some()).await;
     let first = bed.api.get(SLICE).unwrap();
 
@@ -93,11 +106,32 @@ async fn a_slice_that_others_delete_or_change_comes_back() {
     until("the slice again", || bed.api.get(SLICE).is_some()).await;
     assert_eq!(bed.api.get(SLICE).unwrap()["spec"], first["spec"]);
 
+    empty(&bed);
+    until("the slice as it was", || is_whole(&bed)).await;
+    publishing.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_someone_who_keeps_changing_the_slice_the_driver_takes_turns() {
+    let bed = Bed::new();
+    let publishing = tokio::spawn(publisher(&bed).run());
+    let start = Instant::now();
+    for _ in 0..10 {
+        until("the slice", || bed.api.get(SLICE).is_some() && is_whole(&bed)).await;
+        empty(&bed);
+    }
+    assert!(start.elapsed() >= 9 * Duration::from_secs(5), "10 writes in {:?}", start.elapsed());
+    publishing.abort();
+}
+
+fn empty(bed: &Bed) {
     let mut changed = bed.api.get(SLICE).unwrap();
     changed["spec"]["devices"] = json!([]);
     bed.api.put(SLICE, changed);
-    until("the slice as it was", || bed.api.get(SLICE).unwrap()["spec"]["devices"] == first["spec"]["devices"]).await;
-    driver.stop().await;
+}
+
+fn is_whole(bed: &Bed) -> bool {
+    bed.api.get(SLICE).unwrap()["spec"]["devices"].as_array().is_some_and(|devices| devices.len() == 32)
 }
 
 /// A pod on a device of a driver that its kubelet does not know yet would fail.

@@ -2,8 +2,12 @@
 
 use std::fs;
 
-use crate::serving::{allocate, claim};
-use crate::{BOOT, Bed, names};
+use nearfab::Host;
+use nearfab_dra::error::Error;
+use serde_json::{Value, json};
+
+use crate::serving::{allocate, allocate_share, claim};
+use crate::{Bed, names, within, write_tree};
 
 const CDI: [&str; 2] = ["nearfab.dev-claim_u-1.json", "nearfab.dev-claim_u-2.json"];
 
@@ -18,9 +22,8 @@ async fn killed_with_two_claims() -> Bed {
         allocate(&bed, &claim, &[("chip", &format!("neuron-{number}"))]);
         assert_eq!(kubelet.prepare(&claim).await.error, "");
     }
-    driver.kill().await;
+    driver.kill(&kubelet).await;
     assert_eq!(names(&bed.path("cdi")), CDI);
-    assert!(bed.kubelet().registration_socket().exists(), "a killed driver leaves its socket");
     bed
 }
 
@@ -89,30 +92,112 @@ async fn an_unreadable_record_is_set_aside_and_nothing_is_lost() {
         let driver = restart(&bed).await;
         assert_eq!(fs::read_to_string(bed.path("claims").join(kept)).unwrap(), damage);
         assert_eq!(names(&bed.path("cdi")), CDI, "containers of the claim can still be restarted");
-        driver.kill().await;
+        driver.kill(&bed.kubelet()).await;
     }
 
-    // The claim lives on: it can be prepared again and released.
     let driver = restart(&bed).await;
+    let kubelet = bed.kubelet();
+    let thief = claim("thief", "u-3");
+    allocate(&bed, &thief, &[("chip", "neuron-1")]);
+    let error = kubelet.prepare(&thief).await.error;
+    assert!(error.contains("neuron-1 is held by claim with UID u-1"), "{error}");
+
+    // The claim lives on: it can be prepared again and released, and then nothing is left of it.
     let first = claim("c-1", "u-1");
-    assert_eq!(bed.kubelet().prepare(&first).await.error, "");
+    assert_eq!(kubelet.prepare(&first).await.error, "");
     assert!(bed.path("claims/u-1.json").exists());
-    assert_eq!(bed.kubelet().unprepare(&first).await, "");
+    assert_eq!(kubelet.unprepare(&first).await, "");
     assert_eq!(names(&bed.path("cdi")), [CDI[1]]);
+    assert_eq!(names(&bed.path("claims")), ["u-2.json"]);
+    assert_eq!(kubelet.prepare(&thief).await.error, "");
     driver.stop().await;
 }
 
 #[tokio::test]
-async fn a_record_of_an_unknown_format_is_set_aside() {
+async fn shares_of_a_claim_without_a_record_are_still_shares() {
+    let bed = Bed::new();
+    let share = |uid: &str| claim(&format!("share-{uid}"), uid);
+    for uid in ["u-1", "u-2"] {
+        allocate_share(&bed, &share(uid), "efa-0000-57-00-0", &format!("s-{uid}"));
+    }
+    let driver = bed.start();
+    let kubelet = bed.kubelet();
+    kubelet.register().await;
+    assert_eq!(kubelet.prepare(&share("u-1")).await.error, "");
+    fs::write(bed.path("claims/u-1.json"), "").unwrap();
+    assert_eq!(kubelet.prepare(&share("u-2")).await.error, "");
+    let whole = claim("whole", "u-3");
+    allocate(&bed, &whole, &[("nic", "efa-0000-57-00-0")]);
+    assert_ne!(kubelet.prepare(&whole).await.error, "");
+    driver.stop().await;
+}
+
+#[tokio::test]
+async fn a_record_that_cannot_be_read_from_the_disk_is_not_taken_for_damaged() {
     let bed = killed_with_two_claims().await;
+    // Reading a folder fails, also for root.
     let path = bed.path("claims/u-1.json");
-    let text = fs::read_to_string(&path).unwrap();
-    assert!(text.contains(BOOT));
-    let newer = text.replace("\"version\": 1", "\"version\": 2");
-    assert_ne!(newer, text);
-    fs::write(&path, &newer).unwrap();
+    fs::remove_file(&path).unwrap();
+    fs::create_dir(&path).unwrap();
+    let error = within("the driver's end", bed.start().ended).await.unwrap().unwrap_err();
+    assert!(matches!(&error, Error::File { path: named, .. } if *named == path), "{error}");
+    assert!(path.exists());
+    assert_eq!(names(&bed.path("cdi")), CDI);
+}
+
+/// As a later version of the driver may write it.
+fn rewrite_as_foreign(bed: &Bed, change: impl FnOnce(&mut Value)) -> Vec<u8> {
+    let path = bed.path("claims/u-1.json");
+    let mut record: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    record["version"] = json!(2);
+    change(&mut record);
+    fs::write(&path, record.to_string()).unwrap();
+    record.to_string().into_bytes()
+}
+
+#[tokio::test]
+async fn a_record_of_another_version_stays_and_its_devices_are_held() {
+    let bed = killed_with_two_claims().await;
+    let newer = rewrite_as_foreign(&bed, |record| {
+        let device = record["devices"][0].as_object_mut().unwrap();
+        device.remove("node").unwrap();
+        device.insert("nodes".to_owned(), json!(["/dev/neuron1"]));
+    });
     let driver = restart(&bed).await;
-    assert_eq!(fs::read_to_string(bed.path("claims/u-1.json.unreadable")).unwrap(), newer);
+    let kubelet = bed.kubelet();
+    assert_eq!(fs::read(bed.path("claims/u-1.json")).unwrap(), newer);
+    assert_eq!(names(&bed.path("cdi")), CDI);
+    let thief = claim("thief", "u-3");
+    allocate(&bed, &thief, &[("chip", "neuron-1")]);
+    let error = kubelet.prepare(&thief).await.error;
+    assert!(error.contains("neuron-1 is held by claim with UID u-1"), "{error}");
+
+    assert_eq!(kubelet.unprepare(&claim("c-1", "u-1")).await, "");
+    assert_eq!(kubelet.prepare(&thief).await.error, "");
+    driver.stop().await;
+}
+
+#[tokio::test]
+async fn while_a_record_is_not_understood_nothing_is_handed_out() {
+    let bed = killed_with_two_claims().await;
+    rewrite_as_foreign(&bed, |record| record["devices"] = json!("see elsewhere"));
+    let driver = restart(&bed).await;
+    let kubelet = bed.kubelet();
+    let other = claim("other", "u-3");
+    allocate(&bed, &other, &[("chip", "neuron-7")]);
+    let error = kubelet.prepare(&other).await.error;
+    assert!(error.starts_with(&bed.path("claims/u-1.json").display().to_string()), "{error}");
+    assert_eq!(kubelet.unprepare(&claim("c-1", "u-1")).await, "");
+    assert_eq!(kubelet.prepare(&other).await.error, "");
+    driver.stop().await;
+}
+
+#[tokio::test]
+async fn after_a_boot_records_of_another_version_go_too() {
+    let bed = killed_with_two_claims().await;
+    rewrite_as_foreign(&bed, |record| *record = json!({"version": 2, "bootId": "boot-0"}));
+    let driver = restart(&bed).await;
+    assert_eq!(names(&bed.path("claims")), ["u-2.json"]);
     driver.stop().await;
 }
 
@@ -137,4 +222,46 @@ async fn what_was_prepared_before_the_restart_is_still_held() {
     let error = bed.kubelet().prepare(&thief).await.error;
     assert!(error.contains("held by claim default/c-2"), "{error}");
     driver.stop().await;
+}
+
+/// As when the efa driver is loaded anew: the interfaces are the same, the numbers of their nodes are not.
+#[tokio::test]
+async fn nodes_that_moved_are_followed_and_without_one_no_container_starts() {
+    let bed = Bed::with_host(|dir| {
+        let tree = dir.join("tree");
+        write_tree("trn2.48xlarge", &tree);
+        tree
+    });
+    let efa = "efa-0000-57-00-0";
+    let node = || {
+        let host = Host::from_root(&bed.host).unwrap();
+        host.find_efa("0000:57:00.0".parse().unwrap()).unwrap().node().unwrap()
+    };
+    let before = node();
+    let driver = bed.start();
+    let kubelet = bed.kubelet();
+    kubelet.register().await;
+    let claim = claim("moved", "u-1");
+    allocate(&bed, &claim, &[("nic", efa)]);
+    assert_eq!(kubelet.prepare(&claim).await.error, "");
+    driver.stop().await;
+
+    let class = bed.host.join("sys/class/infiniband_verbs");
+    let mine = class.join(before.rsplit('/').next().unwrap());
+    let other = class.join(if mine.ends_with("uverbs1") { "uverbs2" } else { "uverbs1" });
+    fs::rename(&mine, class.join("aside")).unwrap();
+    fs::rename(&other, &mine).unwrap();
+    fs::rename(class.join("aside"), &other).unwrap();
+    let after = node();
+    assert_ne!(after, before);
+    restart(&bed).await.stop().await;
+    let cdi: Value = serde_json::from_str(&bed.only_file("cdi").1).unwrap();
+    assert_eq!(cdi["devices"][0]["containerEdits"]["deviceNodes"][0]["path"], after);
+    let record: Value = serde_json::from_str(&bed.only_file("claims").1).unwrap();
+    assert_eq!(record["devices"][0]["node"], after);
+
+    fs::remove_file(bed.host.join(&after[1..])).unwrap();
+    restart(&bed).await.stop().await;
+    assert!(names(&bed.path("cdi")).is_empty());
+    assert_eq!(names(&bed.path("claims")), ["u-1.json"], "the claim still has its device");
 }

@@ -24,6 +24,15 @@ pub(crate) fn allocate(bed: &Bed, claim: &Claim, devices: &[(&str, &str)]) {
     store(bed, claim, devices.iter().map(result).collect());
 }
 
+/// Allocates a share of a device to a claim.
+pub(crate) fn allocate_share(bed: &Bed, claim: &Claim, device: &str, id: &str) {
+    store(bed, claim, vec![share(device, id)]);
+}
+
+fn share(device: &str, id: &str) -> Value {
+    json!({"request": "nic", "driver": "nearfab.dev", "pool": NODE, "device": device, "shareID": id})
+}
+
 fn store(bed: &Bed, claim: &Claim, results: Vec<Value>) {
     let path = format!("/apis/resource.k8s.io/v1/namespaces/{}/resourceclaims/{}", claim.namespace, claim.name);
     let object = json!({
@@ -270,12 +279,8 @@ async fn a_share_keeps_its_id() {
     let kubelet = bed.kubelet();
     kubelet.register().await;
     let claim = claim("shares", UID);
-    let share = |id: &str| {
-        json!({
-            "request": "nic", "driver": "nearfab.dev", "pool": NODE, "device": "efa-0000-57-00-0", "shareID": id,
-        })
-    };
-    store(&bed, &claim, vec![share("s-1"), share("s-2")]);
+    let device = "efa-0000-57-00-0";
+    store(&bed, &claim, vec![share(device, "s-1"), share(device, "s-2")]);
     let answer = kubelet.prepare(&claim).await;
     assert_eq!(answer.error, "");
     let shares: Vec<_> = answer.devices.iter().map(|device| device.share_id.as_deref()).collect();

@@ -72,10 +72,12 @@ impl Driver {
     }
 }
 
-/// The driver's command line. Its parent is a process of ours outside: when that ends, so shall the driver.
+/// The driver's command line, as root without capabilities, which is all that it needs. Its parent is a process of
+/// ours outside: when that ends, so shall the driver.
 fn command() -> Command {
     let mut command = Command::new("setpriv");
     command
+        .args(["--bounding-set", "-all", "--inh-caps", "-all", "--ambient-caps", "-all"])
         .args(["--pdeathsig", "TERM", "nearfab-dra"])
         .args(["--kubeconfig", &format!("{BED}/nearfab-dra.kubeconfig")])
         .args(["--node-name", NODE])

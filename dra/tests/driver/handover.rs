@@ -1,0 +1,77 @@
+//! Two drivers on one node, as during an update, and whose sockets are whose.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+
+use nearfab_dra::error::Error;
+
+use crate::serving::{allocate, claim};
+use crate::{Bed, Kubelet, until, within};
+
+fn inodes(kubelet: &Kubelet) -> [u64; 2] {
+    [kubelet.plugin_socket(), kubelet.registration_socket()].map(|socket| fs::metadata(socket).unwrap().ino())
+}
+
+#[tokio::test]
+async fn a_new_driver_waits_for_the_old_one_and_then_takes_over() {
+    let bed = Bed::new();
+    let kubelet = bed.kubelet();
+    let old = bed.start();
+    kubelet.register().await;
+    let sockets = inodes(&kubelet);
+
+    let new = bed.start();
+    // A call takes longer than a driver that does not wait needs to have sockets.
+    let first = claim("first", "u-1");
+    allocate(&bed, &first, &[("chip", "neuron-5")]);
+    assert_eq!(kubelet.prepare(&first).await.error, "");
+    assert_eq!(inodes(&kubelet), sockets, "the kubelet is connected to the old driver");
+
+    old.stop().await;
+    until("the new driver's socket", || kubelet.registration_socket().exists()).await;
+    kubelet.register().await;
+    let second = claim("second", "u-2");
+    allocate(&bed, &second, &[("chip", "neuron-5")]);
+    let error = kubelet.prepare(&second).await.error;
+    assert!(error.contains("held by claim default/first"), "{error}");
+    assert_eq!(kubelet.unprepare(&first).await, "");
+    new.stop().await;
+    assert!(!kubelet.registration_socket().exists());
+    assert!(!kubelet.plugin_socket().exists());
+}
+
+#[tokio::test]
+async fn a_waiting_driver_can_be_stopped() {
+    let bed = Bed::new();
+    let kubelet = bed.kubelet();
+    let old = bed.start();
+    kubelet.register().await;
+    let sockets = inodes(&kubelet);
+    bed.start().stop().await;
+    assert_eq!(inodes(&kubelet), sockets);
+    old.stop().await;
+}
+
+#[tokio::test]
+async fn a_socket_that_someone_else_made_stays() {
+    let bed = Bed::new();
+    let kubelet = bed.kubelet();
+    let driver = bed.start();
+    kubelet.register().await;
+    let theirs = bed.path("theirs");
+    fs::write(&theirs, "").unwrap();
+    fs::rename(&theirs, kubelet.registration_socket()).unwrap();
+    driver.stop().await;
+    assert!(kubelet.registration_socket().exists());
+    assert!(!kubelet.plugin_socket().exists());
+}
+
+#[tokio::test]
+async fn a_driver_that_cannot_start_leaves_no_socket() {
+    let bed = Bed::new();
+    let kubelet = bed.kubelet();
+    fs::create_dir_all(kubelet.registration_socket()).unwrap();
+    let error = within("the driver's end", bed.start().ended).await.unwrap().unwrap_err();
+    assert!(matches!(&error, Error::File { path, .. } if *path == kubelet.registration_socket()), "{error}");
+    assert!(!kubelet.plugin_socket().exists());
+}

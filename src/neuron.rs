@@ -26,13 +26,14 @@ const DRIVER: &str = "neuron-driver";
 pub struct NeuronDevice {
     /// The host's number of the device.
     pub index: HostDevice,
-    /// The product as the driver names it, such as `Trainium2`.
+    /// The product as the driver names it, such as `Trainium2`; by its PCI id where the driver's name is not found.
     pub product: Option<String>,
     /// The architecture as the driver names it, such as `NDv3`. Inferentia2 and Trainium2 both say `NDv3`: it does not
     /// identify a product.
     #[serde(default)]
     pub architecture: Option<String>,
-    /// The serial number, the identity that stays with the chip. None on Inferentia.
+    /// The serial number, the identity that stays with the chip. The first Inferentia has none, and a device that does not
+    /// answer shows none.
     #[serde(default)]
     pub serial: Option<String>,
     /// The number of physical NeuronCores.
@@ -197,7 +198,7 @@ impl Scanner<'_> {
         NeuronDevice {
             index,
             architecture: text(problems, "info/architecture/arch_type"),
-            serial: serial(root, problems, &folder),
+            serial: text(problems, "info/serial_number"),
             cores,
             memory: product.map(|product| product.memory),
             product: named.or_else(|| product.map(|product| product.name.to_owned())),
@@ -206,12 +207,6 @@ impl Scanner<'_> {
             access: problems.take(root.access(&format!("dev/{index}"))).unwrap_or(NodeAccess::Unknown),
         }
     }
-}
-
-/// The serial number; empty where the device does not answer, and for root only with some drivers.
-fn serial(root: &HostRoot, problems: &mut Problems, folder: &str) -> Option<String> {
-    let text = unless_refused(problems, root.read(&format!("{folder}/info/serial_number")))?;
-    (!text.is_empty()).then_some(text)
 }
 
 /// What is refused to this user by the driver's design is not a problem of this host.

@@ -38,8 +38,10 @@ mod numa;
 mod pci;
 #[forbid(unsafe_code)]
 mod root;
-#[expect(unsafe_code, reason = "maps vendor libraries")]
+#[expect(unsafe_code, reason = "maps vendor libraries, asks drivers")]
 mod runtime;
+#[forbid(unsafe_code)]
+pub mod telemetry;
 #[forbid(unsafe_code)]
 mod topology;
 
@@ -51,6 +53,7 @@ pub use neuron::{Location, LocationEvidence, NeuronDevice};
 pub use numa::{CpuList, NumaNode, ParseCpuListError};
 pub use pci::{Bdf, ParseBdfError, PciFunction, PciId, PciRoot};
 pub use root::NodeAccess;
+pub use telemetry::telemetry;
 pub use topology::{Basis, Evidence, Near, NearList, Proximity};
 
 /// The README's example runs as a documentation test.

@@ -21,7 +21,7 @@ pub(crate) fn write(tree: &Tree, table: &InstanceTable) -> Result<(), Error> {
 }
 
 /// The name that udev's rule gives: bus and device in decimal, the domain and the function where not zero.
-fn rdma_name(address: Bdf) -> String {
+pub(crate) fn rdma_name(address: Bdf) -> String {
     let domain = if address.domain() == 0 { String::new() } else { format!("P{}", address.domain()) };
     let function = if address.function() == 0 { String::new() } else { format!("f{}", address.function()) };
     format!("rdma{domain}p{}s{}{function}", address.bus(), address.device())

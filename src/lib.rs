@@ -14,7 +14,7 @@
 //! ```
 //!
 //! Seeing and opening are separate. A [`Host`] is a snapshot taken without opening a device, without privilege and
-//! without any vendor library; only the `context` module opens devices, on request, on the live machine.
+//! without any vendor library; only [`probe()`] and the [`context`] module open devices, on request, on the live machine.
 
 #![deny(unsafe_code)]
 
@@ -37,6 +37,8 @@ mod numa;
 #[forbid(unsafe_code)]
 mod pci;
 #[forbid(unsafe_code)]
+pub mod probe;
+#[forbid(unsafe_code)]
 mod root;
 #[expect(unsafe_code, reason = "maps vendor libraries, asks drivers")]
 mod runtime;
@@ -52,6 +54,7 @@ pub use id::{Core, HostDevice, PhysicalCore};
 pub use neuron::{Location, LocationEvidence, NeuronDevice};
 pub use numa::{CpuList, NumaNode, ParseCpuListError};
 pub use pci::{Bdf, ParseBdfError, PciFunction, PciId, PciRoot};
+pub use probe::probe;
 pub use root::NodeAccess;
 pub use telemetry::telemetry;
 pub use topology::{Basis, Evidence, Near, NearList, Proximity};

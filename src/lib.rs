@@ -63,3 +63,8 @@ pub use topology::{Basis, Evidence, Near, NearList, Proximity};
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// As do those of the concepts.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/concepts/probe.md")]
+struct Probing;

@@ -39,7 +39,7 @@ pub(super) unsafe fn ask_in_child(
     deadline: Duration,
     ask: impl FnOnce(&mut File) -> io::Result<()>,
 ) -> io::Result<Said> {
-    let end = Instant::now() + deadline;
+    let end = Instant::now().checked_add(deadline); // What is later than any clock can show never comes.
     let (reader, writer) = pipe2(OFlag::O_CLOEXEC)?;
     let (mut reader, mut writer) = (File::from(reader), File::from(writer));
     // SAFETY: what the child does is system calls, and `ask`, for which the caller vouches.
@@ -56,34 +56,27 @@ pub(super) unsafe fn ask_in_child(
         ForkResult::Parent { child } => {
             drop(writer);
             let said = collect(&mut reader, end);
-            if !matches!(said, Ok(Some(_))) {
-                // It may have ended just now.
-                let _ = kill(child, Signal::SIGKILL);
+            if let Ok(Some(bytes)) = said {
+                reap(child);
+                return Ok(Said::This { pid: child, bytes });
             }
-            match said? {
-                Some(bytes) => {
-                    reap(child);
-                    Ok(Said::This { pid: child, bytes })
-                }
-                None => {
-                    // A killed process can still have to wait for the device to let go of it.
-                    let reaper = thread::Builder::new().name("nearfab-reaper".to_owned());
-                    if let Err(error) = reaper.spawn(move || reap(child)) {
-                        tracing::warn!(%child, %error, "a killed child stays unreaped");
-                    }
-                    Ok(Said::TooLate)
-                }
+            let _ = kill(child, Signal::SIGKILL); // Fails if it has ended just now.
+            // A killed process can still have to wait for the device to let go of it.
+            let reaper = thread::Builder::new().name("nearfab-reaper".to_owned());
+            if let Err(error) = reaper.spawn(move || reap(child)) {
+                tracing::warn!(%child, %error, "a killed child stays unreaped");
             }
+            said.map(|_| Said::TooLate)
         }
     }
 }
 
 /// Everything up to the end of the pipe; `None` if that does not come in time.
-fn collect(pipe: &mut File, end: Instant) -> io::Result<Option<Vec<u8>>> {
+fn collect(pipe: &mut File, end: Option<Instant>) -> io::Result<Option<Vec<u8>>> {
     let mut bytes = Vec::new();
     let mut chunk = [0; 4096];
     loop {
-        let left = end.saturating_duration_since(Instant::now());
+        let left = end.map_or(Duration::MAX, |end| end.saturating_duration_since(Instant::now()));
         // Rounded up, not to spin through the last millisecond.
         let timeout = PollTimeout::try_from(left.as_millis() + 1).unwrap_or(PollTimeout::MAX);
         match poll(&mut [PollFd::new(pipe.as_fd(), PollFlags::POLLIN)], timeout) {
@@ -126,7 +119,7 @@ mod tests {
     fn a_child_says_more_than_a_pipe_holds() {
         let text = vec![7; 1 << 20];
         // SAFETY: writes memory that is there.
-        let said = unsafe { ask_in_child(Duration::from_secs(60), |out| out.write_all(&text)) }.unwrap();
+        let said = unsafe { ask_in_child(Duration::MAX, |out| out.write_all(&text)) }.unwrap();
         let Said::This { pid, bytes } = said else { panic!("too late") };
         assert_eq!(bytes, text);
         assert_eq!(waitpid(pid, None), Err(Errno::ECHILD), "it was reaped");

@@ -61,6 +61,7 @@ pub enum Cost {
     /// A command on the device's admin queue, unless the kernel answers from what it got a few milliseconds before.
     AdminCommand,
     /// Not known: what the driver does for it is not published.
+    #[serde(other)]
     Unknown,
 }
 

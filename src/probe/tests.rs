@@ -298,11 +298,12 @@ fn a_reservation_against_all_reason_is_taken_back() {
 
 #[test]
 fn a_node_that_is_refused_hides_no_other() {
-    let recording = Recording([(HostDevice(1), Recorded::default())].into());
-    let probe = ask(&devices(3), ProbeOptions::default(), &recording, true);
+    let recording = Recording([1, 3].map(|number| (HostDevice(number), Recorded::default())).into());
+    let probe = ask(&devices(4), ProbeOptions::default(), &recording, true);
     let opened: Vec<_> = probe.devices.iter().map(|device| (device.device.0, device.answers.is_ok())).collect();
-    assert_eq!(opened, [(0, false), (1, true), (2, false)]);
+    assert_eq!(opened, [(0, false), (1, true), (2, false), (3, true)]);
     assert_eq!(probe.core_map.unwrap().unwrap().len(), 128, "the first that answers tells it");
+    assert!(!recording.0[&HostDevice(3)].was_asked("GET_LOGICAL_TO_PHYSICAL_NC_MAP"));
     let answers = probe.devices.into_iter().nth(1).unwrap().answers.unwrap();
     assert!(answers.attachment.is_none(), "not asked for");
     assert!(!recording.0[&HostDevice(1)].was_asked("HOST_DEVICE_ID"));

@@ -93,6 +93,22 @@ typedef enum {
    */
   NEARFAB_ERROR_FORKED = 12,
   /**
+   * The Neuron driver did not answer a question as it should.
+   */
+  NEARFAB_ERROR_DRIVER = 13,
+  /**
+   * A device did not answer in time.
+   */
+  NEARFAB_ERROR_DEADLINE = 14,
+  /**
+   * A probe was not made, because of what it could change.
+   */
+  NEARFAB_ERROR_PROBE_REFUSED = 15,
+  /**
+   * Telemetry was wanted of a host that is no file tree.
+   */
+  NEARFAB_ERROR_NO_TREE = 16,
+  /**
    * An argument is a null pointer, a text that is not UTF-8, or a number out of range.
    */
   NEARFAB_ERROR_INVALID_ARGUMENT = 64,

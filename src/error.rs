@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Everything that nearfab reports as an error. Each says what was read or called, what was expected, and where it
 /// helps, what to do; [`std::error::Error::source`] has the cause below it.
@@ -111,6 +112,41 @@ pub enum Error {
         /// The process that opened the handle.
         owner: u32,
     },
+    /// The Neuron driver did not answer a question as it should.
+    #[error("{command} failed on {}: {hint}", node.display())]
+    Driver {
+        /// The ioctl, as the driver's header names it.
+        command: &'static str,
+        /// The device node that it was issued on.
+        node: PathBuf,
+        /// What the reason means and what to do.
+        hint: &'static str,
+        /// Its errno, or what was wrong with the answer.
+        source: io::Error,
+    },
+    /// A device did not answer in time.
+    #[error(
+        "{} did not answer within {} s: a device in reset, or one that waits for its UltraServer, answers later; the \
+         process that asked was killed", node.display(), deadline.as_secs_f64()
+    )]
+    Deadline {
+        /// The device node.
+        node: PathBuf,
+        /// How long it was waited for.
+        deadline: Duration,
+    },
+    /// A probe was not made, because of what it could change.
+    #[error("not probed: {reason}")]
+    ProbeRefused {
+        /// What it could change, and what to do.
+        reason: String,
+    },
+    /// Telemetry was wanted of a host that is no file tree.
+    #[error("telemetry is read from a machine or a tree; this host comes from {origin}")]
+    NoTree {
+        /// Where the host comes from.
+        origin: String,
+    },
 }
 
 /// The stable number of an [`Error`], the same in Rust, C (`NEARFAB_ERROR_*`) and Python (`NearfabError.code`).
@@ -143,6 +179,14 @@ pub enum ErrorCode {
     Call = 11,
     /// [`Error::Forked`].
     Forked = 12,
+    /// [`Error::Driver`].
+    Driver = 13,
+    /// [`Error::Deadline`].
+    Deadline = 14,
+    /// [`Error::ProbeRefused`].
+    ProbeRefused = 15,
+    /// [`Error::NoTree`].
+    NoTree = 16,
     /// A C caller passed a null pointer, a text that is not UTF-8, or a number out of range.
     InvalidArgument = 64,
     /// A C caller passed a handle that is zero, closed or of another kind.
@@ -153,7 +197,7 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// Every code, ascending.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 19] = [
         Self::Read,
         Self::Malformed,
         Self::UnknownInstance,
@@ -166,6 +210,10 @@ impl ErrorCode {
         Self::MissingSymbol,
         Self::Call,
         Self::Forked,
+        Self::Driver,
+        Self::Deadline,
+        Self::ProbeRefused,
+        Self::NoTree,
         Self::InvalidArgument,
         Self::InvalidHandle,
         Self::Internal,
@@ -196,6 +244,10 @@ impl Error {
             Self::MissingSymbol { .. } => ErrorCode::MissingSymbol,
             Self::Call { .. } => ErrorCode::Call,
             Self::Forked { .. } => ErrorCode::Forked,
+            Self::Driver { .. } => ErrorCode::Driver,
+            Self::Deadline { .. } => ErrorCode::Deadline,
+            Self::ProbeRefused { .. } => ErrorCode::ProbeRefused,
+            Self::NoTree { .. } => ErrorCode::NoTree,
         }
     }
 

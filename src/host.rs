@@ -36,8 +36,9 @@ const INSTANCE_TYPE: &str = "sys/devices/virtual/dmi/id/product_name";
 #[derive(Debug, Clone)]
 pub struct Host {
     snapshot: Arc<Snapshot>,
-    /// Never recorded: a host that was read back is not this machine any more, whatever it was before.
-    live: bool,
+    /// Where it was read, `/` for the live machine. Never recorded: a host that was read back is not that machine any
+    /// more, whatever it was before.
+    root: Option<Arc<Path>>,
 }
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -111,8 +112,9 @@ impl Host {
     /// # Errors
     /// [`Error::Read`] where the folder cannot be opened.
     pub fn from_root(root: impl AsRef<Path>) -> Result<Self> {
-        let root_path = root.as_ref();
-        let root = HostRoot::open(root_path)?;
+        // It is looked at again later, from wherever the process is then.
+        let root_path = std::path::absolute(&root).unwrap_or_else(|_| root.as_ref().to_owned());
+        let root = HostRoot::open(&root_path)?;
         let mut problems = Problems::default();
         let instance_type = problems.take(root.read(INSTANCE_TYPE)).flatten();
         let table = instance_type.as_deref().and_then(|name| InstanceTable::find(name).ok());
@@ -133,8 +135,7 @@ impl Host {
         let lnc = neuron.first().map(|device| Lnc::read(&root, &mut problems, environment, device.cores));
         let gpus = gpu::among(&functions);
         let driverless = functions.into_iter().filter(neuron::is_driverless).collect();
-        let origin = if root.is_live() { Origin::Machine } else { Origin::Tree { root: root_path.to_owned() } };
-        let live = root.is_live();
+        let origin = if root.is_live() { Origin::Machine } else { Origin::Tree { root: root_path.clone() } };
         let problems = problems.into_sentences();
         let snapshot = Snapshot {
             format: FORMAT,
@@ -151,7 +152,7 @@ impl Host {
             gpus,
             other_rdma,
         };
-        Ok(Self { snapshot: Arc::new(snapshot), live })
+        Ok(Self { snapshot: Arc::new(snapshot), root: Some(root_path.into()) })
     }
 
     /// What a host of this instance type looks like with every EFA interface attached, by the table of the type.
@@ -160,7 +161,7 @@ impl Host {
     /// [`Error::UnknownInstance`] where there is no table.
     pub fn from_instance(instance_type: &str) -> Result<Self> {
         let table = InstanceTable::find(instance_type)?;
-        Ok(Self { snapshot: Arc::new(Snapshot::of_table(table)), live: false })
+        Ok(Self { snapshot: Arc::new(Snapshot::of_table(table)), root: None })
     }
 
     /// Reads back what [`Host::to_json`] wrote.
@@ -195,7 +196,7 @@ impl Host {
             )));
         }
         let snapshot = serde_json::from_str(text).map_err(|e| bad(e.to_string()))?;
-        Ok(Self { snapshot: Arc::new(snapshot), live: false })
+        Ok(Self { snapshot: Arc::new(snapshot), root: None })
     }
 
     /// The host as JSON, complete: [`Host::from_json`] gives the same host, except that it is not live.
@@ -215,7 +216,12 @@ impl Host {
     /// Whether this is the machine that the process runs on, so that its devices can be opened.
     #[must_use]
     pub fn is_live(&self) -> bool {
-        self.live
+        self.root() == Some(Path::new("/"))
+    }
+
+    /// The file tree that it was read from.
+    pub(crate) fn root(&self) -> Option<&Path> {
+        self.root.as_deref()
     }
 
     /// Where this host comes from.

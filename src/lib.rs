@@ -14,7 +14,7 @@
 //! ```
 //!
 //! Seeing and opening are separate. A [`Host`] is a snapshot taken without opening a device, without privilege and
-//! without any vendor library; only the `context` module opens devices, on request, on the live machine.
+//! without any vendor library; only [`probe()`] and the [`context`] module open devices, on request, on the live machine.
 
 #![deny(unsafe_code)]
 
@@ -39,11 +39,15 @@ mod numa;
 #[forbid(unsafe_code)]
 mod pci;
 #[forbid(unsafe_code)]
+pub mod probe;
+#[forbid(unsafe_code)]
 mod rdma;
 #[forbid(unsafe_code)]
 mod root;
-#[expect(unsafe_code, reason = "maps vendor libraries")]
+#[expect(unsafe_code, reason = "maps vendor libraries, asks drivers")]
 mod runtime;
+#[forbid(unsafe_code)]
+pub mod telemetry;
 #[forbid(unsafe_code)]
 mod topology;
 
@@ -57,8 +61,10 @@ pub use neuron::{
 };
 pub use numa::{CpuList, NumaNode, ParseCpuListError};
 pub use pci::{Bdf, LinkSpeed, LinkWidth, ParseBdfError, ParseLinkError, PciFunction, PciId, PciLink, PciRoot};
+pub use probe::probe;
 pub use rdma::RdmaDevice;
 pub use root::NodeAccess;
+pub use telemetry::telemetry;
 pub use topology::{
     Basis, Change, CoreNumbering, Evidence, LinkEvidence, Links, LogicalCoreRow, Near, NearList, Proximity, Subject,
     WhatChanged,
@@ -68,3 +74,8 @@ pub use topology::{
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// As do those of the concepts.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/concepts/probe.md")]
+struct Probing;

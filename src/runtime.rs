@@ -1,4 +1,5 @@
-//! Vendor libraries, opened at run time: nearfab links none, so that it runs where they are missing.
+//! Vendor libraries, opened at run time: nearfab links none, so that it runs where they are missing. And the Neuron driver,
+//! asked through its nodes.
 
 use std::sync::OnceLock;
 
@@ -6,7 +7,9 @@ use nearfab_sys::{Efadv, Verbs};
 
 use crate::error::Result;
 
+mod child;
 mod library;
+pub(crate) mod neuron;
 
 use library::Library;
 

@@ -33,6 +33,14 @@ pub enum NearfabError {
     Call = 11,
     /// A handle of the parent process was used in a forked child.
     Forked = 12,
+    /// The Neuron driver did not answer a question as it should.
+    Driver = 13,
+    /// A device did not answer in time.
+    Deadline = 14,
+    /// A probe was not made, because of what it could change.
+    ProbeRefused = 15,
+    /// Telemetry was wanted of a host that is no file tree.
+    NoTree = 16,
     /// An argument is a null pointer, a text that is not UTF-8, or a number out of range.
     InvalidArgument = 64,
     /// A handle is zero, closed or of another kind.

@@ -50,6 +50,11 @@ pub(crate) fn write(tree: &Tree, table: &InstanceTable) -> Result<(), Error> {
     Ok(())
 }
 
+/// The name of an EFA interface's RDMA device.
+pub(crate) fn efa_name(address: Bdf) -> String {
+    rdma_name(address, &EFA)
+}
+
 /// The name that udev's rule gives: bus and device in decimal, the domain where not zero, the function where not zero
 /// or where the device could have several, as ConnectX does.
 fn rdma_name(address: Bdf, kind: &Kind) -> String {

@@ -20,6 +20,7 @@ mod efa;
 mod machine;
 mod neuron;
 mod pci;
+mod telemetry;
 mod tree;
 
 use std::path::Path;
@@ -41,5 +42,6 @@ pub fn write_tree(table: &InstanceTable, dir: &Path) -> Result<(), Error> {
     machine::write(&tree, table)?;
     pci::write(&tree, table)?;
     efa::write(&tree, table)?;
-    neuron::write(&tree, table)
+    neuron::write(&tree, table)?;
+    telemetry::write(&tree, table)
 }

@@ -4,7 +4,7 @@ use nearfab::instances::{InstanceTable, Product};
 
 use crate::tree::{Error, Tree};
 
-const DEVICES: &str = "sys/devices/virtual/neuron_device";
+pub(crate) const DEVICES: &str = "sys/devices/virtual/neuron_device";
 const CLASS: &str = "sys/class/neuron_device";
 /// The driver's node numbers are given out at load time; this is one that was seen.
 const MAJOR: u32 = 239;

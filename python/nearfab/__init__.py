@@ -62,6 +62,14 @@ class ErrorCode(IntEnum):
     """A function of a vendor library failed."""
     FORKED = 12
     """A handle of the parent process was used in a forked child."""
+    DRIVER = 13
+    """The Neuron driver did not answer a question as it should."""
+    DEADLINE = 14
+    """A device did not answer in time."""
+    PROBE_REFUSED = 15
+    """A probe was not made, because of what it could change."""
+    NO_TREE = 16
+    """Telemetry was wanted of a host that is no file tree."""
     INVALID_ARGUMENT = 64
     """Only in C: a null pointer, a text that is not UTF-8, or a number out of range."""
     INVALID_HANDLE = 65

@@ -1,4 +1,5 @@
-//! Raw C interfaces of the libraries that nearfab opens at run time: libibverbs, and libefa's direct verbs (`efadv`).
+//! Raw C interfaces of the libraries that nearfab opens at run time: libibverbs, and libefa's direct verbs (`efadv`); and
+//! the ioctls of the Neuron driver ([`neuron`]).
 //!
 //! Nothing here links a vendor library: a program that holds this crate runs on a machine that has none of them. The
 //! functions come as tables ([`Verbs`], [`Efadv`]) that the caller fills with what `dlsym` finds; [`verbs`] holds the types,
@@ -14,6 +15,7 @@
 //! nothing is lost: its driver reports none of the extended port capabilities. The operation that the macro calls lies at a
 //! place in the context that depends on the version of the headers.
 
+pub mod neuron;
 mod opaque;
 mod table;
 #[rustfmt::skip]

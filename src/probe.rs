@@ -1,0 +1,439 @@
+//! What only the Neuron driver can tell, asked explicitly.
+//!
+//! A [`Host`] is seen, a probe asks: it opens device nodes, which discovery never does, because opening and closing them
+//! is not free of effects. [`ProbeOptions`] says which there are.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nearfab_sys::neuron::{
+    BasicInfo, BdfExt, DriverInfo as RawDriverInfo, ENOTSUPP, FEATURE_BIG_CORE_MAPS, NcMap, NcMapEntry, NcRange,
+};
+use nix::errno::Errno;
+
+use crate::error::{Error, Result};
+use crate::host::Host;
+use crate::id::{Core, HostDevice, PhysicalCore};
+use crate::neuron::NeuronDevice;
+use crate::pci::Bdf;
+use crate::root::HostRoot;
+use crate::runtime::neuron::attached::{Attached, Attachment};
+use crate::runtime::neuron::{self, Driver, Machine, Node, Question};
+
+mod platform;
+#[cfg(test)]
+mod tests;
+
+/// How to probe. The default asks what has the least effect, and not on UltraServers and pods.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProbeOptions {
+    processes: bool,
+    on_pods: bool,
+    deadline: Duration,
+}
+
+impl Default for ProbeOptions {
+    /// Opens each node for questions only and keeps it open until the process ends, so that the driver cannot be unloaded
+    /// before.
+    fn default() -> Self {
+        Self { processes: false, on_pods: false, deadline: Duration::from_secs(5) }
+    }
+}
+
+impl ProbeOptions {
+    /// Asks for attached processes as well.
+    ///
+    /// For that a child process opens each node like a user of the device: it takes one of the sixteen places for
+    /// processes for a moment, and waits while the device is in reset, up to the deadline.
+    #[must_use]
+    pub fn with_processes(self) -> Self {
+        Self { processes: true, ..self }
+    }
+
+    /// Probes on UltraServers and pods too.
+    ///
+    /// There, closing a node, which happens at the latest when this process ends, makes the driver forget that the machine
+    /// was to stay on its own, for everybody on it.
+    #[must_use]
+    pub fn even_on_pods(self) -> Self {
+        Self { on_pods: true, ..self }
+    }
+
+    /// How long each device may take to answer the child process; 5 s if not given.
+    #[must_use]
+    pub fn deadline(self, deadline: Duration) -> Self {
+        Self { deadline, ..self }
+    }
+}
+
+/// What the driver said.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Probe {
+    /// For each Neuron device of the host, in its order.
+    pub devices: Vec<DeviceProbe>,
+    /// The physical core of each logical one, as numbered before cores are grouped (LNC 1). `None`: the architecture has
+    /// no such map (Trainium1, Inferentia).
+    pub core_map: Result<Option<Vec<Core>>>,
+}
+
+/// What the driver said of one device.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct DeviceProbe {
+    /// The device.
+    pub device: HostDevice,
+    /// The answers, or why the node could not be opened.
+    pub answers: Result<DeviceAnswers>,
+}
+
+/// The answers of one device: one that fails leaves the others alone.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct DeviceAnswers {
+    /// Its PCI address.
+    pub address: Result<Bdf>,
+    /// What it is to the driver.
+    pub driver: Result<DriverInfo>,
+    /// For each physical core whether it is held.
+    pub cores: Vec<CoreProbe>,
+    /// Who has it open, if asked for ([`ProbeOptions::with_processes`]).
+    pub attachment: Option<Result<DeviceUsers>>,
+}
+
+/// What the driver knows a device as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DriverInfo {
+    /// The generation.
+    pub architecture: Architecture,
+    /// The revision of the device; emulated ones have 240 or 255.
+    pub revision: u32,
+    /// What the driver can do, one bit each. `None`: it is too old to say.
+    pub features: Option<u64>,
+}
+
+/// A generation of Neuron devices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Architecture {
+    /// Inferentia.
+    V1,
+    /// Trainium1 and Inferentia2.
+    V2,
+    /// Trainium2.
+    V3,
+    /// Trainium3.
+    V4,
+    /// A number that nearfab does not know.
+    Unknown(u32),
+}
+
+/// Whether a core is held.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct CoreProbe {
+    /// The core.
+    pub core: PhysicalCore,
+    /// The answer.
+    pub state: Result<CoreState>,
+}
+
+/// Whether a process has reserved a core. The driver tells nobody which one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum CoreState {
+    /// No process has.
+    Free,
+    /// A process has, possibly one that is gone since.
+    Held,
+}
+
+/// Who has a device open.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct DeviceUsers {
+    /// The host's number of the device, as the driver says it: the same in every container.
+    pub host_device: Result<HostDevice>,
+    /// The processes.
+    pub processes: Result<Vec<DeviceUser>>,
+    /// Whether one of the processes is the one that asked: in a PID namespace, as in a container, it does not know its
+    /// own number in the list.
+    pub includes_probe: bool,
+}
+
+/// A process that has a device open.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct DeviceUser {
+    /// Its number in the initial PID namespace: in a container another one than is seen there.
+    pub pid: i32,
+    /// Which of the first four cores it has locked for a model, one bit each.
+    pub locked_cores: u8,
+    /// Bytes of host memory that the driver allocated for it.
+    pub host_memory: u64,
+    /// Bytes of device memory that it has allocated.
+    pub device_memory: u64,
+    /// What its runtime says of itself. `None`: it has said nothing.
+    pub datastore: Result<Option<Datastore>>,
+}
+
+/// What a runtime says of itself to monitoring tools, its version and a tag of the process among others. Its form is not
+/// published, so these are the bytes.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Datastore(Vec<u8>);
+
+impl Datastore {
+    /// The bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Datastore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Datastore({} bytes)", self.0.len())
+    }
+}
+
+/// Asks the Neuron driver of this machine about each device of the host.
+///
+/// It needs no privilege but the right to open the nodes. What it changes is said at [`ProbeOptions`]; no core is ever
+/// reserved by it.
+///
+/// ```
+/// use nearfab::probe::ProbeOptions;
+/// use nearfab::{Error, Host, probe};
+///
+/// // On an instance this is Host::discover()?. A table has no driver to ask.
+/// let host = Host::from_instance("trn2.48xlarge")?;
+/// assert!(matches!(probe(&host, ProbeOptions::default()), Err(Error::NotLive { .. })));
+/// # Ok::<(), Error>(())
+/// ```
+///
+/// # Errors
+/// - [`Error::NotLive`]: the host is not this machine.
+/// - [`Error::ProbeRefused`]: the machine is an UltraServer or a pod, or may be one; or attached processes are wanted and
+///   this process has a Neuron node open itself, as the Neuron runtime does.
+/// - [`Error::Read`]: what the refusals are decided by could not be read.
+///
+/// What goes wrong with a device, or with one question, is in its place: [`Error::NodeRefused`], [`Error::Driver`],
+/// [`Error::Malformed`], [`Error::Deadline`].
+pub fn probe(host: &Host, options: ProbeOptions) -> Result<Probe> {
+    if !host.is_live() {
+        return Err(Error::NotLive { origin: host.origin().to_string() });
+    }
+    let root = HostRoot::open(Path::new("/"))?;
+    if !options.on_pods {
+        platform::check(&root, host.instance_type())?;
+    }
+    if options.processes {
+        check_own_nodes(&root)?;
+    }
+    let initial_namespace = root.link("proc/self/ns/pid")?.as_deref() == Some(INITIAL_PID_NAMESPACE);
+    Ok(ask(host.neuron(), options, &Machine, initial_namespace))
+}
+
+/// The kernel gives it this number since it has namespaces.
+const INITIAL_PID_NAMESPACE: &str = "pid:[4026531836]";
+
+/// A child inherits what is open here. When it ends, the driver would take that for the end of the use that it belongs to.
+fn check_own_nodes(root: &HostRoot) -> Result<()> {
+    for descriptor in root.list("proc/self/fd")? {
+        let Some(target) = root.link(&format!("proc/self/fd/{descriptor}"))? else { continue };
+        let is_node = target.strip_prefix("/dev/").is_some_and(|name| name.parse::<HostDevice>().is_ok());
+        if is_node && !descriptor.parse().is_ok_and(neuron::is_kept) {
+            return Err(Error::ProbeRefused {
+                reason: format!(
+                    "this process has {target} open, as the Neuron runtime does, and the child that would ask for attached \
+                     processes could end that use: ask from another process"
+                ),
+            });
+        }
+    }
+    Ok(())
+}
+
+fn ask(devices: &[NeuronDevice], options: ProbeOptions, driver: &dyn Driver, initial_namespace: bool) -> Probe {
+    let mut core_map = Err(Error::NoSuchDevice {
+        wanted: "Neuron device that tells the cores' map".to_owned(),
+        present: "none that answers".to_owned(),
+    });
+    let devices = devices.iter().map(|device| {
+        let answers = driver.identity(device.index).map(|node| {
+            let node = Asked { node, path: neuron::node(device.index) };
+            if core_map.is_err() {
+                core_map = node.core_map();
+            }
+            let info = node.driver_info();
+            DeviceAnswers {
+                address: node.address(),
+                cores: node.cores(device, &info),
+                driver: info,
+                attachment: options.processes.then(|| {
+                    let attachment = driver.attachment(device.index, options.deadline)?;
+                    Ok(node.users(attachment, initial_namespace))
+                }),
+            }
+        });
+        DeviceProbe { device: device.index, answers }
+    });
+    let devices = devices.collect();
+    Probe { devices, core_map }
+}
+
+/// A node and its name.
+struct Asked<'a> {
+    node: &'a dyn Node,
+    path: PathBuf,
+}
+
+impl Asked<'_> {
+    /// Any answer but 0 is a failure, positive ones included.
+    fn ask(&self, question: Question<'_>) -> Result<()> {
+        let command = question.command();
+        match self.node.ask(question) {
+            0 => Ok(()),
+            status => Err(self.failed(command, status)),
+        }
+    }
+
+    fn failed(&self, command: &'static str, status: i32) -> Error {
+        let hint = match Errno::from_raw(-status) {
+            _ if status > 0 => "the driver could not hand over its answer",
+            Errno::ENOTTY => "what stands behind this node is not the Neuron driver",
+            Errno::EINVAL => {
+                "this driver does not know the command, or not for this device; the kernel's log may say which"
+            }
+            Errno::EACCES | Errno::EPERM => "the driver does not answer this process",
+            Errno::ENODEV | Errno::ENXIO => "the device was removed, or its driver was",
+            _ => "the driver's reason follows; the kernel's log may say more",
+        };
+        let source = match status {
+            1.. => io::Error::other(format!("{status} bytes of it were not copied")),
+            _ => io::Error::from_raw_os_error(-status),
+        };
+        Error::Driver { command, node: self.path.clone(), hint, source }
+    }
+
+    fn address(&self) -> Result<Bdf> {
+        // Counted from the device of the descriptor, so that it is right in containers too.
+        let mut answer = BdfExt { nd_index: 0, ..BdfExt::default() };
+        self.ask(Question::Address(&mut answer))?;
+        let BdfExt { domain, bus, slot, func, .. } = answer;
+        format!("{domain:04x}:{bus:02x}:{slot:02x}.{func:x}").parse().map_err(|_| Error::Malformed {
+            path: self.path.clone(),
+            expected: "a PCI address from DEVICE_BDF_EXT",
+            found: format!("domain {domain:#x}, bus {bus:#x}, device {slot:#x}, function {func:#x}"),
+        })
+    }
+
+    fn driver_info(&self) -> Result<DriverInfo> {
+        const SIZE: u32 = {
+            assert!(size_of::<RawDriverInfo>() == 24);
+            24
+        };
+        let mut info = RawDriverInfo { size: SIZE, ..RawDriverInfo::default() };
+        if self.ask(Question::DriverInfo(&mut info)).is_ok() {
+            let (architecture, revision) = (info.architecture.into(), info.revision);
+            return Ok(DriverInfo { architecture, revision, features: Some(info.feature_flags1) });
+        }
+        // Drivers that are older than the command.
+        let mut info = BasicInfo::default();
+        self.ask(Question::BasicInfo(&mut info))?;
+        Ok(DriverInfo { architecture: info.architecture.into(), revision: info.revision, features: None })
+    }
+
+    fn core_map(&self) -> Result<Option<Vec<Core>>> {
+        let mut map = NcMap::default();
+        match self.node.ask(Question::CoreMap(&mut map)) {
+            0 => {}
+            status if status == -ENOTSUPP || status == -(Errno::EOPNOTSUPP as i32) => return Ok(None),
+            status => return Err(self.failed(Question::CoreMap(&mut map).command(), status)),
+        }
+        let entries = usize::try_from(map.count).ok().and_then(|count| map.entries.get(..count));
+        let entries = entries.ok_or_else(|| Error::Malformed {
+            path: self.path.clone(),
+            expected: "at most 128 cores from GET_LOGICAL_TO_PHYSICAL_NC_MAP",
+            found: map.count.to_string(),
+        })?;
+        let core = |entry: &NcMapEntry| Core { device: HostDevice(entry.device_id), core: PhysicalCore(entry.nc) };
+        Ok(Some(entries.iter().map(core).collect()))
+    }
+
+    fn cores(&self, device: &NeuronDevice, driver: &Result<DriverInfo>) -> Vec<CoreProbe> {
+        let known =
+            driver.as_ref().is_ok_and(|info| info.features.is_some_and(|bits| bits & FEATURE_BIG_CORE_MAPS != 0));
+        let state = |core: PhysicalCore| if known { self.core_state(core) } else { Err(self.cannot_tell_cores()) };
+        device.cores().map(|core| CoreProbe { core: core.core, state: state(core.core) }).collect()
+    }
+
+    fn cannot_tell_cores(&self) -> Error {
+        Error::Driver {
+            command: "CRWL_NC_RANGE_MARK_EXT0",
+            node: self.path.clone(),
+            hint: "this driver is older than the command, or did not say that it has it",
+            source: io::ErrorKind::Unsupported.into(),
+        }
+    }
+
+    /// Asks for two cores in a row between this one and this one. There never are, so nothing is reserved; the refusal says
+    /// how many there would be.
+    fn core_state(&self, core: PhysicalCore) -> Result<CoreState> {
+        let mut range = NcRange { nc_count: 2, start: core.0, end: core.0, ..NcRange::default() };
+        let status = self.node.ask(Question::MarkCores(&mut range));
+        let found = match (status, range.max_nc_available) {
+            (0, _) => {
+                // No known driver does that. What it may have reserved is freed again, and only that.
+                self.ask(Question::UnmarkCores(&mut range))?;
+                "a reservation, which was taken back".to_owned()
+            }
+            (status, available) if status == -(Errno::EBUSY as i32) => match available {
+                0 => return Ok(CoreState::Held),
+                1 => return Ok(CoreState::Free),
+                more => format!("{more} cores"),
+            },
+            (status, _) => return Err(self.failed(Question::MarkCores(&mut range).command(), status)),
+        };
+        let expected = "no or one free core from CRWL_NC_RANGE_MARK_EXT0";
+        Err(Error::Malformed { path: self.path.clone(), expected, found })
+    }
+
+    fn users(&self, attachment: Attachment, initial_namespace: bool) -> DeviceUsers {
+        let Attachment { child, host_device, processes } = attachment;
+        let is_probe = |process: &Attached| initial_namespace && process.pid == child;
+        let processes = processes.map(|processes| {
+            processes.into_iter().filter(|process| !is_probe(process)).map(|process| self.user(process)).collect()
+        });
+        DeviceUsers {
+            host_device: host_device.map(HostDevice).map_err(|status| self.failed("HOST_DEVICE_ID", status)),
+            processes: processes.map_err(|status| self.failed("DEVICE_GET_ALL_APPS_INFO", status)),
+            includes_probe: !initial_namespace,
+        }
+    }
+
+    fn user(&self, process: Attached) -> DeviceUser {
+        let Attached { pid, locked_cores, host_memory, device_memory, datastore } = process;
+        let datastore = match datastore {
+            Ok(bytes) => Ok(Some(Datastore(bytes))),
+            Err(status) if status == -(Errno::ENOENT as i32) => Ok(None),
+            Err(status) => Err(self.failed("ACQUIRE_NEURON_DS", status)),
+        };
+        DeviceUser { pid, locked_cores, host_memory, device_memory, datastore }
+    }
+}
+
+impl From<u32> for Architecture {
+    fn from(raw: u32) -> Self {
+        match raw {
+            1 => Self::V1,
+            2 => Self::V2,
+            3 => Self::V3,
+            4 => Self::V4,
+            other => Self::Unknown(other),
+        }
+    }
+}

@@ -1,0 +1,351 @@
+//! Probing a driver whose answers are written down here.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::io::Write;
+
+use nearfab_sys::neuron::AppInfo;
+use nix::libc::{EBUSY, EFBIG, EINVAL, ENOENT, ENOTTY, EOPNOTSUPP};
+
+use super::*;
+use crate::runtime::neuron::attached::{put, put_record};
+
+/// The child of these tests, and another process that is attached.
+const CHILD: i32 = 700;
+const RUNTIME: i32 = 41;
+const DATASTORE: &[u8] = b"nrt 2.34.10 train.py";
+
+/// A Trainium2 device with eight cores, some of them held, behind a driver that does as 2.30 does.
+struct Recorded {
+    /// Commands that fail, and how.
+    failing: BTreeMap<&'static str, i32>,
+    features: u64,
+    address: BdfExt,
+    map_count: u32,
+    /// A bit for each held core. Marking sets some, as it does in the driver.
+    held: Cell<u64>,
+    /// What a refused mark says instead of what is true.
+    available: Option<u32>,
+    apps: Vec<AppInfo>,
+    datastore_size: u32,
+    asked: RefCell<Vec<&'static str>>,
+}
+
+impl Default for Recorded {
+    fn default() -> Self {
+        let app = |pid, device_mem_size| AppInfo {
+            pid,
+            nc_lock_map: 1,
+            host_mem_size: 4096,
+            device_mem_size,
+            ..AppInfo::default()
+        };
+        Self {
+            failing: BTreeMap::new(),
+            features: 0xff,
+            address: BdfExt { nd_index: 0, domain: 0, bus: 0xcc, slot: 0, func: 0 },
+            map_count: 128,
+            held: Cell::new(0b1010_0001),
+            available: None,
+            apps: vec![app(RUNTIME, 1 << 30), app(CHILD, 0)],
+            datastore_size: u32::try_from(DATASTORE.len()).unwrap(),
+            asked: RefCell::default(),
+        }
+    }
+}
+
+impl Recorded {
+    fn failing(command: &'static str, status: i32) -> Self {
+        Self { failing: [(command, status)].into(), ..Self::default() }
+    }
+
+    fn was_asked(&self, command: &str) -> bool {
+        self.asked.borrow().contains(&command)
+    }
+
+    /// The first run of free cores that is long enough, or the longest there is.
+    fn mark(&self, range: &mut NcRange) -> i32 {
+        let (mut run, mut longest) = (0, 0);
+        for core in range.start..=range.end {
+            run = if self.held.get() >> core & 1 == 0 { run + 1 } else { 0 };
+            longest = longest.max(run);
+            if run == range.nc_count {
+                let cores = ((1 << range.nc_count) - 1) << (core + 1 - run);
+                self.held.set(self.held.get() | cores);
+                range.bitmap[0] = cores;
+                return 0;
+            }
+        }
+        range.max_nc_available = self.available.unwrap_or(longest);
+        -EBUSY
+    }
+}
+
+impl Node for Recorded {
+    fn ask(&self, question: Question<'_>) -> i32 {
+        let command = question.command();
+        self.asked.borrow_mut().push(command);
+        if let Some(&status) = self.failing.get(command) {
+            if status == 0 {
+                let Question::MarkCores(range) = question else { panic!("{command} is answered below") };
+                range.bitmap[0] = 1 << range.start;
+                self.held.set(self.held.get() | range.bitmap[0]);
+            }
+            return status;
+        }
+        match question {
+            Question::BasicInfo(answer) => *answer = BasicInfo { architecture: 3, revision: 2 },
+            Question::DriverInfo(answer) => {
+                assert_eq!((answer.version, answer.size), (0, 24));
+                *answer = RawDriverInfo { architecture: 3, revision: 1, feature_flags1: self.features, ..*answer };
+            }
+            Question::Address(answer) => {
+                assert_eq!(answer.nd_index, 0, "counted from the descriptor's own device");
+                *answer = self.address;
+            }
+            Question::CoreMap(map) => {
+                map.count = self.map_count;
+                for (logical, entry) in (0..).zip(&mut map.entries) {
+                    *entry =
+                        NcMapEntry { device_id: logical / 8, nc: [4, 5, 6, 7, 2, 3, 0, 1][(logical % 8) as usize] };
+                }
+            }
+            Question::MarkCores(range) => return self.mark(range),
+            Question::UnmarkCores(range) => self.held.set(self.held.get() & !range.bitmap[0]),
+            Question::HostDevice(answer) => *answer = 13,
+            Question::Processes(answer) => {
+                answer.size = u32::try_from(self.apps.len()).unwrap();
+                answer.apps[..self.apps.len()].copy_from_slice(&self.apps);
+            }
+            Question::AcquireDatastore(answer) => {
+                assert!(answer.pid > 0, "0 makes one");
+                if answer.pid != RUNTIME {
+                    return -ENOENT;
+                }
+                (answer.mmap_offset, answer.size) = (1 << 40, self.datastore_size);
+            }
+            Question::ReleaseDatastore(answer) => assert_eq!(answer.pid, RUNTIME),
+        }
+        0
+    }
+
+    fn put_memory(&self, offset: u64, length: u32, out: &mut dyn Write) -> io::Result<()> {
+        assert_eq!(offset, 1 << 40);
+        put_record(out, 0, &DATASTORE[..length as usize])
+    }
+}
+
+/// Devices by their numbers; those that are not there cannot be opened.
+struct Recording(BTreeMap<HostDevice, Recorded>);
+
+impl Driver for Recording {
+    fn identity(&self, device: HostDevice) -> Result<&dyn Node> {
+        let refused = || Error::NodeRefused {
+            path: neuron::node(device),
+            hint: "refused",
+            source: io::ErrorKind::NotFound.into(),
+        };
+        self.0.get(&device).map(|node| node as &dyn Node).ok_or_else(refused)
+    }
+
+    fn attachment(&self, device: HostDevice, _: Duration) -> Result<Attachment> {
+        let mut said = Vec::new();
+        put(&self.0[&device], &mut said).unwrap();
+        Ok(Attachment::read(CHILD, &said).unwrap().unwrap())
+    }
+}
+
+fn devices(count: usize) -> Vec<NeuronDevice> {
+    Host::from_instance("trn2.48xlarge").unwrap().neuron()[..count].to_vec()
+}
+
+/// Probes a machine that has this device alone, attached processes included.
+fn probe_one(node: Recorded) -> (DeviceAnswers, Result<Option<Vec<Core>>>, Recorded) {
+    let mut recording = Recording([(HostDevice(0), node)].into());
+    let options = ProbeOptions::default().with_processes();
+    let mut probe = ask(&devices(1), options, &recording, true);
+    let answers = probe.devices.remove(0).answers.unwrap();
+    (answers, probe.core_map, recording.0.remove(&HostDevice(0)).unwrap())
+}
+
+fn users(answers: DeviceAnswers) -> DeviceUsers {
+    answers.attachment.unwrap().unwrap()
+}
+
+fn states(answers: &DeviceAnswers) -> Vec<CoreState> {
+    answers.cores.iter().map(|core| *core.state.as_ref().unwrap()).collect()
+}
+
+#[test]
+fn a_device_answers_everything() {
+    let (answers, core_map, node) = probe_one(Recorded::default());
+    assert_eq!(answers.address.as_ref().unwrap().to_string(), "0000:cc:00.0");
+    let driver = DriverInfo { architecture: Architecture::V3, revision: 1, features: Some(0xff) };
+    assert_eq!(*answers.driver.as_ref().unwrap(), driver);
+
+    use CoreState::{Free, Held};
+    assert_eq!(states(&answers), [Held, Free, Free, Free, Free, Held, Free, Held]);
+    assert!(answers.cores.iter().map(|core| core.core.0).eq(0..8));
+    assert_eq!(node.held.get(), 0b1010_0001, "asking reserves nothing");
+    assert!(!node.was_asked("CRWL_NC_RANGE_UNMARK_EXT0"), "and frees nothing");
+    assert!(!node.was_asked("DEVICE_BASIC_INFO"));
+
+    let map = core_map.unwrap().unwrap();
+    assert_eq!(map.len(), 128);
+    assert_eq!((map[0].to_string(), map[127].to_string()), ("neuron0:4".to_owned(), "neuron15:1".to_owned()));
+
+    let users = users(answers);
+    assert_eq!(users.host_device.unwrap(), HostDevice(13));
+    assert!(!users.includes_probe);
+    let processes = users.processes.unwrap();
+    let [process] = &processes[..] else { panic!("{processes:?}") };
+    assert_eq!((process.pid, process.locked_cores), (RUNTIME, 1));
+    assert_eq!((process.host_memory, process.device_memory), (4096, 1 << 30));
+    let datastore = process.datastore.as_ref().unwrap().as_ref().unwrap();
+    assert_eq!(datastore.as_bytes(), DATASTORE);
+    assert_eq!(format!("{datastore:?}"), "Datastore(20 bytes)");
+    assert!(node.was_asked("RELEASE_NEURON_DS"));
+}
+
+/// Any answer but 0 is a failure, and of that question alone.
+#[test]
+fn a_failure_is_explained_and_hides_nothing_else() {
+    let questions = ["DEVICE_BDF_EXT", "GET_LOGICAL_TO_PHYSICAL_NC_MAP", "CRWL_NC_RANGE_MARK_EXT0", "HOST_DEVICE_ID"];
+    for failing in questions.into_iter().chain(["DEVICE_GET_ALL_APPS_INFO", "ACQUIRE_NEURON_DS"]) {
+        for (status, words) in
+            [(-EINVAL, "does not know the command"), (-ENOTTY, "not the Neuron driver"), (16, "16 bytes")]
+        {
+            let (mut answers, core_map, _) = probe_one(Recorded::failing(failing, status));
+            let users = answers.attachment.take().unwrap().unwrap();
+            let mut failures =
+                vec![answers.address.err(), answers.driver.err(), core_map.err(), users.host_device.err()];
+            failures.extend(answers.cores.into_iter().take(1).map(|core| core.state.err()));
+            match users.processes {
+                Err(error) => failures.push(Some(error)),
+                Ok(processes) => failures.extend(processes.into_iter().map(|process| process.datastore.err())),
+            }
+            let failures: Vec<_> = failures.into_iter().flatten().collect();
+            let [error @ Error::Driver { command, node, source, .. }] = &failures[..] else { panic!("{failures:?}") };
+            assert_eq!((*command, node.as_path()), (failing, Path::new("/dev/neuron0")));
+            assert!(error.chain().contains(words), "{}", error.chain());
+            assert_eq!(source.raw_os_error(), (status < 0).then_some(-status));
+        }
+    }
+}
+
+#[test]
+fn an_architecture_without_a_map_has_none() {
+    for status in [-ENOTSUPP, -EOPNOTSUPP] {
+        let (_, core_map, _) = probe_one(Recorded::failing("GET_LOGICAL_TO_PHYSICAL_NC_MAP", status));
+        assert_eq!(core_map.unwrap(), None);
+    }
+}
+
+#[test]
+fn an_old_driver_is_asked_what_it_knows() {
+    let (answers, _, node) = probe_one(Recorded::failing("DRIVER_INFO_GET", -ENOTTY));
+    let driver = DriverInfo { architecture: Architecture::V3, revision: 2, features: None };
+    assert_eq!(answers.driver.unwrap(), driver);
+    for core in answers.cores {
+        let error = core.state.unwrap_err();
+        assert!(error.to_string().contains("older than the command"), "{error}");
+    }
+    assert!(!node.was_asked("CRWL_NC_RANGE_MARK_EXT0"));
+
+    let node = Recorded { features: !FEATURE_BIG_CORE_MAPS, ..Recorded::default() };
+    let (answers, _, node) = probe_one(node);
+    assert!(answers.cores.iter().all(|core| core.state.is_err()) && !node.was_asked("CRWL_NC_RANGE_MARK_EXT0"));
+
+    let both = [("DRIVER_INFO_GET", -ENOTTY), ("DEVICE_BASIC_INFO", 8)].into();
+    let (answers, _, _) = probe_one(Recorded { failing: both, ..Recorded::default() });
+    let error = answers.driver.unwrap_err();
+    assert!(matches!(error, Error::Driver { command: "DEVICE_BASIC_INFO", .. }), "{error}");
+}
+
+#[test]
+fn answers_that_make_no_sense_are_errors() {
+    let address = |domain, bus, slot, func| {
+        let address = BdfExt { nd_index: 0, domain, bus, slot, func };
+        probe_one(Recorded { address, ..Recorded::default() }).0.address
+    };
+    assert_eq!(address(0xffff, 0xff, 31, 7).unwrap().to_string(), "ffff:ff:1f.7");
+    for wrong in [address(0, 0x100, 0, 0), address(0, 0, 32, 0), address(0, 0, 0, 8)] {
+        let error = wrong.unwrap_err();
+        assert!(matches!(&error, Error::Malformed { found, .. } if found.starts_with("domain 0x")), "{error}");
+    }
+
+    let (_, core_map, _) = probe_one(Recorded { map_count: 129, ..Recorded::default() });
+    let error = core_map.unwrap_err();
+    assert!(matches!(&error, Error::Malformed { found, .. } if found == "129"), "{error}");
+
+    let (answers, _, _) = probe_one(Recorded { available: Some(2), ..Recorded::default() });
+    let error = answers.cores.into_iter().next().unwrap().state.unwrap_err();
+    assert!(matches!(&error, Error::Malformed { found, .. } if found == "2 cores"), "{error}");
+    assert_eq!(Architecture::from(5), Architecture::Unknown(5));
+}
+
+/// No known driver reserves anything then. One that did would have it taken back.
+#[test]
+fn a_reservation_against_all_reason_is_taken_back() {
+    let node = Recorded { held: Cell::new(0), ..Recorded::failing("CRWL_NC_RANGE_MARK_EXT0", 0) };
+    let (answers, _, node) = probe_one(node);
+    assert_eq!(node.held.get(), 0);
+    for core in answers.cores {
+        let error = core.state.unwrap_err();
+        assert!(matches!(&error, Error::Malformed { found, .. } if found.contains("taken back")), "{error}");
+    }
+}
+
+#[test]
+fn a_node_that_is_refused_hides_no_other() {
+    let recording = Recording([1, 3].map(|number| (HostDevice(number), Recorded::default())).into());
+    let probe = ask(&devices(4), ProbeOptions::default(), &recording, true);
+    let opened: Vec<_> = probe.devices.iter().map(|device| (device.device.0, device.answers.is_ok())).collect();
+    assert_eq!(opened, [(0, false), (1, true), (2, false), (3, true)]);
+    assert_eq!(probe.core_map.unwrap().unwrap().len(), 128, "the first that answers tells it");
+    assert!(!recording.0[&HostDevice(3)].was_asked("GET_LOGICAL_TO_PHYSICAL_NC_MAP"));
+    let answers = probe.devices.into_iter().nth(1).unwrap().answers.unwrap();
+    assert!(answers.attachment.is_none(), "not asked for");
+    assert!(!recording.0[&HostDevice(1)].was_asked("HOST_DEVICE_ID"));
+
+    let probe = ask(&devices(2), ProbeOptions::default(), &Recording(BTreeMap::new()), true);
+    assert!(matches!(probe.core_map, Err(Error::NoSuchDevice { .. })));
+}
+
+#[test]
+fn in_a_pid_namespace_the_probe_cannot_find_itself() {
+    let recording = Recording([(HostDevice(0), Recorded::default())].into());
+    let probe = ask(&devices(1), ProbeOptions::default().with_processes(), &recording, false);
+    let users = users(probe.devices.into_iter().next().unwrap().answers.unwrap());
+    assert!(users.includes_probe);
+    let pids: Vec<_> = users.processes.unwrap().iter().map(|process| process.pid).collect();
+    assert_eq!(pids, [RUNTIME, CHILD]);
+}
+
+#[test]
+fn datastores_are_found_missing_or_refused() {
+    let datastore = |node: Recorded| {
+        let users = users(probe_one(node).0);
+        users.processes.unwrap().remove(0).datastore
+    };
+    let of_size = |datastore_size| datastore(Recorded { datastore_size, ..Recorded::default() });
+    assert_eq!(of_size(3).unwrap().unwrap().as_bytes(), b"nrt");
+    assert_eq!(of_size(0).unwrap().unwrap().as_bytes(), b"");
+    let Error::Driver { source, .. } = of_size(u32::MAX).unwrap_err() else { panic!("not of the driver") };
+    assert_eq!(source.raw_os_error(), Some(EFBIG));
+    assert_eq!(datastore(Recorded::failing("ACQUIRE_NEURON_DS", -ENOENT)).unwrap(), None);
+
+    let nobody = AppInfo { pid: 0, ..AppInfo::default() };
+    assert_eq!(datastore(Recorded { apps: vec![nobody], ..Recorded::default() }).unwrap(), None);
+}
+
+/// Whatever part of its answers a child gets out before it dies is told from all of them.
+#[test]
+fn a_child_that_died_said_nothing() {
+    let mut said = Vec::new();
+    put(&Recorded::default(), &mut said).unwrap();
+    assert!(Attachment::read(CHILD, &said).is_some());
+    for length in 0..said.len() {
+        assert!(Attachment::read(CHILD, &said[..length]).is_none(), "{length} of {} bytes", said.len());
+    }
+}

@@ -1,0 +1,132 @@
+//! Compares the Neuron ioctls, which are written by hand, with C: structures declared anew in C, field by field as the
+//! driver takes them, and numbers put together by the kernel's own macros.
+
+use std::env;
+use std::fs;
+use std::io::{self, Write as _};
+use std::mem::{align_of, offset_of, size_of};
+use std::process::{Command, Output};
+
+use nearfab_sys::neuron::{
+    self, AppInfo, AppsInfo, BasicInfo, BdfExt, DatastoreInfo, DriverInfo, NcMap, NcMapEntry, NcMapRequest, NcRange,
+};
+
+const DECLARATIONS: &str = "
+#include <stddef.h>
+#include <stdint.h>
+#include <linux/ioctl.h>
+struct BasicInfo { uint32_t architecture, revision; };
+struct DriverInfo { uint32_t architecture, revision, version, size; uint64_t feature_flags1; };
+struct BdfExt { uint32_t nd_index, domain, bus; uint8_t slot, func; };
+struct NcMapEntry { uint32_t device_id, nc; };
+struct NcMap { uint32_t count; struct NcMapEntry entries[128]; };
+struct NcMapRequest { struct NcMap *map; uint32_t max_entries, mapping_version; };
+struct NcRange { uint32_t nc_count, start, end, max_nc_available; uint64_t bitmap[8]; };
+struct AppInfo { int32_t pid; uint8_t nc_lock_map; char uuids[4][32]; size_t host_mem_size, device_mem_size; };
+struct AppsInfo { uint16_t flags; uint32_t capacity, size; struct AppInfo apps[16]; };
+struct DatastoreInfo { int32_t pid; uint64_t mmap_offset; uint32_t size; };
+/* Facts of the driver that no structure above could show: sizes that are counted in its numbers or walked over. */
+_Static_assert(sizeof(struct DriverInfo) == 24, \"DRIVER_INFO_GET\");
+_Static_assert(sizeof(struct NcRange) == 80, \"NC_RANGE_MARK_EXT0\");
+_Static_assert(sizeof(struct AppInfo) == 152, \"an application's entry\");
+_Static_assert(offsetof(struct AppsInfo, apps) == 16, \"the first application's entry\");
+_Static_assert(offsetof(struct DatastoreInfo, mmap_offset) == 8 && sizeof(struct DatastoreInfo) == 24, \"datastore\");
+";
+
+fn must(c: &mut String, condition: &str, what: &str) {
+    c.push_str(&format!("_Static_assert({condition}, \"{what}\");\n"));
+}
+
+fn size_of_field<S, F>(_: fn(&S) -> *const F) -> usize {
+    size_of::<F>()
+}
+
+/// A field that is not named here is an error of compilation.
+macro_rules! structure {
+    ($c:ident, $name:ident { $($field:ident),* $(,)? }) => {{
+        #[expect(dead_code, reason = "only its pattern is of interest")]
+        fn names_all_fields($name { $($field: _,)* }: $name) {}
+        let name = stringify!($name);
+        must(&mut $c, &format!("sizeof(struct {name}) == {}", size_of::<$name>()), &format!("size of {name}"));
+        must(&mut $c, &format!("_Alignof(struct {name}) == {}", align_of::<$name>()), &format!("alignment of {name}"));
+        $({
+            let field = stringify!($field);
+            let (offset, size) = (offset_of!($name, $field), size_of_field(|s: &$name| &raw const s.$field));
+            must(&mut $c, &format!("offsetof(struct {name}, {field}) == {offset}"), &format!("offset of {name}.{field}"));
+            must(&mut $c, &format!("sizeof(((struct {name} *)0)->{field}) == {size}"), &format!("size of {name}.{field}"));
+        })*
+    }};
+}
+
+fn assertions() -> String {
+    let mut c = String::from(DECLARATIONS);
+    structure!(c, BasicInfo { architecture, revision });
+    structure!(c, DriverInfo { architecture, revision, version, size, feature_flags1 });
+    structure!(c, BdfExt { nd_index, domain, bus, slot, func });
+    structure!(c, NcMapEntry { device_id, nc });
+    structure!(c, NcMap { count, entries });
+    structure!(c, NcMapRequest { map, max_entries, mapping_version });
+    structure!(c, NcRange { nc_count, start, end, max_nc_available, bitmap });
+    structure!(c, AppInfo { pid, nc_lock_map, uuids, host_mem_size, device_mem_size });
+    structure!(c, AppsInfo { flags, capacity, size, apps });
+    structure!(c, DatastoreInfo { pid, mmap_offset, size });
+    for (expression, number) in [
+        ("_IOW('N', 100, void *)", neuron::DEVICE_BASIC_INFO),
+        ("_IOR('N', 110, struct DriverInfo)", neuron::DRIVER_INFO_GET),
+        ("_IOR('N', 106, void *)", neuron::DEVICE_BDF_EXT),
+        ("_IOR('N', 114, uint32_t)", neuron::HOST_DEVICE_ID),
+        ("_IOWR('N', 120, struct NcMapRequest)", neuron::GET_LOGICAL_TO_PHYSICAL_NC_MAP),
+        ("_IOWR('N', 85, struct NcRange)", neuron::NC_RANGE_MARK_EXT0),
+        ("_IOW('N', 86, struct NcRange)", neuron::NC_RANGE_UNMARK_EXT0),
+        ("_IOR('N', 7, void *)", neuron::DEVICE_GET_ALL_APPS_INFO),
+        ("_IOR('N', 71, void *)", neuron::ACQUIRE_NEURON_DS),
+        ("_IOR('N', 72, void *)", neuron::RELEASE_NEURON_DS),
+    ] {
+        must(&mut c, &format!("{expression} == {number:#x}"), expression.trim_end_matches(')'));
+    }
+    c
+}
+
+fn compile(text: &str) -> io::Result<Output> {
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("neuron.c");
+    fs::write(&file, text)?;
+    let compiler = env::var("CC").unwrap_or_else(|_| "cc".into());
+    Command::new(compiler).args(["-std=c11", "-fsyntax-only"]).arg(file).output()
+}
+
+/// Whether a C compiler is here; says so by name if not.
+fn compiler_is_here(test: &str) -> bool {
+    let reason = match compile("#include <linux/ioctl.h>\n") {
+        Ok(output) if output.status.success() => return true,
+        Ok(_) => "the kernel's headers are not installed (Debian: linux-libc-dev)".to_owned(),
+        Err(error) => format!("no C compiler: {error}"),
+    };
+    // Not by `eprintln!`, which cargo shows of failed tests only.
+    let _ = writeln!(io::stderr(), "SKIPPED {test}: {reason}");
+    false
+}
+
+#[test]
+fn c_agrees_with_the_arguments_and_numbers() {
+    if compiler_is_here("neuron ioctls") {
+        let output = compile(&assertions()).unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+#[test]
+fn a_wrong_number_or_offset_is_noticed() {
+    if compiler_is_here("wrong neuron ioctls") {
+        let right = assertions();
+        for (from, to, complaint) in [
+            ("== 0xc0504e55", "== 0xc0504e56", "_IOWR('N', 85"),
+            ("struct AppInfo, host_mem_size) == 136", "struct AppInfo, host_mem_size) == 144", "AppInfo.host_mem_size"),
+        ] {
+            let wrong = right.replace(from, to);
+            assert_ne!(wrong, right);
+            let errors = compile(&wrong).unwrap().stderr;
+            assert!(String::from_utf8_lossy(&errors).contains(complaint), "{}", String::from_utf8_lossy(&errors));
+        }
+    }
+}

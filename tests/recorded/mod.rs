@@ -1,0 +1,56 @@
+//! Trees that the real Neuron driver made, rebuilt from their recordings.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+/// Rebuilds a recorded tree (`F mode path b'content'`, `L path -> target`, `D mode node major:minor`) below `root`.
+fn rebuild(recording: &str, root: &Path) {
+    let text = fs::read_to_string(recording).unwrap();
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        let (kind, rest) = line.split_once(' ').unwrap();
+        match kind {
+            "F" => {
+                let (path, literal) = rest.split_once(' ').unwrap().1.split_once(' ').unwrap_or((rest, "b''"));
+                let path = path.rsplit(' ').next().unwrap();
+                write(root, path, &content(literal));
+                // The recording has the first core; its header says that the others are alike.
+                if let Some((device, attribute)) = path.split_once("/neuron_core0/") {
+                    for core in 1..cores_of(&text) {
+                        write(root, &format!("{device}/neuron_core{core}/{attribute}"), &content(literal));
+                    }
+                }
+            }
+            "L" => {
+                let (path, target) = rest.split_once(" -> ").unwrap();
+                let path = root.join(path.trim_start_matches('/'));
+                fs::create_dir_all(path.parent().unwrap()).unwrap();
+                symlink(target, path).unwrap();
+            }
+            "D" => write(root, rest.split(' ').nth(1).unwrap(), ""),
+            other => panic!("a line of kind {other}: {line}"),
+        }
+    }
+}
+
+/// What the driver wrote into core_count, in the text of the recording.
+fn cores_of(recording: &str) -> u32 {
+    let line = recording.lines().find(|line| line.contains("/core_count b'")).unwrap();
+    content(line.rsplit(' ').next().unwrap()).parse().unwrap()
+}
+
+fn content(literal: &str) -> String {
+    literal.trim_start_matches("b'").trim_end_matches('\'').replace("\\n", "\n")
+}
+
+pub(crate) fn write(root: &Path, path: &str, content: &str) {
+    let path = root.join(path.trim_start_matches('/'));
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, content).unwrap();
+}
+
+pub(crate) fn recorded(name: &str) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    rebuild(&format!("tests/captured/neuron-sysfs-{name}-driver-2.24.7.txt"), dir.path());
+    dir
+}

@@ -57,6 +57,8 @@ pub(crate) struct Crate {
 
 /// Judges licences, bans and sources of dependencies.
 pub(crate) const CARGO_DENY: Crate = Crate { name: "cargo-deny", version: "0.20.2" };
+/// Runs the fuzz targets.
+pub(crate) const CARGO_FUZZ: Crate = Crate { name: "cargo-fuzz", version: "0.13.2" };
 /// Makes the C header.
 pub(crate) const CBINDGEN: Crate = Crate { name: "cbindgen", version: "0.29.4" };
 

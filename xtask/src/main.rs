@@ -1,6 +1,7 @@
 //! The commands people use to work on nearfab: `cargo xtask --help`.
 
 mod bare;
+mod bench;
 mod check;
 mod fuzz;
 mod generate;
@@ -43,6 +44,8 @@ enum Command {
     },
     /// Build and run discovery in a Debian root without libclang, vendor headers and vendor libraries
     Bare,
+    /// Measure what seeing a host costs, beside lstopo and beside the least it could cost
+    Bench,
     /// Give generated inputs to the fuzz targets (with a nightly compiler)
     Fuzz {
         /// One target; without it, each in turn
@@ -63,6 +66,7 @@ fn main() -> ExitCode {
         Command::Check => check::run(),
         Command::Generate { check } => generate::run(check),
         Command::Bare => bare::run(),
+        Command::Bench => bench::run(),
         Command::Fuzz { target, seconds } => fuzz::run(target.as_deref(), seconds),
         Command::K8s(command) => command.run(),
     };

@@ -46,6 +46,14 @@ pub(crate) const TESTS: &[Tool] = &[
     tool("valgrind", "valgrind"),
 ];
 
+/// What the benchmarks run and are watched with.
+pub(crate) const BENCH: &[Tool] = &[
+    tool("cc", "gcc"),
+    tool("lstopo-no-graphics", "hwloc-nox"),
+    tool("strace", "strace"),
+    tool("unshare", "util-linux"),
+];
+
 /// What makes a bare Debian root.
 pub(crate) const BARE: &[Tool] = &[tool("debootstrap", "debootstrap"), tool("unshare", "util-linux")];
 

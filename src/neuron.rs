@@ -113,6 +113,7 @@ pub(crate) fn scan(
     // The folder also holds attributes of the class itself, and sorts neuron10 before neuron2.
     let mut indices: Vec<HostDevice> = names.iter().filter_map(|name| name.parse().ok()).collect();
     indices.sort_unstable();
+    indices.dedup(); // neuron05 in a tree that no kernel made.
     let bound = functions.iter().filter(|function| is_neuron(function.id) && !is_driverless(function)).count();
     if bound > indices.len() {
         problems.note(format!(

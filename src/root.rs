@@ -157,16 +157,17 @@ impl HostRoot {
     /// Asks access(2) about a node such as `dev/neuron0`, without opening it.
     pub(crate) fn access(&self, node: &str) -> Result<NodeAccess> {
         let wanted = Access::READ_OK | Access::WRITE_OK;
-        let answer = self.in_folder(node, |folder, name| {
-            if self.live {
-                return accessat(&folder.dir, name, wanted, AtFlags::EACCESS);
-            }
-            // A link would be followed on the machine, not below the root. Nodes are no links: one is not asked about.
-            if self.may_be_link(folder, name) && readlinkat(&folder.dir, name, Vec::new()).is_ok() {
-                return Err(Errno::LOOP);
-            }
-            accessat(&folder.dir, name, wanted, AtFlags::EACCESS | AtFlags::SYMLINK_NOFOLLOW)
-        });
+        let answer = if self.live {
+            accessat(&self.dir, node, wanted, AtFlags::EACCESS)
+        } else {
+            self.in_folder(node, |folder, name| {
+                // A link would be followed on the machine, not below the root. Nodes are no links: one is not asked about.
+                if self.may_be_link(folder, name) && readlinkat(&folder.dir, name, Vec::new()).is_ok() {
+                    return Err(Errno::LOOP);
+                }
+                accessat(&folder.dir, name, wanted, AtFlags::EACCESS | AtFlags::SYMLINK_NOFOLLOW)
+            })
+        };
         match answer {
             Ok(()) => Ok(NodeAccess::Granted),
             Err(Errno::ACCESS | Errno::PERM | Errno::ROFS) => Ok(NodeAccess::Refused),

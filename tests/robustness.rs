@@ -308,3 +308,20 @@ fn near_answers_whatever_is_missing() {
     let near = host.near_device(HostDevice(0), nearfab::Basis::Pairing).unwrap();
     assert!(near.entries.is_empty());
 }
+
+#[test]
+fn no_device_is_listed_twice() {
+    let tree = Tree::new();
+    let devices = tree.root().join("sys/bus/pci/devices");
+    symlink(fs::read_link(devices.join("0000:cc:00.0")).unwrap(), devices.join("cc:00.0")).unwrap();
+    symlink(fs::read_link(devices.join("0000:57:00.0")).unwrap(), devices.join("57:00.0")).unwrap();
+    let class = tree.root().join("sys/class/neuron_device");
+    symlink(fs::read_link(class.join("neuron5")).unwrap(), class.join("neuron05")).unwrap();
+    let host = tree.host();
+    assert_eq!((host.neuron().len(), host.efa().len()), (16, 16));
+
+    let mut record: serde_json::Value = serde_json::from_str(&host.to_json()).unwrap();
+    record["neuron"][3]["index"] = 4.into();
+    let error = Host::from_json(&record.to_string()).unwrap_err();
+    assert!(error.to_string().contains("neuron4 is listed twice"), "{error}");
+}

@@ -1,5 +1,6 @@
 //! A host: one immutable snapshot of what stands where.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -195,7 +196,10 @@ impl Host {
                 version.format
             )));
         }
-        let snapshot = serde_json::from_str(text).map_err(|e| bad(e.to_string()))?;
+        let snapshot: Snapshot = serde_json::from_str(text).map_err(|e| bad(e.to_string()))?;
+        if let Some(twice) = snapshot.listed_twice() {
+            return Err(bad(format!("{twice} is listed twice")));
+        }
         Ok(Self { snapshot: Arc::new(snapshot), root: None })
     }
 
@@ -345,6 +349,14 @@ impl PartialEq for Host {
 }
 
 impl Snapshot {
+    /// A device whose identity another one has as well.
+    fn listed_twice(&self) -> Option<String> {
+        let devices = self.neuron.iter().map(|device| device.index.to_string());
+        let interfaces = self.efa.iter().map(|efa| efa.address().to_string());
+        let mut seen = BTreeSet::new();
+        devices.chain(interfaces).find(|identity| !seen.insert(identity.clone()))
+    }
+
     fn of_table(table: &InstanceTable) -> Self {
         let numa: Vec<NumaNode> =
             table.numa.iter().map(|row| NumaNode { node: row.node, cpus: cpus(row.cpus) }).collect();

@@ -154,6 +154,7 @@ pub(crate) fn scan(
         indices = nodes.iter().filter_map(|name| name.parse().ok()).collect();
     }
     indices.sort_unstable();
+    indices.dedup(); // neuron05 in a tree that no kernel made.
     let scanner = Scanner { root, functions, table, product, shown };
     let devices: Vec<NeuronDevice> = indices.into_iter().map(|index| scanner.device(problems, index)).collect();
     let first = devices.first().filter(|_| shown);

@@ -24,6 +24,7 @@ pub(crate) fn scan(root: &HostRoot, problems: &mut Problems) -> Vec<NumaNode> {
     let names = problems.take(root.list(NODES)).unwrap_or_default();
     let mut numbers: Vec<u32> = names.iter().filter_map(|name| name.strip_prefix("node")?.parse().ok()).collect();
     numbers.sort_unstable();
+    numbers.dedup();
     numbers
         .into_iter()
         .map(|node| NumaNode { node, cpus: problems.take(cpus(root, node)).unwrap_or_default() })

@@ -144,6 +144,7 @@ pub(crate) fn scan(root: &HostRoot, problems: &mut Problems, wanted: impl Fn(&Id
     let names = problems.take(root.list(DEVICES)).unwrap_or_default();
     let mut addresses: Vec<Bdf> = names.iter().filter_map(|name| name.parse().ok()).collect();
     addresses.sort_unstable();
+    addresses.dedup(); // cc:00.0 in a tree that no kernel made.
     let mut functions = Vec::new();
     for address in addresses {
         let found = function(root, problems, address, &wanted);

@@ -1,32 +1,58 @@
 //! The only place that touches the file system: every path is below a root, `/` on the live machine, `/host` in a
 //! DaemonSet, a recorded or synthetic tree in a test.
+//!
+//! System calls are budgeted: three for a file of the kernel's (open, read, close), one for a link or a node's access.
 
+use std::cell::{OnceCell, RefCell};
 use std::io;
-use std::os::fd::OwnedFd;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, OpenHow, ResolveFlag, openat, openat2, readlinkat};
-use nix::sys::stat::Mode;
-use nix::unistd::{AccessFlags, faccessat, read};
+use rustix::fs::{
+    Access, AtFlags, CWD, FileType, Mode, OFlags, RawDir, ResolveFlags, Stat, StatVfsMountFlags, accessat, fstat,
+    fstatvfs, openat, openat2, readlinkat, statat,
+};
+use rustix::io::{Errno, read};
 
 use crate::error::{Error, Result};
 
 /// Attributes are a page at most; what is longer than this is no attribute.
 const LONGEST_FILE: usize = 64 * 1024;
-
 /// How often a lost race with a rename elsewhere is run again: each time it is lost less than once in a hundred.
 const RACES: u32 = 1000;
+/// Neither waits for a writer, should it be a pipe, nor becomes the terminal of the process.
+const READ: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
+const FOLDER: OFlags = OFlags::PATH.union(OFlags::DIRECTORY);
+
+const NO_OPENAT2: &str = "openat2 is refused, which keeps links from leading out of a tree; it takes Linux 5.6, and in a \
+    container a seccomp profile that knows it (Docker 20.10, containerd 1.4)";
 
 /// The folder below which a host's `sys` and `dev` are read.
 ///
 /// Below any root but `/` symbolic links are resolved within the root (openat2 with `RESOLVE_IN_ROOT`): a tree from
 /// elsewhere cannot lead a reader out of itself.
+///
+/// No device node is ever opened, since opening alone can do harm: a watchdog starts to count. Below `sys` of a real
+/// host that costs nothing, because the kernel opens none on a file system mounted with `nodev`. Elsewhere each file is
+/// looked at first; only who may put a device node in its place after that look could still have it opened.
 #[derive(Debug)]
 pub(crate) struct HostRoot {
     dir: OwnedFd,
     path: PathBuf,
     live: bool,
+    /// The folder `sys`, where it is mounted with `nodev`.
+    nodev_sys: Option<OwnedFd>,
+    /// Links and nodes are asked for folder by folder: the folder of the last one stays open.
+    last_folder: RefCell<Option<Folder>>,
+}
+
+#[derive(Debug)]
+struct Folder {
+    path: String,
+    dir: OwnedFd,
+    /// The names in it that may be links; `None` where it cannot be listed.
+    links: OnceCell<Option<Vec<String>>>,
 }
 
 /// Whether a process may use a device node, as access(2) tells for the effective user.
@@ -62,20 +88,17 @@ impl std::fmt::Display for NodeAccess {
 
 impl HostRoot {
     pub(crate) fn open(path: &Path) -> Result<Self> {
-        let dir = openat(AT_FDCWD, path, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
-            .map_err(|e| Error::Read { path: path.to_owned(), source: e.into() })?;
-        let root = Self { dir, path: path.to_owned(), live: path == Path::new("/") };
-        // Asked once here: later the same refusal would pass for a host that has nothing.
-        match root.open_below(".", OFlag::O_PATH) {
-            Ok(_) => Ok(root),
-            Err(e) => Err(Error::Read {
-                path: path.to_owned(),
-                source: io::Error::other(format!(
-                    "openat2, which keeps links inside this folder, is refused ({e}): it takes Linux 5.6 or newer, and \
-                     in a container a seccomp profile that allows it"
-                )),
-            }),
-        }
+        let live = path == Path::new("/");
+        let flags = FOLDER | OFlags::CLOEXEC;
+        let dir = if live {
+            openat(CWD, path, flags, Mode::empty())
+        } else {
+            openat2(CWD, path, flags, Mode::empty(), ResolveFlags::empty())
+        };
+        let dir = dir.map_err(|errno| Error::Read { path: path.to_owned(), source: explain(errno) })?;
+        let mut root = Self { dir, path: path.to_owned(), live, nodev_sys: None, last_folder: RefCell::default() };
+        root.nodev_sys = root.open_below("sys", FOLDER).ok().filter(is_nodev);
+        Ok(root)
     }
 
     pub(crate) fn is_live(&self) -> bool {
@@ -84,23 +107,26 @@ impl HostRoot {
 
     /// The content of a file without the white space at its end; `None` where there is no such file.
     pub(crate) fn read(&self, path: &str) -> Result<Option<String>> {
-        let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
-        let Some(file) = present(self.open_below(path, flags)).map_err(|e| self.error(path, e))? else {
-            return Ok(None);
-        };
+        let Some(file) = self.open_file(path)? else { return Ok(None) };
         let mut content = vec![0; 4096];
         let mut length = 0;
         loop {
             let room = content.len() - length;
             let count = read(&file, &mut content[length..]).map_err(|e| self.error(path, e))?;
             length += count;
-            if count < room {
-                break; // Shorter than asked for: kernel attributes and plain files have no more.
+            // A short read is the end of an attribute and of a plain file; files of proc have more after it.
+            if count == 0 || (count < room && !path.starts_with("proc/")) {
+                break;
             }
-            if length >= LONGEST_FILE {
-                return Err(self.malformed(path, "at most 64 KiB", &String::from_utf8_lossy(&content)));
+            if length == LONGEST_FILE {
+                return Err(self.malformed(path, "less than 64 KiB", &String::from_utf8_lossy(&content)));
             }
-            content.resize(length * 2, 0);
+            if length == content.len() {
+                content.resize(length * 2, 0);
+            }
+        }
+        if length == 0 {
+            self.refuse_other_than_file(path, &fstat(&file).map_err(|e| self.error(path, e))?)?; // A pipe reads empty.
         }
         content.truncate(length);
         let text = String::from_utf8(content)
@@ -121,56 +147,43 @@ impl HostRoot {
 
     /// The names in a folder, in no order; none where there is no such folder.
     pub(crate) fn list(&self, path: &str) -> Result<Vec<String>> {
-        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
-        let Some(dir) = present(self.open_below(path, flags)).map_err(|e| self.error(path, e))? else {
-            return Ok(Vec::new());
-        };
-        let mut dir = nix::dir::Dir::from_fd(dir).map_err(|e| self.error(path, e))?;
-        let mut names = Vec::new();
-        for entry in dir.iter() {
-            let entry = entry.map_err(|e| self.error(path, e))?;
-            match entry.file_name().to_str() {
-                Ok("." | "..") | Err(_) => {}
-                Ok(name) => names.push(name.to_owned()),
-            }
+        match self.names(path, |_| true) {
+            Err(Errno::NOENT) => Ok(Vec::new()),
+            names => names.map_err(|e| self.error(path, e)),
         }
-        Ok(names)
     }
 
     /// Where a symbolic link points, unresolved; `None` where there is no such link.
     pub(crate) fn link(&self, path: &str) -> Result<Option<String>> {
-        let target = if self.live {
-            readlinkat(&self.dir, path)
-        } else {
-            self.open_below(path, OFlag::O_PATH | OFlag::O_NOFOLLOW).and_then(|link| readlinkat(&link, ""))
-        };
-        match target {
-            Err(Errno::EINVAL | Errno::ENOENT | Errno::ENOTDIR) => Ok(None), // EINVAL: there, and no link.
+        match self.in_folder(path, |folder, name| readlinkat(&folder.dir, name, Vec::new())) {
+            Err(Errno::INVAL | Errno::NOENT | Errno::NOTDIR) => Ok(None), // INVAL: there, and no link.
             Err(e) => Err(self.error(path, e)),
-            Ok(target) => Ok(target.into_string().ok()),
+            Ok(target) => target
+                .into_string()
+                .map(Some)
+                .map_err(|e| self.malformed(path, "a link to a name in UTF-8", &e.into_cstring().to_string_lossy())),
         }
     }
 
     /// Asks access(2) about a node such as `dev/neuron0`, without opening it.
     pub(crate) fn access(&self, node: &str) -> Result<NodeAccess> {
-        let wanted = AccessFlags::R_OK | AccessFlags::W_OK;
+        let wanted = Access::READ_OK | Access::WRITE_OK;
         let answer = if self.live {
-            faccessat(&self.dir, node, wanted, AtFlags::AT_EACCESS)
+            accessat(&self.dir, node, wanted, AtFlags::EACCESS)
         } else {
-            let (folder, name) = node.rsplit_once('/').unwrap_or((".", node));
-            self.open_below(folder, OFlag::O_PATH | OFlag::O_DIRECTORY).and_then(|folder| {
+            self.in_folder(node, |folder, name| {
                 // A link would be followed on the machine, not below the root. Nodes are no links: one is not asked about.
-                match readlinkat(&folder, name) {
-                    Ok(_) => Err(Errno::ELOOP),
-                    Err(_) => faccessat(&folder, name, wanted, AtFlags::AT_EACCESS | AtFlags::AT_SYMLINK_NOFOLLOW),
+                if self.may_be_link(folder, name) && readlinkat(&folder.dir, name, Vec::new()).is_ok() {
+                    return Err(Errno::LOOP);
                 }
+                accessat(&folder.dir, name, wanted, AtFlags::EACCESS | AtFlags::SYMLINK_NOFOLLOW)
             })
         };
         match answer {
             Ok(()) => Ok(NodeAccess::Granted),
-            Err(Errno::EACCES | Errno::EPERM | Errno::EROFS) => Ok(NodeAccess::Refused),
-            Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(NodeAccess::Missing),
-            Err(Errno::ELOOP) => Ok(NodeAccess::Unknown),
+            Err(Errno::ACCESS | Errno::PERM | Errno::ROFS) => Ok(NodeAccess::Refused),
+            Err(Errno::NOENT | Errno::NOTDIR) => Ok(NodeAccess::Missing),
+            Err(Errno::LOOP) => Ok(NodeAccess::Unknown),
             Err(e) => Err(self.error(node, e)),
         }
     }
@@ -179,21 +192,102 @@ impl HostRoot {
         Error::Malformed { path: self.path.join(path), expected, found: found.chars().take(80).collect() }
     }
 
-    fn open_below(&self, path: &str, flags: OFlag) -> nix::Result<OwnedFd> {
-        let flags = flags | OFlag::O_CLOEXEC;
-        if self.live {
-            return openat(&self.dir, path, flags, Mode::empty());
+    /// Opens a file for reading, and nothing but a file; `None` where there is nothing.
+    fn open_file(&self, path: &str) -> Result<Option<OwnedFd>> {
+        if let Some(sys) = &self.nodev_sys
+            && let Some(below_sys) = path.strip_prefix("sys/")
+        {
+            match self.resolve(sys, below_sys, READ, ResolveFlags::BENEATH | ResolveFlags::NO_XDEV) {
+                Err(Errno::XDEV) => {} // It leads elsewhere.
+                opened => return self.present(path, opened),
+            }
         }
-        let how = OpenHow::new().flags(flags).resolve(ResolveFlag::RESOLVE_IN_ROOT);
+        // One call more than opening outright, and right where no link is absolute or leads above the root: then what
+        // is looked at is what is opened.
+        if statat(&self.dir, path, AtFlags::NO_AUTOMOUNT).is_ok_and(|stat| kind(&stat) == FileType::RegularFile)
+            && let Ok(file) = self.resolve(&self.dir, path, READ, ResolveFlags::BENEATH)
+        {
+            return Ok(Some(file));
+        }
+        let there = self.open_below(path, OFlags::PATH).and_then(fstat);
+        let Some(there) = self.present(path, there)? else { return Ok(None) };
+        self.refuse_other_than_file(path, &there)?;
+        self.present(path, self.open_below(path, READ))
+    }
+
+    fn refuse_other_than_file(&self, path: &str, stat: &Stat) -> Result<()> {
+        match kind(stat) {
+            FileType::RegularFile => Ok(()),
+            other => Err(self.malformed(path, "a file", name_of(other))),
+        }
+    }
+
+    fn open_below(&self, path: &str, flags: OFlags) -> Opened {
+        self.resolve(&self.dir, path, flags, ResolveFlags::IN_ROOT)
+    }
+
+    /// Opens by openat2; on the live machine without it, where links lead where they should.
+    fn resolve(&self, dir: impl AsFd, path: &str, flags: OFlags, resolve: ResolveFlags) -> Opened {
+        let flags = flags | OFlags::CLOEXEC;
+        if self.live {
+            return openat(dir, path, flags, Mode::empty());
+        }
         // The kernel gives up on a path with `..`, as every link in sysfs has, when anything on the machine is renamed or
         // mounted meanwhile. That is no answer about the path.
         for _ in 0..RACES {
-            match openat2(&self.dir, path, how) {
-                Err(Errno::EAGAIN) => {}
+            match openat2(&dir, path, flags, Mode::empty(), resolve) {
+                Err(Errno::AGAIN) => {}
                 other => return other,
             }
         }
-        Err(Errno::EAGAIN)
+        Err(Errno::AGAIN)
+    }
+
+    /// Asks something about a name in the folder that holds it.
+    fn in_folder<T>(
+        &self,
+        path: &str,
+        ask: impl FnOnce(&Folder, &str) -> rustix::io::Result<T>,
+    ) -> rustix::io::Result<T> {
+        let (path, name) = path.rsplit_once('/').unwrap_or((".", path));
+        let mut last = self.last_folder.borrow_mut();
+        let folder = match last.take() {
+            Some(folder) if folder.path == path => folder,
+            _ => Folder { path: path.to_owned(), dir: self.open_below(path, FOLDER)?, links: OnceCell::new() },
+        };
+        ask(last.insert(folder), name)
+    }
+
+    /// Whether a name may be a link, from one listing for all names of the folder.
+    fn may_be_link(&self, folder: &Folder, name: &str) -> bool {
+        let link = |kind| matches!(kind, FileType::Symlink | FileType::Unknown);
+        let links = folder.links.get_or_init(|| self.names(&folder.path, link).ok());
+        links.as_ref().is_none_or(|links| links.iter().any(|link| link == name))
+    }
+
+    /// The names of these kinds in a folder.
+    fn names(&self, path: &str, wanted: impl Fn(FileType) -> bool) -> rustix::io::Result<Vec<String>> {
+        let dir = self.open_below(path, OFlags::RDONLY | OFlags::DIRECTORY)?;
+        let mut names = Vec::new();
+        let mut buffer = [MaybeUninit::uninit(); 16 * 1024];
+        let mut entries = RawDir::new(dir, &mut buffer);
+        while let Some(entry) = entries.next() {
+            let entry = entry?;
+            match entry.file_name().to_str() {
+                Ok("." | "..") | Err(_) => {}
+                Ok(name) if wanted(entry.file_type()) => names.push(name.to_owned()),
+                Ok(_) => {}
+            }
+        }
+        Ok(names)
+    }
+
+    /// The answer of a call about a path; `None` where the path does not exist.
+    fn present<T>(&self, path: &str, answer: rustix::io::Result<T>) -> Result<Option<T>> {
+        match answer {
+            Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
+            other => other.map(Some).map_err(|e| self.error(path, e)),
+        }
     }
 
     fn error(&self, path: &str, errno: Errno) -> Error {
@@ -201,9 +295,29 @@ impl HostRoot {
     }
 }
 
-fn present(opened: nix::Result<OwnedFd>) -> nix::Result<Option<OwnedFd>> {
-    match opened {
-        Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(None),
-        other => other.map(Some),
+type Opened = rustix::io::Result<OwnedFd>;
+
+fn is_nodev(folder: &OwnedFd) -> bool {
+    fstatvfs(folder).is_ok_and(|mount| mount.f_flag.contains(StatVfsMountFlags::NODEV))
+}
+
+fn kind(stat: &Stat) -> FileType {
+    FileType::from_raw_mode(stat.st_mode)
+}
+
+fn name_of(kind: FileType) -> &'static str {
+    match kind {
+        FileType::Directory => "a folder",
+        FileType::CharacterDevice | FileType::BlockDevice => "a device node",
+        FileType::Fifo => "a pipe",
+        _ => "something else",
     }
+}
+
+/// What it means when a folder cannot be opened by openat2.
+fn explain(errno: Errno) -> io::Error {
+    if matches!(errno, Errno::NOSYS | Errno::PERM) {
+        return io::Error::new(io::ErrorKind::Unsupported, NO_OPENAT2);
+    }
+    errno.into()
 }

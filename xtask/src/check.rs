@@ -14,6 +14,7 @@ use crate::tools;
 /// At the first check that fails, after its own output.
 pub(crate) fn run() -> Result<()> {
     cargo(&["fmt", "--all", "--check"])?;
+    cargo(&["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"])?;
     cargo(&["clippy", "--quiet", "--workspace", "--all-targets", "--", "--deny", "warnings"])?;
     cargo(&["doc", "--quiet", "--workspace", "--no-deps", "--document-private-items"])?;
     let deny = tools::from_crates(&tools::CARGO_DENY)?;

@@ -1,7 +1,9 @@
 //! The commands people use to work on nearfab: `cargo xtask --help`.
 
 mod bare;
+mod bench;
 mod check;
+mod fuzz;
 mod generate;
 mod k8s;
 mod python;
@@ -42,6 +44,16 @@ enum Command {
     },
     /// Build and run discovery in a Debian root without libclang, vendor headers and vendor libraries
     Bare,
+    /// Measure what seeing a host costs, beside lstopo and beside the least it could cost
+    Bench,
+    /// Give generated inputs to the fuzz targets (with a nightly compiler)
+    Fuzz {
+        /// One target; without it, each in turn
+        target: Option<String>,
+        /// How long for each
+        #[arg(long, default_value_t = 60)]
+        seconds: u32,
+    },
     /// A real Kubernetes on this machine, in namespaces of its own
     #[command(subcommand)]
     K8s(k8s::Command),
@@ -54,6 +66,8 @@ fn main() -> ExitCode {
         Command::Check => check::run(),
         Command::Generate { check } => generate::run(check),
         Command::Bare => bare::run(),
+        Command::Bench => bench::run(),
+        Command::Fuzz { target, seconds } => fuzz::run(target.as_deref(), seconds),
         Command::K8s(command) => command.run(),
     };
     match done {

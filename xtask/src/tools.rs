@@ -46,6 +46,14 @@ pub(crate) const TESTS: &[Tool] = &[
     tool("valgrind", "valgrind"),
 ];
 
+/// What the benchmarks run and are watched with.
+pub(crate) const BENCH: &[Tool] = &[
+    tool("cc", "gcc"),
+    tool("lstopo-no-graphics", "hwloc-nox"),
+    tool("strace", "strace"),
+    tool("unshare", "util-linux"),
+];
+
 /// What makes a bare Debian root.
 pub(crate) const BARE: &[Tool] = &[tool("debootstrap", "debootstrap"), tool("unshare", "util-linux")];
 
@@ -57,6 +65,8 @@ pub(crate) struct Crate {
 
 /// Judges licences, bans and sources of dependencies.
 pub(crate) const CARGO_DENY: Crate = Crate { name: "cargo-deny", version: "0.20.2" };
+/// Runs the fuzz targets.
+pub(crate) const CARGO_FUZZ: Crate = Crate { name: "cargo-fuzz", version: "0.13.2" };
 /// Makes the C header.
 pub(crate) const CBINDGEN: Crate = Crate { name: "cbindgen", version: "0.29.4" };
 

@@ -1,0 +1,241 @@
+//! What it costs to see a host, beside lstopo and beside a program that only makes the same system calls.
+//!
+//! `cargo xtask bench` runs it: `discovery NEARFAB`, with the release build of the command line. It prints a table in
+//! Markdown.
+
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark prints, and fails where it cannot run")]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nearfab::Host;
+use nearfab::instances::{InstanceTable, NumaRow};
+
+fn main() {
+    // cargo bench adds an argument of its own.
+    let nearfab = std::env::args_os().nth(1).map(PathBuf::from).filter(|path| path.is_file());
+    let nearfab = nearfab.expect("usage: discovery NEARFAB; better: cargo xtask bench");
+    let scratch = tempfile::tempdir().unwrap();
+    let floor = compile_floor(scratch.path());
+
+    println!(
+        "| tree | `nearfab list` | `Host::from_root` | floor program | `lstopo` | lstopo : nearfab | calls | floor's \
+         calls | ratio | calls, plain folder | ratio |\n|---|---|---|---|---|---|---|---|---|---|---|"
+    );
+    let trees = [
+        ("trn2.48xlarge", "trn2.48xlarge", Variant::Whole),
+        ("trn2.48xlarge, one CPU a node", "trn2.48xlarge", Variant::FewCpus),
+        ("8 x trn2.48xlarge, in 8 PCI domains", "trn2.48xlarge", Variant::Eightfold),
+        ("p5.48xlarge", "p5.48xlarge", Variant::Whole),
+    ];
+    for (name, instance_type, variant) in trees {
+        let Ok(table) = InstanceTable::find(instance_type) else { continue };
+        let tree = scratch.path().join(name);
+        write(table, variant, &tree);
+        // On a file system that may hold device nodes each file is looked at before it is opened.
+        let plain = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let plain_tree = plain.path().join("tree");
+        write(table, variant, &plain_tree);
+        println!("| {name} {}", row(&nearfab, &floor, &tree, &plain_tree));
+    }
+}
+
+fn row(nearfab: &Path, floor: &Path, tree: &Path, plain_tree: &Path) -> String {
+    let list = |tree: &Path| {
+        let mut command = Command::new(nearfab);
+        command.args(["list", "--root"]).arg(tree);
+        command
+    };
+    let trace = trace(list(tree), tree);
+    let job = tree.with_extension("job");
+    fs::write(&job, trace.job(tree)).unwrap();
+    let floor = || {
+        let mut command = Command::new(floor);
+        command.arg(tree).arg(&job);
+        command
+    };
+    let lstopo = || {
+        let mut command = Command::new("lstopo-no-graphics");
+        command.args(["--whole-io", "--if", "fsroot", "--of", "console", "-i"]).arg(tree);
+        command
+    };
+
+    let listed = median(200, || run(&mut list(tree)));
+    let library = median(200, || drop(Host::from_root(tree).unwrap()));
+    let least = median(200, || run(&mut floor()));
+    let judge = median(30, || run(&mut lstopo()));
+    let (calls, least_calls) = (trace.0.len(), self::trace(floor(), tree).0.len());
+    let plain_calls = self::trace(list(plain_tree), plain_tree).0.len();
+    let times = |a: f64, b: f64| format!("{:.2}", a / b);
+    let calls_as = |calls: usize| f64::from(u32::try_from(calls).unwrap());
+    [
+        millis(listed),
+        millis(library),
+        millis(least),
+        millis(judge),
+        format!("{:.1}", judge.as_secs_f64() / listed.as_secs_f64()),
+        calls.to_string(),
+        least_calls.to_string(),
+        times(calls_as(calls), calls_as(least_calls)),
+        plain_calls.to_string(),
+        times(calls_as(plain_calls), calls_as(least_calls)),
+    ]
+    .map(|cell| format!("| {cell} "))
+    .concat()
+        + "|"
+}
+
+fn millis(time: Duration) -> String {
+    format!("{:.2} ms", time.as_secs_f64() * 1e3)
+}
+
+fn median(runs: usize, mut work: impl FnMut()) -> Duration {
+    work();
+    let mut times: Vec<Duration> = (0..runs)
+        .map(|_| {
+            let begin = Instant::now();
+            work();
+            begin.elapsed()
+        })
+        .collect();
+    times.sort_unstable();
+    times[runs / 2]
+}
+
+fn run(command: &mut Command) {
+    let status = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    assert!(status.unwrap_or_else(|error| panic!("{command:?}: {error}")).success(), "{command:?}");
+}
+
+fn compile_floor(folder: &Path) -> PathBuf {
+    let program = folder.join("floor");
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/floor.c");
+    run(Command::new("cc").args(["-O2", "-o"]).arg(&program).arg(source));
+    program
+}
+
+/// The system calls of a program, from the first about the tree to its first output.
+struct Trace(Vec<String>);
+
+fn trace(command: Command, tree: &Path) -> Trace {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let mut strace = Command::new("strace");
+    strace.args(["-y", "-s", "4096", "-o"]).arg(file.path()).arg(command.get_program()).args(command.get_args());
+    run(&mut strace);
+    let text = fs::read_to_string(file.path()).unwrap();
+    let tree = tree.to_str().unwrap();
+    let about_tree = |line: &&str| line.starts_with("open") && line.contains(&format!("\"{tree}\""));
+    let calls = text.lines().skip_while(|line| !about_tree(line));
+    Trace(calls.take_while(|line| !line.starts_with("write(1<")).map(str::to_owned).collect())
+}
+
+impl Trace {
+    /// What was read, for the floor program: each once, and no link that was none.
+    fn job(&self, tree: &Path) -> String {
+        let mut seen = BTreeSet::new();
+        let mut job = String::new();
+        for line in &self.0 {
+            let call = line.split('(').next().unwrap_or_default();
+            let failed = line.contains(" = -1 ");
+            let kind = match call {
+                "openat2" if line.contains("O_PATH") => continue,
+                "openat2" if line.contains("O_DIRECTORY") => 'l',
+                "openat2" => 'r',
+                "readlinkat" if !failed => 'k',
+                "faccessat2" => 'a',
+                _ => continue,
+            };
+            // readlinkat(5</the/tree/sys/bus/pci/devices>, "0000:57:00.0", …
+            let argument = |begin: &str, end: &str| line.split_once(begin)?.1.split_once(end).map(|(text, _)| text);
+            let (Some(folder), Some(name)) = (argument("<", ">"), argument("\"", "\"")) else { continue };
+            let path = Path::new(folder).join(name);
+            let Ok(path) = path.strip_prefix(tree) else { continue };
+            if kind == 'l' && path.starts_with("dev") {
+                continue; // Only to be safe: no node is a link.
+            }
+            if seen.insert((kind, path.to_owned())) {
+                job += &format!("{kind} {}\n", path.display());
+            }
+        }
+        job
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Variant {
+    Whole,
+    /// lstopo reads ten files for each CPU, nearfab none.
+    FewCpus,
+    Eightfold,
+}
+
+fn write(table: &'static InstanceTable, variant: Variant, tree: &Path) {
+    const ONE_EACH: &[NumaRow] = &[NumaRow { node: 0, cpus: "0" }, NumaRow { node: 1, cpus: "1" }];
+    let numa = if variant == Variant::FewCpus { ONE_EACH } else { table.numa };
+    nearfab_emu::write_tree(&InstanceTable { numa, ..*table }, tree).unwrap();
+    if variant == Variant::Eightfold {
+        for domain in 1..8 {
+            for part in ["sys/devices", "sys/bus/pci/devices", "sys/class", "dev"] {
+                repeat(tree, Path::new(part), domain);
+            }
+        }
+    }
+}
+
+/// Copies what belongs to devices in PCI domain 0 into another domain, with numbers that follow on.
+fn repeat(tree: &Path, folder: &Path, domain: u32) {
+    for entry in fs::read_dir(tree.join(folder)).unwrap() {
+        let path = folder.join(entry.unwrap().file_name());
+        let (from, name) = (tree.join(&path), path.to_str().unwrap());
+        let to = tree.join(moved(name, domain));
+        let is_folder = from.is_dir() && !from.is_symlink();
+        if name.starts_with("sys/devices/system") || is_of_copy(name) {
+            continue;
+        }
+        if is_folder {
+            repeat(tree, &path, domain);
+        } else if to != from {
+            fs::create_dir_all(to.parent().unwrap()).unwrap();
+            if from.is_symlink() {
+                let target = fs::read_link(&from).unwrap();
+                symlink(moved(target.to_str().unwrap(), domain), to).unwrap();
+            } else if name.starts_with("dev/") {
+                fs::write(to, "").unwrap();
+            } else {
+                let content = fs::read(&from).unwrap();
+                let text = String::from_utf8(content).map(|text| moved(&text, domain).into_bytes());
+                fs::write(to, text.unwrap_or_else(|binary| binary.into_bytes())).unwrap();
+            }
+        }
+    }
+}
+
+/// Whether a name was made by [`moved`].
+fn is_of_copy(name: &str) -> bool {
+    (1..8).any(|domain| name.contains(&format!("000{domain}:")))
+        || ["neuron", "uverbs"].iter().any(|kind| number_after(name, kind).is_some_and(|(_, number, _)| number >= 16))
+}
+
+fn moved(text: &str, domain: u32) -> String {
+    let mut text = text.replace("0000:", &format!("000{domain}:")).replace("rdmap", &format!("rdmaP{domain}p"));
+    for kind in ["/neuron", "/uverbs"] {
+        if let Some((before, number, after)) = number_after(&text, kind) {
+            text = format!("{before}{}{after}", number + 16 * domain);
+        }
+    }
+    text
+}
+
+/// A text at the first number that follows `kind`.
+fn number_after<'a>(text: &'a str, kind: &str) -> Option<(&'a str, u32, &'a str)> {
+    let begin = text
+        .match_indices(kind)
+        .map(|(at, _)| at + kind.len())
+        .find(|&at| text[at..].starts_with(|next: char| next.is_ascii_digit()))?;
+    let end = text[begin..].find(|next: char| !next.is_ascii_digit()).map_or(text.len(), |length| begin + length);
+    Some((&text[..begin], text[begin..end].parse().ok()?, &text[end..]))
+}

@@ -1,0 +1,327 @@
+//! Trees that are broken or mean harm: nothing outside is read, nothing is waited for, no device node is opened, and one
+//! bad attribute is a problem that names it and hides nothing else.
+
+#![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
+
+use std::env;
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use nearfab::instances::InstanceTable;
+use nearfab::{Bdf, ErrorCode, Host, HostDevice, PciFunction};
+use nix::errno::Errno;
+use nix::sys::stat::{Mode, SFlag, makedev, mknod};
+use nix::unistd::{Uid, geteuid, mkfifo, setfsuid};
+use tempfile::TempDir;
+
+/// The tree to look at, for a test that runs itself in another process.
+const TREE: &str = "NEARFAB_TEST_TREE";
+
+struct Tree(TempDir);
+
+impl Tree {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        fs::set_permissions(&folder, Permissions::from_mode(0o755)).unwrap();
+        let tree = Self(folder);
+        nearfab_emu::write_tree(InstanceTable::find("trn2.48xlarge").unwrap(), &tree.root()).unwrap();
+        fs::write(tree.outside(), "1\n").unwrap();
+        tree
+    }
+
+    fn root(&self) -> PathBuf {
+        self.0.path().join("tree")
+    }
+
+    /// A file beside the tree, which must never be read.
+    fn outside(&self) -> PathBuf {
+        self.0.path().join("outside")
+    }
+
+    /// An attribute of the victim; it is gone and may be put back as something else.
+    fn without(&self, attribute: &str) -> PathBuf {
+        let path = self.root().join("sys/bus/pci/devices").join(victim().to_string()).join(attribute);
+        fs::remove_file(&path).unwrap();
+        path
+    }
+
+    fn host(&self) -> Host {
+        Host::from_root(self.root()).unwrap()
+    }
+}
+
+/// The EFA interface whose attributes are spoilt; it is on NUMA node 0.
+fn victim() -> Bdf {
+    "0000:57:00.0".parse().unwrap()
+}
+
+fn function(host: &Host) -> &PciFunction {
+    &host.find_efa(victim()).unwrap().function
+}
+
+/// One problem, with the path and the reason, and everything else as if nothing were wrong.
+#[track_caller]
+fn assert_only_problem(host: &Host, path: &Path, reason: &str) {
+    let [problem] = host.problems() else { panic!("not one problem: {:?}", host.problems()) };
+    // A path ends as it was asked for, whatever links it led through.
+    let tail: PathBuf = path.iter().rev().take(2).collect::<Vec<_>>().into_iter().rev().collect();
+    assert!(problem.contains(tail.to_str().unwrap()) && problem.contains(reason), "{problem}");
+    assert_eq!((host.neuron().len(), host.efa().len()), (16, 16));
+    assert!(host.efa().iter().all(|efa| efa.address() == victim() || efa.function.numa.is_some()));
+}
+
+#[test]
+fn the_unspoilt_tree_has_no_problem() {
+    let host = Tree::new().host();
+    assert_eq!(host.problems(), [""; 0]);
+    assert_eq!(function(&host).numa, Some(0));
+}
+
+#[test]
+fn links_do_not_lead_out() {
+    let tree = Tree::new();
+    let attribute = tree.without("numa_node");
+    let up = "../".repeat(40) + tree.outside().to_str().unwrap();
+    for target in [tree.outside(), PathBuf::from(up)] {
+        symlink(&target, &attribute).unwrap();
+        let host = tree.host();
+        assert_eq!(function(&host).numa, None, "{}", target.display());
+        assert_eq!(host.efa().len(), 16);
+        fs::remove_file(&attribute).unwrap();
+    }
+    // Within the tree an absolute link is good: its root is the tree's.
+    fs::write(tree.root().join("there"), "0\n").unwrap();
+    symlink("/there", &attribute).unwrap();
+    assert_eq!(function(&tree.host()).numa, Some(0));
+}
+
+#[test]
+fn a_folder_that_is_a_link_does_not_lead_out() {
+    let tree = Tree::new();
+    let class = tree.root().join("sys/class/neuron_device");
+    let beside = tree.0.path().join("class");
+    fs::rename(&class, &beside).unwrap();
+    symlink(&beside, &class).unwrap();
+    let host = tree.host();
+    assert_eq!((host.neuron().len(), host.efa().len()), (0, 16));
+}
+
+#[test]
+fn a_loop_of_links_is_a_problem() {
+    let tree = Tree::new();
+    let attribute = tree.without("numa_node");
+    symlink("numa_node", &attribute).unwrap();
+    assert_only_problem(&tree.host(), &attribute, "Too many levels of symbolic links");
+}
+
+#[test]
+fn of_a_huge_attribute_only_the_beginning_is_read() {
+    let tree = Tree::new();
+    let before = bytes_read_by(|| drop(tree.host()));
+    let attribute = tree.without("local_cpulist");
+    File::create(&attribute).unwrap().set_len(1 << 30).unwrap();
+    let mut host = None;
+    let with = bytes_read_by(|| host = Some(tree.host()));
+    assert_only_problem(&host.unwrap(), &attribute, "expected less than 64 KiB");
+    assert!(with - before <= 64 * 1024, "{} bytes more", with - before);
+}
+
+/// The kernel's count for this thread.
+fn bytes_read_by(work: impl FnOnce()) -> u64 {
+    let count = || -> u64 {
+        let text = fs::read_to_string("/proc/thread-self/io").unwrap();
+        text.lines().find_map(|line| line.strip_prefix("rchar: ")).unwrap().parse().unwrap()
+    };
+    let nothing = (count(), count());
+    let before = count();
+    work();
+    count() - before - (nothing.1 - nothing.0)
+}
+
+#[test]
+fn a_pipe_is_not_waited_for() {
+    let tree = Tree::new();
+    let attribute = tree.without("local_cpulist");
+    mkfifo(&attribute, Mode::S_IRWXU).unwrap();
+    assert_only_problem(&tree.host(), &attribute, "found \"a pipe\"");
+}
+
+#[test]
+fn a_device_node_is_not_opened() {
+    let tree = Tree::new();
+    // A number that no driver has, so that opening it would fail otherwise.
+    let node = tree.root().join("dev/nobodys");
+    match mknod(&node, SFlag::S_IFCHR, Mode::S_IRWXU, makedev(511, 1)) {
+        Err(Errno::EPERM) => return nearfab_emu::skipped("device node", "only root may make one"),
+        made => made.unwrap(),
+    }
+    assert_eq!(File::open(&node).unwrap_err().raw_os_error(), Some(node_refusal()));
+    let attribute = tree.without("numa_node");
+    symlink("/dev/nobodys", &attribute).unwrap();
+    assert_only_problem(&tree.host(), &attribute, "found \"a device node\"");
+    fs::rename(&node, &attribute).unwrap();
+    let reason = if nodev() { "Permission denied" } else { "found \"a device node\"" };
+    assert_only_problem(&tree.host(), &attribute, reason);
+}
+
+/// Why such a node does not open where this process keeps its trees.
+fn node_refusal() -> i32 {
+    if nodev() { Errno::EACCES as i32 } else { Errno::ENXIO as i32 }
+}
+
+/// Whether this is the run of [`all_of_it_holds_without_devices_too`].
+fn nodev() -> bool {
+    env::var_os(TREE).is_some_and(|place| place == "nodev")
+}
+
+#[test]
+fn a_folder_is_no_file_and_a_file_no_folder() {
+    let tree = Tree::new();
+    let attribute = tree.without("numa_node");
+    fs::create_dir(&attribute).unwrap();
+    let reason = if nodev() { "Is a directory" } else { "found \"a folder\"" };
+    assert_only_problem(&tree.host(), &attribute, reason);
+    fs::remove_dir(&attribute).unwrap();
+    fs::write(&attribute, "0\n").unwrap();
+
+    let class = tree.root().join("sys/class/infiniband");
+    fs::remove_dir_all(&class).unwrap();
+    fs::write(&class, "").unwrap();
+    let host = tree.host();
+    assert_only_problem(&host, &class, "Not a directory");
+    assert!(host.efa().iter().all(|efa| efa.rdma.is_none() && efa.uverbs.is_some()));
+}
+
+#[test]
+fn garbage_in_one_attribute_hides_nothing_else() {
+    for (content, found) in [(&b"\xff\xfe\n"[..], "expected text"), (b"", "found \"\""), (b"1e3\n", "found \"1e3\"")] {
+        let tree = Tree::new();
+        let attribute = tree.without("numa_node");
+        fs::write(&attribute, content).unwrap();
+        let host = tree.host();
+        assert_only_problem(&host, &attribute, found);
+        assert_eq!(function(&host).cpus.len(), 96);
+    }
+}
+
+#[test]
+fn what_may_not_be_read_is_a_problem() {
+    let tree = Tree::new();
+    let attribute = tree.without("numa_node");
+    fs::write(&attribute, "0\n").unwrap();
+    fs::set_permissions(&attribute, Permissions::from_mode(0o000)).unwrap();
+    assert_only_problem(&as_nobody(|| tree.host()), &attribute, "Permission denied");
+}
+
+/// Asks the file system as a user who is not root; only this thread does.
+fn as_nobody<T>(work: impl FnOnce() -> T) -> T {
+    if !geteuid().is_root() {
+        return work();
+    }
+    setfsuid(Uid::from_raw(65534));
+    let result = work();
+    setfsuid(Uid::from_raw(0));
+    result
+}
+
+#[test]
+fn a_device_that_goes_away_while_it_is_read_is_a_problem() {
+    let name = "a_device_that_goes_away_while_it_is_read_is_a_problem";
+    if let Some(root) = env::var_os(TREE) {
+        let host = Host::from_root(root).unwrap();
+        return assert_only_problem(&host, Path::new(&format!("{}/numa_node", victim())), "No such device");
+    }
+    let tree = Tree::new();
+    let attribute = tree.root().join("sys/bus/pci/devices").join(victim().to_string()).join("numa_node");
+    let attribute = attribute.canonicalize().unwrap();
+    let filter = ["-P", attribute.to_str().unwrap(), "-e", "inject=read:error=ENODEV"];
+    again_under_strace(name, &filter, &tree.root());
+}
+
+#[test]
+fn without_openat2_a_tree_is_not_read() {
+    if let Some(root) = env::var_os(TREE) {
+        let error = Host::from_root(&root).unwrap_err();
+        assert_eq!(error.code(), ErrorCode::Read);
+        let text = error.chain();
+        assert!(text.contains(root.to_str().unwrap()) && text.contains("openat2 is refused"), "{text}");
+        // The machine itself is.
+        Host::discover().unwrap();
+        return;
+    }
+    let tree = Tree::new();
+    for errno in ["ENOSYS", "EPERM"] {
+        let filter = ["-e", &format!("inject=openat2:error={errno}")];
+        again_under_strace("without_openat2_a_tree_is_not_read", &filter, &tree.root());
+    }
+}
+
+/// Runs this test in a process for which strace makes system calls fail.
+fn again_under_strace(test: &str, filter: &[&str], tree: &Path) {
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-o", "/dev/null"]).args(filter).arg(env::current_exe().unwrap());
+    strace.args([test, "--exact", "--nocapture", "--test-threads=1"]).env(TREE, tree);
+    match strace.output() {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            nearfab_emu::skipped(test, "strace is not installed");
+        }
+        output => assert_passed(&output.unwrap()),
+    }
+}
+
+fn assert_passed(output: &Output) {
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success() && stdout.contains(" passed"), "{}\n{stdout}\n{stderr}", output.status);
+}
+
+/// Below a mount with `nodev`, as sysfs is, files are opened without a look at them first.
+#[test]
+fn all_of_it_holds_without_devices_too() {
+    if env::var_os(TREE).is_some() {
+        return;
+    }
+    let user = if geteuid().is_root() { "--mount" } else { "--mount --map-root-user" };
+    let unshare = || {
+        let mut command = Command::new("unshare");
+        command.args(user.split(' ')).args(["--propagation", "private"]);
+        command
+    };
+    if !unshare().arg("true").status().is_ok_and(|status| status.success()) {
+        return nearfab_emu::skipped("nodev", "this system lets the user make no mount namespace");
+    }
+    let place = tempfile::tempdir().unwrap();
+    let script =
+        "mount -t tmpfs -o nodev,mode=755 nodev \"$1\" && TMPDIR=$1 exec \"$0\" --skip goes_away --skip openat2";
+    let mut command = unshare();
+    command.args(["sh", "-c", script]).arg(env::current_exe().unwrap()).arg(place.path()).env(TREE, "nodev");
+    assert_passed(&command.output().unwrap());
+}
+
+#[test]
+fn near_answers_whatever_is_missing() {
+    let tree = Tree::new();
+    fs::remove_dir_all(tree.root().join("sys/bus")).unwrap();
+    let host = tree.host();
+    assert_eq!((host.neuron().len(), host.efa().len()), (16, 0));
+    let near = host.near_device(HostDevice(0), nearfab::Basis::Pairing).unwrap();
+    assert!(near.entries.is_empty());
+}
+
+#[test]
+fn no_device_is_listed_twice() {
+    let tree = Tree::new();
+    let devices = tree.root().join("sys/bus/pci/devices");
+    symlink(fs::read_link(devices.join("0000:cc:00.0")).unwrap(), devices.join("cc:00.0")).unwrap();
+    symlink(fs::read_link(devices.join("0000:57:00.0")).unwrap(), devices.join("57:00.0")).unwrap();
+    let class = tree.root().join("sys/class/neuron_device");
+    symlink(fs::read_link(class.join("neuron5")).unwrap(), class.join("neuron05")).unwrap();
+    let host = tree.host();
+    assert_eq!((host.neuron().len(), host.efa().len()), (16, 16));
+
+    let mut record: serde_json::Value = serde_json::from_str(&host.to_json()).unwrap();
+    record["neuron"][3]["index"] = 4.into();
+    let error = Host::from_json(&record.to_string()).unwrap_err();
+    assert!(error.to_string().contains("neuron4 is listed twice"), "{error}");
+}

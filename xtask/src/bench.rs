@@ -1,0 +1,37 @@
+//! `cargo xtask bench`: what seeing a host costs, beside lstopo and beside the least it could cost.
+
+use std::process::Command;
+
+use anyhow::Result;
+use nix::unistd::geteuid;
+
+use crate::run::{visibly, workspace};
+use crate::tools;
+
+/// Builds for release, and measures on trees in memory. They are on a mount with `nodev`, as a host's sysfs is.
+///
+/// # Errors
+/// When something does not build, a program is missing, or the system lets this user mount nothing.
+pub(crate) fn run() -> Result<()> {
+    tools::require(tools::BENCH)?;
+    let cargo = |arguments: &str| {
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.current_dir(workspace()).args(arguments.split(' '));
+        cargo
+    };
+    visibly(&mut cargo("build --quiet --release --package nearfab-cli"))?;
+    visibly(&mut cargo("bench --quiet --bench discovery --no-run"))?;
+    let script = r#"
+        place=$(mktemp -d)
+        trap 'umount "$place"; rmdir "$place"' EXIT
+        mount -t tmpfs -o nodev,mode=755 bench "$place"
+        TMPDIR=$place "$0" bench --quiet --bench discovery -- "$1"
+    "#;
+    let mut unshare = Command::new("unshare");
+    unshare.current_dir(workspace()).args(["--mount", "--propagation", "private"]);
+    if !geteuid().is_root() {
+        unshare.arg("--map-root-user");
+    }
+    unshare.args(["sh", "-euc", script, env!("CARGO")]).arg(workspace().join("target/release/nearfab"));
+    visibly(&mut unshare)
+}

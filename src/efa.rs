@@ -120,7 +120,7 @@ fn interface(
     let p2p = problems.take(root.read(&format!("{}/p2p", function.folder()))).flatten();
     let mut interface = EfaInterface {
         function: function.clone(),
-        rdma: device.map(|device| device.name.clone()),
+        rdma: device.and_then(|device| device.name.clone()),
         uverbs,
         access,
         firmware: None,
@@ -128,8 +128,8 @@ fn interface(
         p2p,
         port: None,
     };
-    if let Some(device) = device {
-        let folder = format!("{}/{}", rdma::CLASS, device.name);
+    if let Some(name) = &interface.rdma {
+        let folder = format!("{}/{name}", rdma::CLASS);
         interface.firmware = problems.take(root.read(&format!("{folder}/fw_ver"))).flatten().filter(|v| !v.is_empty());
         let guid = root.parse(&format!("{folder}/node_guid"), "a GUID of four groups", |text| text.parse().ok());
         interface.node_guid = problems.take(guid).flatten().filter(|guid| *guid != Guid(0));

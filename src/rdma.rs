@@ -30,7 +30,8 @@ pub struct RdmaDevice {
 
 /// An RDMA device as the kernel lists it.
 pub(crate) struct Listed {
-    pub(crate) name: String,
+    /// `None` where only its verbs node is listed.
+    pub(crate) name: Option<String>,
     /// The PCI function that it belongs to.
     pub(crate) address: Option<Bdf>,
     pub(crate) uverbs: Option<u32>,
@@ -47,9 +48,17 @@ pub(crate) fn list(root: &HostRoot, problems: &mut Problems) -> Vec<Listed> {
             (Owner::Name(device), _) => *device == name,
             _ => false,
         });
-        Listed { uverbs: own.map(|node| node.number), address, name }
+        Listed { uverbs: own.map(|node| node.number), address, name: Some(name) }
     };
     let mut all: Vec<Listed> = names.into_iter().map(listed).collect();
+    for node in &nodes {
+        match node.device {
+            Owner::Function(function) if all.iter().all(|device| device.address != Some(function)) => {
+                all.push(Listed { name: None, address: Some(function), uverbs: Some(node.number) });
+            }
+            _ => {}
+        }
+    }
     all.sort_by(|a, b| (a.address, &a.name).cmp(&(b.address, &b.name)));
     all
 }
@@ -67,8 +76,8 @@ pub(crate) fn others(
         if function.is_some_and(|function| efa::is_efa(function.id)) {
             continue;
         }
-        let access = access(root, problems, device.uverbs);
-        let (name, uverbs) = (device.name.clone(), device.uverbs);
+        let (Some(name), uverbs) = (device.name.clone(), device.uverbs) else { continue };
+        let access = access(root, problems, uverbs);
         devices.push(RdmaDevice { name, function: function.cloned(), uverbs, access });
     }
     devices

@@ -97,6 +97,17 @@ prop_compose! {
     }
 }
 
+/// Devices as a host can have them: none twice.
+fn distinct(devices: Vec<Value>, identity: &str) -> Vec<Value> {
+    let mut kept: Vec<Value> = Vec::new();
+    for device in devices {
+        if kept.iter().all(|other| other[identity] != device[identity]) {
+            kept.push(device);
+        }
+    }
+    kept
+}
+
 prop_compose! {
     fn host()(
         efa in proptest::collection::vec(efa(), 0..4), neuron in proptest::collection::vec(neuron(), 0..4),
@@ -109,8 +120,8 @@ prop_compose! {
             .map(|function| json!({"name": "mlx5_0", "function": function, "uverbs": null, "access": "unknown"}))
             .collect();
         json!({
-            "format": 1, "origin": {"from": "machine"}, "instance_type": null, "numa": [], "efa": efa,
-            "neuron": neuron, "driverless": [], "problems": [], "efa_driver": {"version": null},
+            "format": 1, "origin": {"from": "machine"}, "instance_type": null, "numa": [],
+            "efa": distinct(efa, "address"), "neuron": distinct(neuron, "index"), "driverless": [], "problems": [], "efa_driver": {"version": null},
             "neuron_driver": {"version": "2.30.2.0", "layout": {"kind": layout}, "class_attributes": []},
             "lnc": {"size": size, "evidence": {"by": by}}, "gpus": gpus, "other_rdma": other
         })

@@ -105,7 +105,8 @@ fn a_folder_that_is_a_link_does_not_lead_out() {
     fs::rename(&class, &beside).unwrap();
     symlink(&beside, &class).unwrap();
     let host = tree.host();
-    assert_eq!((host.neuron().len(), host.efa().len()), (0, 16));
+    assert_eq!((host.neuron().len(), host.efa().len()), (16, 16), "known by their nodes");
+    assert!(host.neuron().iter().all(|device| device.links.is_none()), "and by nothing from outside");
 }
 
 #[test]

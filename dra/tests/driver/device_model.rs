@@ -144,6 +144,8 @@ fn what_has_no_node_is_not_published() {
     }
     put("dev/neuron2", "");
     put("dev/neuron10", "");
+    put("sys/class/neuron_device/neuron2/info/architecture/arch_type", "NDv3");
+    put("sys/module/neuron/version", "2.26.5.0");
     // An interface without a driver, as when it was given to vfio-pci.
     put("sys/bus/pci/devices/0000:57:00.0/uevent", "PCI_ID=1D0F:EFA2\n");
 

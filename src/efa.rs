@@ -6,7 +6,7 @@ pub use port::{Guid, ParseGuidError, Port, PortState};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Problems, Result};
-use crate::pci::{self, Bdf, PciFunction, PciId};
+use crate::pci::{Bdf, PciFunction};
 use crate::rdma::{self, Listed};
 use crate::root::{HostRoot, NodeAccess};
 
@@ -74,11 +74,6 @@ impl EfaInterface {
     }
 }
 
-/// Whether the id is an EFA interface's, of whatever generation: each has had an id `0xefa?` of Amazon's.
-pub(crate) fn is_efa(id: PciId) -> bool {
-    id.vendor == pci::AMAZON && id.device & 0xfff0 == 0xefa0
-}
-
 /// Whether the interface has the name and the node that it was seen with: a driver that was loaded anew, or a renaming,
 /// gives them to others. One link says whose each is: `…/0000:c9:00.0/infiniband/rdmap201s0`.
 pub(crate) fn is_as_seen(root: &HostRoot, interface: &EfaInterface) -> Result<bool> {
@@ -101,7 +96,7 @@ pub(crate) fn scan(
 ) -> Vec<EfaInterface> {
     functions
         .iter()
-        .filter(|function| is_efa(function.id))
+        .filter(|function| function.id.is_efa())
         .map(|function| {
             let device = listed.iter().find(|device| device.address == Some(function.address));
             interface(root, problems, function, device)

@@ -122,7 +122,7 @@ impl Host {
         let numa = numa::scan(&root, &mut problems);
         let rdma = rdma::list(&root, &mut problems);
         let functions = pci::scan(&root, &mut problems, |function| {
-            efa::is_efa(function.id)
+            function.id.is_efa()
                 || neuron::is_neuron(function.id)
                 || gpu::is_gpu(function)
                 || rdma.iter().any(|device| device.address == Some(function.address))

@@ -29,6 +29,13 @@ pub struct PciId {
 /// Amazon's PCI vendor id.
 pub(crate) const AMAZON: u16 = 0x1d0f;
 
+impl PciId {
+    /// Whether it is an EFA interface's, of whatever generation: each has had an id `0xefa?` of Amazon's.
+    pub(crate) fn is_efa(self) -> bool {
+        self.vendor == AMAZON && self.device & 0xfff0 == 0xefa0
+    }
+}
+
 impl fmt::Display for PciId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:04x}:{:04x}", self.vendor, self.device)

@@ -2,7 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::efa;
 use crate::error::Problems;
 use crate::id::number;
 use crate::pci::{Bdf, PciFunction};
@@ -73,7 +72,7 @@ pub(crate) fn others(
     let mut devices = Vec::new();
     for device in listed {
         let function = functions.iter().find(|function| Some(function.address) == device.address);
-        if function.is_some_and(|function| efa::is_efa(function.id)) {
+        if function.is_some_and(|function| function.id.is_efa()) {
             continue;
         }
         let (Some(name), uverbs) = (device.name.clone(), device.uverbs) else { continue };

@@ -27,17 +27,22 @@ pub(crate) fn text(host: &Host, out: &mut dyn Write) -> io::Result<()> {
 /// What the host is and what it has, in one line.
 pub(crate) fn headline(host: &Host) -> String {
     let cores: u64 = host.neuron().iter().map(|device| u64::from(device.cores)).sum();
-    let devices = match host.neuron().len() {
-        0 => "no Neuron device".to_owned(),
-        count => format!("{count} Neuron devices ({cores} cores)"),
-    };
-    let interfaces = match host.efa().len() {
-        0 => "no EFA interface".to_owned(),
-        count => format!("{count} EFA interfaces"),
-    };
+    let mut devices = count(host.neuron().len(), "Neuron device");
+    if cores > 0 {
+        devices += &format!(" ({cores} cores)");
+    }
+    let interfaces = count(host.efa().len(), "EFA interface");
     let name = host.instance_type().unwrap_or("unknown instance type");
     let origin = if host.is_live() { "this machine".to_owned() } else { host.origin().to_string() };
     format!("{name} ({origin}): {devices}, {interfaces}")
+}
+
+fn count(number: usize, what: &str) -> String {
+    match number {
+        0 => format!("no {what}"),
+        1 => format!("1 {what}"),
+        _ => format!("{number} {what}s"),
+    }
 }
 
 fn neuron_table(host: &Host) -> Table<8> {

@@ -30,11 +30,13 @@ fn main() -> Result<(), Box<dyn Error>> {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         instances.push((name, read(path)?));
     }
-    let data = Data::read(&read("data/products.toml")?, &read("data/claims.toml")?, &instances)
-        .map_err(|refusal| format!("data/: {refusal}"))?;
+    let [products, platforms, claims] =
+        ["products", "platforms", "claims"].map(|name| read(format!("data/{name}.toml")));
+    let data = Data::read(&products?, &platforms?, &claims?, &instances).map_err(|e| format!("data/: {e}"))?;
 
     let mut out = String::new();
     write_products(&mut out, &data)?;
+    write_platforms(&mut out, &data)?;
     write_claims(&mut out, &data)?;
     write_instances(&mut out, &data)?;
     fs::write(PathBuf::from(env::var("OUT_DIR")?).join("instances.rs"), out)?;
@@ -53,6 +55,16 @@ fn write_products(out: &mut String, data: &Data) -> std::fmt::Result {
             "    Product {{ name: {:?}, device_ids: &{:?}, cores: {}, memory: {} }},",
             p.name, p.device_ids, p.cores, p.memory
         )?;
+    }
+    writeln!(out, "];")
+}
+
+fn write_platforms(out: &mut String, data: &Data) -> std::fmt::Result {
+    writeln!(out, "const PLATFORMS: &[(&str, Platform)] = &[")?;
+    for platform in &data.platforms {
+        for instance_type in &platform.instance_types {
+            writeln!(out, "    ({instance_type:?}, Platform::{:?}),", platform.kind)?;
+        }
     }
     writeln!(out, "];")
 }

@@ -42,7 +42,7 @@ pub struct Host {
     root: Option<Arc<Path>>,
 }
 
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Snapshot {
     format: u32,
     origin: Origin,
@@ -63,6 +63,8 @@ struct Snapshot {
     gpus: Vec<Gpu>,
     #[serde(default)]
     other_rdma: Vec<RdmaDevice>,
+    #[serde(default)]
+    unnumbered: Vec<PciFunction>,
 }
 
 /// Where a host comes from.
@@ -130,7 +132,8 @@ impl Host {
         let efa = efa::scan(&root, &mut problems, &functions, &rdma);
         let efa_driver = efa::driver(&root, &mut problems, &functions);
         let other_rdma = rdma::others(&root, &mut problems, &rdma, &functions);
-        let (neuron_driver, neuron) = neuron::scan(&root, &mut problems, &functions, table);
+        let neuron::Found { driver: neuron_driver, devices: neuron, unnumbered } =
+            neuron::scan(&root, &mut problems, &functions, table);
         // The environment of this process tells of the machine that it runs on, and of no other.
         let environment = |name: &str| std::env::var(name).ok().filter(|_| root.is_live());
         let lnc = neuron.first().map(|device| Lnc::read(&root, &mut problems, environment, device.cores));
@@ -152,6 +155,7 @@ impl Host {
             lnc,
             gpus,
             other_rdma,
+            unnumbered,
         };
         Ok(Self { snapshot: Arc::new(snapshot), root: Some(root_path.into()) })
     }
@@ -163,6 +167,27 @@ impl Host {
     pub fn from_instance(instance_type: &str) -> Result<Self> {
         let table = InstanceTable::find(instance_type)?;
         Ok(Self { snapshot: Arc::new(Snapshot::of_table(table)), root: None })
+    }
+
+    /// This host with Neuron devices at the addresses that the driver said; the others stay where they are.
+    pub(crate) fn placed(&self, said: &[(HostDevice, Bdf)]) -> Self {
+        let mut snapshot = (*self.snapshot).clone();
+        let mut problems = Problems::default();
+        let functions: Vec<PciFunction> =
+            self.neuron().iter().filter_map(NeuronDevice::function).chain(self.unnumbered()).cloned().collect();
+        for device in &mut snapshot.neuron {
+            let Some(&(_, address)) = said.iter().find(|(index, _)| *index == device.index) else { continue };
+            if let Some(before) = device.location.take_if(|location| location.address != address) {
+                let Location { address: other, evidence, .. } = before;
+                problems
+                    .note(format!("{} is at {address}, says its driver, not at {other} ({evidence})", device.index));
+            }
+            let function = functions.iter().find(|function| function.address == address).cloned();
+            device.location = Some(Location { address, evidence: LocationEvidence::Probe, function });
+        }
+        snapshot.unnumbered = neuron::unplaced(functions.iter(), &snapshot.neuron).cloned().collect();
+        snapshot.problems.extend(problems.into_sentences());
+        Self { snapshot: Arc::new(snapshot), root: self.root.clone() }
     }
 
     /// Reads back what [`Host::to_json`] wrote.
@@ -270,6 +295,14 @@ impl Host {
         &self.snapshot.driverless
     }
 
+    /// Neuron functions on PCI that the driver drives, and of which it is not known which of [`Host::neuron`] they are: the
+    /// instance type has no table. Only the driver can tell, see [`Probe::place`](crate::probe::Probe::place); what is near a function is known all
+    /// the same, see [`Host::near_function`].
+    #[must_use]
+    pub fn unnumbered(&self) -> &[PciFunction] {
+        &self.snapshot.unnumbered
+    }
+
     /// The efa driver, where it is loaded.
     #[must_use]
     pub fn efa_driver(&self) -> Option<&EfaDriver> {
@@ -315,17 +348,6 @@ impl Host {
         self.efa().iter().find(|efa| efa.address() == address).ok_or_else(|| Error::NoSuchDevice {
             wanted: format!("EFA interface {address}"),
             present: listing("EFA interface", self.efa().iter().map(EfaInterface::address)),
-        })
-    }
-
-    /// The GPU at an address.
-    ///
-    /// # Errors
-    /// [`Error::NoSuchDevice`], which names those there are.
-    pub fn find_gpu(&self, address: Bdf) -> Result<&Gpu> {
-        self.gpus().iter().find(|gpu| gpu.address() == address).ok_or_else(|| Error::NoSuchDevice {
-            wanted: format!("GPU {address}"),
-            present: listing("GPU", self.gpus().iter().map(Gpu::address)),
         })
     }
 
@@ -425,6 +447,7 @@ impl Snapshot {
             gpus,
             // They are known by names that a driver gives, and no driver is in a table.
             other_rdma: Vec::new(),
+            unnumbered: Vec::new(),
         }
     }
 }

@@ -29,6 +29,28 @@ pub struct Product {
     pub memory: u64,
 }
 
+/// What the Neuron driver takes an instance type for: `data/platforms.toml`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Platform {
+    /// Joined to other servers by NeuronLink.
+    UltraServer,
+    /// Behind NeuronSwitches, as most of these.
+    Pds,
+    /// Behind NeuronSwitches, four devices.
+    Max,
+    /// One device of a family that the others are of.
+    Single,
+    /// On its own.
+    Standard,
+}
+
+impl Platform {
+    /// The platform of an instance type that is named in the table; `None` says nothing.
+    pub(crate) fn named(instance_type: &str) -> Option<Self> {
+        PLATFORMS.iter().find(|(name, _)| *name == instance_type).map(|&(_, platform)| platform)
+    }
+}
+
 /// What an instance type looks like: one file of `data/instances/`, see `docs/reference/instances.md`.
 ///
 /// ```

@@ -71,6 +71,10 @@ pub enum LocationEvidence {
         /// The instance type whose table it is.
         instance_type: String,
     },
+    /// The host shows one device, and one function that the driver drives.
+    OnlyOne,
+    /// The driver said so, see [`Probe::place`](crate::probe::Probe::place).
+    Probe,
     /// Something that this version does not know, by a newer version's record.
     #[serde(other)]
     Other,
@@ -80,6 +84,8 @@ impl fmt::Display for LocationEvidence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Table { instance_type } => write!(f, "table {instance_type}"),
+            Self::OnlyOne => write!(f, "the only one"),
+            Self::Probe => write!(f, "the driver"),
             Self::Other => write!(f, "evidence of a newer nearfab"),
         }
     }
@@ -126,14 +132,23 @@ pub(crate) fn is_driverless(function: &PciFunction) -> bool {
     is_neuron(function.id) && function.driver.as_deref() != Some(DRIVER)
 }
 
-/// What the driver says of itself, and the devices that it shows, in the order of their numbers, placed on PCI by the
-/// instance's table.
+/// What a scan for Neuron devices found.
+pub(crate) struct Found {
+    pub(crate) driver: Option<NeuronDriver>,
+    /// In the order of their numbers.
+    pub(crate) devices: Vec<NeuronDevice>,
+    /// Functions that the driver drives, and that no device is known to be.
+    pub(crate) unnumbered: Vec<PciFunction>,
+}
+
+/// What the driver says of itself, and the devices that it shows, placed on PCI by the instance's table, or by there
+/// being only one.
 pub(crate) fn scan(
     root: &HostRoot,
     problems: &mut Problems,
     functions: &[PciFunction],
     table: Option<&InstanceTable>,
-) -> (Option<NeuronDriver>, Vec<NeuronDevice>) {
+) -> Found {
     let names = problems.take(root.list(CLASS)).unwrap_or_default();
     // The folder also holds attributes of the class itself, and sorts neuron10 before neuron2.
     let mut indices: Vec<HostDevice> = names.iter().filter_map(|name| name.parse().ok()).collect();
@@ -156,10 +171,25 @@ pub(crate) fn scan(
     indices.sort_unstable();
     indices.dedup(); // neuron05 in a tree that no kernel made.
     let scanner = Scanner { root, functions, table, product, shown };
-    let devices: Vec<NeuronDevice> = indices.into_iter().map(|index| scanner.device(problems, index)).collect();
+    let mut devices: Vec<NeuronDevice> = indices.into_iter().map(|index| scanner.device(problems, index)).collect();
     let first = devices.first().filter(|_| shown);
     let driver = driver::read(root, problems, &names, product.is_some(), first);
-    (driver, devices)
+    let mut unnumbered: Vec<PciFunction> = unplaced(driven(), &devices).cloned().collect();
+    if let ([device], [function]) = (&mut devices[..], &unnumbered[..])
+        && device.location.is_none()
+    {
+        let (address, evidence) = (function.address, LocationEvidence::OnlyOne);
+        device.location = Some(Location { address, evidence, function: unnumbered.pop() });
+    }
+    Found { driver, devices, unnumbered }
+}
+
+/// Those of the functions that no device is known to be.
+pub(crate) fn unplaced<'a>(
+    functions: impl Iterator<Item = &'a PciFunction>,
+    devices: &[NeuronDevice],
+) -> impl Iterator<Item = &'a PciFunction> {
+    functions.filter(|function| devices.iter().all(|device| device.address() != Some(function.address)))
 }
 
 /// The product of the functions that the driver drives; a host has devices of one only.

@@ -79,6 +79,21 @@ pub struct Probe {
     pub core_map: Result<Option<Vec<Core>>>,
 }
 
+impl Probe {
+    /// The host with its Neuron devices where the driver says they are, which stands above a table's word.
+    ///
+    /// A device that the host had elsewhere is one more of [`Host::problems`]. Devices that did not answer stay where they
+    /// were. It stays a host of this machine, and is recorded and compared as any other: what was probed once, by who may,
+    /// others can read.
+    #[must_use]
+    pub fn place(&self, host: &Host) -> Host {
+        let address = |device: &DeviceProbe| device.answers.as_ref().ok()?.address.as_ref().ok().copied();
+        let said: Vec<(HostDevice, Bdf)> =
+            self.devices.iter().filter_map(|device| Some((device.device, address(device)?))).collect();
+        host.placed(&said)
+    }
+}
+
 /// What the driver said of one device.
 #[derive(Debug)]
 #[non_exhaustive]

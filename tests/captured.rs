@@ -53,8 +53,19 @@ fn place_from_the_table_is_labelled_and_not_taken_as_seen() {
 fn place_from_the_table_that_the_host_contradicts_is_dropped() {
     let tree = recorded("trn2");
     write(tree.path(), "sys/devices/virtual/dmi/id/product_name", "trn2.48xlarge\n");
-    write(tree.path(), "sys/bus/pci/devices/0000:33:00.0/uevent", "DRIVER=neuron-driver\nPCI_ID=1D0F:7364\n");
+    let other = "DRIVER=neuron-driver\nPCI_ID=1D0F:7364\n";
+    write(tree.path(), "sys/bus/pci/devices/0000:33:00.0/uevent", other);
     let host = Host::from_root(tree.path()).unwrap();
-    assert_eq!(host.neuron()[0].location, None);
-    assert!(host.problems()[0].contains("table trn2.48xlarge has neuron0 at 0000:cc:00.0"), "{:?}", host.problems());
+    let location = host.neuron()[0].location.as_ref().unwrap();
+    assert_eq!(
+        (location.address.to_string().as_str(), &location.evidence),
+        ("0000:33:00.0", &LocationEvidence::OnlyOne)
+    );
+
+    write(tree.path(), "sys/bus/pci/devices/0000:34:00.0/uevent", other);
+    let host = Host::from_root(tree.path()).unwrap();
+    assert_eq!(host.neuron()[0].location, None, "it may be either");
+    assert_eq!(host.unnumbered().len(), 2);
+    let contradiction = "table trn2.48xlarge has neuron0 at 0000:cc:00.0";
+    assert!(host.problems().iter().any(|problem| problem.contains(contradiction)), "{:?}", host.problems());
 }

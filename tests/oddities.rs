@@ -130,7 +130,7 @@ fn record_of_a_newer_version_is_read_as_far_as_it_is_known() {
     let text = Host::from_instance("trn2.48xlarge").unwrap().to_json();
     let newer = text
         .replacen("\"from\": \"table\"", "\"from\": \"satellite\"", 1)
-        .replacen("\"by\": \"table\"", "\"by\": \"probe\"", 1)
+        .replacen("\"by\": \"table\"", "\"by\": \"oracle\"", 1)
         .replacen("\"access\": \"unknown\"", "\"access\": \"leased\"", 1)
         .replacen("\"format\": 1,", "\"format\": 1, \"colour\": \"blue\",", 1);
     let host = Host::from_json(&newer).unwrap();

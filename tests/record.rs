@@ -111,7 +111,8 @@ fn distinct(devices: Vec<Value>, identity: &str) -> Vec<Value> {
 prop_compose! {
     fn host()(
         efa in proptest::collection::vec(efa(), 0..4), neuron in proptest::collection::vec(neuron(), 0..4),
-        gpus in proptest::collection::vec(function(), 0..3), other in proptest::collection::vec(function(), 0..3),
+        gpus in proptest::collection::vec(function(), 0..3), unnumbered in proptest::collection::vec(function(), 0..3),
+        other in proptest::collection::vec(function(), 0..3),
         layout in proptest::sample::select(vec!["up_to226", "from227", "from230", "unknown"]), size in 1..=2_u32,
         by in proptest::sample::select(vec!["node_file", "product", "assumed"])
     ) -> Value {
@@ -123,7 +124,8 @@ prop_compose! {
             "format": 1, "origin": {"from": "machine"}, "instance_type": null, "numa": [],
             "efa": distinct(efa, "address"), "neuron": distinct(neuron, "index"), "driverless": [], "problems": [], "efa_driver": {"version": null},
             "neuron_driver": {"version": "2.30.2.0", "layout": {"kind": layout}, "class_attributes": []},
-            "lnc": {"size": size, "evidence": {"by": by}}, "gpus": gpus, "other_rdma": other
+            "lnc": {"size": size, "evidence": {"by": by}}, "gpus": gpus, "other_rdma": other,
+            "unnumbered": unnumbered
         })
     }
 }

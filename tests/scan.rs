@@ -202,19 +202,19 @@ fn gpus_have_the_interfaces_of_their_switch_in_order() {
     let gpus: Vec<String> = host.gpus().iter().map(|gpu| gpu.address().to_string()).collect();
     assert_eq!(gpus, ["0000:53:00.0", "0000:64:00.0"]);
 
-    let near = host.near_gpu(host.gpus()[0].address()).unwrap();
+    let near = host.near_function(host.gpus()[0].address()).unwrap();
     let nearest: Vec<String> = near.nearest().map(|near| near.target.to_string()).collect();
     assert_eq!(nearest, ["0000:4f:00.0", "0000:50:00.0", "0000:51:00.0", "0000:52:00.0"]);
     assert!(near.entries.iter().all(|near| near.proximity == Proximity::SameSwitch { bridges: 2 }));
-    let near = host.near_gpu(host.gpus()[1].address()).unwrap();
+    let near = host.near_function(host.gpus()[1].address()).unwrap();
     assert!(near.entries.iter().all(|near| near.proximity == Proximity::SameRoot && near.rank == 1));
 
-    let near = host.gpus_near_efa("0000:50:00.0".parse().unwrap()).unwrap();
+    let near = host.functions_near_efa("0000:50:00.0".parse().unwrap()).unwrap();
     let ranked: Vec<(u32, String)> =
         near.entries.iter().map(|Near { rank, target, .. }| (*rank, target.to_string())).collect();
     assert_eq!(ranked, [(1, gpus[0].clone()), (2, gpus[1].clone())]);
-    let error = host.near_gpu("0000:65:00.0".parse().unwrap()).unwrap_err().to_string();
-    assert_eq!(error, "this host has no GPU 0000:65:00.0; it has 0000:53:00.0, 0000:64:00.0");
+    let error = host.near_function("0000:65:00.0".parse().unwrap()).unwrap_err().to_string();
+    assert_eq!(error, "this host has no accelerator at 0000:65:00.0; it has 0000:53:00.0, 0000:64:00.0");
 }
 
 /// Changes the emulated tree into that of a driver of this version with these health attributes, and reads it.

@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use nearfab::probe::ProbeOptions;
 use nearfab::{Error, Host};
 
 /// The version of the JSON that `near` and `topo` print; that of `list` is the recorded host's own.
@@ -27,9 +28,13 @@ struct Arguments {
     command: Command,
     #[command(flatten)]
     source: Source,
-    /// The form of the output: text for people, JSON for programs.
+    /// The form of the output: tables for people, wide ones with every column, JSON for programs.
     #[arg(short, long, global = true, value_enum, default_value_t)]
     output: Output,
+    /// Ask the Neuron driver as well, which opens device nodes; on a part of an UltraServer or pod only if told
+    /// even-on-pods, since others on it feel that.
+    #[arg(long, global = true, value_name = "WHERE", num_args = 0..=1, require_equals = true, default_missing_value = "alone")]
+    probe: Option<Probing>,
 }
 
 #[derive(Subcommand)]
@@ -65,8 +70,25 @@ struct Source {
 #[derive(Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 enum Output {
     #[default]
-    Text,
+    Table,
+    Wide,
     Json,
+}
+
+/// The machines whose driver may be asked.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Probing {
+    /// Those that stand alone.
+    Alone,
+    /// Parts of UltraServers and pods too.
+    EvenOnPods,
+}
+
+impl Probing {
+    fn options(self) -> ProbeOptions {
+        let options = ProbeOptions::default();
+        if self == Self::EvenOnPods { options.even_on_pods() } else { options }
+    }
 }
 
 impl Source {
@@ -119,16 +141,19 @@ impl From<io::Error> for Failure {
 }
 
 fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<(), Failure> {
-    let host = arguments.source.host()?;
+    let mut host = arguments.source.host()?;
+    if let Some(probing) = arguments.probe {
+        host = nearfab::probe(&host, probing.options())?.place(&host);
+    }
     for problem in host.problems() {
         complain(problem);
     }
     match (&arguments.command, arguments.output) {
-        (Command::List, Output::Text) => list::text(&host, out)?,
         (Command::List, Output::Json) => writeln!(out, "{}", host.to_json())?,
+        (Command::List, _) => list::text(&host, out)?,
         (Command::Near { of, by_place }, output) => near::write(&host, of, *by_place, output, out)?,
-        (Command::Topo, Output::Text) => topo::Topo::of(&host).text(&host, out)?,
         (Command::Topo, Output::Json) => json(&topo::Topo::of(&host), out)?,
+        (Command::Topo, _) => topo::Topo::of(&host).text(&host, out)?,
     }
     Ok(())
 }

@@ -11,6 +11,7 @@ use super::{Bdf, CpuList};
 /// All of `data/`, checked.
 pub(crate) struct Data {
     pub(crate) products: Vec<Product>,
+    pub(crate) platforms: Vec<PlatformTypes>,
     pub(crate) claims: Vec<Claim>,
     /// By instance type; each complete, whatever file its rows stand in.
     pub(crate) instances: BTreeMap<String, Instance>,
@@ -30,6 +31,30 @@ pub(crate) struct Product {
     pub(crate) device_ids: Vec<u16>,
     pub(crate) cores: u32,
     pub(crate) memory: u64,
+}
+
+/// `data/platforms.toml`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Platforms {
+    platform: Vec<PlatformTypes>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PlatformTypes {
+    pub(crate) kind: Platform,
+    pub(crate) instance_types: Vec<String>,
+}
+
+#[derive(Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Platform {
+    UltraServer,
+    Pds,
+    Max,
+    Single,
+    Standard,
 }
 
 /// `data/claims.toml`.
@@ -142,18 +167,26 @@ pub(crate) struct Foreign {
 }
 
 impl Data {
-    /// Reads the texts of `products.toml`, `claims.toml` and `instances/*.toml` (each with its name) and refuses what
-    /// cannot be true of any host, and what is not known without saying so.
-    pub(crate) fn read(products: &str, claims: &str, instances: &[(String, String)]) -> Result<Self, String> {
+    /// Reads the texts of `products.toml`, `platforms.toml`, `claims.toml` and `instances/*.toml` (each with its name) and
+    /// refuses what cannot be true of any host, and what is not known without saying so.
+    pub(crate) fn read(
+        products: &str,
+        platforms: &str,
+        claims: &str,
+        instances: &[(String, String)],
+    ) -> Result<Self, String> {
         let products: Products = toml::from_str(products).map_err(|e| format!("products.toml: {e}"))?;
         let products = products.product;
         unique("product", products.iter().map(|p| &p.name))?;
         unique("device id", products.iter().flat_map(|p| &p.device_ids))?;
+        let platforms: Platforms = toml::from_str(platforms).map_err(|e| format!("platforms.toml: {e}"))?;
+        let platforms = platforms.platform;
+        unique("instance type", platforms.iter().flat_map(|p| &p.instance_types))?;
         let claims: Claims = toml::from_str(claims).map_err(|e| format!("claims.toml: {e}"))?;
         let claims = claims.claim;
         unique("claim", claims.iter().map(|c| &c.id))?;
 
-        let mut data = Self { products, claims, instances: BTreeMap::new() };
+        let mut data = Self { products, platforms, claims, instances: BTreeMap::new() };
         let mut alike = Vec::new();
         for (name, text) in instances {
             let instance: Instance = toml::from_str(text).map_err(|e| format!("{name}: {e}"))?;

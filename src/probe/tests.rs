@@ -8,7 +8,9 @@ use nearfab_sys::neuron::AppInfo;
 use nix::libc::{EBUSY, EFBIG, EINVAL, ENOENT, ENOTTY, EOPNOTSUPP};
 
 use super::*;
+use crate::neuron::LocationEvidence;
 use crate::runtime::neuron::attached::{put, put_record};
+use crate::topology::Basis;
 
 /// The child of these tests, and another process that is attached.
 const CHILD: i32 = 700;
@@ -348,4 +350,53 @@ fn a_child_that_died_said_nothing() {
     for length in 0..said.len() {
         assert!(Attachment::read(CHILD, &said[..length]).is_none(), "{length} of {} bytes", said.len());
     }
+}
+
+/// A trn2.48xlarge of which nobody knows that it is one.
+fn of_unknown_type() -> Host {
+    let mut record: serde_json::Value =
+        serde_json::from_str(&Host::from_instance("trn2.48xlarge").unwrap().to_json()).unwrap();
+    record["instance_type"].take();
+    let devices = record["neuron"].as_array_mut().unwrap();
+    let functions = devices.iter_mut().map(|device| device["location"].take()["function"].take()).collect();
+    record["unnumbered"] = functions;
+    Host::from_json(&record.to_string()).unwrap()
+}
+
+/// A recording of two devices at these buses.
+fn two_devices(host: &Host, buses: [u32; 2]) -> Probe {
+    let at = |bus| Recorded { address: BdfExt { bus, ..Recorded::default().address }, ..Recorded::default() };
+    let recording = Recording(BTreeMap::from([(HostDevice(0), at(buses[0])), (HostDevice(5), at(buses[1]))]));
+    let devices = [0, 5].map(|index| host.find_neuron(HostDevice(index)).unwrap().clone());
+    ask(&devices, ProbeOptions::default(), &recording, true)
+}
+
+#[test]
+fn devices_of_an_unknown_type_are_where_the_driver_says() {
+    let host = of_unknown_type();
+    assert_eq!(host.unnumbered().len(), 16);
+    assert_eq!(host.near_device(HostDevice(5), Basis::Pairing).unwrap().nearest().count(), 0);
+
+    let host = two_devices(&host, [0xcc, 0x58]).place(&host);
+    assert_eq!((host.problems().len(), host.unnumbered().len()), (0, 14));
+    let location = host.find_neuron(HostDevice(5)).unwrap().location.clone().unwrap();
+    assert_eq!((location.evidence, location.function.is_some()), (LocationEvidence::Probe, true));
+    let near = host.near_device(HostDevice(5), Basis::Pairing).unwrap();
+    let nearest: Vec<String> = near.nearest().map(|near| near.target.to_string()).collect();
+    assert_eq!(nearest, ["0000:56:00.0", "0000:57:00.0"], "by their switch");
+    assert_eq!(Host::from_json(&host.to_json()).unwrap(), host);
+}
+
+#[test]
+fn the_driver_stands_above_the_table() {
+    let host = Host::from_instance("trn2.48xlarge").unwrap();
+    let placed = two_devices(&host, [0xcc, 0x59]).place(&host);
+    let [problem] = placed.problems() else { panic!("{:?}", placed.problems()) };
+    let expected = "neuron5 is at 0000:59:00.0, says its driver, not at 0000:58:00.0 (table trn2.48xlarge)";
+    assert_eq!(problem, expected);
+    // The table's pair is that of another function.
+    let near = placed.near_device(HostDevice(5), Basis::Pairing).unwrap();
+    assert!(near.nearest().all(|near| near.evidence.to_string() == "same PCIe switch"), "{near:?}");
+    let near = placed.near_device(HostDevice(0), Basis::Pairing).unwrap();
+    assert_eq!(near.entries[0].evidence.to_string(), "table trn2.48xlarge");
 }

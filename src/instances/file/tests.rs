@@ -1,5 +1,6 @@
 use super::*;
 
+const PLATFORMS: &str = "[[platform]]\nkind = \"standard\"\ninstance_types = [\"trn2.48xlarge\"]\n";
 const PRODUCTS: &str = include_str!("../../../data/products.toml");
 const GOOD: &str = include_str!("../../../data/instances/trn2.48xlarge.toml");
 const CLAIMS: &str = r#"
@@ -30,7 +31,7 @@ fn parse(texts: &[&str]) -> Result<Data, String> {
         format!("{}.toml", value.unwrap().trim_matches('"'))
     };
     let named: Vec<(String, String)> = texts.iter().map(|text| (name(text), (*text).to_owned())).collect();
-    Data::read(PRODUCTS, CLAIMS, &named)
+    Data::read(PRODUCTS, PLATFORMS, CLAIMS, &named)
 }
 
 /// Replaces the first `from`, which must be there, and returns the refusal.
@@ -53,7 +54,7 @@ fn good_file_is_read() {
 
 #[test]
 fn file_of_another_name_is_refused() {
-    let error = Data::read(PRODUCTS, CLAIMS, &[("trn2.toml".to_owned(), GOOD.to_owned())]).err().unwrap();
+    let error = Data::read(PRODUCTS, PLATFORMS, CLAIMS, &[("trn2.toml".to_owned(), GOOD.to_owned())]).err().unwrap();
     assert!(error.contains("trn2.toml: its instance_type is \"trn2.48xlarge\""), "{error}");
 }
 
@@ -132,7 +133,7 @@ fn belief_without_claim_is_refused() {
 fn claim_that_nobody_uses_is_refused() {
     let more = CLAIMS.replace("trn2-switch-ports\"", "idle\"");
     let file = GOOD.replace("trn2-switch-ports", "trn2-efa-device-id");
-    let error = Data::read(PRODUCTS, &more, &[("trn2.48xlarge.toml".to_owned(), file)]).err().unwrap();
+    let error = Data::read(PRODUCTS, PLATFORMS, &more, &[("trn2.48xlarge.toml".to_owned(), file)]).err().unwrap();
     assert_eq!(error, "claims.toml: no instance type uses the claim \"idle\"");
 }
 

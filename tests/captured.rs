@@ -3,9 +3,12 @@
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
 
 mod recorded;
+#[path = "support/user.rs"]
+mod user;
 
 use nearfab::{DriverLayout, Host, HostDevice, LocationEvidence, NodeAccess};
 use recorded::{recorded, write};
+use user::as_nobody;
 
 #[test]
 fn devices_of_the_real_driver_are_read() {
@@ -29,6 +32,16 @@ fn devices_of_the_real_driver_are_read() {
         assert_eq!(device.links.as_deref(), Some(&[][..]), "one device has no neighbour");
         assert_eq!(device.access, NodeAccess::Granted);
     }
+}
+
+/// Before driver 2.28 neighbours and the number of cores are for root only: that is no problem of a host.
+#[test]
+fn others_than_root_are_not_told_the_neighbours() {
+    let tree = recorded("trn2");
+    let host = as_nobody(|| Host::from_root(tree.path()).unwrap());
+    assert_eq!(host.problems(), [""; 0]);
+    let [device] = host.neuron() else { panic!("{:?}", host.neuron()) };
+    assert_eq!((device.cores, &device.links), (8, &None));
 }
 
 #[test]

@@ -13,8 +13,12 @@ use nearfab::instances::InstanceTable;
 use nearfab::{Bdf, ErrorCode, Host, HostDevice, PciFunction};
 use nix::errno::Errno;
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
-use nix::unistd::{Uid, geteuid, mkfifo, setfsuid};
+use nix::unistd::{geteuid, mkfifo};
 use tempfile::TempDir;
+use user::as_nobody;
+
+#[path = "support/user.rs"]
+mod user;
 
 /// The tree to look at, for a test that runs itself in another process.
 const TREE: &str = "NEARFAB_TEST_TREE";
@@ -214,17 +218,6 @@ fn what_may_not_be_read_is_a_problem() {
     fs::write(&attribute, "0\n").unwrap();
     fs::set_permissions(&attribute, Permissions::from_mode(0o000)).unwrap();
     assert_only_problem(&as_nobody(|| tree.host()), &attribute, "Permission denied");
-}
-
-/// Asks the file system as a user who is not root; only this thread does.
-fn as_nobody<T>(work: impl FnOnce() -> T) -> T {
-    if !geteuid().is_root() {
-        return work();
-    }
-    setfsuid(Uid::from_raw(65534));
-    let result = work();
-    setfsuid(Uid::from_raw(0));
-    result
 }
 
 #[test]

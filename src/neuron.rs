@@ -15,7 +15,7 @@ use crate::error::{Error, Problems, Result};
 use crate::id::{Core, HostDevice, PhysicalCore, number};
 use crate::instances::{self, InstanceTable, Product};
 use crate::pci::{self, Bdf, PciFunction, PciId};
-use crate::root::{HostRoot, NodeAccess};
+use crate::root::{Folder, HostRoot, NodeAccess};
 
 const CLASS: &str = "sys/class/neuron_device";
 /// The Neuron driver's name on the PCI bus.
@@ -210,21 +210,19 @@ struct Scanner<'a> {
 impl Scanner<'_> {
     fn device(&self, problems: &mut Problems, index: HostDevice) -> NeuronDevice {
         let root = self.root;
-        let folder = format!("{CLASS}/{index}");
+        let folder = root.folder(&format!("{CLASS}/{index}"));
         let text = |problems: &mut Problems, name: &str| {
-            problems.take(root.read(&format!("{folder}/{name}"))).flatten().filter(|text| !text.is_empty())
+            problems.take(folder.read(name)).flatten().filter(|text| !text.is_empty())
         };
+        // Counted, not read: core_count is for root only before driver 2.28.
+        let shown = problems.take(core_folders(&folder)).unwrap_or(0);
         let named = text(problems, "info/architecture/device_name");
         let by_name = named.as_deref().and_then(|name| instances::products().iter().find(|p| p.name == name));
         // A product that only its name could tell, and that is not known, is not guessed from PCI.
         let product = if named.is_some() { by_name } else { self.product };
-        // Counted, not read: core_count is for root only before driver 2.28.
-        let mut cores = problems.take(core_folders(root, &folder)).unwrap_or(0);
-        if cores == 0 {
-            cores = product.map_or(0, |product| product.cores);
-            if self.shown {
-                problems.note(format!("{folder} shows no cores; {cores} is what is known of its product"));
-            }
+        let cores = if shown > 0 { shown } else { product.map_or(0, |product| product.cores) };
+        if shown == 0 && self.shown {
+            problems.note(format!("{CLASS}/{index} shows no cores; {cores} is what is known of its product"));
         }
         NeuronDevice {
             index,
@@ -233,7 +231,7 @@ impl Scanner<'_> {
             cores,
             memory: product.map(|product| product.memory),
             product: named.or_else(|| product.map(|product| product.name.to_owned())),
-            links: links(root, problems, &folder),
+            links: links(problems, &folder),
             location: self.table.and_then(|table| locate(problems, self.functions, table, index)),
             access: problems.take(root.access(&format!("dev/{index}"))).unwrap_or(NodeAccess::Unknown),
         }
@@ -248,19 +246,18 @@ fn unless_refused<T>(problems: &mut Problems, read: Result<Option<T>>) -> Option
     }
 }
 
-fn core_folders(root: &HostRoot, folder: &str) -> Result<u32> {
-    let names = root.list(folder)?;
+fn core_folders(folder: &Folder<'_>) -> Result<u32> {
+    let names = folder.list()?;
     let cores = names.iter().filter_map(|name| number(name.strip_prefix("neuron_core")?)).count();
     Ok(u32::try_from(cores).unwrap_or(u32::MAX))
 }
 
 /// The neighbours; for root only before driver 2.28.
-fn links(root: &HostRoot, problems: &mut Problems, folder: &str) -> Option<Vec<HostDevice>> {
+fn links(problems: &mut Problems, folder: &Folder<'_>) -> Option<Vec<HostDevice>> {
     let parse = |text: &str| -> Option<Vec<HostDevice>> {
         text.split([',', ' ']).filter(|part| !part.is_empty()).map(|part| number(part).map(HostDevice)).collect()
     };
-    let path = format!("{folder}/connected_devices");
-    unless_refused(problems, root.parse(&path, "device numbers such as 12, 1, 3, 4", parse))
+    unless_refused(problems, folder.parse("connected_devices", "device numbers such as 12, 1, 3, 4", parse))
 }
 
 /// The table's address of the device, unless this host contradicts it: it shows Neuron functions and none of them is

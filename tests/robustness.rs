@@ -171,6 +171,29 @@ fn a_device_node_is_not_opened() {
     assert_only_problem(&tree.host(), &attribute, reason);
 }
 
+#[test]
+fn a_device_node_mounted_on_a_file_is_not_opened() {
+    let name = "a_device_node_mounted_on_a_file_is_not_opened";
+    if let Some(root) = env::var_os(TREE) {
+        let host = Host::from_root(root).unwrap();
+        return assert_only_problem(&host, Path::new(&format!("{}/numa_node", victim())), "found \"a device node\"");
+    }
+    let tree = Tree::new();
+    let node = tree.root().join("dev/nobodys");
+    let made = mknod(&node, SFlag::S_IFCHR, Mode::S_IRWXU, makedev(511, 1));
+    let Some(mut command) = unshare().filter(|_| made.is_ok()) else {
+        return nearfab_emu::skipped(
+            "mounted device node",
+            "only root may make one, and a mount namespace to mount it in",
+        );
+    };
+    // The listing of the folder still shows the file.
+    let attribute = tree.root().join("sys/bus/pci/devices").join(victim().to_string()).join("numa_node");
+    let script = "mount --bind \"$1\" \"$2\" && exec \"$0\" \"$3\" --exact";
+    command.args(["sh", "-c", script]).arg(env::current_exe().unwrap()).args([&node, &attribute]).arg(name);
+    assert_passed(&command.env(TREE, tree.root()).output().unwrap());
+}
+
 /// Why such a node does not open where this process keeps its trees.
 fn node_refusal() -> i32 {
     if nodev() { Errno::EACCES as i32 } else { Errno::ENXIO as i32 }
@@ -276,21 +299,25 @@ fn all_of_it_holds_without_devices_too() {
     if env::var_os(TREE).is_some() {
         return;
     }
-    let user = if geteuid().is_root() { "--mount" } else { "--mount --map-root-user" };
-    let unshare = || {
+    let Some(mut command) = unshare() else {
+        return nearfab_emu::skipped("nodev", "this system lets the user make no mount namespace");
+    };
+    let place = tempfile::tempdir().unwrap();
+    let skipped = "--skip goes_away --skip openat2 --skip mounted_on";
+    let script = format!("mount -t tmpfs -o nodev,mode=755 nodev \"$1\" && TMPDIR=$1 exec \"$0\" {skipped}");
+    command.args(["sh", "-c", &script]).arg(env::current_exe().unwrap()).arg(place.path()).env(TREE, "nodev");
+    assert_passed(&command.output().unwrap());
+}
+
+/// What runs a command in a mount namespace of its own, where the system lets this user make one.
+fn unshare() -> Option<Command> {
+    let command = || {
+        let user = if geteuid().is_root() { "--mount" } else { "--mount --map-root-user" };
         let mut command = Command::new("unshare");
         command.args(user.split(' ')).args(["--propagation", "private"]);
         command
     };
-    if !unshare().arg("true").status().is_ok_and(|status| status.success()) {
-        return nearfab_emu::skipped("nodev", "this system lets the user make no mount namespace");
-    }
-    let place = tempfile::tempdir().unwrap();
-    let script =
-        "mount -t tmpfs -o nodev,mode=755 nodev \"$1\" && TMPDIR=$1 exec \"$0\" --skip goes_away --skip openat2";
-    let mut command = unshare();
-    command.args(["sh", "-c", script]).arg(env::current_exe().unwrap()).arg(place.path()).env(TREE, "nodev");
-    assert_passed(&command.output().unwrap());
+    command().arg("true").status().is_ok_and(|status| status.success()).then(command)
 }
 
 #[test]

@@ -7,7 +7,7 @@ mod near;
 mod table;
 mod topo;
 
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -104,7 +104,8 @@ impl Source {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    match run(&arguments, &mut io::stdout().lock()) {
+    // Standard output alone would write each line by itself.
+    match run(&arguments, &mut BufWriter::new(io::stdout().lock())) {
         Ok(()) => ExitCode::SUCCESS,
         // The reader has what it wanted, as `head` does.
         Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
@@ -155,6 +156,7 @@ fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<(), Failure> {
         (Command::Topo, Output::Json) => json(&topo::Topo::of(&host), out)?,
         (Command::Topo, _) => topo::Topo::of(&host).text(&host, out)?,
     }
+    out.flush()?;
     Ok(())
 }
 

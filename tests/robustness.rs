@@ -11,10 +11,15 @@ use std::process::{Command, Output};
 
 use nearfab::instances::InstanceTable;
 use nearfab::{Bdf, ErrorCode, Host, HostDevice, PciFunction};
+use nearfab_emu::Defect;
 use nix::errno::Errno;
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
-use nix::unistd::{Uid, geteuid, mkfifo, setfsuid};
+use nix::unistd::{geteuid, mkfifo};
+use nobody::as_nobody;
 use tempfile::TempDir;
+
+#[path = "support/nobody.rs"]
+mod nobody;
 
 /// The tree to look at, for a test that runs itself in another process.
 const TREE: &str = "NEARFAB_TEST_TREE";
@@ -26,7 +31,8 @@ impl Tree {
         let folder = tempfile::tempdir().unwrap();
         fs::set_permissions(&folder, Permissions::from_mode(0o755)).unwrap();
         let tree = Self(folder);
-        nearfab_emu::write_tree(InstanceTable::find("trn2.48xlarge").unwrap(), &tree.root()).unwrap();
+        let table = InstanceTable::find("trn2.48xlarge").unwrap();
+        nearfab_emu::write_tree_with(table, &[Defect::NoCoreStatistics], &tree.root()).unwrap();
         fs::write(tree.outside(), "1\n").unwrap();
         tree
     }
@@ -214,17 +220,6 @@ fn what_may_not_be_read_is_a_problem() {
     fs::write(&attribute, "0\n").unwrap();
     fs::set_permissions(&attribute, Permissions::from_mode(0o000)).unwrap();
     assert_only_problem(&as_nobody(|| tree.host()), &attribute, "Permission denied");
-}
-
-/// Asks the file system as a user who is not root; only this thread does.
-fn as_nobody<T>(work: impl FnOnce() -> T) -> T {
-    if !geteuid().is_root() {
-        return work();
-    }
-    setfsuid(Uid::from_raw(65534));
-    let result = work();
-    setfsuid(Uid::from_raw(0));
-    result
 }
 
 #[test]

@@ -6,6 +6,10 @@ use nearfab::instances::InstanceTable;
 use nearfab::{Change, Host, HostDevice, LncEvidence, NodeAccess, Subject, WhatChanged};
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use tree::tree_of;
+
+#[path = "support/tree.rs"]
+mod tree;
 
 /// `nearfab list -o json` of version 0.1.0 before the second widening, on a host with a node missing here and there.
 #[test]
@@ -141,8 +145,7 @@ proptest! {
 
 #[test]
 fn news_of_a_host_are_told_one_by_one() {
-    let tree = tempfile::tempdir().unwrap();
-    nearfab_emu::write_tree(InstanceTable::find("trn2.48xlarge").unwrap(), tree.path()).unwrap();
+    let tree = tree_of(InstanceTable::find("trn2.48xlarge").unwrap(), &[]);
     let before = Host::from_root(tree.path()).unwrap();
     assert_eq!(before.diff(&Host::from_root(tree.path()).unwrap()), []);
 

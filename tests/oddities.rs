@@ -4,7 +4,6 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
@@ -12,9 +11,12 @@ use nearfab::instances::{GroupSize, InstanceTable};
 use nearfab::{Basis, Host, HostDevice, LocationEvidence, NodeAccess, Origin};
 use nearfab_emu::Defect;
 use tree::tree_of;
+use write::write;
 
 #[path = "support/tree.rs"]
 mod tree;
+#[path = "support/write.rs"]
+mod write;
 
 fn tree() -> tempfile::TempDir {
     tree_with(&[])
@@ -22,12 +24,6 @@ fn tree() -> tempfile::TempDir {
 
 fn tree_with(defects: &[Defect]) -> tempfile::TempDir {
     tree_of(InstanceTable::find("trn2.48xlarge").unwrap(), defects)
-}
-
-fn write(root: &Path, path: &str, content: &str) {
-    let path = root.join(path);
-    fs::create_dir_all(path.parent().unwrap()).unwrap();
-    fs::write(path, content).unwrap();
 }
 
 /// The kernel gives up on a path with `..` when it races with a rename anywhere; each link in sysfs has some.

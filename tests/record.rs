@@ -7,9 +7,12 @@ use nearfab::{Change, Host, HostDevice, LncEvidence, NodeAccess, Subject, WhatCh
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use tree::tree_of;
+use write::write;
 
 #[path = "support/tree.rs"]
 mod tree;
+#[path = "support/write.rs"]
+mod write;
 
 /// `nearfab list -o json` of version 0.1.0 before the second widening, on a host with a node missing here and there.
 #[test]
@@ -150,8 +153,8 @@ fn news_of_a_host_are_told_one_by_one() {
     assert_eq!(before.diff(&Host::from_root(tree.path()).unwrap()), []);
 
     let path = |path: &str| tree.path().join(path);
-    fs::write(path("sys/class/infiniband/rdmap201s0/ports/1/state"), "1: DOWN\n").unwrap();
-    fs::write(path("sys/module/neuron/version"), "2.30.3.0\n").unwrap();
+    write(tree.path(), "sys/class/infiniband/rdmap201s0/ports/1/state", "1: DOWN\n");
+    write(tree.path(), "sys/module/neuron/version", "2.30.3.0\n");
     fs::remove_file(path("sys/bus/pci/devices/0000:56:00.0")).unwrap();
     fs::remove_file(path("sys/class/infiniband/rdmap86s0")).unwrap();
     fs::remove_file(path("sys/class/infiniband_verbs/uverbs0")).unwrap();

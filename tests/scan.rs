@@ -13,9 +13,12 @@ use nearfab::{
 use nearfab_emu::Defect;
 use serde_json::Value;
 use tree::tree_of;
+use write::write;
 
 #[path = "support/tree.rs"]
 mod tree;
+#[path = "support/write.rs"]
+mod write;
 
 fn tree(instance_type: &str) -> tempfile::TempDir {
     tree_with(instance_type, &[])
@@ -23,12 +26,6 @@ fn tree(instance_type: &str) -> tempfile::TempDir {
 
 fn tree_with(instance_type: &str, defects: &[Defect]) -> tempfile::TempDir {
     tree_of(InstanceTable::find(instance_type).unwrap(), defects)
-}
-
-fn write(root: &Path, path: &str, content: &str) {
-    let path = root.join(path);
-    fs::create_dir_all(path.parent().unwrap()).unwrap();
-    fs::write(path, content).unwrap();
 }
 
 fn link(root: &Path, path: &str, target: &str) {

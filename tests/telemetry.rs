@@ -134,8 +134,9 @@ fn what_is_not_understood_is_kept() {
 fn what_cannot_be_read_says_why() {
     let (tree, host) = emulated("trn1.32xlarge");
     let rdma = host.efa()[0].rdma.as_ref().unwrap();
-    let counter = tree.path().join(format!("sys/class/infiniband/{rdma}/hw_counters/cmds_err"));
-    fs::write(&counter, [0xff, 0xfe]).unwrap();
+    let counter = format!("sys/class/infiniband/{rdma}/hw_counters/cmds_err");
+    write(tree.path(), &counter, &[0xff, 0xfe]);
+    let counter = tree.path().join(counter);
 
     let measured = telemetry(&host).unwrap();
     let Reading::Failed(reason) = &measured.efa[0].device.values["cmds_err"] else { panic!("{measured:?}") };

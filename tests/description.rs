@@ -11,18 +11,18 @@ use files::{Product, Type};
 use nearfab::Host;
 use nearfab::instances::InstanceTable;
 use nearfab_emu::Defect;
-use nobody::as_nobody;
 use serde_json::Value;
 use tree::tree_of;
+use user::as_nobody;
 
 #[path = "description/described.rs"]
 mod described;
 #[path = "description/files.rs"]
 mod files;
-#[path = "support/nobody.rs"]
-mod nobody;
 #[path = "support/tree.rs"]
 mod tree;
+#[path = "support/user.rs"]
+mod user;
 
 #[test]
 fn host_is_what_its_tree_was_made_of() {

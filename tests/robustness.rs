@@ -15,11 +15,11 @@ use nearfab_emu::Defect;
 use nix::errno::Errno;
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use nix::unistd::{geteuid, mkfifo};
-use nobody::as_nobody;
 use tempfile::TempDir;
+use user::as_nobody;
 
-#[path = "support/nobody.rs"]
-mod nobody;
+#[path = "support/user.rs"]
+mod user;
 
 /// The tree to look at, for a test that runs itself in another process.
 const TREE: &str = "NEARFAB_TEST_TREE";

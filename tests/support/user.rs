@@ -1,4 +1,4 @@
-//! Looking at files as a user who is not root.
+//! Looking at files as somebody who is not root.
 
 use nix::unistd::{Uid, geteuid, setfsuid};
 

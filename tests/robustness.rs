@@ -11,6 +11,7 @@ use std::process::{Command, Output};
 
 use nearfab::instances::InstanceTable;
 use nearfab::{Bdf, ErrorCode, Host, HostDevice, PciFunction};
+use nearfab_emu::Defect;
 use nix::errno::Errno;
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use nix::unistd::{geteuid, mkfifo};
@@ -30,7 +31,8 @@ impl Tree {
         let folder = tempfile::tempdir().unwrap();
         fs::set_permissions(&folder, Permissions::from_mode(0o755)).unwrap();
         let tree = Self(folder);
-        nearfab_emu::write_tree(InstanceTable::find("trn2.48xlarge").unwrap(), &tree.root()).unwrap();
+        let table = InstanceTable::find("trn2.48xlarge").unwrap();
+        nearfab_emu::write_tree_with(table, &[Defect::NoCoreStatistics], &tree.root()).unwrap();
         fs::write(tree.outside(), "1\n").unwrap();
         tree
     }

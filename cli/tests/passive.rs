@@ -10,15 +10,20 @@ use std::process::{Command, Output};
 
 use nearfab::instances::InstanceTable;
 use nearfab::{Host, NodeAccess};
+use nearfab_emu::Defect;
 
 const NEARFAB: &str = env!("CARGO_BIN_EXE_nearfab");
 /// A user who is not root, for the tests that root runs.
 const NOBODY: u32 = 65534;
 
 fn tree() -> tempfile::TempDir {
+    tree_with(&[Defect::NoCoreStatistics])
+}
+
+fn tree_with(defects: &[Defect]) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o755)).unwrap();
-    nearfab_emu::write_tree(InstanceTable::find("trn2.48xlarge").unwrap(), dir.path()).unwrap();
+    nearfab_emu::write_tree_with(InstanceTable::find("trn2.48xlarge").unwrap(), defects, dir.path()).unwrap();
     dir
 }
 
@@ -83,12 +88,9 @@ fn list_as_nobody(tree: &Path) -> Output {
 
 #[test]
 fn missing_and_refused_nodes_are_told_apart_without_opening() {
-    let tree = tree();
-    let dev = tree.path().join("dev");
-    fs::remove_file(dev.join("neuron3")).unwrap();
-    fs::remove_file(dev.join("infiniband/uverbs2")).unwrap();
-    fs::set_permissions(dev.join("neuron4"), PermissionsExt::from_mode(0o000)).unwrap();
-    fs::set_permissions(dev.join("infiniband/uverbs5"), PermissionsExt::from_mode(0o440)).unwrap();
+    let tree = tree_with(&[Defect::NeuronNodeMissing(3), Defect::NeuronNodeRefused(4), Defect::VerbsNodeMissing(2)]);
+    let uverbs5 = tree.path().join("dev/infiniband/uverbs5");
+    fs::set_permissions(uverbs5, PermissionsExt::from_mode(0o440)).unwrap();
 
     let output = list_as_nobody(tree.path());
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

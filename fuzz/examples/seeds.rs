@@ -8,11 +8,13 @@ use std::path::Path;
 
 use nearfab::Host;
 use nearfab::instances::{InstanceTable, tables};
+use nearfab_emu::Defect;
 
 /// More devices make inputs larger, and say nothing new.
 const DEVICES: usize = 2;
 /// Parts of the paths of what nearfab does not read.
-const UNREAD: [&str; 7] = ["dev/", "proc/", "/cpu/", "/config", "/modalias", "/local_cpus", "subsystem"];
+const UNREAD: [&str; 9] =
+    ["dev/", "proc/", "/cpu/", "/config", "/modalias", "/local_cpus", "subsystem", "/power/", "/parameters/"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     let corpus = std::env::args_os().nth(1).ok_or("usage: seeds CORPUS")?;
@@ -24,7 +26,8 @@ fn main() -> Result<(), Box<dyn Error>> {
             ..*table
         };
         let dir = tempfile::tempdir()?;
-        nearfab_emu::write_tree(&some, dir.path())?;
+        let small: Vec<Defect> = [Defect::NoCoreStatistics].into_iter().filter(|small| small.applies(&some)).collect();
+        nearfab_emu::write_tree_with(&some, &small, dir.path())?;
         seed(&corpus.join("host_json"), table, &Host::from_root(dir.path())?.to_json())?;
         let read = |path: &str| !UNREAD.iter().any(|part| path.contains(part));
         seed(&corpus.join("tree"), table, &nearfab_fuzz::describe(dir.path(), &read))?;

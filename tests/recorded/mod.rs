@@ -4,6 +4,11 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
+#[path = "../support/write.rs"]
+mod write;
+
+pub(crate) use write::write;
+
 /// Rebuilds a recorded tree (`F mode path b'content'`, `L path -> target`, `D mode node major:minor`) below `root`.
 fn rebuild(recording: &str, root: &Path) {
     let text = fs::read_to_string(recording).unwrap();
@@ -43,12 +48,6 @@ fn cores_of(recording: &str) -> u32 {
 
 fn content(literal: &str) -> String {
     literal.trim_start_matches("b'").trim_end_matches('\'').replace("\\n", "\n")
-}
-
-pub(crate) fn write(root: &Path, path: &str, content: &str) {
-    let path = root.join(path.trim_start_matches('/'));
-    fs::create_dir_all(path.parent().unwrap()).unwrap();
-    fs::write(path, content).unwrap();
 }
 
 pub(crate) fn recorded(name: &str) -> tempfile::TempDir {

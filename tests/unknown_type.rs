@@ -8,8 +8,9 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use nearfab::instances::tables;
+use nearfab::instances::{InstanceTable, tables};
 use nearfab::{Basis, Bdf, Host, HostDevice, LocationEvidence, Proximity};
+use nearfab_emu::Defect;
 use serde_json::Value;
 use tree::tree_of;
 
@@ -129,8 +130,7 @@ fn interfaces_near_captured_trainium_are_the_two_of_their_root() {
 #[test]
 fn without_a_product_name_the_pair_is_among_the_nearest() {
     for table in tables().iter().filter(|table| table.places_neuron()) {
-        let tree = tree_of(table);
-        fs::remove_file(tree.path().join("sys/devices/virtual/dmi/id/product_name")).unwrap();
+        let tree = tree_of(table, &[Defect::NoProduct, Defect::NoCoreStatistics]);
         let host = Host::from_root(tree.path()).unwrap();
         assert_eq!(host.neuron().len(), table.neuron.len());
         for row in table.neuron {
@@ -147,8 +147,7 @@ fn without_a_product_name_the_pair_is_among_the_nearest() {
 #[test]
 fn the_only_device_is_the_only_function() {
     for (instance_type, only) in [("trn1.2xlarge", true), ("trn2.3xlarge", true), ("inf2.24xlarge", false)] {
-        let tree = tree_of(nearfab::instances::InstanceTable::find(instance_type).unwrap());
-        fs::write(tree.path().join("sys/devices/virtual/dmi/id/product_name"), "trn9.small\n").unwrap();
+        let tree = tree_of(InstanceTable::find(instance_type).unwrap(), &[Defect::UnknownProduct]);
         let host = Host::from_root(tree.path()).unwrap();
         let location = host.find_neuron(HostDevice(0)).unwrap().location.clone();
         assert_eq!(location.is_some(), only, "{instance_type}");

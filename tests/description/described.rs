@@ -111,7 +111,16 @@ impl<'a> Description<'a> {
             }),
             "gpus": by_address(&self.of.gpu).into_iter().map(gpu).collect::<Value>(),
             "other_rdma": self.other_rdma(),
+            "unnumbered": by_address(self.unnumbered()).into_iter().map(|row| self.neuron_function(row)).collect::<Value>(),
         })
+    }
+
+    /// Functions that the driver drives and that only it knows the numbers of.
+    fn unnumbered(&self) -> impl Iterator<Item = &'a Place> {
+        let unknown = self.neuron_driver().is_some() && !self.is_placed() && self.of.neuron.len() > 1;
+        let gone = |index: u32| self.is(&Defect::NeuronFunctionGone(index));
+        let there = (0..).zip(&self.of.neuron).filter(move |&(index, _)| unknown && !gone(index));
+        there.map(|(_, row)| row)
     }
 
     /// What is attached, by address.
@@ -214,15 +223,20 @@ impl<'a> Description<'a> {
         !self.is(&Defect::NeuronAttributesGone(index)) && self.neuron_driver() != Some(NeuronDriver::V2_31)
     }
 
-    /// Where the table has it: nothing else tells. A host that has other functions contradicts a table whose is missing.
+    /// Where the table has it, or where the only function is. A host that has other functions contradicts a table whose is
+    /// missing.
     fn location(&self, index: u32, row: &Place) -> Option<Value> {
         let gone = self.is(&Defect::NeuronFunctionGone(index));
-        if !self.is_placed() || gone && self.of.neuron.len() > 1 {
-            return None;
-        }
+        let several = self.of.neuron.len() > 1;
+        let evidence = match self.is_placed() {
+            true if gone && several => return None,
+            true => json!({"by": "table", "instance_type": self.of.instance_type}),
+            false if several => return None,
+            false => json!({"by": "only_one"}),
+        };
         Some(json!({
             "address": row.address,
-            "evidence": {"by": "table", "instance_type": self.of.instance_type},
+            "evidence": evidence,
             "function": (!gone).then(|| self.neuron_function(row)),
         }))
     }

@@ -83,7 +83,7 @@ pub struct InstanceTable {
 /// Where a fact of a table comes from.
 #[derive(Debug)]
 pub struct Source {
-    /// The kind of fact: `numa`, `neuron`, `efa`, `efa_device_id`, `gpu`, `foreign`, `path`, `pairing` or `links`.
+    /// The kind of fact: `cpus`, `numa`, `neuron`, `efa`, `efa_device_id`, `gpu`, `foreign`, `path`, `pairing` or `links`.
     pub fact: &'static str,
     /// How well it is known.
     pub grade: Grade,

@@ -260,9 +260,11 @@ impl Instance {
 
     /// The facts that need a source, and whether the file has any. `path` is apart: where it is not known, there is no
     /// source and there are no bridges.
-    fn own_facts(&self) -> [(&'static str, bool); 8] {
+    fn own_facts(&self) -> [(&'static str, bool); 9] {
+        let functions = self.efa.iter().chain(&self.gpu).map(|f| f.numa).chain(self.foreign.iter().map(|f| f.numa));
         [
-            ("numa", !self.numa.is_empty()),
+            ("cpus", !self.numa.is_empty()),
+            ("numa", self.neuron.iter().map(|d| d.numa).chain(functions).any(|numa| numa.is_some())),
             ("neuron", !self.neuron.is_empty()),
             ("efa", !self.efa.is_empty()),
             ("efa_device_id", self.efa_device_id.is_some()),
@@ -312,7 +314,7 @@ impl Instance {
             if source.grade >= Grade::Inferred && source.claims.is_empty() {
                 return Err(format!("sources.{fact} is {:?} and names no claim of claims.toml", source.grade));
             }
-            if source.grade == Grade::Invented && !["efa", "neuron", "numa"].contains(&fact.as_str()) {
+            if source.grade == Grade::Invented && !["cpus", "efa", "neuron"].contains(&fact.as_str()) {
                 return Err(format!("sources.{fact}: it is known or left out, never invented"));
             }
             if let Some(claim) = source.claims.iter().find(|id| !data.claims.iter().any(|claim| claim.id == **id)) {

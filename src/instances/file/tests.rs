@@ -175,7 +175,7 @@ fn what_a_file_does_not_say_is_as_in_the_one_it_is_like_and_known_no_better() {
 #[test]
 fn rows_of_its_own_need_a_source_of_their_own() {
     let rows = "[[numa]]\nnode = 0\ncpus = \"0-3\"";
-    assert!(refused(&[&format!("{ALIKE}{rows}"), GOOD]).contains("rows of its own for numa"));
+    assert!(refused(&[&format!("{ALIKE}{rows}"), GOOD]).contains("rows of its own for cpus"));
 }
 
 #[test]

@@ -52,8 +52,8 @@ fn write_products(out: &mut String, data: &Data) -> std::fmt::Result {
     for p in &data.products {
         writeln!(
             out,
-            "    Product {{ name: {:?}, device_ids: &{:?}, cores: {}, memory: {} }},",
-            p.name, p.device_ids, p.cores, p.memory
+            "    Product {{ name: {:?}, device_ids: &{:?}, architecture: {}, cores: {}, memory: {} }},",
+            p.name, p.device_ids, p.architecture, p.cores, p.memory
         )?;
     }
     writeln!(out, "];")
@@ -75,8 +75,14 @@ fn write_claims(out: &mut String, data: &Data) -> std::fmt::Result {
         let users: Vec<&str> = data.users(&c.id).collect();
         writeln!(
             out,
-            "    Claim {{ id: {:?}, statement: {:?}, source: {:?}, settled_by: {:?}, instance_types: &{users:?} }},",
-            c.id, c.statement, c.source, c.settled_by
+            "    Claim {{ id: {:?}, statement: {:?}, source: {:?}, settled_by: {:?}, instance_types: &{users:?}, by_hand: {}, \
+             check: {} }},",
+            c.id,
+            c.statement,
+            c.source,
+            c.settled_by,
+            c.by_hand,
+            option(c.check.map(|check| format!("Check::{check:?}")))
         )?;
     }
     writeln!(out, "];")

@@ -6,6 +6,7 @@ mod file;
 
 use std::fmt;
 
+use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
@@ -23,6 +24,8 @@ pub struct Product {
     pub name: &'static str,
     /// PCI device ids, of vendor 0x1d0f.
     pub device_ids: &'static [u16],
+    /// The driver's number of its generation, see [`Architecture`](crate::probe::Architecture).
+    pub architecture: u32,
     /// Physical NeuronCores of one device.
     pub cores: u32,
     /// Memory of one device in bytes.
@@ -93,7 +96,8 @@ pub struct Source {
     pub claims: &'static [&'static str],
 }
 
-/// Something that is believed of hardware and that nobody is known to have seen: a line of `data/claims.toml`.
+/// Something that is believed of hardware and that nobody is known to have seen: an entry of `data/claims.toml`.
+/// [`verify`](crate::verify()) holds it against a host.
 #[derive(Debug)]
 pub struct Claim {
     /// A short name that does not change.
@@ -106,12 +110,40 @@ pub struct Claim {
     pub settled_by: &'static str,
     /// The instance types whose tables rest on it.
     pub instance_types: &'static [&'static str],
+    /// Whether no host shows it by itself: somebody has to do what [`settled_by`](Self::settled_by) says.
+    pub by_hand: bool,
+    /// Its test, where neither a table rests on it nor it is to be done by hand.
+    pub(crate) check: Option<Check>,
+}
+
+/// The test of a claim that no table rests on; see `verify/checks.rs`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Check {
+    /// The CPUs of functions are those of their nodes.
+    LocalCpus,
+    /// The order of Trainium2's cores.
+    CoreMapTorus,
+    /// The order of Trainium3's cores in a torus.
+    CoreMapTrn3p,
+    /// The order of Trainium3's cores behind NeuronSwitches.
+    CoreMapSwitched,
+    /// The order of cores on servers with flipped dice.
+    CoreMapFlipped,
+    /// Products whose driver has no order.
+    CoreMapNone,
+    /// The driver's number for each product.
+    Architecture,
+    /// The addresses that the driver tells.
+    ProbedAddress,
+    /// The answers to the question for held cores.
+    CoreQuestion,
 }
 
 /// How well a fact is known.
 ///
 /// From good to bad, in this order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Grade {
     /// Seen on a real host.
     Captured,

@@ -50,6 +50,8 @@ mod runtime;
 pub mod telemetry;
 #[forbid(unsafe_code)]
 mod topology;
+#[forbid(unsafe_code)]
+pub mod verify;
 
 pub use efa::{EfaDriver, EfaInterface, Guid, ParseGuidError, Port, PortState};
 pub use error::{Error, ErrorCode, Result};
@@ -69,6 +71,7 @@ pub use topology::{
     Basis, Change, CoreNumbering, Evidence, LinkEvidence, Links, LogicalCoreRow, Near, NearList, Proximity, Subject,
     WhatChanged,
 };
+pub use verify::verify;
 
 /// The README's example runs as a documentation test.
 #[cfg(doctest)]

@@ -24,7 +24,7 @@ use crate::runtime::neuron::{self, Driver, Machine, Node, Question};
 
 mod platform;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 /// How to probe. The default asks what has the least effect, and not on UltraServers and pods.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

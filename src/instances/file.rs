@@ -29,6 +29,7 @@ struct Products {
 pub(crate) struct Product {
     pub(crate) name: String,
     pub(crate) device_ids: Vec<u16>,
+    pub(crate) architecture: u32,
     pub(crate) cores: u32,
     pub(crate) memory: u64,
 }
@@ -71,6 +72,24 @@ pub(crate) struct Claim {
     pub(crate) statement: String,
     pub(crate) source: String,
     pub(crate) settled_by: String,
+    pub(crate) check: Option<Check>,
+    #[serde(default)]
+    pub(crate) by_hand: bool,
+}
+
+/// The tests of claims that no table rests on, see [`crate::instances::Check`].
+#[derive(Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Check {
+    LocalCpus,
+    CoreMapTorus,
+    CoreMapTrn3p,
+    CoreMapSwitched,
+    CoreMapFlipped,
+    CoreMapNone,
+    Architecture,
+    ProbedAddress,
+    CoreQuestion,
 }
 
 /// One file of `data/instances/`.
@@ -209,9 +228,19 @@ impl Data {
         for (name, instance) in &data.instances {
             instance.check(&data).map_err(|e| format!("{name}.toml: {e}"))?;
         }
-        match data.claims.iter().find(|claim| data.users(&claim.id).next().is_none()) {
-            Some(claim) => Err(format!("claims.toml: no instance type uses the claim {:?}", claim.id)),
-            None => Ok(data),
+        for claim in &data.claims {
+            data.check_test(claim).map_err(|e| format!("claims.toml: the claim {:?} {e}", claim.id))?;
+        }
+        Ok(data)
+    }
+
+    /// Each claim is tested in one way.
+    fn check_test(&self, claim: &Claim) -> Result<(), &'static str> {
+        let used = self.users(&claim.id).next().is_some();
+        match [used, claim.check.is_some(), claim.by_hand].into_iter().filter(|way| *way).count() {
+            0 => Err("has no test: no instance type uses it, it names no check, and it is not by_hand"),
+            1 => Ok(()),
+            _ => Err("has several tests: instance types that use it, a check, or by_hand"),
         }
     }
 

@@ -25,6 +25,13 @@ pub struct CoreMap {
     pub evidence: CoreMapEvidence,
 }
 
+impl CoreMap {
+    /// The order on a server whose dice the driver flips.
+    pub(crate) fn flipped(&self) -> Vec<PhysicalCore> {
+        (0..self.order.len()).filter_map(|position| self.order.get(position ^ 6)).copied().collect()
+    }
+}
+
 /// How the order of cores is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(tag = "by", rename_all = "snake_case")]
@@ -74,6 +81,17 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+
+    /// Whether the driver flips by position, by device or by core: it comes to the same.
+    #[test]
+    fn flipping_swaps_the_dice_of_a_torus() {
+        let cores = |row: usize| TORUS[row].iter().copied().map(PhysicalCore).collect::<Vec<_>>();
+        for (device, &row) in TORUS_ROW.iter().enumerate() {
+            let flipped = CoreMap { order: cores(row), evidence: CoreMapEvidence::DriverTable }.flipped();
+            assert_eq!(flipped, cores(TORUS_ROW[device ^ 6]));
+            assert!(flipped.iter().eq(TORUS[row].map(|core| PhysicalCore(core ^ 4)).iter()));
+        }
+    }
 
     #[test]
     fn every_row_is_a_permutation_that_keeps_pairs() {

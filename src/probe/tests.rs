@@ -18,16 +18,19 @@ const RUNTIME: i32 = 41;
 const DATASTORE: &[u8] = b"nrt 2.34.10 train.py";
 
 /// A Trainium2 device with eight cores, some of them held, behind a driver that does as 2.30 does.
-struct Recorded {
+pub(crate) struct Recorded {
     /// Commands that fail, and how.
-    failing: BTreeMap<&'static str, i32>,
+    pub(crate) failing: BTreeMap<&'static str, i32>,
+    pub(crate) architecture: u32,
     features: u64,
     address: BdfExt,
     map_count: u32,
+    /// The order of the cores of each device; of further devices it is that of the first ones again.
+    pub(crate) orders: Vec<[u32; 8]>,
     /// A bit for each held core. Marking sets some, as it does in the driver.
     held: Cell<u64>,
     /// What a refused mark says instead of what is true.
-    available: Option<u32>,
+    pub(crate) available: Option<u32>,
     apps: Vec<AppInfo>,
     datastore_size: u32,
     asked: RefCell<Vec<&'static str>>,
@@ -44,9 +47,11 @@ impl Default for Recorded {
         };
         Self {
             failing: BTreeMap::new(),
+            architecture: 3,
             features: 0xff,
             address: BdfExt { nd_index: 0, domain: 0, bus: 0xcc, slot: 0, func: 0 },
             map_count: 128,
+            orders: vec![[4, 5, 6, 7, 2, 3, 0, 1]],
             held: Cell::new(0b1010_0001),
             available: None,
             apps: vec![app(RUNTIME, 1 << 30), app(CHILD, 0)],
@@ -59,6 +64,11 @@ impl Default for Recorded {
 impl Recorded {
     fn failing(command: &'static str, status: i32) -> Self {
         Self { failing: [(command, status)].into(), ..Self::default() }
+    }
+
+    pub(crate) fn set_address(&mut self, address: Bdf) {
+        let (domain, bus) = (address.domain(), address.bus().into());
+        self.address = BdfExt { nd_index: 0, domain, bus, slot: address.device(), func: address.function() };
     }
 
     fn was_asked(&self, command: &str) -> bool {
@@ -96,10 +106,15 @@ impl Node for Recorded {
             return status;
         }
         match question {
-            Question::BasicInfo(answer) => *answer = BasicInfo { architecture: 3, revision: 2 },
+            Question::BasicInfo(answer) => *answer = BasicInfo { architecture: self.architecture, revision: 2 },
             Question::DriverInfo(answer) => {
                 assert_eq!((answer.version, answer.size), (0, 24));
-                *answer = RawDriverInfo { architecture: 3, revision: 1, feature_flags1: self.features, ..*answer };
+                *answer = RawDriverInfo {
+                    architecture: self.architecture,
+                    revision: 1,
+                    feature_flags1: self.features,
+                    ..*answer
+                };
             }
             Question::Address(answer) => {
                 assert_eq!(answer.nd_index, 0, "counted from the descriptor's own device");
@@ -107,9 +122,10 @@ impl Node for Recorded {
             }
             Question::CoreMap(map) => {
                 map.count = self.map_count;
-                for (logical, entry) in (0..).zip(&mut map.entries) {
-                    *entry =
-                        NcMapEntry { device_id: logical / 8, nc: [4, 5, 6, 7, 2, 3, 0, 1][(logical % 8) as usize] };
+                for (logical, entry) in map.entries.iter_mut().enumerate() {
+                    let (device, position) = (logical / 8, logical % 8);
+                    let nc = self.orders[device % self.orders.len()][position];
+                    *entry = NcMapEntry { device_id: u32::try_from(device).unwrap(), nc };
                 }
             }
             Question::MarkCores(range) => return self.mark(range),
@@ -155,6 +171,12 @@ impl Driver for Recording {
         put(&self.0[&device], &mut said).unwrap();
         Ok(Attachment::read(CHILD, &said).unwrap().unwrap())
     }
+}
+
+/// What drivers say of the devices of a host, each of its own recording.
+pub(crate) fn probe_of(host: &Host, mut record: impl FnMut(HostDevice) -> Recorded) -> Probe {
+    let recording = Recording(host.neuron().iter().map(|device| (device.index, record(device.index))).collect());
+    ask(host.neuron(), ProbeOptions::default(), &recording, true)
 }
 
 fn devices(count: usize) -> Vec<NeuronDevice> {

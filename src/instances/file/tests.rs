@@ -134,7 +134,25 @@ fn claim_that_nobody_uses_is_refused() {
     let more = CLAIMS.replace("trn2-switch-ports\"", "idle\"");
     let file = GOOD.replace("trn2-switch-ports", "trn2-efa-device-id");
     let error = Data::read(PRODUCTS, PLATFORMS, &more, &[("trn2.48xlarge.toml".to_owned(), file)]).err().unwrap();
-    assert_eq!(error, "claims.toml: no instance type uses the claim \"idle\"");
+    assert!(error.starts_with("claims.toml: the claim \"idle\" has no test: no instance type uses it"), "{error}");
+}
+
+#[test]
+fn claim_has_one_test_of_a_known_name() {
+    let with = |more: &str| {
+        let claims = CLAIMS.replacen("settled_by = \"s\"", &format!("settled_by = \"s\"\n{more}"), 1);
+        Data::read(PRODUCTS, PLATFORMS, &claims, &[("trn2.48xlarge.toml".to_owned(), GOOD.to_owned())]).err().unwrap()
+    };
+    let several = "the claim \"trn2-efa-device-id\" has several tests";
+    assert!(with("by_hand = true").contains(several) && with("check = \"local-cpus\"").contains(several));
+    assert!(with("check = \"look-closely\"").contains("unknown variant `look-closely`"));
+
+    let other = "[[claim]]\nid = \"other\"\nstatement = \"s\"\nsource = \"s\"\nsettled_by = \"s\"\n";
+    for test in ["by_hand = true", "check = \"local-cpus\""] {
+        let claims = format!("{CLAIMS}{other}{test}\n");
+        let read = Data::read(PRODUCTS, PLATFORMS, &claims, &[("trn2.48xlarge.toml".to_owned(), GOOD.to_owned())]);
+        assert!(read.is_ok(), "{test}");
+    }
 }
 
 #[test]

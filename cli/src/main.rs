@@ -6,6 +6,7 @@ mod list;
 mod near;
 mod table;
 mod topo;
+mod verify;
 
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
@@ -51,6 +52,13 @@ enum Command {
     },
     /// Draw the machine: NUMA nodes, PCI roots and switches, and each Neuron device with its EFA interface.
     Topo,
+    /// Hold what is believed of hardware, and of this instance type, against the host: confirmed, refuted or untestable.
+    #[command(after_help = verify::HELP)]
+    Verify {
+        /// Also write one file to send: the host, and what was found.
+        #[arg(long, value_name = "FILE")]
+        report: Option<PathBuf>,
+    },
 }
 
 #[derive(Args)]
@@ -143,8 +151,9 @@ impl From<io::Error> for Failure {
 
 fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<(), Failure> {
     let mut host = arguments.source.host()?;
-    if let Some(probing) = arguments.probe {
-        host = nearfab::probe(&host, probing.options())?.place(&host);
+    let probe = arguments.probe.map(|probing| nearfab::probe(&host, probing.options())).transpose()?;
+    if let Some(probe) = &probe {
+        host = probe.place(&host);
     }
     for problem in host.problems() {
         complain(problem);
@@ -155,6 +164,7 @@ fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<(), Failure> {
         (Command::Near { of, by_place }, output) => near::write(&host, of, *by_place, output, out)?,
         (Command::Topo, Output::Json) => json(&topo::Topo::of(&host), out)?,
         (Command::Topo, _) => topo::Topo::of(&host).text(&host, out)?,
+        (Command::Verify { report }, output) => verify::write(&host, probe.as_ref(), report.as_deref(), output, out)?,
     }
     out.flush()?;
     Ok(())

@@ -51,9 +51,9 @@ fn names_a_node(line: &str) -> bool {
 }
 
 #[test]
-fn list_on_a_tree_opens_no_device_node() {
+fn seeing_on_a_tree_opens_no_device_node() {
     let tree = tree();
-    for command in ["list", "topo"] {
+    for command in ["list", "topo", "verify"] {
         let Some(trace) = opened(&[command, "--root", tree.path().to_str().unwrap()]) else { return };
         assert!(trace.contains("sys/bus/pci/devices"), "the trace shows what it should: {trace}");
         let nodes: Vec<&str> = trace.lines().filter(|line| names_a_node(line)).collect();
@@ -62,13 +62,15 @@ fn list_on_a_tree_opens_no_device_node() {
 }
 
 #[test]
-fn list_on_this_machine_opens_no_device_node() {
-    let Some(trace) = opened(&["list"]) else { return };
-    assert!(trace.contains("sys/bus/pci/devices"), "the trace shows what it should: {trace}");
-    // Not even one of other kinds: below /dev nothing at all is opened.
-    let nodes: Vec<&str> =
-        trace.lines().filter(|line| names_a_node(line) || line.contains("\"/dev") || line.contains("\"dev/")).collect();
-    assert_eq!(nodes, [""; 0]);
+fn seeing_on_this_machine_opens_no_device_node() {
+    for command in ["list", "verify"] {
+        let Some(trace) = opened(&[command]) else { return };
+        assert!(trace.contains("sys/bus/pci/devices"), "the trace shows what it should: {trace}");
+        // Not even one of other kinds: below /dev nothing at all is opened.
+        let in_dev = |line: &&str| names_a_node(line) || line.contains("\"/dev") || line.contains("\"dev/");
+        let nodes: Vec<&str> = trace.lines().filter(in_dev).collect();
+        assert_eq!(nodes, [""; 0]);
+    }
 }
 
 /// `nearfab list -o json` on the tree, as a user who is not root.

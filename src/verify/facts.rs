@@ -192,18 +192,19 @@ fn neuron(findings: &mut Findings, host: &Host, table: &InstanceTable) {
             findings.differ("/sys/class/neuron_device", format!("{} devices", table.neuron.len()), device.index);
             continue;
         };
-        match &device.location {
-            Some(location) if is_told(&location.evidence) => {
+        let Some(location) = &device.location else {
+            findings.miss(Need::Probe, "which device is at which address");
+            continue;
+        };
+        match location.evidence {
+            LocationEvidence::OnlyOne => findings.compare(DEVICES, &row.address, &location.address),
+            LocationEvidence::Probe => {
                 findings.compare(&format!("{}: DEVICE_BDF_EXT", device.node()), &row.address, &location.address);
             }
+            // It is what is to be tested.
             _ => findings.miss(Need::Probe, "which device is at which address"),
         }
     }
-}
-
-/// Whether an address comes from the host, and not from the table that is to be tested.
-fn is_told(evidence: &LocationEvidence) -> bool {
-    matches!(evidence, LocationEvidence::Probe | LocationEvidence::OnlyOne)
 }
 
 /// Root and bridges, as sysfs has them in the link of a function.

@@ -41,6 +41,12 @@ pub enum Need {
     Hand,
 }
 
+impl Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: expected {}, found {}", self.path, self.expected, self.found)
+    }
+}
+
 impl Display for Gap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.needs {
@@ -77,9 +83,13 @@ impl Findings {
         self.agreed += 1;
     }
 
+    /// Notes a difference; the same is noted once.
     pub(super) fn differ(&mut self, path: impl Into<String>, expected: impl Display, found: impl Display) {
         let (path, expected, found) = (path.into(), expected.to_string(), found.to_string());
-        self.differences.push(Difference { path, expected, found });
+        let difference = Difference { path, expected, found };
+        if !self.differences.contains(&difference) {
+            self.differences.push(difference);
+        }
     }
 
     /// Notes what is not shown; the same is noted once.

@@ -218,8 +218,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         change: |tree| move_to(tree, "0000:33:00.0", "pci0000:34", "0000:34:00.0"),
         refuted: &[],
         facts: &["neuron"],
-        // The only device: the driver need not be asked which one it is.
-        difference: ("/dev/neuron0: DEVICE_BDF_EXT", "0000:33:00.0", "0000:34:00.0"),
+        difference: ("/sys/bus/pci/devices", "0000:33:00.0", "0000:34:00.0"),
     },
     Mutation {
         instance_type: "trn2.48xlarge",

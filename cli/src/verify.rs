@@ -1,0 +1,139 @@
+//! `nearfab verify`: which of the things that are believed of hardware hold on this host.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::Path;
+
+use nearfab::Host;
+use nearfab::probe::Probe;
+use nearfab::verify::{ClaimVerdict, Difference, FactVerdict, Gap, Verdict, Verification, verify};
+use serde::Serialize;
+
+use crate::table::Table;
+use crate::{FORMAT, Failure, Output, json, list};
+
+pub(crate) const HELP: &str = "\
+A refuted claim is news for nearfab, no failure of the machine: the exit status is 0 all the same. See \
+docs/reference/verify.md for what may differ on sound hosts.";
+
+#[derive(Serialize)]
+struct Answer<'a> {
+    format: u32,
+    #[serde(flatten)]
+    verification: &'a Verification,
+}
+
+pub(crate) fn write(
+    host: &Host,
+    probe: Option<&Probe>,
+    report: Option<&Path>,
+    output: Output,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
+    if let Some(file) = report {
+        write_report(host, probe, file)?;
+    }
+    let verification = verify(host, probe);
+    match output {
+        Output::Json => json(&Answer { format: FORMAT, verification: &verification }, out)?,
+        _ => text(host, &verification, output == Output::Wide, out)?,
+    }
+    if let (Some(file), false) = (report, output == Output::Json) {
+        writeln!(out, "\n{} has these verdicts and the host, to be sent to {REPOSITORY}/issues.", file.display())?;
+    }
+    Ok(())
+}
+
+const REPOSITORY: &str = env!("CARGO_PKG_REPOSITORY");
+
+/// A record of the host that `--host` reads, with the verdicts in it.
+fn write_report(host: &Host, probe: Option<&Probe>, file: &Path) -> io::Result<()> {
+    // REDACT: the record is to be without what identifies the machine, and the verdicts are to be of that record's host.
+    let record = host.to_json();
+    let mut report: serde_json::Value = serde_json::from_str(&record)?;
+    report["verification"] = serde_json::to_value(Answer { format: FORMAT, verification: &verify(host, probe) })?;
+    let text = serde_json::to_string_pretty(&report)? + "\n";
+    fs::write(file, text).map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", file.display())))
+}
+
+fn text(host: &Host, verification: &Verification, wide: bool, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out, "{}\n", list::headline(host))?;
+    let mut table = Table::new(["VERDICT", "CLAIM", "WHY"]);
+    let mut claims: Vec<&ClaimVerdict> = verification.claims.iter().collect();
+    claims.sort_by_key(|claim| match claim.verdict {
+        Verdict::Refuted { .. } => 0,
+        Verdict::Confirmed { .. } => 1,
+        _ => 2,
+    });
+    for claim in claims {
+        table.row([claim.verdict.to_string(), claim.id.to_owned(), why(&claim.verdict)]);
+        if wide {
+            table.row(beneath(claim.statement));
+            table.row(beneath(format!("To know: {}", claim.settled_by)));
+        }
+        if let Verdict::Refuted { differences, .. } = &claim.verdict {
+            differences.iter().for_each(|difference| table.row(beneath(difference)));
+        }
+    }
+    table.write(out)?;
+    let [confirmed, refuted, untestable] = verification.counts();
+    writeln!(out, "\n{confirmed} confirmed, {refuted} refuted, {untestable} untestable.")?;
+    match facts(&verification.facts) {
+        Some(table) => {
+            writeln!(out, "\nThe table {}:\n", host.instance_type().unwrap_or_default())?;
+            table.write(out)
+        }
+        None => Ok(()),
+    }
+}
+
+/// A line of its own in the last column.
+fn beneath(text: impl ToString) -> [String; 3] {
+    [String::new(), String::new(), text.to_string()]
+}
+
+fn why(verdict: &Verdict) -> String {
+    match verdict {
+        Verdict::Confirmed { agreed, gaps } => agreement(*agreed, gaps),
+        Verdict::Refuted { differences, shared_with } => disagreement(differences, shared_with),
+        Verdict::Untestable { reason } => reason.to_string(),
+        other => other.to_string(),
+    }
+}
+
+fn facts(facts: &[FactVerdict]) -> Option<Table<3>> {
+    let mut table = Table::new(["FACT", "GRADE", "SHOWN"]);
+    for fact in facts {
+        let shown = if fact.differences.is_empty() {
+            agreement(fact.agreed, &fact.gaps)
+        } else {
+            disagreement(&fact.differences, &[])
+        };
+        table.row([fact.fact.to_owned(), fact.grade.to_string(), shown]);
+        // Those of facts that rest on claims stand with the claims.
+        let own = fact.differences.iter().filter(|_| fact.claims.is_empty());
+        own.for_each(|difference| table.row(beneath(difference)));
+    }
+    (!facts.is_empty()).then_some(table)
+}
+
+fn agreement(agreed: usize, gaps: &[Gap]) -> String {
+    let gaps: Vec<String> = gaps.iter().map(Gap::to_string).collect();
+    let mut parts = Vec::new();
+    if agreed > 0 || gaps.is_empty() {
+        parts.push(format!("{agreed} {}", if agreed == 1 { "agrees" } else { "agree" }));
+    }
+    if !gaps.is_empty() {
+        parts.push(format!("not shown: {}", gaps.join("; ")));
+    }
+    parts.join("; ")
+}
+
+fn disagreement(differences: &[Difference], shared_with: &[&str]) -> String {
+    let count = differences.len();
+    let mut text = format!("{count} {}", if count == 1 { "differs" } else { "differ" });
+    if !shared_with.is_empty() {
+        text += &format!(", which may be due to {} instead", shared_with.join(", "));
+    }
+    text
+}

@@ -7,7 +7,7 @@ use super::findings::{Findings, Need};
 use crate::host::Host;
 use crate::id::HostDevice;
 use crate::instances::{FunctionRow, InstanceTable, NeuronRow};
-use crate::neuron::{LocationEvidence, NeuronDevice};
+use crate::neuron::{Location, LocationEvidence, NeuronDevice};
 use crate::numa::CpuList;
 use crate::pci::{Bdf, PciFunction};
 use crate::topology::Basis;
@@ -187,22 +187,22 @@ fn neuron(findings: &mut Findings, host: &Host, table: &InstanceTable) {
     for function in neuron_functions(host).filter(|function| !ids.contains(&function.id.device)) {
         findings.differ(id_path(function), table.neuron_product.unwrap_or("no Neuron device"), function.id);
     }
+    let addresses: BTreeSet<Bdf> = neuron_functions(host).map(|function| function.address).collect();
+    let only = addresses.first().filter(|_| addresses.len() == 1 && host.neuron().len() == 1);
     for device in host.neuron() {
         let Some(row) = table.neuron(device.index) else {
             findings.differ("/sys/class/neuron_device", format!("{} devices", table.neuron.len()), device.index);
             continue;
         };
-        let Some(location) = &device.location else {
-            findings.miss(Need::Probe, "which device is at which address");
-            continue;
-        };
-        match location.evidence {
-            LocationEvidence::OnlyOne => findings.compare(DEVICES, &row.address, &location.address),
-            LocationEvidence::Probe => {
-                findings.compare(&format!("{}: DEVICE_BDF_EXT", device.node()), &row.address, &location.address);
+        match &device.location {
+            Some(Location { address, evidence: LocationEvidence::Probe, .. }) => {
+                findings.compare(&format!("{}: DEVICE_BDF_EXT", device.node()), &row.address, address);
             }
-            // It is what is to be tested.
-            _ => findings.miss(Need::Probe, "which device is at which address"),
+            // What a table says is what is to be tested; of one device and one function the host itself says which it is.
+            _ => match only {
+                Some(address) => findings.compare(DEVICES, &row.address, address),
+                None => findings.miss(Need::Probe, "which device is at which address"),
+            },
         }
     }
 }

@@ -197,8 +197,11 @@ fn what_may_differ_contradicts_nothing() {
         change(tree.path());
         let verification = verified(tree.path());
         assert_eq!(differences(&verification), [], "{gap}");
-        let mut gaps = verification.facts.iter().flat_map(|fact| &fact.gaps);
-        assert!(gap.is_empty() || gaps.any(|other| other.what == gap), "{gap}: {:?}", verification.facts);
+        let gaps: Vec<&str> =
+            verification.facts.iter().flat_map(|fact| &fact.gaps).map(|gap| gap.what.as_str()).collect();
+        assert!(gap.is_empty() || gaps.contains(&gap), "{gap}: {gaps:?}");
+        let lost = gaps.iter().filter(|gap| gap.contains("functions") && !gap.contains("nodes")).count();
+        assert_eq!(lost > 0, gap.starts_with("1 of 16"), "functions without a driver are there: {gaps:?}");
     }
 }
 
@@ -228,6 +231,17 @@ fn nothing_is_said_of_what_a_host_does_not_show() {
         let verification = verified(tree.path());
         assert_eq!(verification.counts(), [0, 0, claims().len()], "{verification:?}");
         assert!(verification.facts.iter().all(|fact| fact.agreed == 0 && !fact.gaps.is_empty()));
+    }
+}
+
+/// One device and one function: which it is need not be asked.
+#[test]
+fn only_device_is_where_the_only_function_is() {
+    for (instance_type, asked) in [("trn2.3xlarge", false), ("trn1.2xlarge", false), ("inf2.24xlarge", true)] {
+        let tree = tree_of_type(instance_type);
+        let verification = verified(tree.path());
+        let neuron = verification.facts.iter().find(|fact| fact.fact == "neuron").unwrap();
+        assert_eq!(neuron.gaps.iter().any(|gap| gap.needs == Need::Probe), asked, "{instance_type}");
     }
 }
 

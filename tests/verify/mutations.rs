@@ -221,6 +221,21 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         difference: ("/sys/bus/pci/devices", "0000:33:00.0", "0000:34:00.0"),
     },
     Mutation {
+        // The only device, and another one than the only function should be.
+        instance_type: "inf2.24xlarge",
+        change: |tree| {
+            for index in 1..6 {
+                fs::remove_file(tree.join(format!("sys/class/neuron_device/neuron{index}"))).unwrap();
+            }
+            for address in ["20:1e", "10:1e", "10:1f", "10:1d", "20:1d"] {
+                fs::remove_file(tree.join(format!("sys/bus/pci/devices/0000:{address}.0"))).unwrap();
+            }
+        },
+        refuted: &[],
+        facts: &["neuron"],
+        difference: ("/sys/bus/pci/devices", "0000:20:1e.0", "0000:20:1f.0"),
+    },
+    Mutation {
         instance_type: "trn2.48xlarge",
         change: |tree| {
             let more = Value::from(1);

@@ -295,7 +295,7 @@ fn links(findings: &mut Findings, host: &Host, table: &InstanceTable) {
                 let path = format!("/sys/class/neuron_device/{}/connected_devices", device.index);
                 findings.compare(&path, &Neighbours::of(expected), &Neighbours::of(found));
             }
-            None => findings.miss(Need::OtherHost, "links, which this driver tells root only"),
+            None => findings.miss(Need::OtherHost, "links, where the driver does not tell them or root only"),
         }
     }
 }

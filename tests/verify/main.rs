@@ -12,6 +12,7 @@ use mutations::{MUTATIONS, attribute, set_cpus, set_id, set_links, set_node};
 use nearfab::Host;
 use nearfab::instances::{InstanceTable, claims, tables};
 use nearfab::verify::{Difference, Need, Reason, Verdict, Verification, verify};
+use nearfab_emu::Defect;
 use tempfile::TempDir;
 use tree::tree_of;
 
@@ -202,6 +203,18 @@ fn what_may_differ_contradicts_nothing() {
         assert!(gap.is_empty() || gaps.contains(&gap), "{gap}: {gaps:?}");
         let lost = gaps.iter().filter(|gap| gap.contains("functions") && !gap.contains("nodes")).count();
         assert_eq!(lost > 0, gap.starts_with("1 of 16"), "functions without a driver are there: {gaps:?}");
+    }
+}
+
+/// A sick or unusual host is no other hardware.
+#[test]
+fn no_defect_contradicts_anything() {
+    for instance_type in ["p6-b200.48xlarge", "trn1.32xlarge", "trn2.48xlarge"] {
+        let table = InstanceTable::find(instance_type).unwrap();
+        for defect in Defect::all(table) {
+            let tree = tree_of(table, std::slice::from_ref(&defect));
+            assert_eq!(differences(&verified(tree.path())), [], "{instance_type} {defect}");
+        }
     }
 }
 

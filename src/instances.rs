@@ -6,18 +6,19 @@ mod file;
 
 use std::fmt;
 
+use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
 use crate::id::HostDevice;
 #[cfg(test)]
 use crate::numa::CpuList;
-use crate::pci::{Bdf, PciId};
+use crate::pci::{AMAZON, Bdf, PciId};
 
 include!(concat!(env!("OUT_DIR"), "/instances.rs"));
 
 /// A Neuron product, found by its PCI device ids.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub struct Product {
     /// The name that the driver gives in sysfs, such as `Trainium2`.
     pub name: &'static str,
@@ -60,7 +61,7 @@ impl Platform {
 /// assert_eq!(table.neuron[5].efa, Some("0000:20:19.0".parse()?));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub struct InstanceTable {
     /// The EC2 instance type.
     pub instance_type: &'static str,
@@ -81,7 +82,7 @@ pub struct InstanceTable {
 }
 
 /// Where a fact of a table comes from.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub struct Source {
     /// The kind of fact: `numa`, `neuron`, `efa`, `efa_device_id`, `gpu`, `foreign`, `path`, `pairing` or `links`.
     pub fact: &'static str,
@@ -94,7 +95,7 @@ pub struct Source {
 }
 
 /// Something that is believed of hardware and that nobody is known to have seen: a line of `data/claims.toml`.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub struct Claim {
     /// A short name that does not change.
     pub id: &'static str,
@@ -111,7 +112,8 @@ pub struct Claim {
 /// How well a fact is known.
 ///
 /// From good to bad, in this order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Grade {
     /// Seen on a real host.
     Captured,
@@ -135,7 +137,7 @@ impl fmt::Display for Grade {
 }
 
 /// A NUMA node of an instance type.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub struct NumaRow {
     /// Its number.
     pub node: u32,
@@ -144,7 +146,7 @@ pub struct NumaRow {
 }
 
 /// A Neuron device of an instance type.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub struct NeuronRow {
     /// The N of `/dev/neuronN`.
     pub index: HostDevice,
@@ -161,7 +163,7 @@ pub struct NeuronRow {
 }
 
 /// Another PCI function of an instance type.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub struct FunctionRow {
     /// Its address.
     pub address: Bdf,
@@ -230,6 +232,21 @@ pub fn claims() -> &'static [Claim] {
 #[must_use]
 pub fn tables() -> &'static [InstanceTable] {
     TABLES
+}
+
+impl Product {
+    /// The product that functions of a PCI id are; `None` for other things.
+    ///
+    /// ```
+    /// use nearfab::PciId;
+    /// use nearfab::instances::Product;
+    /// let product = Product::of(PciId { vendor: 0x1d0f, device: 0x7364 });
+    /// assert_eq!(product.map(|product| product.name), Some("Trainium2"));
+    /// ```
+    #[must_use]
+    pub fn of(id: PciId) -> Option<&'static Self> {
+        PRODUCTS.iter().find(|product| id.vendor == AMAZON && product.device_ids.contains(&id.device))
+    }
 }
 
 impl InstanceTable {

@@ -146,18 +146,27 @@ pub(crate) struct Identity {
     driver: Option<String>,
 }
 
-/// Finds the functions that are `wanted`, in order of their addresses.
-pub(crate) fn scan(root: &HostRoot, problems: &mut Problems, wanted: impl Fn(&Identity) -> bool) -> Vec<PciFunction> {
+/// What a scan of PCI found.
+pub(crate) struct Found {
+    /// How many functions there are, of whatever kind.
+    pub(crate) seen: usize,
+    /// Those that were wanted, in order of their addresses.
+    pub(crate) functions: Vec<PciFunction>,
+}
+
+/// Finds the functions that are `wanted`.
+pub(crate) fn scan(root: &HostRoot, problems: &mut Problems, wanted: impl Fn(&Identity) -> bool) -> Found {
     let names = problems.take(root.list(DEVICES)).unwrap_or_default();
     let mut addresses: Vec<Bdf> = names.iter().filter_map(|name| name.parse().ok()).collect();
     addresses.sort_unstable();
     addresses.dedup(); // cc:00.0 in a tree that no kernel made.
+    let seen = addresses.len();
     let mut functions = Vec::new();
     for address in addresses {
         let found = function(root, problems, address, &wanted);
         functions.extend(problems.take(found).flatten());
     }
-    functions
+    Found { seen, functions }
 }
 
 fn function(

@@ -3,7 +3,9 @@
 use std::io::{self, Write};
 
 use nearfab::instances::Source;
-use nearfab::{Anchor, Basis, Bdf, CoreNumbering, Evidence, Host, HostDevice, LogicalCoreRow, Member, Near, NearList};
+use nearfab::{
+    Anchor, Basis, Bdf, CoreNumbering, Evidence, Host, HostDevice, LogicalCoreRow, Member, Near, NearList, Proximity,
+};
 use serde::Serialize;
 
 use crate::table::{Table, or_unknown};
@@ -123,7 +125,11 @@ impl<'a> Answer<'a> {
                 self.of
             )?;
         }
-        tie(list.nearest().count(), "their places on PCI do not show", out)
+        let unknown = match self.subject {
+            Anchor::Function { .. } => "their places on PCI do not show",
+            _ => "the place of the device on PCI does not show (--probe asks the driver)",
+        };
+        tie(list.nearest().count(), unknown, out)
     }
 
     /// The numbered devices; and the functions, where not all are of numbered devices.
@@ -201,13 +207,14 @@ impl Logical {
         let LogicalCoreRow { logical, device, physical, evidence, .. } = &self.row;
         let cores: Vec<String> = physical.iter().map(|core| format!("{device}:{}", core.0)).collect();
         let lnc = self.lnc.as_ref().map_or_else(String::new, |lnc| format!("LNC {} ({})", lnc.size, lnc.evidence));
-        writeln!(out, "nc{logical} is {} under {lnc}; the order of cores: {evidence}.\n", cores.join(" and "))
+        writeln!(out, "nc{logical} is {} under {lnc}; the order of cores by: {evidence}.\n", cores.join(" and "))
     }
 }
 
 fn why<T>(near: &Near<T>) -> String {
     match &near.evidence {
         Evidence::Place { proximity } => proximity.to_string(),
+        other if near.proximity == Proximity::Unknown => other.to_string(),
         other => format!("{other}, {}", near.proximity),
     }
 }

@@ -158,6 +158,17 @@ fn json_of_a_probe_is_as_its_schema_says() {
     });
 }
 
+/// Where there is a Neuron device, nothing is asked of it by a test.
+#[test]
+fn json_of_a_probe_beside_a_host_is_as_its_schema_says() {
+    if !Host::discover().unwrap().neuron().is_empty() {
+        return nearfab_emu::skipped("probe", "this machine has Neuron devices");
+    }
+    let listed = stdout(&["list", "--probe=even-on-pods", "--processes", "-o", "json"]);
+    assert_eq!(serde_json::from_str::<Value>(&listed).unwrap()["probe"]["devices"], serde_json::json!([]));
+    with_judge(|judge| judge.judge("host.json", &listed, "this machine"));
+}
+
 #[test]
 fn a_property_without_a_description_is_noticed() {
     let mut host: Value = serde_json::from_str(&Host::from_instance("trn2.48xlarge").unwrap().to_json()).unwrap();

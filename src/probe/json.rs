@@ -22,6 +22,14 @@ impl Serialize for Probe {
     }
 }
 
+impl DeviceProbe {
+    /// Why answers are missing, a sentence each.
+    #[must_use]
+    pub fn errors(&self) -> Vec<String> {
+        Device::of(self).errors
+    }
+}
+
 #[derive(Default)]
 struct Errors(Vec<String>);
 

@@ -47,11 +47,20 @@ pub(super) fn write(seen: &Seen, wide: bool, out: &mut dyn Write) -> io::Result<
     }
     table.add("ACCESS", |device| device.access.to_string());
     if seen.probe.is_some() {
-        table.add("HELD", |device| or_unknown(probed(device).and_then(DeviceProbe::held_cores)));
+        table.add("HELD", |device| {
+            or_unknown(
+                probed(device).and_then(DeviceProbe::held_cores).map(|held| format!("{held} of {}", device.cores)),
+            )
+        });
         table.add("PIDS", |device| or_unknown(probed(device).and_then(DeviceProbe::pids).map(pids)));
     }
     writeln!(out)?;
     table.write(out)?;
+    for probed in seen.probe.iter().flat_map(|probe| &probe.devices) {
+        for error in probed.errors() {
+            writeln!(out, "{} was asked: {error}", probed.device)?;
+        }
+    }
     if wide { Ok(()) } else { evidence(host, &links, out) }
 }
 

@@ -18,8 +18,9 @@ use crate::table::{Table, UNKNOWN, or_unknown};
 use crate::{Output, head, json, notes};
 
 pub(crate) const HELP: &str = "\
-CTR is the container's number of a device, its position among those with a node here; CORES are the numbers of its
-logical cores in NEURON_RT_VISIBLE_CORES. LINKED are the host's numbers of the devices linked by NeuronLink.
+CTR is the container's number of a device: its position among those with a node here.
+CORES are the numbers of its logical cores in NEURON_RT_VISIBLE_CORES.
+LINKED are the host's numbers of the devices that NeuronLink joins it with.
 RATE is what the efa driver says; drivers before 2.13 say 100 Gb/s of every interface.";
 
 pub(crate) fn write(seen: &Seen, output: Output, out: &mut dyn Write) -> io::Result<()> {

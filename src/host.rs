@@ -1,11 +1,14 @@
 //! A host: one immutable snapshot of what stands where.
 
+mod nothing;
+
 use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+pub use nothing::NothingFound;
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::efa::{self, EfaDriver, EfaInterface};
 use crate::error::{Error, Problems, Result};
@@ -65,6 +68,9 @@ struct Snapshot {
     other_rdma: Vec<RdmaDevice>,
     #[serde(default)]
     unnumbered: Vec<PciFunction>,
+    /// How many functions PCI shows, of whatever kind.
+    #[serde(default)]
+    pci_functions: u32,
 }
 
 /// Where a host comes from.
@@ -123,7 +129,7 @@ impl Host {
         let table = instance_type.as_deref().and_then(|name| InstanceTable::find(name).ok());
         let numa = numa::scan(&root, &mut problems);
         let rdma = rdma::list(&root, &mut problems);
-        let functions = pci::scan(&root, &mut problems, |function| {
+        let pci::Found { seen, functions } = pci::scan(&root, &mut problems, |function| {
             function.id.is_efa()
                 || neuron::is_neuron(function.id)
                 || gpu::is_gpu(function)
@@ -156,6 +162,7 @@ impl Host {
             gpus,
             other_rdma,
             unnumbered,
+            pci_functions: u32::try_from(seen).unwrap_or(u32::MAX),
         };
         Ok(Self { snapshot: Arc::new(snapshot), root: Some(root_path.into()) })
     }
@@ -363,6 +370,13 @@ impl Host {
     }
 }
 
+/// In the form of [`Host::to_json`].
+impl Serialize for Host {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        self.snapshot.serialize(serializer)
+    }
+}
+
 /// Two hosts are equal when they show the same; whether either is live does not count.
 impl PartialEq for Host {
     fn eq(&self, other: &Self) -> bool {
@@ -448,6 +462,7 @@ impl Snapshot {
             // They are known by names that a driver gives, and no driver is in a table.
             other_rdma: Vec::new(),
             unnumbered: Vec::new(),
+            pci_functions: 0,
         }
     }
 }

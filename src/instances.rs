@@ -13,12 +13,12 @@ use crate::error::{Error, Result};
 use crate::id::HostDevice;
 #[cfg(test)]
 use crate::numa::CpuList;
-use crate::pci::{Bdf, PciId};
+use crate::pci::{AMAZON, Bdf, PciId};
 
 include!(concat!(env!("OUT_DIR"), "/instances.rs"));
 
 /// A Neuron product, found by its PCI device ids.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub struct Product {
     /// The name that the driver gives in sysfs, such as `Trainium2`.
     pub name: &'static str,
@@ -63,7 +63,7 @@ impl Platform {
 /// assert_eq!(table.neuron[5].efa, Some("0000:20:19.0".parse()?));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub struct InstanceTable {
     /// The EC2 instance type.
     pub instance_type: &'static str,
@@ -84,7 +84,7 @@ pub struct InstanceTable {
 }
 
 /// Where a fact of a table comes from.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub struct Source {
     /// The kind of fact: `cpus`, `numa`, `neuron`, `efa`, `efa_device_id`, `gpu`, `foreign`, `path`, `pairing` or `links`.
     pub fact: &'static str,
@@ -98,7 +98,7 @@ pub struct Source {
 
 /// Something that is believed of hardware and that nobody is known to have seen: an entry of `data/claims.toml`.
 /// [`verify`](crate::verify()) holds it against a host.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub struct Claim {
     /// A short name that does not change.
     pub id: &'static str,
@@ -113,6 +113,7 @@ pub struct Claim {
     /// Whether no host shows it by itself: somebody has to do what [`settled_by`](Self::settled_by) says.
     pub by_hand: bool,
     /// Its test, where neither a table rests on it nor it is to be done by hand.
+    #[serde(skip)]
     pub(crate) check: Option<Check>,
 }
 
@@ -167,7 +168,7 @@ impl fmt::Display for Grade {
 }
 
 /// A NUMA node of an instance type.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub struct NumaRow {
     /// Its number.
     pub node: u32,
@@ -176,7 +177,7 @@ pub struct NumaRow {
 }
 
 /// A Neuron device of an instance type.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub struct NeuronRow {
     /// The N of `/dev/neuronN`.
     pub index: HostDevice,
@@ -193,7 +194,7 @@ pub struct NeuronRow {
 }
 
 /// Another PCI function of an instance type.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub struct FunctionRow {
     /// Its address.
     pub address: Bdf,
@@ -262,6 +263,21 @@ pub fn claims() -> &'static [Claim] {
 #[must_use]
 pub fn tables() -> &'static [InstanceTable] {
     TABLES
+}
+
+impl Product {
+    /// The product that functions of a PCI id are; `None` for other things.
+    ///
+    /// ```
+    /// use nearfab::PciId;
+    /// use nearfab::instances::Product;
+    /// let product = Product::of(PciId { vendor: 0x1d0f, device: 0x7364 });
+    /// assert_eq!(product.map(|product| product.name), Some("Trainium2"));
+    /// ```
+    #[must_use]
+    pub fn of(id: PciId) -> Option<&'static Self> {
+        PRODUCTS.iter().find(|product| id.vendor == AMAZON && product.device_ids.contains(&id.device))
+    }
 }
 
 impl InstanceTable {

@@ -56,7 +56,7 @@ pub mod verify;
 pub use efa::{EfaDriver, EfaInterface, Guid, ParseGuidError, Port, PortState};
 pub use error::{Error, ErrorCode, Result};
 pub use gpu::Gpu;
-pub use host::{Host, Origin};
+pub use host::{Host, NothingFound, Origin};
 pub use id::{ContainerDevice, Core, HostDevice, LogicalCore, PhysicalCore};
 pub use neuron::{
     CoreMap, CoreMapEvidence, DriverLayout, Lnc, LncEvidence, Location, LocationEvidence, NeuronDevice, NeuronDriver,
@@ -68,7 +68,8 @@ pub use rdma::RdmaDevice;
 pub use root::NodeAccess;
 pub use telemetry::telemetry;
 pub use topology::{
-    Basis, Change, CoreNumbering, Evidence, LinkEvidence, Links, LogicalCoreRow, Near, NearList, Proximity, Subject,
+    Anchor, Basis, Branch, Change, CoreNumbering, Evidence, Leaf, LinkEvidence, Links, LogicalCoreRow, Matrix,
+    MatrixMember, Member, MemberKind, Near, NearList, NumaBranch, Pair, Proximity, RootBranch, Subject, TopologyTree,
     WhatChanged,
 };
 pub use verify::verify;

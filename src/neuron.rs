@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Problems, Result};
 use crate::id::{Core, HostDevice, PhysicalCore, number};
 use crate::instances::{self, InstanceTable, Product};
-use crate::pci::{self, Bdf, PciFunction, PciId};
+use crate::pci::{Bdf, PciFunction, PciId};
 use crate::root::{Folder, HostRoot, NodeAccess};
 
 const CLASS: &str = "sys/class/neuron_device";
@@ -124,7 +124,7 @@ impl NeuronDevice {
 
 /// Whether the id is a Neuron device's.
 pub(crate) fn is_neuron(id: PciId) -> bool {
-    id.vendor == pci::AMAZON && instances::products().iter().any(|product| product.device_ids.contains(&id.device))
+    Product::of(id).is_some()
 }
 
 /// Whether it is a Neuron device that the Neuron driver does not have: unbound, or given to another driver.
@@ -194,8 +194,7 @@ pub(crate) fn unplaced<'a>(
 
 /// The product of the functions that the driver drives; a host has devices of one only.
 fn product_of<'a>(mut driven: impl Iterator<Item = &'a PciFunction>) -> Option<&'static Product> {
-    let id = driven.next()?.id.device;
-    instances::products().iter().find(|product| product.device_ids.contains(&id))
+    Product::of(driven.next()?.id)
 }
 
 struct Scanner<'a> {

@@ -153,13 +153,22 @@ struct Chain {
     bridges: Vec<Bdf>,
 }
 
-/// Finds the functions that are `wanted`, in order of their addresses. Bridges are none of them: what has functions below
-/// it is a bridge, and more than its link is not read.
-pub(crate) fn scan(root: &HostRoot, problems: &mut Problems, wanted: impl Fn(&Identity) -> bool) -> Vec<PciFunction> {
+/// What a scan of PCI found.
+pub(crate) struct Found {
+    /// How many functions there are, of whatever kind.
+    pub(crate) seen: usize,
+    /// Those that were wanted, in order of their addresses.
+    pub(crate) functions: Vec<PciFunction>,
+}
+
+/// Finds the functions that are `wanted`. Bridges are none of them: what has functions below it is a bridge, and more than
+/// its link is not read.
+pub(crate) fn scan(root: &HostRoot, problems: &mut Problems, wanted: impl Fn(&Identity) -> bool) -> Found {
     let names = problems.take(root.list(DEVICES)).unwrap_or_default();
     let mut addresses: Vec<Bdf> = names.iter().filter_map(|name| name.parse().ok()).collect();
     addresses.sort_unstable();
     addresses.dedup(); // cc:00.0 in a tree that no kernel made.
+    let seen = addresses.len();
     let chains: Vec<Result<Option<Chain>>> = addresses.iter().map(|&address| chain(root, address)).collect();
     let known = chains.iter().filter_map(|chain| chain.as_ref().ok()?.as_ref());
     let bridges: BTreeSet<Bdf> = known.flat_map(|chain| chain.bridges.iter().copied()).collect();
@@ -170,7 +179,7 @@ pub(crate) fn scan(root: &HostRoot, problems: &mut Problems, wanted: impl Fn(&Id
             functions.extend(problems.take(found).flatten());
         }
     }
-    functions
+    Found { seen, functions }
 }
 
 fn function(

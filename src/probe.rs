@@ -12,6 +12,7 @@ use nearfab_sys::neuron::{
     BasicInfo, BdfExt, DriverInfo as RawDriverInfo, ENOTSUPP, FEATURE_BIG_CORE_MAPS, NcMap, NcMapEntry, NcRange,
 };
 use nix::errno::Errno;
+use serde::Serialize;
 
 use crate::error::{Error, Result};
 use crate::host::Host;
@@ -22,6 +23,7 @@ use crate::root::HostRoot;
 use crate::runtime::neuron::attached::{Attached, Attachment};
 use crate::runtime::neuron::{self, Driver, Machine, Node, Question};
 
+mod json;
 mod platform;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -104,6 +106,26 @@ pub struct DeviceProbe {
     pub answers: Result<DeviceAnswers>,
 }
 
+impl DeviceProbe {
+    /// How many of its cores are held; `None` where of one of them it is not known.
+    #[must_use]
+    pub fn held_cores(&self) -> Option<usize> {
+        let mut held = 0;
+        for core in &self.answers.as_ref().ok()?.cores {
+            held += usize::from(*core.state.as_ref().ok()? == CoreState::Held);
+        }
+        Some(held)
+    }
+
+    /// The processes that have it open, by their numbers in the initial PID namespace; `None` where that was not asked, or
+    /// not answered.
+    #[must_use]
+    pub fn pids(&self) -> Option<Vec<i32>> {
+        let users = self.answers.as_ref().ok()?.attachment.as_ref()?.as_ref().ok()?;
+        Some(users.processes.as_ref().ok()?.iter().map(|user| user.pid).collect())
+    }
+}
+
 /// The answers of one device: one that fails leaves the others alone.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -157,7 +179,8 @@ pub struct CoreProbe {
 }
 
 /// Whether a process has reserved a core. The driver tells nobody which one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum CoreState {
     /// No process has.

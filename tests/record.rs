@@ -132,7 +132,7 @@ prop_compose! {
             "efa": distinct(efa, "address"), "neuron": distinct(neuron, "index"), "driverless": [], "problems": [], "efa_driver": {"version": null},
             "neuron_driver": {"version": "2.30.2.0", "layout": {"kind": layout}, "class_attributes": []},
             "lnc": {"size": size, "evidence": {"by": by}}, "gpus": gpus, "other_rdma": other,
-            "unnumbered": unnumbered
+            "unnumbered": unnumbered, "pci_functions": 44
         })
     }
 }

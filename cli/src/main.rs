@@ -2,8 +2,12 @@
 
 #![forbid(unsafe_code)]
 
+mod head;
+mod instances;
 mod list;
 mod near;
+mod notes;
+mod source;
 mod table;
 mod topo;
 mod verify;
@@ -12,18 +16,22 @@ use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
-use nearfab::probe::ProbeOptions;
-use nearfab::{Error, Host};
+use clap::{Parser, Subcommand, ValueEnum};
+use nearfab::{Error, NothingFound, Origin};
 
-/// The version of the JSON that `near` and `topo` print; that of `list` is the recorded host's own.
+use source::{Seen, Source};
+
+/// The version of the JSON forms; that of `list` is the recorded host's own.
 const FORMAT: u32 = 1;
+/// Nothing was found, and something was required.
+const NOTHING: u8 = 3;
 
 /// Which AWS EFA interface is near which Neuron (Trainium, Inferentia) core, and who may use them now.
 ///
 /// Looks at this machine unless told otherwise. It opens no device and needs no privilege and no vendor library.
 #[derive(Parser)]
 #[command(name = "nearfab", version)]
+#[command(after_help = "Exit status: 0 done, 1 failed, 2 wrong usage, 3 nothing found and --require was given.")]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -32,26 +40,31 @@ struct Arguments {
     /// The form of the output: tables for people, wide ones with every column, JSON for programs.
     #[arg(short, long, global = true, value_enum, default_value_t)]
     output: Output,
-    /// Ask the Neuron driver as well, which opens device nodes; on a part of an UltraServer or pod only if told
-    /// even-on-pods, since others on it feel that.
-    #[arg(long, global = true, value_name = "WHERE", num_args = 0..=1, require_equals = true, default_missing_value = "alone")]
-    probe: Option<Probing>,
+    /// Exit with status 3 where the host has neither a Neuron device nor an EFA interface.
+    #[arg(long, global = true)]
+    require: bool,
 }
 
 #[derive(Subcommand)]
 enum Command {
-    /// List Neuron devices and EFA interfaces; with -o json, the whole host as --host reads it back.
+    /// List Neuron devices, EFA interfaces, GPUs; with -o json, the whole host as --host reads it back.
+    #[command(after_help = list::HELP)]
     List,
+    /// Draw the machine: as a tree, as a matrix of who is near whom, or as the links between Neuron devices.
+    Topo {
+        /// What to draw.
+        #[arg(value_enum, default_value_t)]
+        form: topo::Form,
+    },
     /// List what is near a core, a device or an EFA interface, the nearest first, and why.
     Near {
-        /// neuron5:0 (core 0 of device 5), neuron5, a PCI address (0000:c9:00.0) or an EFA's RDMA name (rdmap201s0).
+        /// neuron5:0 (core 0 of device 5), nc5 (what 5 means in NEURON_RT_VISIBLE_CORES), neuron5, an EFA's RDMA name
+        /// (rdmap201s0), or the PCI address of an EFA, a Neuron device or a GPU (0000:c9:00.0).
         of: String,
         /// Judge by PCIe path and NUMA node alone, as if the vendor's pairing were not known.
         #[arg(long)]
         by_place: bool,
     },
-    /// Draw the machine: NUMA nodes, PCI roots and switches, and each Neuron device with its EFA interface.
-    Topo,
     /// Hold what is believed of hardware, and of this instance type, against the host: confirmed, refuted or untestable.
     #[command(after_help = verify::HELP)]
     Verify {
@@ -59,20 +72,11 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         report: Option<PathBuf>,
     },
-}
-
-#[derive(Args)]
-#[group(multiple = false)]
-struct Source {
-    /// Look at the sys and dev below this folder instead of /.
-    #[arg(long, global = true, value_name = "DIR")]
-    root: Option<PathBuf>,
-    /// Look at no machine but at what is known of this instance type, such as trn2.48xlarge.
-    #[arg(long, global = true, value_name = "TYPE")]
-    instance: Option<String>,
-    /// Look at a host recorded by `nearfab list -o json`.
-    #[arg(long, global = true, value_name = "FILE")]
-    host: Option<PathBuf>,
+    /// List the instance types with a table, or all that the table of one says, with the source of each fact.
+    Instances {
+        /// The instance type, such as trn2.48xlarge.
+        instance_type: Option<String>,
+    },
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
@@ -83,42 +87,20 @@ enum Output {
     Json,
 }
 
-/// The machines whose driver may be asked.
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Probing {
-    /// Those that stand alone.
-    Alone,
-    /// Parts of UltraServers and pods too.
-    EvenOnPods,
-}
-
-impl Probing {
-    fn options(self) -> ProbeOptions {
-        let options = ProbeOptions::default();
-        if self == Self::EvenOnPods { options.even_on_pods() } else { options }
-    }
-}
-
-impl Source {
-    fn host(&self) -> nearfab::Result<Host> {
-        match (&self.root, &self.instance, &self.host) {
-            (Some(root), ..) => Host::from_root(root),
-            (_, Some(instance_type), _) => Host::from_instance(instance_type),
-            (.., Some(file)) => Host::from_file(file),
-            _ => Host::discover(),
-        }
-    }
-}
-
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     // Standard output alone would write each line by itself.
-    match run(&arguments, &mut BufWriter::new(io::stdout().lock())) {
-        Ok(()) => ExitCode::SUCCESS,
+    let mut out = BufWriter::new(io::stdout().lock());
+    match run(&arguments, &mut out).and_then(|status| Ok(out.flush().map(|()| status)?)) {
+        Ok(status) => status,
         // The reader has what it wanted, as `head` does.
         Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(Failure::Output(error)) => fail(&format!("cannot write the output: {error}")),
         Err(Failure::Nearfab(error)) => fail(&error.chain()),
+        Err(Failure::Nothing(reason)) => {
+            let status = fail(&format!("no Neuron device and no EFA interface: {reason}"));
+            if arguments.require { NOTHING.into() } else { status }
+        }
     }
 }
 
@@ -135,6 +117,8 @@ fn complain(reason: &str) {
 enum Failure {
     Nearfab(Error),
     Output(io::Error),
+    /// Something was asked of a host that has nothing.
+    Nothing(NothingFound),
 }
 
 impl From<Error> for Failure {
@@ -149,25 +133,34 @@ impl From<io::Error> for Failure {
     }
 }
 
-fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<(), Failure> {
-    let mut host = arguments.source.host()?;
-    let probe = arguments.probe.map(|probing| nearfab::probe(&host, probing.options())).transpose()?;
-    if let Some(probe) = &probe {
-        host = probe.place(&host);
+fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<ExitCode, Failure> {
+    let output = arguments.output;
+    match &arguments.command {
+        Command::Instances { instance_type } => {
+            instances::write(instance_type.as_deref(), output, out)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::List => arguments.of_host(|seen| Ok(list::write(seen, output, out)?)),
+        Command::Topo { form } => arguments.of_host(|seen| Ok(topo::write(&seen.host, *form, output, out)?)),
+        Command::Near { of, by_place } => arguments.of_host(|seen| near::write(&seen.host, of, *by_place, output, out)),
+        Command::Verify { report } => {
+            arguments.of_host(|seen| verify::write(&seen.host, seen.probe.as_ref(), report.as_deref(), output, out))
+        }
     }
-    for problem in host.problems() {
-        complain(problem);
+}
+
+impl Arguments {
+    /// Shows something of the host that the arguments name.
+    fn of_host(&self, show: impl FnOnce(&Seen) -> Result<(), Failure>) -> Result<ExitCode, Failure> {
+        let seen = self.source.look()?;
+        // What a table invents is not a problem of a host: the views say it where it counts.
+        if !matches!(seen.host.origin(), Origin::Table { .. }) {
+            seen.host.problems().iter().for_each(|problem| complain(problem));
+        }
+        show(&seen)?;
+        let lacking = self.require && seen.host.nothing_found().is_some();
+        Ok(if lacking { NOTHING.into() } else { ExitCode::SUCCESS })
     }
-    match (&arguments.command, arguments.output) {
-        (Command::List, Output::Json) => writeln!(out, "{}", host.to_json())?,
-        (Command::List, _) => list::text(&host, out)?,
-        (Command::Near { of, by_place }, output) => near::write(&host, of, *by_place, output, out)?,
-        (Command::Topo, Output::Json) => json(&topo::Topo::of(&host), out)?,
-        (Command::Topo, _) => topo::Topo::of(&host).text(&host, out)?,
-        (Command::Verify { report }, output) => verify::write(&host, probe.as_ref(), report.as_deref(), output, out)?,
-    }
-    out.flush()?;
-    Ok(())
 }
 
 fn json(value: &impl serde::Serialize, out: &mut dyn Write) -> io::Result<()> {

@@ -10,7 +10,7 @@ use nearfab::verify::{ClaimVerdict, Difference, FactVerdict, Gap, Verdict, Verif
 use serde::Serialize;
 
 use crate::table::Table;
-use crate::{FORMAT, Failure, Output, json, list};
+use crate::{FORMAT, Failure, Output, head, json};
 
 pub(crate) const HELP: &str = "\
 A refuted claim is news for nearfab, no failure of the machine: the exit status is 0 all the same. See \
@@ -57,8 +57,9 @@ fn write_report(host: &Host, probe: Option<&Probe>, file: &Path) -> io::Result<(
 }
 
 fn text(host: &Host, verification: &Verification, wide: bool, out: &mut dyn Write) -> io::Result<()> {
-    writeln!(out, "{}\n", list::headline(host))?;
-    let mut table = Table::new(["VERDICT", "CLAIM", "WHY"]);
+    head::write(host, out)?;
+    writeln!(out)?;
+    let mut rows = Vec::new();
     let mut claims: Vec<&ClaimVerdict> = verification.claims.iter().collect();
     claims.sort_by_key(|claim| match claim.verdict {
         Verdict::Refuted { .. } => 0,
@@ -66,29 +67,37 @@ fn text(host: &Host, verification: &Verification, wide: bool, out: &mut dyn Writ
         _ => 2,
     });
     for claim in claims {
-        table.row([claim.verdict.to_string(), claim.id.to_owned(), why(&claim.verdict)]);
+        rows.push([claim.verdict.to_string(), claim.id.to_owned(), why(&claim.verdict)]);
         if wide {
-            table.row(beneath(claim.statement));
-            table.row(beneath(format!("To know: {}", claim.settled_by)));
+            rows.push(beneath(claim.statement));
+            rows.push(beneath(format!("To know: {}", claim.settled_by)));
         }
         if let Verdict::Refuted { differences, .. } = &claim.verdict {
-            differences.iter().for_each(|difference| table.row(beneath(difference)));
+            rows.extend(differences.iter().map(beneath));
         }
     }
-    table.write(out)?;
+    table(["VERDICT", "CLAIM", "WHY"], &rows).write(out)?;
     let [confirmed, refuted, untestable] = verification.counts();
     writeln!(out, "\n{confirmed} confirmed, {refuted} refuted, {untestable} untestable.")?;
-    match facts(&verification.facts) {
-        Some(table) => {
-            writeln!(out, "\nThe table {}:\n", host.instance_type().unwrap_or_default())?;
-            table.write(out)
-        }
-        None => Ok(()),
+    if verification.facts.is_empty() {
+        return Ok(());
     }
+    writeln!(out, "\nThe table {}:\n", host.instance_type().unwrap_or_default())?;
+    table(["FACT", "GRADE", "SHOWN"], &facts(&verification.facts)).write(out)
+}
+
+type Row = [String; 3];
+
+fn table<'a>(headings: [&str; 3], rows: &'a [Row]) -> Table<'a, Row> {
+    let mut table = Table::of(rows);
+    for (column, heading) in headings.into_iter().enumerate() {
+        table.add(heading, |row| row[column].clone());
+    }
+    table
 }
 
 /// A line of its own in the last column.
-fn beneath(text: impl ToString) -> [String; 3] {
+fn beneath(text: impl ToString) -> Row {
     [String::new(), String::new(), text.to_string()]
 }
 
@@ -101,20 +110,20 @@ fn why(verdict: &Verdict) -> String {
     }
 }
 
-fn facts(facts: &[FactVerdict]) -> Option<Table<3>> {
-    let mut table = Table::new(["FACT", "GRADE", "SHOWN"]);
+fn facts(facts: &[FactVerdict]) -> Vec<Row> {
+    let mut rows = Vec::new();
     for fact in facts {
         let shown = if fact.differences.is_empty() {
             agreement(fact.agreed, &fact.gaps)
         } else {
             disagreement(&fact.differences, &[])
         };
-        table.row([fact.fact.to_owned(), fact.grade.to_string(), shown]);
+        rows.push([fact.fact.to_owned(), fact.grade.to_string(), shown]);
         // Those of facts that rest on claims stand with the claims.
         let own = fact.differences.iter().filter(|_| fact.claims.is_empty());
-        own.for_each(|difference| table.row(beneath(difference)));
+        rows.extend(own.map(beneath));
     }
-    (!facts.is_empty()).then_some(table)
+    rows
 }
 
 fn agreement(agreed: usize, gaps: &[Gap]) -> String {

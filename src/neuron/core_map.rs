@@ -1,5 +1,7 @@
 //! Which physical core each core number of the runtime means, device by device.
 
+use std::fmt;
+
 use serde::Serialize;
 
 use super::NeuronDevice;
@@ -46,6 +48,17 @@ pub enum CoreMapEvidence {
     DriverTableUnlessFlipped,
     /// No table has this product, type or device: taken to be numbered as they are.
     Assumed,
+}
+
+impl fmt::Display for CoreMapEvidence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Product => "product",
+            Self::DriverTable => "driver's table, nominal",
+            Self::DriverTableUnlessFlipped => "driver's table, nominal, another on servers 1 and 3 of an UltraServer",
+            Self::Assumed => "assumed",
+        })
+    }
 }
 
 /// The order of a device's cores on an instance type.

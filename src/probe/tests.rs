@@ -422,3 +422,22 @@ fn the_driver_stands_above_the_table() {
     let near = placed.near_device(HostDevice(0), Basis::Pairing).unwrap();
     assert_eq!(near.entries[0].evidence.to_string(), "table trn2.48xlarge");
 }
+
+/// The file is what users read of the form, and what the schema is tested with.
+#[test]
+fn json_has_every_answer_and_the_reasons_of_those_that_failed() {
+    let failing = [("DEVICE_BDF_EXT", -EINVAL), ("CRWL_NC_RANGE_MARK_EXT0", -EINVAL)].into();
+    let refusing = Recorded { failing, ..Recorded::default() };
+    let recording = Recording([(HostDevice(0), Recorded::default()), (HostDevice(1), refusing)].into());
+    let mut probe = ask(&devices(3), ProbeOptions::default(), &recording, true);
+    probe.devices[0].answers.as_mut().unwrap().attachment = Some(Ok(users(probe_one(Recorded::default()).0)));
+    probe.core_map.as_mut().unwrap().as_mut().unwrap().truncate(2);
+    assert_eq!(probe.devices.iter().map(DeviceProbe::held_cores).collect::<Vec<_>>(), [Some(3), None, None]);
+    assert_eq!(probe.devices[0].pids(), Some(vec![RUNTIME]));
+    assert_eq!(probe.devices[1].pids(), None, "was not asked");
+    assert_eq!(probe.devices[2].errors(), ["cannot open /dev/neuron2: refused: entity not found"]);
+
+    let written = serde_json::to_value(&probe).unwrap();
+    let example: serde_json::Value = serde_json::from_str(include_str!("example.json")).unwrap();
+    assert_eq!(written, example, "{written:#}");
+}

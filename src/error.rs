@@ -141,8 +141,8 @@ pub enum Error {
         /// What it could change, and what to do.
         reason: String,
     },
-    /// Telemetry was wanted of a host that is no file tree.
-    #[error("telemetry is read from a machine or a tree; this host comes from {origin}")]
+    /// Telemetry, or a process, was wanted of a host that is no file tree.
+    #[error("telemetry and processes are read from a machine or a tree; this host comes from {origin}")]
     NoTree {
         /// Where the host comes from.
         origin: String,

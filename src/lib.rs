@@ -43,9 +43,13 @@ pub mod probe;
 #[forbid(unsafe_code)]
 mod rdma;
 #[forbid(unsafe_code)]
+mod record;
+#[forbid(unsafe_code)]
 mod root;
 #[expect(unsafe_code, reason = "maps vendor libraries, asks drivers")]
 mod runtime;
+#[forbid(unsafe_code)]
+pub mod surroundings;
 #[forbid(unsafe_code)]
 pub mod telemetry;
 #[forbid(unsafe_code)]
@@ -63,7 +67,9 @@ pub use numa::{CpuList, NumaNode, ParseCpuListError};
 pub use pci::{Bdf, LinkSpeed, LinkWidth, ParseBdfError, ParseLinkError, PciFunction, PciId, PciLink, PciRoot};
 pub use probe::probe;
 pub use rdma::RdmaDevice;
+pub use record::Record;
 pub use root::NodeAccess;
+pub use surroundings::Surroundings;
 pub use telemetry::telemetry;
 pub use topology::{
     Basis, Change, CoreNumbering, Evidence, LinkEvidence, Links, LogicalCoreRow, Near, NearList, Proximity, Subject,

@@ -20,6 +20,7 @@ mod efa;
 mod machine;
 mod neuron;
 mod pci;
+mod surroundings;
 mod telemetry;
 mod tree;
 
@@ -43,5 +44,6 @@ pub fn write_tree(table: &InstanceTable, dir: &Path) -> Result<(), Error> {
     pci::write(&tree, table)?;
     efa::write(&tree, table)?;
     neuron::write(&tree, table)?;
-    telemetry::write(&tree, table)
+    telemetry::write(&tree, table)?;
+    surroundings::write(&tree, table)
 }

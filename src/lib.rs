@@ -18,6 +18,8 @@
 
 #![deny(unsafe_code)]
 
+#[forbid(unsafe_code)]
+pub mod compatibility;
 #[expect(unsafe_code, reason = "calls vendor libraries")]
 pub mod context;
 #[forbid(unsafe_code)]

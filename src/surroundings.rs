@@ -70,6 +70,8 @@ pub struct Surroundings {
     pub ptrace_scope: Option<u32>,
     /// The vendors' libraries in the folders where they are installed.
     pub libraries: Vec<InstalledLibrary>,
+    /// The vendors' programs where their installers put them, such as `/opt/aws/neuron/bin/neuron-ls`.
+    pub programs: Vec<String>,
     /// The folders that `/etc/ld.so.conf` and the files beside it add to the loader's search path.
     pub loader_folders: Vec<String>,
     /// What the kubelet of this machine knows of devices; `None` where no kubelet's folders are seen.
@@ -136,6 +138,7 @@ impl Surroundings {
                 .take(root.parse("proc/sys/kernel/yama/ptrace_scope", "a number from 0 to 3", number))
                 .flatten(),
             libraries: libraries::installed(&root, &mut problems),
+            programs: libraries::programs(&root, &mut problems),
             loader_folders: libraries::loader_folders(&root, &mut problems),
             kubelet: kubelet::read(&root, &mut problems),
             container: container(&root, &mut problems),

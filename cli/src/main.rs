@@ -2,8 +2,10 @@
 
 #![forbid(unsafe_code)]
 
+mod doctor;
 mod list;
 mod near;
+mod record;
 mod table;
 mod topo;
 
@@ -49,6 +51,23 @@ enum Command {
         #[arg(long)]
         by_place: bool,
     },
+    /// Tell what of this host is known to make trouble, what it means, and what to do.
+    ///
+    /// The exit status is 0 whatever is found; programs read -o json. With --probe it also has libfabric's own program fi_info
+    /// look for EFA interfaces.
+    Doctor {
+        /// Look at this process too: its limits, its environment, the libraries in it.
+        #[arg(long)]
+        pid: Option<u32>,
+    },
+    /// Write this host and what is around it into one file, which --host reads.
+    Record {
+        /// A file that is not there yet; standard output without.
+        file: Option<PathBuf>,
+        /// Leave out what identifies the machine or its owner.
+        #[arg(long)]
+        redact: bool,
+    },
     /// Draw the machine: NUMA nodes, PCI roots and switches, and each Neuron device with its EFA interface.
     Topo,
 }
@@ -62,7 +81,7 @@ struct Source {
     /// Look at no machine but at what is known of this instance type, such as trn2.48xlarge.
     #[arg(long, global = true, value_name = "TYPE")]
     instance: Option<String>,
-    /// Look at a host recorded by `nearfab list -o json`.
+    /// Look at a host recorded by `nearfab record` or `nearfab list -o json`.
     #[arg(long, global = true, value_name = "FILE")]
     host: Option<PathBuf>,
 }
@@ -142,8 +161,11 @@ impl From<io::Error> for Failure {
 
 fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<(), Failure> {
     let mut host = arguments.source.host()?;
+    let mut probe = None;
     if let Some(probing) = arguments.probe {
-        host = nearfab::probe(&host, probing.options())?.place(&host);
+        let answers = nearfab::probe(&host, probing.options())?;
+        host = answers.place(&host);
+        probe = Some(answers);
     }
     for problem in host.problems() {
         complain(problem);
@@ -152,6 +174,14 @@ fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<(), Failure> {
         (Command::List, Output::Json) => writeln!(out, "{}", host.to_json())?,
         (Command::List, _) => list::text(&host, out)?,
         (Command::Near { of, by_place }, output) => near::write(&host, of, *by_place, output, out)?,
+        (Command::Doctor { pid }, output) => {
+            doctor::write(&host, arguments.source.host.as_deref(), *pid, probe.as_ref(), output, out)?;
+        }
+        (Command::Record { file, redact }, _) => {
+            let record = record::of(&host, arguments.source.host.as_deref())?;
+            let record = if *redact { record.redacted() } else { record };
+            record::write(&record, file.as_deref(), out)?;
+        }
         (Command::Topo, Output::Json) => json(&topo::Topo::of(&host), out)?,
         (Command::Topo, _) => topo::Topo::of(&host).text(&host, out)?,
     }

@@ -46,6 +46,10 @@ fn write_neuron(tree: &Tree) -> Result<(), Error> {
     tree.link(&format!("{FOLDER}/libnrt.so.1"), &format!("{FOLDER}/libnrt.so.2.34.10.0"))?;
     tree.bytes(&format!("{FOLDER}/libnccom.so.2.34.10.0"), b"")?;
     tree.link(&format!("{FOLDER}/libnccom.so.2"), &format!("{FOLDER}/libnccom.so.2.34.10.0"))?;
+    for program in ["neuron-ls", "neuron-monitor", "neuron-top"] {
+        tree.bytes(&format!("opt/aws/neuron/bin/{program}"), b"")?;
+    }
+    // AWS's package leaves this to whoever sets the machine up.
     tree.attribute("etc/ld.so.conf.d/aws-neuron.conf", "/opt/aws/neuron/lib")
 }
 

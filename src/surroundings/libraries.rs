@@ -21,6 +21,10 @@ const FOLDERS: [&str; 10] = [
     "usr/lib/aarch64-linux-gnu",
     "usr/lib/x86_64-linux-gnu/openmpi/lib",
 ];
+const PROGRAMS: [(&str, &[&str]); 2] = [
+    ("opt/amazon/efa/bin", &["fi_info", "fi_pingpong"]),
+    ("opt/aws/neuron/bin", &["neuron-ls", "neuron-monitor", "neuron-top"]),
+];
 const LOADER: &str = "etc/ld.so.conf";
 /// More files than any machine has.
 const MOST_LOADER_FILES: usize = 256;
@@ -152,6 +156,17 @@ pub(super) fn installed(root: &HostRoot, problems: &mut Problems) -> Vec<Install
         }
     }
     all.sort_by(|a, b| (a.library, &a.path).cmp(&(b.library, &b.path)));
+    all
+}
+
+/// The programs that people call by name.
+pub(super) fn programs(root: &HostRoot, problems: &mut Problems) -> Vec<String> {
+    let mut all = Vec::new();
+    for (folder, wanted) in PROGRAMS {
+        let names = problems.take(root.list(folder)).unwrap_or_default();
+        let there = wanted.iter().filter(|program| names.iter().any(|name| name == *program));
+        all.extend(there.map(|program| format!("/{folder}/{program}")));
+    }
     all
 }
 

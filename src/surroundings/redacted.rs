@@ -15,6 +15,7 @@ impl Surroundings {
             rdma_namespaces,
             ptrace_scope,
             libraries,
+            programs,
             loader_folders,
             kubelet,
             container,
@@ -39,6 +40,7 @@ impl Surroundings {
                     library
                 })
                 .collect(),
+            programs: programs.iter().map(|program| redactor.path(program)).collect(),
             loader_folders: loader_folders.iter().map(|folder| redactor.path(folder)).collect(),
             kubelet: kubelet.map(|kubelet| kubelet.redacted(redactor)),
             container: container.map(|mark| if super::is_mark(&mark) { mark } else { redactor.path(&mark) }),

@@ -1,0 +1,90 @@
+//! `nearfab doctor`: what of a host is known to make trouble, what it means, and what to do.
+
+mod case;
+mod efa;
+mod environment;
+mod finding;
+mod foreign;
+mod kernel;
+mod kubernetes;
+mod libraries;
+mod memory;
+mod neuron;
+mod numbering;
+mod probing;
+mod report;
+mod told;
+mod versions;
+
+use std::io::Write;
+use std::path::Path;
+
+use case::Case;
+use finding::Check;
+use nearfab::probe::Probe;
+use nearfab::surroundings::Process;
+use nearfab::{Error, Host};
+use report::Report;
+
+use crate::{Failure, Output, json, record};
+
+/// Every check, in the order in which findings of one severity are told.
+const CHECKS: &[&Check] = &[
+    &efa::DRIVER,
+    &efa::NODES,
+    &efa::PORTS,
+    &efa::ATTACHED,
+    &foreign::CHECK,
+    &kernel::NAMESPACES,
+    &memory::LOCKED,
+    &memory::HUGE_PAGES,
+    &kernel::FORK,
+    &kernel::PTRACE,
+    &neuron::DRIVER,
+    &neuron::NODES,
+    &neuron::PLACES,
+    &numbering::DEVICES,
+    &numbering::VARIABLES,
+    &numbering::LNC,
+    &versions::PAIRS,
+    &versions::RELOAD,
+    &libraries::INSTALLED,
+    &libraries::LOADER,
+    &libraries::MAPPED,
+    &environment::ABORTS,
+    &environment::PROVIDER,
+    &environment::INTERFACES,
+    &environment::SETTINGS,
+    &kubernetes::CHECK,
+    &probing::FABRIC,
+    &probing::CORES,
+    &told::CHECK,
+];
+
+/// Checks a host, as it was read from `file` or else as it is now, and tells what was found.
+pub(crate) fn write(
+    host: &Host,
+    file: Option<&Path>,
+    pid: Option<u32>,
+    probe: Option<&Probe>,
+    output: Output,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
+    let report = examine(host, file, pid, probe)?;
+    match output {
+        Output::Json => json(&report, out)?,
+        _ => report.text(out)?,
+    }
+    Ok(())
+}
+
+fn examine(host: &Host, file: Option<&Path>, pid: Option<u32>, probe: Option<&Probe>) -> Result<Report, Error> {
+    let mut surroundings = record::of(host, file)?.surroundings;
+    if let Some(pid) = pid {
+        let process = Process::read(host, pid)?;
+        surroundings.get_or_insert_default().process = Some(process);
+    }
+    let fabric = probe.map(|_| probing::ask_libfabric());
+    let case = Case { host, surroundings: surroundings.as_ref(), probe, fabric: fabric.as_ref() };
+    Ok(Report::of(&case, CHECKS))
+}

@@ -13,6 +13,8 @@ mod neuron;
 mod numbering;
 mod probing;
 mod report;
+#[cfg(test)]
+mod tests;
 mod told;
 mod versions;
 

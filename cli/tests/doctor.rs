@@ -4,7 +4,10 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::fs::Permissions;
 use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -100,7 +103,9 @@ const DEFECTS: &[Defect] = &[
     }),
     on_trn2("efa-node-missing", "warning", |root| remove(root, "dev/infiniband/uverbs3")),
     on_trn2("efa-node-missing", "problem", |root| fs::remove_dir_all(root.join("dev/infiniband")).unwrap()),
-    on_trn2("efa-port-not-active", "problem", |root| write(root, &format!("{EFA_RDMA}/ports/1/state"), "1: DOWN\n")),
+    on_trn2("efa-port-not-active", "problem", |root| {
+        write(root, "sys/class/infiniband/rdmap202s0/ports/1/state", "1: DOWN\n")
+    }),
     on_trn2("efa-not-all-attached", "note", without_efa),
     on_trn2("neuron-pair-missing", "note", without_efa),
     Defect { id: "rdma-foreign", severity: "warning", instance_type: "p6-b200.48xlarge", make: |_| {} },
@@ -195,7 +200,7 @@ const DEFECTS: &[Defect] = &[
     }),
 ];
 
-/// Those that a tree of this user cannot show: what is asked, which has unit tests, and what takes another user.
+/// Those that a tree of root cannot show: what is asked, which has unit tests, and what takes another user.
 const NOT_OF_TREES: [&str; 11] = [
     "cores-held",
     "cores-held-by-nobody",
@@ -258,6 +263,73 @@ fn each_defect_is_found_and_a_sound_host_has_none() {
     for finding in ids(&report) {
         assert!(all.contains(finding));
     }
+}
+
+#[test]
+fn refused_nodes_are_found() {
+    let tree = tree("p6-b200.48xlarge");
+    let neuron = self::tree("trn2.48xlarge");
+    let close = |root: &Path, node: &str| fs::set_permissions(root.join(node), Permissions::from_mode(0o000)).unwrap();
+    for root in [tree.path(), neuron.path()] {
+        fs::set_permissions(root, Permissions::from_mode(0o755)).unwrap();
+    }
+    close(tree.path(), "dev/infiniband/uverbs0"); // ibp115s0f0
+    close(tree.path(), "dev/infiniband/uverbs2"); // the first EFA interface
+    close(neuron.path(), "dev/neuron3");
+    for (root, expected) in [
+        (tree.path(), &[("efa-node-refused", "warning"), ("rdma-foreign-refused", "problem")][..]),
+        (neuron.path(), &[("neuron-node-refused", "warning")]),
+    ] {
+        let report: Value = serde_json::from_str(&as_nobody(root)).unwrap();
+        for (id, severity) in expected {
+            let finding = report["findings"].as_array().unwrap().iter().find(|finding| finding["id"] == *id);
+            assert_eq!(finding.unwrap()["severity"], *severity);
+        }
+    }
+    // Told to leave the others alone, libfabric does.
+    set(tree.path(), &format!("FI_EFA_IFACE={}", efa_name(tree.path())));
+    let report = doctor_of_process(tree.path());
+    let foreign =
+        report["findings"].as_array().unwrap().iter().find(|finding| finding["id"] == "rdma-foreign").unwrap();
+    assert_eq!(foreign["severity"], "note");
+}
+
+fn efa_name(root: &Path) -> String {
+    nearfab::Host::from_root(root).unwrap().efa()[0].rdma.clone().unwrap()
+}
+
+/// `nearfab doctor -o json` on a tree, as a user who is not root.
+fn as_nobody(root: &Path) -> String {
+    let mut command = if nix::unistd::geteuid().is_root() {
+        let program = root.join("nearfab");
+        fs::copy(NEARFAB, &program).unwrap();
+        let mut command = Command::new(program);
+        command.uid(65534).gid(65534);
+        command
+    } else {
+        Command::new(NEARFAB)
+    };
+    let output = command.args(["doctor", "-o", "json", "--root"]).arg(root).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// What programs read is as the reference says, with and without findings.
+#[test]
+fn json_is_of_the_schema() {
+    let schema = include_str!("../../docs/reference/schema/doctor.json");
+    let schema = jsonschema::validator_for(&serde_json::from_str(schema).unwrap()).unwrap();
+    let bad = tree("trn2.48xlarge");
+    without_efa(bad.path());
+    limit(bad.path(), "65536");
+    let table = stdout(&["doctor", "-o", "json", "--instance", "p5.48xlarge"]);
+    for report in [doctor_of_process(bad.path()), serde_json::from_str(&table).unwrap()] {
+        let errors: Vec<String> = schema.iter_errors(&report).map(|error| error.to_string()).collect();
+        assert_eq!(errors, [""; 0]);
+    }
+    let mut odd = doctor_of_process(bad.path());
+    odd["findings"][0]["severity"] = "fatal".into();
+    assert!(!schema.is_valid(&odd));
 }
 
 /// The same text from a tree and from its record, for every instance and defect.

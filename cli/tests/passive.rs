@@ -48,7 +48,7 @@ fn names_a_node(line: &str) -> bool {
 #[test]
 fn list_on_a_tree_opens_no_device_node() {
     let tree = tree();
-    for command in ["list", "topo"] {
+    for command in ["list", "topo", "doctor", "record"] {
         let Some(trace) = opened(&[command, "--root", tree.path().to_str().unwrap()]) else { return };
         assert!(trace.contains("sys/bus/pci/devices"), "the trace shows what it should: {trace}");
         let nodes: Vec<&str> = trace.lines().filter(|line| names_a_node(line)).collect();
@@ -58,12 +58,14 @@ fn list_on_a_tree_opens_no_device_node() {
 
 #[test]
 fn list_on_this_machine_opens_no_device_node() {
-    let Some(trace) = opened(&["list"]) else { return };
-    assert!(trace.contains("sys/bus/pci/devices"), "the trace shows what it should: {trace}");
-    // Not even one of other kinds: below /dev nothing at all is opened.
-    let nodes: Vec<&str> =
-        trace.lines().filter(|line| names_a_node(line) || line.contains("\"/dev") || line.contains("\"dev/")).collect();
-    assert_eq!(nodes, [""; 0]);
+    for command in ["list", "doctor", "record"] {
+        let Some(trace) = opened(&[command]) else { return };
+        assert!(trace.contains("sys/bus/pci/devices"), "the trace shows what it should: {trace}");
+        // Not even one of other kinds: below /dev nothing at all is opened.
+        let of_dev = |line: &&str| names_a_node(line) || line.contains("\"/dev") || line.contains("\"dev/");
+        let nodes: Vec<&str> = trace.lines().filter(of_dev).collect();
+        assert_eq!(nodes, [""; 0]);
+    }
 }
 
 /// `nearfab list -o json` on the tree, as a user who is not root.

@@ -146,6 +146,6 @@ fn attached(case: &Case<'_>) -> Result<Vec<Finding>, Skip> {
     if absent.is_empty() {
         return Ok(Vec::new());
     }
-    let seen = format!("{} of the {} that the type can have are not there", absent.len(), table.efa.len());
+    let seen = format!("absent: {} of the {} that the type can have", absent.len(), table.efa.len());
     Ok(vec![NOT_ATTACHED.note(absent, seen)])
 }

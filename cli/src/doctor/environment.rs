@@ -3,7 +3,6 @@
 use nearfab::surroundings::EFA_VARIABLES;
 
 use super::case::{Case, Skip};
-use super::efa;
 use super::finding::{Check, Complaint, Finding, Severity};
 
 const ABORT: Complaint = Complaint {
@@ -134,8 +133,8 @@ fn interfaces(case: &Case<'_>) -> Result<Vec<Finding>, Skip> {
         return Ok(Vec::new());
     }
     let severity = if unknown.len() == names.len() { Severity::Problem } else { Severity::Warning };
-    let known: Vec<String> = efa.iter().map(efa::name).collect();
-    let seen = format!("its value is {value:?}; of it {} are not here, but {}", unknown.join(", "), known.join(", "));
+    let known: Vec<&str> = efa.iter().filter_map(|efa| efa.rdma.as_deref()).collect();
+    let seen = format!("its value is {value:?}; there is no {}, there are {}", unknown.join(", "), known.join(", "));
     Ok(vec![NO_SUCH_INTERFACE.found(severity, vec!["FI_EFA_IFACE".to_owned()], seen)])
 }
 

@@ -56,7 +56,8 @@ fn fork(case: &Case<'_>) -> Result<Vec<Finding>, Skip> {
     if !old || FORK_SAFE.iter().any(|name| case.variable(name).is_some()) {
         return Ok(Vec::new());
     }
-    Ok(vec![FORK_UNSAFE.warning(Vec::new(), format!("kernel {release}, and no variable asks for fork safety"))])
+    let asked = if case.environment().is_ok() { ", and no variable asks for fork safety" } else { "" };
+    Ok(vec![FORK_UNSAFE.warning(Vec::new(), format!("kernel {release}{asked}"))])
 }
 
 fn ptrace(case: &Case<'_>) -> Result<Vec<Finding>, Skip> {

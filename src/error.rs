@@ -285,6 +285,14 @@ impl Problems {
         self.0
     }
 
+    /// The value where there is one; what is refused to this user by design is no problem of the host.
+    pub(crate) fn take_unless_refused<T>(&mut self, result: Result<Option<T>>) -> Option<T> {
+        match result {
+            Err(Error::Read { source, .. }) if source.kind() == io::ErrorKind::PermissionDenied => None,
+            other => self.take(other).flatten(),
+        }
+    }
+
     /// The value, or `None` and one more problem.
     pub(crate) fn take<T>(&mut self, result: Result<T>) -> Option<T> {
         result.map_err(|error| self.add(error)).ok()

@@ -231,7 +231,7 @@ impl fmt::Debug for Datastore {
 ///
 /// # Errors
 /// - [`Error::NotLive`]: the host is not this machine.
-/// - [`Error::ProbeRefused`]: the machine is an UltraServer or a pod, or may be one; or attached processes are wanted and
+/// - [`Error::ProbeRefused`]: the machine has devices and is an UltraServer or a pod, or may be one; or attached processes are wanted and
 ///   this process has a Neuron node open itself, as the Neuron runtime does.
 /// - [`Error::Read`]: what the refusals are decided by could not be read.
 ///

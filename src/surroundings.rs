@@ -86,6 +86,7 @@ pub struct Surroundings {
 
 /// A kernel module.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Module {
     /// Its name.
     pub name: String,
@@ -95,6 +96,7 @@ pub struct Module {
 
 /// Huge pages of one size.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct HugePages {
     /// Bytes of a page.
     pub size: u64,

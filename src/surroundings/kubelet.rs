@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Problems, Result};
+use crate::error::Problems;
 use crate::root::HostRoot;
 
 const FOLDER: &str = "var/lib/kubelet";
@@ -30,8 +30,8 @@ pub struct Kubelet {
 
 pub(super) fn read(root: &HostRoot, problems: &mut Problems) -> Option<Kubelet> {
     let mut names = |folder: &str, wanted: &dyn Fn(&str) -> bool| {
-        let read = unless_refused(root.list(&format!("{FOLDER}/{folder}")));
-        let mut names = problems.take(read).flatten().unwrap_or_default();
+        let read = root.list(&format!("{FOLDER}/{folder}")).map(Some);
+        let mut names = problems.take_unless_refused(read).unwrap_or_default();
         names.retain(|name| wanted(name));
         names.sort_unstable();
         names
@@ -43,17 +43,9 @@ pub(super) fn read(root: &HostRoot, problems: &mut Problems) -> Option<Kubelet> 
         plugins: names("plugins", &|_| true),
         registered: names("plugins_registry", &socket),
     };
-    let read = unless_refused(root.parse(CHECKPOINT, "a checkpoint of the kubelet in JSON", resources));
-    kubelet.resources = problems.take(read).flatten().flatten();
+    let read = root.parse(CHECKPOINT, "a checkpoint of the kubelet in JSON", resources);
+    kubelet.resources = problems.take_unless_refused(read);
     (kubelet != Kubelet::default()).then_some(kubelet)
-}
-
-/// What is for root only is no problem of this host.
-fn unless_refused<T>(read: Result<T>) -> Result<Option<T>> {
-    match read {
-        Err(crate::Error::Read { source, .. }) if source.kind() == std::io::ErrorKind::PermissionDenied => Ok(None),
-        other => other.map(Some),
-    }
 }
 
 /// The registered resources of which there are devices, from `{"Data": {"RegisteredDevices": {"vpc.amazonaws.com/efa":

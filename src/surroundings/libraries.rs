@@ -84,13 +84,14 @@ impl fmt::Display for Library {
 }
 
 /// What a wheel puts between the name and `.so`: a part of the content's hash.
-pub(crate) fn is_tag(tag: &str) -> bool {
+fn is_tag(tag: &str) -> bool {
     let Some(hash) = tag.strip_prefix('-') else { return tag.is_empty() };
     hash.len() >= 6 && hash.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// A library in a folder where such are installed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct InstalledLibrary {
     /// Which.
     pub library: Library,
@@ -115,6 +116,7 @@ impl InstalledLibrary {
 
 /// A library that a process has mapped.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct MappedLibrary {
     /// Which.
     pub library: Library,

@@ -72,6 +72,12 @@ impl<'a> Case<'a> {
         })
     }
 
+    /// How a finding about nodes ends inside of a container.
+    pub(super) fn container(&self) -> String {
+        let mark = self.surroundings.and_then(|around| around.container.as_ref());
+        mark.map(|mark| format!("; this is a container ({mark})")).unwrap_or_default()
+    }
+
     /// The value of an environment variable of the process, where both are known.
     pub(super) fn variable(&self, name: &str) -> Option<&'a str> {
         self.surroundings?.process.as_ref()?.variable(name)

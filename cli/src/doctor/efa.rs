@@ -121,8 +121,8 @@ fn nodes(case: &Case<'_>) -> Result<Vec<Finding>, Skip> {
         (NodeAccess::Refused, &NODE_REFUSED, "the node is there, and not to be read and written by this user"),
     ] {
         if let Some(subjects) = those(efa, |efa| efa.access == access) {
-            let count = format!("{} of {}: {seen}", subjects.len(), efa.len());
-            found.push(complaint.found(severity, subjects, count));
+            let seen = format!("{} of {}: {seen}{}", subjects.len(), efa.len(), case.container());
+            found.push(complaint.found(severity, subjects, seen));
         }
     }
     Ok(found)

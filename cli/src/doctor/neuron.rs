@@ -84,7 +84,7 @@ fn nodes(case: &Case<'_>) -> Result<Vec<Finding>, Skip> {
     ] {
         let those: Vec<&NeuronDevice> = devices.iter().filter(|device| device.access == access).collect();
         if !those.is_empty() {
-            let seen = format!("{} of {}: {seen}", those.len(), devices.len());
+            let seen = format!("{} of {}: {seen}{}", those.len(), devices.len(), case.container());
             found.push(complaint.found(severity, names(those.into_iter()), seen));
         }
     }

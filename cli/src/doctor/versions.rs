@@ -36,7 +36,12 @@ fn pairs(case: &Case<'_>) -> Result<Vec<Finding>, Skip> {
         let versions = Versions {
             neuron_driver: driver(host, around),
             runtime: runtime.as_deref().and_then(|version| version.parse().ok()),
-            kernel: around.kernel.as_deref().and_then(|release| release.parse().ok()),
+            // A driver that is loaded was built for it.
+            kernel: around
+                .kernel
+                .as_deref()
+                .filter(|_| host.neuron_driver().is_none())
+                .and_then(|text| text.parse().ok()),
             product: product(host),
         };
         for rule in rules().iter().filter(|rule| rule.holds(&versions)) {

@@ -32,7 +32,8 @@ fn planted() -> (tempfile::TempDir, Record, Vec<&'static str>) {
     write(&root, &format!("{rdma}/node_guid"), "5ec4:e75e:0000:1000\n");
     write(&root, &format!("{rdma}/ports/1/gids/0"), "fe80:0000:0000:0000:005e:c4ff:fe75:e000\n");
     write(&root, "sys/class/infiniband/rdmap202s0/ports/1/state", "ip-10-11-12-13.ec2.internal\n");
-    write(&root, "sys/module/efa/parameters/x", "");
+    write(&root, "sys/module/efa/version", "3.1.0-alice-secret\n");
+    write(&root, &format!("{rdma}/fw_ver"), "alice-secret\n");
     write(&root, "sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages", "06:5e:c4:e7:5e:00\n");
     write(&root, "proc/sys/kernel/osrelease", "6.1.0-alice-secret\n");
     write(&root, "usr/src/aws-neuronx-2.30.2.0-alice-secret/x", "");

@@ -18,8 +18,8 @@ impl Host {
             mut neuron,
             driverless,
             problems,
-            efa_driver,
-            neuron_driver,
+            mut efa_driver,
+            mut neuron_driver,
             lnc,
             gpus,
             mut other_rdma,
@@ -30,6 +30,8 @@ impl Host {
             other => other,
         };
         for interface in &mut efa {
+            interface.firmware = interface.firmware.as_deref().map(|version| redactor.version(version));
+            interface.p2p = interface.p2p.as_deref().map(|name| redactor.name(name));
             interface.node_guid = interface.node_guid.map(|guid| redactor.guid(guid));
             if let Some(port) = &mut interface.port {
                 port.gid = port.gid.map(|gid| redactor.gid(gid));
@@ -43,6 +45,12 @@ impl Host {
         }
         for interface in &mut efa {
             interface.rdma = interface.rdma.as_deref().map(|name| redactor.rdma_name(name));
+        }
+        if let Some(driver) = &mut efa_driver {
+            driver.version = driver.version.as_deref().map(|version| redactor.version(version));
+        }
+        if let Some(driver) = &mut neuron_driver {
+            driver.version = driver.version.as_deref().map(|version| redactor.version(version));
         }
         let problems = problems.iter().map(|problem| redactor.sentence(problem)).collect();
         let snapshot = Snapshot {

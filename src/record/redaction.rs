@@ -197,7 +197,9 @@ mod tests {
     #[test]
     fn of_paths_the_system_s_stay() {
         let mut redactor = Redactor::default();
-        for path in ["/opt/amazon/efa/lib/libfabric.so.1.30.0", "/usr/lib/x86_64-linux-gnu", "/opt/aws/neuron/bin"] {
+        for path in
+            ["/opt/amazon/efa/lib/libfabric.so.1.30.0", "/usr/lib/x86_64-linux-gnu", "/opt/aws/neuron/bin/", "/"]
+        {
             assert_eq!(redactor.path(path), path);
         }
         assert_eq!(
@@ -208,6 +210,7 @@ mod tests {
         assert_eq!(redactor.path("/home/alice/libnrt.so.alice"), "/redacted-2");
         assert_eq!(redactor.paths("/opt/aws/neuron/lib::/home/alice/bin"), "/opt/aws/neuron/lib::/redacted-3");
         assert_eq!(redactor.path("/usr/lib/../../home/alice"), "/redacted-4");
+        assert_eq!(redactor.path("/usr/lib/alice"), "/redacted-5");
     }
 
     #[test]

@@ -41,49 +41,20 @@ const VARIABLES: [&str; 32] = [
     "VERBS_LOG_LEVEL",
 ];
 
-/// Words of kernels' releases, of plugins' names, of providers and of settings.
+/// Words of kernels' releases, of plugins' names, of providers and settings, of the system's folders and of AWS's.
 #[rustfmt::skip]
 const COMMON: &[&str] = &[
-    "aarch64", "all", "amazon", "amazonaws", "amd64", "amzn2", "amzn2023", "arm64", "aws", "bin", "cloud", "com", "csi", "cuda", "debug",
-    "dev", "device", "dmabuf", "dra", "driver", "ebs", "efa", "efs", "el8", "el9", "el10", "eks", "error", "false", "fatal", "fsx",
-    "generic", "gpu", "info", "io", "k8s", "kubernetes", "memhooks", "nearfab", "net", "neuron", "neuroncore", "neurondevice", "no",
-    "nvidia", "off", "ofi", "on", "plugin", "psm2", "psm3", "python", "python3", "rdma", "reg", "rocr", "rxd", "rxm", "sendrecv", "shm",
-    "sm2", "sock", "socket", "sockets", "synapseai", "system", "tcp", "trace", "true", "trn1", "trn2", "trn3", "udp",
-    "userfaultfd", "verbs", "vpc", "warn", "x", "x86", "yes", "ze",
+    "aarch64", "all", "amazon", "amazonaws", "amd64", "amzn2", "amzn2023", "arm64", "aws", "bin", "cloud", "com", "conf", "csi",
+    "cuda", "d", "debug", "dev", "device", "dmabuf", "dra", "driver", "ebs", "efa", "efs", "el8", "el9", "el10", "eks", "error",
+    "etc", "false", "fatal", "fi", "fsx", "generic", "gnu", "gpu", "info", "io", "k8s", "kubernetes", "ld", "lib", "lib64",
+    "linux", "local", "ls", "memhooks", "monitor", "nearfab", "net", "neuron", "neuroncore", "neurondevice", "no", "nvidia",
+    "off", "ofi", "on", "openmpi", "opt", "pingpong", "plugin", "psm2", "psm3", "python", "python3", "rdma", "reg", "rocr", "rxd",
+    "rxm", "sbin", "sendrecv", "shm", "sm2", "so", "sock", "socket", "sockets", "src", "synapseai", "system", "tcp", "top",
+    "trace", "trn1", "trn2", "trn3", "true", "udp", "userfaultfd", "usr", "verbs", "vpc", "warn", "x", "x86", "yes", "ze",
 ];
 
-/// Where the system and AWS's packages keep their files: what is below is the same on every machine.
-const SYSTEM: [&str; 15] = [
-    "/bin",
-    "/dev",
-    "/etc/ld.so.conf",
-    "/etc/ld.so.conf.d",
-    "/lib",
-    "/lib64",
-    "/opt/amazon/efa",
-    "/opt/amazon/openmpi",
-    "/opt/aws/neuron",
-    "/proc/sys",
-    "/sbin",
-    "/sys",
-    "/usr/bin",
-    "/usr/lib",
-    "/usr/lib64",
-];
-/// Folders that are as common, and not what is below them.
-const PLAIN: [&str; 11] = [
-    "/",
-    "/opt/amazon",
-    "/opt/aws",
-    "/usr",
-    "/usr/local",
-    "/usr/local/bin",
-    "/usr/local/cuda/bin",
-    "/usr/local/cuda/lib64",
-    "/usr/local/lib",
-    "/usr/local/lib64",
-    "/usr/sbin",
-];
+/// The kernel's own files: what is below is the same on every machine.
+const KERNEL: [&str; 3] = ["/dev", "/proc/sys", "/sys"];
 
 /// Whether a text is made of numbers, common words and `names`.
 pub(super) fn are_common(text: &str, names: &[&str]) -> bool {
@@ -100,13 +71,13 @@ pub(super) fn is_harmless_variable(name: &str) -> bool {
     of_efa || VARIABLES.contains(&name)
 }
 
-/// Whether a path is one of the system's or of AWS's packages.
+/// Whether a path is one of the kernel, or made of words that the system and AWS's packages use for folders.
 pub(super) fn is_system_path(path: &str) -> bool {
-    let trimmed = if path == "/" { path } else { path.trim_end_matches('/') };
-    let within =
-        |folder: &str| trimmed.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    let below = |folder: &str| path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
     let climbs = path.split('/').any(|part| part == "..");
-    !climbs && (PLAIN.contains(&trimmed) || SYSTEM.iter().any(|folder| within(folder)))
+    !climbs
+        && (KERNEL.iter().any(|folder| below(folder))
+            || path.split('/').all(|part| part.is_empty() || are_common(part, &[])))
 }
 
 /// Whether there is nothing in a library's file name but its name, a wheel's tag and numbers.

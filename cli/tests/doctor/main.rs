@@ -99,19 +99,42 @@ fn as_nobody(root: &Path) -> String {
 /// What programs read is as the reference says, with and without findings.
 #[test]
 fn json_is_of_the_schema() {
-    let schema = include_str!("../../../docs/reference/schema/doctor.json");
-    let schema = jsonschema::validator_for(&serde_json::from_str(schema).unwrap()).unwrap();
+    let schema = schema(include_str!("../../../docs/reference/schema/doctor.json"));
     let bad = tree("trn2.48xlarge");
     without_efa(bad.path());
     limit(bad.path(), "65536");
     let table = stdout(&["doctor", "-o", "json", "--instance", "p5.48xlarge"]);
     for report in [doctor_of_process(bad.path()), serde_json::from_str(&table).unwrap()] {
-        let errors: Vec<String> = schema.iter_errors(&report).map(|error| error.to_string()).collect();
-        assert_eq!(errors, [""; 0]);
+        assert_eq!(errors(&schema, &report), [""; 0]);
     }
     let mut odd = doctor_of_process(bad.path());
     odd["findings"][0]["severity"] = "fatal".into();
     assert!(!schema.is_valid(&odd));
+}
+
+#[test]
+fn records_are_of_the_schema() {
+    let text = include_str!("../../../docs/reference/schema/record.json");
+    let schema = schema(text);
+    let tree = tree("trn2.48xlarge");
+    for arguments in [&["record"][..], &["record", "--redact"], &["record", "--root", tree.path().to_str().unwrap()]] {
+        let mut record: Value = serde_json::from_str(&stdout(arguments)).unwrap();
+        assert_eq!(errors(&schema, &record), [""; 0]);
+        // Each member is described.
+        for name in record["surroundings"].as_object().unwrap().keys() {
+            assert!(text.contains(&format!("\"{name}\": {{")), "{name}");
+        }
+        record["surroundings"].as_object_mut().unwrap().remove("kernel");
+        assert_eq!(errors(&schema, &record).len(), 1);
+    }
+}
+
+fn schema(text: &str) -> jsonschema::Validator {
+    jsonschema::validator_for(&serde_json::from_str(text).unwrap()).unwrap()
+}
+
+fn errors(schema: &jsonschema::Validator, document: &Value) -> Vec<String> {
+    schema.iter_errors(document).map(|error| error.to_string()).collect()
 }
 
 /// The same text from a tree and from its record, for every instance and defect.

@@ -14,10 +14,10 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use defects::{DEFECTS, Defect, NOT_OF_TREES, without_efa};
+use defects::{DEFECTS, Defect, NOT_OF_TREES, without_efa, without_rdma};
 use nearfab::instances::tables;
 use serde_json::Value;
-use trees::{NEARFAB, doctor_of_process, ids, limit, set, stdout, tree};
+use trees::{NEARFAB, doctor_of_process, ids, limit, remove, set, stdout, tree, write};
 
 #[test]
 fn each_defect_is_found_and_a_sound_host_has_none() {
@@ -94,6 +94,28 @@ fn as_nobody(root: &Path) -> String {
     let output = command.args(["doctor", "-o", "json", "--root"]).arg(root).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn what_explains_a_finding_is_told_with_it() {
+    let tree = tree("trn2.48xlarge");
+    write(tree.path(), ".dockerenv", "");
+    write(tree.path(), "sys/module/ib_core/parameters/netns_mode", "N\n");
+    without_rdma(tree.path());
+    for node in ["dev/neuron15", "dev/infiniband/uverbs3"] {
+        remove(tree.path(), node);
+    }
+    let report = doctor_of_process(tree.path());
+    let seen = |id: &str| {
+        let finding = report["findings"].as_array().unwrap().iter().find(|finding| finding["id"] == id);
+        finding.unwrap()["seen"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(seen("neuron-node-missing"), "1 of 16: no node in /dev; this is a container (/.dockerenv)");
+    assert_eq!(seen("efa-node-missing"), "1 of 16: no node in /dev/infiniband; this is a container (/.dockerenv)");
+    assert_eq!(
+        seen("efa-no-rdma-device"),
+        "nothing in sys/class/infiniband, and RDMA devices belong to one network namespace each"
+    );
 }
 
 /// What programs read is as the reference says, with and without findings.

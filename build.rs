@@ -1,8 +1,10 @@
-//! Turns `data/` into the constants of `src/instances.rs`, and refuses a file that cannot be true of any host, or that
+//! Turns `data/` into the constants of `src/instances.rs` and `src/compatibility.rs`, and refuses a file that cannot be true of any host, or that
 //! does not say how its facts are known.
 
 #[path = "src/pci/bdf.rs"]
 mod bdf;
+#[path = "src/compatibility/file.rs"]
+mod compatibility;
 #[path = "src/numa/cpulist.rs"]
 mod cpulist;
 #[path = "src/instances/file.rs"]
@@ -39,7 +41,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     write_platforms(&mut out, &data)?;
     write_claims(&mut out, &data)?;
     write_instances(&mut out, &data)?;
-    fs::write(PathBuf::from(env::var("OUT_DIR")?).join("instances.rs"), out)?;
+    let folder = PathBuf::from(env::var("OUT_DIR")?);
+    fs::write(folder.join("instances.rs"), out)?;
+    let products: Vec<&str> = data.products.iter().map(|product| product.name.as_str()).collect();
+    let rules = compatibility::read(&read("data/compatibility.toml")?, &products).map_err(|e| format!("data/: {e}"))?;
+    fs::write(folder.join("compatibility.rs"), written(&rules)?)?;
     Ok(())
 }
 
@@ -86,6 +92,27 @@ fn write_claims(out: &mut String, data: &Data) -> std::fmt::Result {
         )?;
     }
     writeln!(out, "];")
+}
+
+fn written(rules: &[compatibility::Rule]) -> Result<String, std::fmt::Error> {
+    let range = |range: &compatibility::Range| format!("Range {{ from: {:?}, below: {:?} }}", range.from, range.below);
+    let mut out = "const RULES: &[Rule] = &[\n".to_owned();
+    for r in rules {
+        writeln!(
+            out,
+            "    Rule {{ id: {:?}, means: {:?}, action: {:?}, source: {:?}, neuron_driver: {}, runtime: {}, kernel: {}, products: &{:?} }},",
+            r.id,
+            r.means,
+            r.action,
+            r.source,
+            range(&r.neuron_driver),
+            range(&r.runtime),
+            range(&r.kernel),
+            r.products
+        )?;
+    }
+    writeln!(out, "];")?;
+    Ok(out)
 }
 
 fn write_instances(out: &mut String, data: &Data) -> std::fmt::Result {

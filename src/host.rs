@@ -1,6 +1,7 @@
 //! A host: one immutable snapshot of what stands where.
 
 mod nothing;
+mod redacted;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -215,7 +216,7 @@ impl Host {
         Self::parse(&text, &path.display().to_string())
     }
 
-    fn parse(text: &str, origin: &str) -> Result<Self> {
+    pub(crate) fn parse(text: &str, origin: &str) -> Result<Self> {
         #[derive(Deserialize)]
         struct Version {
             format: u32,
@@ -247,6 +248,11 @@ impl Host {
     pub fn to_json(&self) -> String {
         // A snapshot has no maps with odd keys and no failing serializers, the only ways for this to fail.
         serde_json::to_string_pretty(&*self.snapshot).unwrap_or_default()
+    }
+
+    /// What is recorded of it.
+    pub(crate) fn form(&self) -> &impl Serialize {
+        &*self.snapshot
     }
 
     /// Whether this is the machine that the process runs on, so that its devices can be opened.

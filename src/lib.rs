@@ -18,6 +18,8 @@
 
 #![deny(unsafe_code)]
 
+#[forbid(unsafe_code)]
+pub mod compatibility;
 #[expect(unsafe_code, reason = "calls vendor libraries")]
 pub mod context;
 #[forbid(unsafe_code)]
@@ -43,9 +45,13 @@ pub mod probe;
 #[forbid(unsafe_code)]
 mod rdma;
 #[forbid(unsafe_code)]
+mod record;
+#[forbid(unsafe_code)]
 mod root;
 #[expect(unsafe_code, reason = "maps vendor libraries, asks drivers")]
 mod runtime;
+#[forbid(unsafe_code)]
+pub mod surroundings;
 #[forbid(unsafe_code)]
 pub mod telemetry;
 #[forbid(unsafe_code)]
@@ -65,7 +71,9 @@ pub use numa::{CpuList, NumaNode, ParseCpuListError};
 pub use pci::{Bdf, LinkSpeed, LinkWidth, ParseBdfError, ParseLinkError, PciFunction, PciId, PciLink, PciRoot};
 pub use probe::probe;
 pub use rdma::RdmaDevice;
+pub use record::Record;
 pub use root::NodeAccess;
+pub use surroundings::Surroundings;
 pub use telemetry::telemetry;
 pub use topology::{
     Anchor, Basis, Branch, Change, CoreNumbering, Evidence, Leaf, LinkEvidence, Links, LogicalCoreRow, Matrix,

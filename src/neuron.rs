@@ -11,7 +11,7 @@ pub use driver::{DriverLayout, NeuronDriver};
 pub use lnc::{Lnc, LncEvidence};
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Problems, Result};
+use crate::error::{Problems, Result};
 use crate::id::{Core, HostDevice, PhysicalCore, number};
 use crate::instances::{self, InstanceTable, Product};
 use crate::pci::{Bdf, PciFunction, PciId};
@@ -237,14 +237,6 @@ impl Scanner<'_> {
     }
 }
 
-/// What is refused to this user by the driver's design is not a problem of this host.
-fn unless_refused<T>(problems: &mut Problems, read: Result<Option<T>>) -> Option<T> {
-    match read {
-        Err(Error::Read { source, .. }) if source.kind() == std::io::ErrorKind::PermissionDenied => None,
-        other => problems.take(other).flatten(),
-    }
-}
-
 fn core_folders(folder: &Folder<'_>) -> Result<u32> {
     let names = folder.list()?;
     let cores = names.iter().filter_map(|name| number(name.strip_prefix("neuron_core")?)).count();
@@ -256,7 +248,7 @@ fn links(problems: &mut Problems, folder: &Folder<'_>) -> Option<Vec<HostDevice>
     let parse = |text: &str| -> Option<Vec<HostDevice>> {
         text.split([',', ' ']).filter(|part| !part.is_empty()).map(|part| number(part).map(HostDevice)).collect()
     };
-    unless_refused(problems, folder.parse("connected_devices", "device numbers such as 12, 1, 3, 4", parse))
+    problems.take_unless_refused(folder.parse("connected_devices", "device numbers such as 12, 1, 3, 4", parse))
 }
 
 /// The table's address of the device, unless this host contradicts it: it shows Neuron functions and none of them is

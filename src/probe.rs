@@ -254,7 +254,7 @@ impl fmt::Debug for Datastore {
 ///
 /// # Errors
 /// - [`Error::NotLive`]: the host is not this machine.
-/// - [`Error::ProbeRefused`]: the machine is an UltraServer or a pod, or may be one; or attached processes are wanted and
+/// - [`Error::ProbeRefused`]: the machine has devices and is an UltraServer or a pod, or may be one; or attached processes are wanted and
 ///   this process has a Neuron node open itself, as the Neuron runtime does.
 /// - [`Error::Read`]: what the refusals are decided by could not be read.
 ///
@@ -265,7 +265,8 @@ pub fn probe(host: &Host, options: ProbeOptions) -> Result<Probe> {
         return Err(Error::NotLive { origin: host.origin().to_string() });
     }
     let root = HostRoot::open(Path::new("/"))?;
-    if !options.on_pods {
+    // Where there is no device no node is opened, and nobody can feel it.
+    if !options.on_pods && !host.neuron().is_empty() {
         platform::check(&root, host.instance_type())?;
     }
     if options.processes {

@@ -26,6 +26,8 @@ use crate::error::{Error, Result};
 
 /// Attributes are a page at most; what is longer than this is no attribute.
 const LONGEST_FILE: usize = 64 * 1024;
+/// What a process maps, its environment and what the kubelet remembers are lists, and long ones on large machines.
+const LONGEST_LIST: usize = 8 * 1024 * 1024;
 /// How often a lost race with a rename elsewhere is run again: each time it is lost less than once in a hundred.
 const RACES: u32 = 1000;
 /// Neither waits for a writer, should it be a pipe, nor becomes the terminal of the process.
@@ -164,8 +166,9 @@ impl HostRoot {
             if count == 0 || (count < room && !path.starts_with("proc/")) {
                 break;
             }
-            if content.len() >= LONGEST_FILE {
-                return Err(self.malformed(path, "less than 64 KiB", &String::from_utf8_lossy(&content)));
+            let (longest, expected) = longest(path);
+            if content.len() >= longest {
+                return Err(self.malformed(path, expected, &String::from_utf8_lossy(&content)));
             }
             if content.len() == content.capacity() {
                 let length = content.len();
@@ -357,6 +360,16 @@ impl HostRoot {
 }
 
 type Opened = rustix::io::Result<OwnedFd>;
+
+/// How long a file may be, and how that is said.
+fn longest(path: &str) -> (usize, &'static str) {
+    let of_process = path.starts_with("proc/") && (path.ends_with("/maps") || path.ends_with("/environ"));
+    if of_process || path.starts_with("var/lib/kubelet/") {
+        (LONGEST_LIST, "less than 8 MiB")
+    } else {
+        (LONGEST_FILE, "less than 64 KiB")
+    }
+}
 
 fn is_nodev(folder: &OwnedFd) -> bool {
     fstatvfs(folder).is_ok_and(|mount| mount.f_flag.contains(StatVfsMountFlags::NODEV))

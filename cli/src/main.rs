@@ -2,11 +2,13 @@
 
 #![forbid(unsafe_code)]
 
+mod doctor;
 mod head;
 mod instances;
 mod list;
 mod near;
 mod notes;
+mod record;
 mod source;
 mod table;
 mod topo;
@@ -64,6 +66,23 @@ enum Command {
         /// Judge by PCIe path and NUMA node alone, as if the vendor's pairing were not known.
         #[arg(long)]
         by_place: bool,
+    },
+    /// Tell what of this host is known to make trouble, what it means, and what to do.
+    ///
+    /// The exit status is 0 whatever is found; programs read -o json. With --probe it also has libfabric's own program fi_info
+    /// look for EFA interfaces.
+    Doctor {
+        /// Look at this process too: its limits, its environment, the libraries in it.
+        #[arg(long)]
+        pid: Option<u32>,
+    },
+    /// Write this host and what is around it into one file, which --host reads.
+    Record {
+        /// A file that is not there yet; standard output without.
+        file: Option<PathBuf>,
+        /// Leave out what identifies the machine or its owner.
+        #[arg(long)]
+        redact: bool,
     },
     /// Hold what is believed of hardware, and of this instance type, against the host: confirmed, refuted or untestable.
     #[command(after_help = verify::HELP)]
@@ -143,9 +162,11 @@ fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<ExitCode, Failure> 
         Command::List => arguments.of_host(|seen| Ok(list::write(seen, output, out)?)),
         Command::Topo { form } => arguments.of_host(|seen| Ok(topo::write(&seen.host, *form, output, out)?)),
         Command::Near { of, by_place } => arguments.of_host(|seen| near::write(&seen.host, of, *by_place, output, out)),
-        Command::Verify { report } => {
-            arguments.of_host(|seen| verify::write(&seen.host, seen.probe.as_ref(), report.as_deref(), output, out))
+        Command::Doctor { pid } => arguments.of_host(|seen| doctor::write(seen, *pid, output, out)),
+        Command::Record { file, redact } => {
+            arguments.of_host(|seen| record::write(&seen.record()?, *redact, file.as_deref(), out))
         }
+        Command::Verify { report } => arguments.of_host(|seen| verify::write(seen, report.as_deref(), output, out)),
     }
 }
 

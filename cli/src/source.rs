@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use nearfab::Host;
 use nearfab::probe::{Probe, ProbeOptions};
+use nearfab::{Host, Record};
 
 #[derive(Args)]
 pub(crate) struct Source {
@@ -29,7 +29,7 @@ struct Origin {
     /// Look at no machine but at what is known of this instance type, such as trn2.48xlarge.
     #[arg(long, global = true, value_name = "TYPE")]
     instance: Option<String>,
-    /// Look at a host recorded by `nearfab list -o json`.
+    /// Look at a host recorded by `nearfab record` or `nearfab list -o json`.
     #[arg(long, global = true, value_name = "FILE")]
     host: Option<PathBuf>,
 }
@@ -47,12 +47,24 @@ enum Probing {
 pub(crate) struct Seen {
     pub(crate) host: Host,
     pub(crate) probe: Option<Probe>,
+    file: Option<PathBuf>,
+}
+
+impl Seen {
+    /// The host with what is around it: as it was recorded with the host, or as it is.
+    pub(crate) fn record(&self) -> nearfab::Result<Record> {
+        match &self.file {
+            Some(file) => Record::from_file(file),
+            None => Record::take(&self.host),
+        }
+    }
 }
 
 impl Source {
     pub(crate) fn look(&self) -> nearfab::Result<Seen> {
         let host = self.origin.host()?;
-        let Some(probing) = self.probe else { return Ok(Seen { host, probe: None }) };
+        let file = self.origin.host.clone();
+        let Some(probing) = self.probe else { return Ok(Seen { host, probe: None, file }) };
         let mut options = ProbeOptions::default();
         if probing == Probing::EvenOnPods {
             options = options.even_on_pods();
@@ -61,7 +73,7 @@ impl Source {
             options = options.with_processes();
         }
         let probe = nearfab::probe(&host, options)?;
-        Ok(Seen { host: probe.place(&host), probe: Some(probe) })
+        Ok(Seen { host: probe.place(&host), probe: Some(probe), file })
     }
 }
 

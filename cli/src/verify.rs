@@ -1,14 +1,15 @@
 //! `nearfab verify`: which of the things that are believed of hardware hold on this host.
 
-use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 
 use nearfab::Host;
-use nearfab::probe::Probe;
 use nearfab::verify::{ClaimVerdict, Difference, FactVerdict, Gap, Verdict, Verification, verify};
 use serde::Serialize;
+use serde_json::Value;
 
+use crate::record::write_new;
+use crate::source::Seen;
 use crate::table::Table;
 use crate::{FORMAT, Failure, Output, head, json};
 
@@ -23,37 +24,37 @@ struct Answer<'a> {
     verification: &'a Verification,
 }
 
-pub(crate) fn write(
-    host: &Host,
-    probe: Option<&Probe>,
-    report: Option<&Path>,
-    output: Output,
-    out: &mut dyn Write,
-) -> Result<(), Failure> {
-    if let Some(file) = report {
-        write_report(host, probe, file)?;
+impl<'a> Answer<'a> {
+    fn of(verification: &'a Verification) -> Self {
+        Self { format: FORMAT, verification }
     }
-    let verification = verify(host, probe);
+}
+
+pub(crate) fn write(seen: &Seen, report: Option<&Path>, output: Output, out: &mut dyn Write) -> Result<(), Failure> {
+    let verification = verify(&seen.host, seen.probe.as_ref());
     match output {
-        Output::Json => json(&Answer { format: FORMAT, verification: &verification }, out)?,
-        _ => text(host, &verification, output == Output::Wide, out)?,
+        Output::Json => json(&Answer::of(&verification), out)?,
+        _ => text(&seen.host, &verification, output == Output::Wide, out)?,
     }
-    if let (Some(file), false) = (report, output == Output::Json) {
-        writeln!(out, "\n{} has these verdicts and the host, to be sent to {REPOSITORY}/issues.", file.display())?;
+    if let Some(file) = report {
+        write_report(seen, file)?;
+        if output != Output::Json {
+            writeln!(out, "\n{} has these verdicts and the host, to be sent to {REPOSITORY}/issues.", file.display())?;
+        }
     }
     Ok(())
 }
 
 const REPOSITORY: &str = env!("CARGO_PKG_REPOSITORY");
 
-/// A record of the host that `--host` reads, with the verdicts in it.
-fn write_report(host: &Host, probe: Option<&Probe>, file: &Path) -> io::Result<()> {
-    // REDACT: the record is to be without what identifies the machine, and the verdicts are to be of that record's host.
-    let record = host.to_json();
-    let mut report: serde_json::Value = serde_json::from_str(&record)?;
-    report["verification"] = serde_json::to_value(Answer { format: FORMAT, verification: &verify(host, probe) })?;
-    let text = serde_json::to_string_pretty(&report)? + "\n";
-    fs::write(file, text).map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", file.display())))
+/// A record that `--host` reads, without what identifies the machine, with the verdicts on its host in it.
+fn write_report(seen: &Seen, file: &Path) -> Result<(), Failure> {
+    let record = seen.record()?.redacted();
+    let mut report: Value = serde_json::from_str(&record.to_json()).map_err(io::Error::from)?;
+    let verification = verify(&record.host, seen.probe.as_ref());
+    report["verification"] = serde_json::to_value(Answer::of(&verification)).map_err(io::Error::from)?;
+    write_new(file, &format!("{report:#}"))?;
+    Ok(())
 }
 
 fn text(host: &Host, verification: &Verification, wide: bool, out: &mut dyn Write) -> io::Result<()> {

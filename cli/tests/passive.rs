@@ -53,7 +53,7 @@ fn names_a_node(line: &str) -> bool {
 #[test]
 fn seeing_on_a_tree_opens_no_device_node() {
     let tree = tree();
-    for command in ["list", "topo", "verify"] {
+    for command in ["list", "topo", "doctor", "record", "verify"] {
         let Some(trace) = opened(&[command, "--root", tree.path().to_str().unwrap()]) else { return };
         assert!(trace.contains("sys/bus/pci/devices"), "the trace shows what it should: {trace}");
         let nodes: Vec<&str> = trace.lines().filter(|line| names_a_node(line)).collect();
@@ -63,7 +63,7 @@ fn seeing_on_a_tree_opens_no_device_node() {
 
 #[test]
 fn seeing_on_this_machine_opens_no_device_node() {
-    for command in ["list", "verify"] {
+    for command in ["list", "topo", "doctor", "record", "verify"] {
         let Some(trace) = opened(&[command]) else { return };
         assert!(trace.contains("sys/bus/pci/devices"), "the trace shows what it should: {trace}");
         // Not even one of other kinds: below /dev nothing at all is opened.

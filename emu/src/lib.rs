@@ -24,6 +24,7 @@ mod machine;
 mod neuron;
 mod pci;
 mod plan;
+mod surroundings;
 mod telemetry;
 mod tree;
 
@@ -75,5 +76,6 @@ pub fn write_tree_with(table: &InstanceTable, defects: &[Defect], dir: &Path) ->
     efa::write(&tree, &plan)?;
     neuron::write(&tree, &plan)?;
     telemetry::write(&tree, &plan)?;
+    surroundings::write(&tree, &plan)?;
     plan.edits.iter().try_for_each(|edit| tree.edit(edit))
 }

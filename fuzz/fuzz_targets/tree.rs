@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 
 use libfuzzer_sys::fuzz_target;
-use nearfab::Host;
+use nearfab::{Host, Record};
 use nearfab_fuzz::{OUTSIDE, check, write};
 
 fuzz_target!(|text: &[u8]| {
@@ -22,5 +22,9 @@ fuzz_target!(|text: &[u8]| {
 
     let host = Host::from_root(&root).expect("a tree that can be opened");
     check(&host);
-    assert!(!host.to_json().contains(OUTSIDE), "a link led out of the tree");
+    let record = Record::take(&host).expect("a tree that can be opened");
+    assert!(!record.to_json().contains(OUTSIDE), "a link led out of the tree");
+    assert_eq!(Record::from_json(&record.to_json()).expect("what was written is read"), record);
+    let redacted = record.redacted();
+    assert_eq!(Record::from_json(&redacted.to_json()).expect("what was redacted is read"), redacted);
 });

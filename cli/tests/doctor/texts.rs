@@ -1,0 +1,79 @@
+//! What people read, whole.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::{Value, json};
+use snapbox::{assert_data_eq, file};
+
+use crate::defects::{DEFECTS, without_efa};
+use crate::trees::{PID, limit, stdout, tree, variables};
+
+/// The text of a record, whose tree has a name that does not change.
+fn text(tree: &Path) -> String {
+    let mut record: Value = serde_json::from_str(&stdout(&["record", "--root", tree.to_str().unwrap()])).unwrap();
+    record["origin"] = json!({"from": "tree", "root": "/host"});
+    let text = record.to_string().replace(tree.to_str().unwrap(), "/host");
+    let file = tree.join("record.json");
+    fs::write(&file, text).unwrap();
+    stdout(&["doctor", "--host", file.to_str().unwrap()])
+}
+
+#[test]
+fn a_healthy_host() {
+    assert_data_eq!(text(tree("trn2.48xlarge").path()), file!["healthy.txt"].raw());
+}
+
+#[test]
+fn a_host_with_much_wrong() {
+    let tree = tree("trn2.48xlarge");
+    for id in [
+        "efa-node-missing",
+        "efa-port-not-active",
+        "huge-pages-used-up",
+        "rdma-namespaces-exclusive",
+        "fork-unsafe",
+        "ptrace-protected",
+        "neuron-ids-not-contiguous",
+        "runtime-too-old-for-driver",
+        "libfabric-several",
+        "collectives-missing",
+        "runtime-not-on-loader-path",
+        "device-plugin-beside-dra",
+        "host-incomplete",
+    ] {
+        let defect = DEFECTS.iter().find(|defect| defect.id == id).unwrap();
+        (defect.make)(tree.path());
+    }
+    without_efa(tree.path());
+    assert_data_eq!(text(tree.path()), file!["bad.txt"].raw());
+}
+
+#[test]
+fn a_process_with_much_wrong() {
+    let tree = tree("trn2.48xlarge");
+    limit(tree.path(), "65536");
+    (DEFECTS.iter().find(|defect| defect.id == "library-mapped-twice").unwrap().make)(tree.path());
+    let bad = [
+        "PATH=/usr/bin",
+        "FI_PROVIDER=eaf",
+        "FI_EFA_IFACE=efa_0",
+        "FI_EFA_MTU_SIZE=8760",
+        "FI_EFA_USE_DEVICE_RMDA=1",
+        "NEURON_RT_VISIBLE_CORES=0,1,10,11,2,3",
+    ];
+    variables(tree.path(), &bad);
+    let root = tree.path().to_str().unwrap();
+    let text = stdout(&["doctor", "--pid", PID, "--root", root]);
+    assert_data_eq!(text.replace(root, "/host"), file!["process.txt"].raw());
+}
+
+#[test]
+fn a_host_with_other_rdma_devices() {
+    assert_data_eq!(text(tree("p6-b200.48xlarge").path()), file!["p6-b200.txt"].raw());
+}
+
+#[test]
+fn an_empty_host() {
+    assert_data_eq!(text(tempfile::tempdir().unwrap().path()), file!["empty.txt"].raw());
+}

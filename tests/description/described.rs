@@ -1,6 +1,6 @@
 //! What a host of a type, with a defect, has to look like.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv6Addr;
 
 use nearfab_emu::{Defect, NeuronDriver};
@@ -111,8 +111,30 @@ impl<'a> Description<'a> {
             }),
             "gpus": by_address(&self.of.gpu).into_iter().map(gpu).collect::<Value>(),
             "other_rdma": self.other_rdma(),
+            "pci_functions": self.pci_functions(),
             "unnumbered": by_address(self.unnumbered()).into_iter().map(|row| self.neuron_function(row)).collect::<Value>(),
         })
+    }
+
+    /// How many functions are on the bus, the bridges above them included; a bridge stays where what is below it goes.
+    fn pci_functions(&self) -> usize {
+        let efas = match self.defect {
+            Some(Defect::EfaFunctionGone(_)) => by_address(&self.of.efa),
+            _ => self.efas(),
+        };
+        let places: Vec<&Place> =
+            efas.into_iter().chain(&self.of.neuron).chain(&self.of.gpu).chain(&self.of.foreign).collect();
+        let all: BTreeSet<&str> =
+            places.iter().flat_map(|place| place.bridges.iter().chain([&place.address])).map(String::as_str).collect();
+        let more = match self.defect {
+            Some(Defect::Mlx5Beside | Defect::Mlx5First) => MLX5.len(),
+            _ => 0,
+        };
+        let fewer = match self.defect {
+            Some(Defect::NeuronFunctionGone(_) | Defect::EfaFunctionGone(_)) => 1,
+            _ => 0,
+        };
+        all.len() + more - fewer
     }
 
     /// Functions that the driver drives and that only it knows the numbers of.

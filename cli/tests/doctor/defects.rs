@@ -79,7 +79,12 @@ pub(crate) const DEFECTS: &[Defect] = &[
         write(root, "sys/module/neuron/version", "2.26.5.0\n");
         write(root, "usr/src/aws-neuronx-2.26.5.0/x", "");
     }),
-    Defect { id: "driver-without-inferentia1", severity: "problem", instance_type: "inf1.24xlarge", make: |_| {} },
+    Defect {
+        id: "driver-without-inferentia1",
+        severity: "problem",
+        instance_type: "inf1.24xlarge",
+        make: |root| write(root, "sys/module/neuron/version", "2.30.2.0\n"),
+    },
     on_trn2("driver-does-not-build-on-kernel", "problem", |root| {
         write(root, "proc/sys/kernel/osrelease", "6.18.2-1.amzn2027.x86_64\n");
         without_neuron_driver(root);

@@ -21,6 +21,12 @@ pub(crate) fn stdout(arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
+/// A new folder for trees: in memory, where the system has a folder for that.
+pub(crate) fn folder() -> tempfile::TempDir {
+    let memory = Path::new("/dev/shm");
+    if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap()
+}
+
 /// Writes an emulated host of the type to a new folder.
 pub(crate) fn tree(instance_type: &str, dir: &Path) {
     nearfab_emu::write_tree(InstanceTable::find(instance_type).unwrap(), dir).unwrap();
@@ -42,7 +48,8 @@ pub(crate) fn take_name(dir: &Path) {
 
 /// Every view of a host, without the form and the host itself.
 pub(crate) fn views(host: &Host) -> Vec<Vec<String>> {
-    let mut views = vec![words("list"), words("topo tree"), words("topo matrix"), words("topo links")];
+    let mut views: Vec<Vec<String>> =
+        ["list", "topo tree", "topo matrix", "topo links", "doctor", "verify"].map(words).into();
     let mut near = |name: String| views.push(vec!["near".to_owned(), name]);
     if let Some(device) = host.visible_neuron().last() {
         near(device.index.to_string());

@@ -116,25 +116,17 @@ impl<'a> Description<'a> {
         })
     }
 
-    /// How many functions are on the bus, the bridges above them included; a bridge stays where what is below it goes.
+    /// How many functions are on the bus, the bridges above them included. A bridge with nothing below goes with a device,
+    /// and stays where only the bus's link to one is gone.
     fn pci_functions(&self) -> usize {
-        let efas = match self.defect {
-            Some(Defect::EfaFunctionGone(_)) => by_address(&self.of.efa),
-            _ => self.efas(),
-        };
-        let places: Vec<&Place> =
-            efas.into_iter().chain(&self.of.neuron).chain(&self.of.gpu).chain(&self.of.foreign).collect();
-        let all: BTreeSet<&str> =
-            places.iter().flat_map(|place| place.bridges.iter().chain([&place.address])).map(String::as_str).collect();
-        let more = match self.defect {
-            Some(Defect::Mlx5Beside | Defect::Mlx5First) => MLX5.len(),
-            _ => 0,
-        };
-        let fewer = match self.defect {
-            Some(Defect::NeuronFunctionGone(_) | Defect::EfaFunctionGone(_)) => 1,
-            _ => 0,
-        };
-        all.len() + more - fewer
+        let efa_is_gone = matches!(self.defect, Some(Defect::EfaFunctionGone(_)));
+        let efas = if efa_is_gone { by_address(&self.of.efa) } else { self.efas() };
+        let gone = |index: u32| self.is(&Defect::NeuronFunctionGone(index));
+        let neuron = (0..).zip(&self.of.neuron).filter(|&(index, _)| !gone(index)).map(|(_, row)| row);
+        let places = efas.into_iter().chain(neuron).chain(&self.of.gpu).chain(&self.of.foreign);
+        let all: BTreeSet<&String> = places.flat_map(|place| place.bridges.iter().chain([&place.address])).collect();
+        let mlx5 = matches!(self.defect, Some(Defect::Mlx5Beside | Defect::Mlx5First));
+        all.len() + if mlx5 { MLX5.len() } else { 0 } - usize::from(efa_is_gone)
     }
 
     /// Functions that the driver drives and that only it knows the numbers of.

@@ -35,6 +35,8 @@ pub(crate) const TESTS: &[Tool] = &[
     tool("/usr/include/infiniband/efadv.h", "libibverbs-dev"),
     tool("/usr/lib/python3.11/ensurepip/__init__.py", "python3-venv"),
     tool("/usr/lib/x86_64-linux-gnu/libclang-14.so.1", "libclang1-14"),
+    // The compiler's own headers, which no package of the library brings along.
+    tool("/usr/lib/llvm-14/lib/clang/14.0.6/include/stddef.h", "libclang-common-14-dev"),
     tool("cc", "gcc"),
     tool("debootstrap", "debootstrap"),
     tool("fi_info", "libfabric-bin"),

@@ -4,6 +4,7 @@ mod core_map;
 mod driver;
 mod lnc;
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 pub use core_map::{CoreMap, CoreMapEvidence};
@@ -220,8 +221,9 @@ fn unless_refused<T>(problems: &mut Problems, read: Result<Option<T>>) -> Option
 
 fn core_folders(root: &HostRoot, folder: &str) -> Result<u32> {
     let names = root.list(folder)?;
-    let cores = names.iter().filter_map(|name| number(name.strip_prefix("neuron_core")?)).count();
-    Ok(u32::try_from(cores).unwrap_or(u32::MAX))
+    // A set: neuron_core05 in a tree that no kernel made.
+    let cores: BTreeSet<u32> = names.iter().filter_map(|name| number(name.strip_prefix("neuron_core")?)).collect();
+    Ok(u32::try_from(cores.len()).unwrap_or(u32::MAX))
 }
 
 /// The neighbours; for root only before driver 2.28.

@@ -363,3 +363,11 @@ fn no_device_is_listed_twice() {
     let error = Host::from_json(&record.to_string()).unwrap_err();
     assert!(error.to_string().contains("neuron4 is listed twice"), "{error}");
 }
+
+#[test]
+fn a_record_of_endless_cores_is_refused() {
+    let mut record: serde_json::Value = serde_json::from_str(&Tree::new().host().to_json()).unwrap();
+    record["neuron"][3]["cores"] = u32::MAX.into();
+    let error = Host::from_json(&record.to_string()).unwrap_err();
+    assert!(error.to_string().contains("neuron3 has 4294967295 cores"), "{error}");
+}

@@ -4,17 +4,13 @@
 #![no_main]
 
 use std::fs;
-use std::path::Path;
 
 use libfuzzer_sys::fuzz_target;
-use nearfab::Host;
+use nearfab::{Host, telemetry};
 use nearfab_fuzz::{OUTSIDE, check, write};
 
 fuzz_target!(|text: &[u8]| {
-    // In memory, where there is such a folder: thousands of small files a second.
-    let memory = Path::new("/dev/shm");
-    let place = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
-    let place = place.expect("a temporary folder");
+    let place = tempfile::tempdir().expect("a temporary folder");
     let root = place.path().join("tree");
     fs::create_dir(&root).expect("a folder");
     fs::write(place.path().join("outside"), OUTSIDE).expect("a file");
@@ -22,5 +18,9 @@ fuzz_target!(|text: &[u8]| {
 
     let host = Host::from_root(&root).expect("a tree that can be opened");
     check(&host);
-    assert!(!host.to_json().contains(OUTSIDE), "a link led out of the tree");
+    assert!(host.efa().is_sorted_by_key(|efa| efa.address()) && host.neuron().is_sorted_by_key(|device| device.index));
+    let telemetry = format!("{:?}", telemetry(&host).expect("a tree that can be opened"));
+    for read in [host.to_json(), telemetry] {
+        assert!(!read.contains(OUTSIDE), "a link led out of the tree");
+    }
 });

@@ -4,6 +4,7 @@
 
 use libfuzzer_sys::{fuzz_mutator, fuzz_target, fuzzer_mutate};
 use nearfab_fuzz::attributes::Attributes;
+use nearfab_fuzz::numbers;
 
 thread_local! {
     static ATTRIBUTES: Attributes = Attributes::new();
@@ -11,30 +12,18 @@ thread_local! {
 
 fuzz_target!(|input: &[u8]| ATTRIBUTES.with(|attributes| attributes.check(input)));
 
-// Reading a host takes long, so inputs have to be good ones. Attributes are texts with numbers: in half of the cases a digit
-// becomes another one or is put in, else bytes change as in other targets. Which attribute it is mostly stays.
+// Reading a host takes long, so inputs have to be good ones. Half of them come from a seed again, so that each attribute
+// gets its turn however many inputs are kept of another. The first byte, which chooses the attribute, stays.
 fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
-    let mut random = seed;
-    let mut below = move |most: usize| {
-        random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (random >> 8) as usize % most
-    };
-    if size < 2 || max_size <= size || below(16) == 0 {
+    let mut below = numbers::random(seed);
+    let mut size = size;
+    if size < 2 || below(2) == 0 {
+        let seed = ATTRIBUTES.with(|attributes| attributes.seed(below(1 << 16)));
+        size = seed.len().min(max_size);
+        data[..size].copy_from_slice(&seed[..size]);
+    }
+    if size == 0 || size > max_size {
         return fuzzer_mutate(data, size, max_size);
     }
-    let digit = b"0123456789"[below(10)];
-    let digits: Vec<usize> = (1..size).filter(|&at| data[at].is_ascii_digit()).collect();
-    match below(4) {
-        0 if !digits.is_empty() => {
-            data[digits[below(digits.len())]] = digit;
-            size
-        }
-        1 => {
-            let at = 1 + below(size);
-            data.copy_within(at..size, at + 1);
-            data[at] = digit;
-            size + 1
-        }
-        _ => 1 + fuzzer_mutate(&mut data[1..], size - 1, max_size - 1),
-    }
+    1 + numbers::mutate(&mut data[1..max_size], size - 1, &mut below, fuzzer_mutate)
 });

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use file::{Data, Grade, Instance};
-use libfuzzer_sys::fuzz_target;
+use libfuzzer_sys::{fuzz_mutator, fuzz_target, fuzzer_mutate};
 // Where the file looks for them.
 use nearfab::{Bdf, CpuList};
 
@@ -33,6 +33,13 @@ fuzz_target!(|text: &str| {
             check_like(instance, &data.instances["other"], text);
         }
     }
+});
+
+fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
+    if size > max_size {
+        return fuzzer_mutate(data, size, max_size);
+    }
+    nearfab_fuzz::numbers::mutate(&mut data[..max_size], size, &mut nearfab_fuzz::numbers::random(seed), fuzzer_mutate)
 });
 
 /// All PCI functions: address, NUMA node, bridges.
@@ -88,7 +95,7 @@ fn check_neuron(instance: &Instance, data: &Data) {
 
 fn check_sources(instance: &Instance) {
     let functions = functions(instance);
-    let has = |fact: &str| instance.sources.get(fact).is_some();
+    let has = |fact: &str| instance.sources.contains_key(fact);
     assert!(has("numa"));
     assert_eq!(has("neuron"), !instance.neuron.is_empty());
     assert_eq!((has("efa"), has("efa_device_id")), (!instance.efa.is_empty(), !instance.efa.is_empty()));

@@ -5,7 +5,7 @@
 
 use std::fs;
 
-use libfuzzer_sys::fuzz_target;
+use libfuzzer_sys::{fuzz_mutator, fuzz_target, fuzzer_mutate};
 use nearfab::{Host, telemetry};
 use nearfab_fuzz::{OUTSIDE, check, write};
 
@@ -23,4 +23,11 @@ fuzz_target!(|text: &[u8]| {
     for read in [host.to_json(), telemetry] {
         assert!(!read.contains(OUTSIDE), "a link led out of the tree");
     }
+});
+
+fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
+    if size > max_size {
+        return fuzzer_mutate(data, size, max_size);
+    }
+    nearfab_fuzz::numbers::mutate(&mut data[..max_size], size, &mut nearfab_fuzz::numbers::random(seed), fuzzer_mutate)
 });

@@ -52,6 +52,13 @@ impl Attributes {
         })
     }
 
+    /// One of the seeds.
+    #[must_use]
+    pub fn seed(&self, number: usize) -> Vec<u8> {
+        let number = number % self.seeds().count();
+        self.seeds().nth(number).map(|(_, input)| input).unwrap_or_default()
+    }
+
     /// Replaces one attribute, the first byte says which, by the rest of the input, and panics where what is read then is
     /// not what it should be.
     pub fn check(&self, input: &[u8]) {

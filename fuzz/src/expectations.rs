@@ -4,6 +4,7 @@ use nearfab::{Bdf, EfaInterface, Host};
 use serde_json::{Value, json};
 
 use crate::attributes::Problems;
+use crate::measured::{power, reading, state};
 use crate::readings;
 use crate::small::Kind;
 
@@ -260,7 +261,7 @@ fn of_machine(all: &mut Vec<Attribute>) {
             NAMED
         }
     });
-    let lines = &["NEURON_LOGICAL_NC_CONFIG=1\n", "A=3\nNEURON_LOGICAL_NC_CONFIG = 2\nNEURON_LOGICAL_NC_CONFIG=4\n"];
+    let lines = &["NEURON_LOGICAL_NC_CONFIG=1\n", "NEURON_LOGICAL_NC_CONFIG = 1\nNEURON_LOGICAL_NC_CONFIG=1\n"];
     all.push(file("opt/aws/neuron/logical_nc_config".to_owned(), lines, lnc));
 }
 
@@ -388,37 +389,4 @@ fn product(text: Option<&str>, record: &mut Value) -> Option<Problems> {
         record["neuron"][0]["memory"] = json!(known.map(|product| product.memory));
     }
     if text.is_some() { NONE } else { NAMED }
-}
-
-fn reading(text: &str) -> Value {
-    let number = readings::number_up_to(u64::MAX, text);
-    number.map_or_else(|| json!({"text": text}), |number| json!({"number": number}))
-}
-
-fn state(text: &str) -> Value {
-    match readings::number_up_to(u64::MAX, text) {
-        Some(0) => json!("reset"),
-        Some(1) => json!("ready"),
-        Some(2) => json!("invalid"),
-        Some(number) => json!({"unknown": number}),
-        None => json!({"unread": {"text": text}}),
-    }
-}
-
-fn power(text: &str) -> Value {
-    let measured = || {
-        let [status, time, min, max, average] = text.split(',').collect::<Vec<_>>()[..] else { return None };
-        let status = match status.split_at_checked("POWER_STATUS_".len())? {
-            ("POWER_STATUS_", "VALID") => json!("valid"),
-            ("POWER_STATUS_", "NO_DATA") => json!("no_data"),
-            ("POWER_STATUS_", "INVALID") => json!("invalid"),
-            ("POWER_STATUS_", other) => json!({"unknown": other}),
-            _ => return None,
-        };
-        let percent = |text: &str| text.parse::<f64>().ok().filter(|value| value.is_finite());
-        let time = readings::number_up_to(u64::MAX, time)?;
-        let (min, max, average) = (percent(min)?, percent(max)?, percent(average)?);
-        Some(json!({"measured": {"status": status, "time": time, "min": min, "max": max, "average": average}}))
-    };
-    measured().unwrap_or_else(|| json!({"unread": reading(text)}))
 }

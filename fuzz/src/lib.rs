@@ -3,6 +3,8 @@
 
 pub mod attributes;
 mod expectations;
+mod measured;
+pub mod numbers;
 pub mod readings;
 mod small;
 mod tree;

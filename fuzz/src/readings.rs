@@ -96,7 +96,7 @@ pub fn speed(text: &str) -> Option<String> {
 
 /// A link width in the form that is written.
 pub fn width(text: &str) -> Option<String> {
-    let number = number_up_to(255, if text.starts_with('x') { &text[1..] } else { text });
+    let number = number_up_to(255, text.strip_prefix('x').unwrap_or(text));
     match number {
         Some(0 | 255) => Some("unknown".to_owned()),
         Some(lanes) => Some(format!("x{lanes}")),

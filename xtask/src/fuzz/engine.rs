@@ -12,9 +12,9 @@ use tempfile::TempDir;
 use crate::run::{output, say, visibly};
 use crate::tools;
 
-/// Targets that read a host for each input. That a path was taken more often is no news there: it would fill the corpus with
-/// inputs of which none gets its turn.
-const SLOW: [&str; 2] = ["attribute", "tree"];
+/// Slow targets, for which it is no news that a path was taken more often: that would fill the corpus with inputs of which none
+/// gets its turn.
+const SLOW: [&str; 3] = ["attribute", "instance_toml", "tree"];
 
 /// The folder `fuzz` of a source tree, with what builds and runs its targets.
 pub(crate) struct Engine {

@@ -1,8 +1,10 @@
-//! Turns `data/` into the constants of `src/instances.rs`, and refuses a file that cannot be true of any host, or that
+//! Turns `data/` into the constants of `src/instances.rs` and `src/compatibility.rs`, and refuses a file that cannot be true of any host, or that
 //! does not say how its facts are known.
 
 #[path = "src/pci/bdf.rs"]
 mod bdf;
+#[path = "src/compatibility/file.rs"]
+mod compatibility;
 #[path = "src/numa/cpulist.rs"]
 mod cpulist;
 #[path = "src/instances/file.rs"]
@@ -30,14 +32,20 @@ fn main() -> Result<(), Box<dyn Error>> {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         instances.push((name, read(path)?));
     }
-    let data = Data::read(&read("data/products.toml")?, &read("data/claims.toml")?, &instances)
-        .map_err(|refusal| format!("data/: {refusal}"))?;
+    let [products, platforms, claims] =
+        ["products", "platforms", "claims"].map(|name| read(format!("data/{name}.toml")));
+    let data = Data::read(&products?, &platforms?, &claims?, &instances).map_err(|e| format!("data/: {e}"))?;
 
     let mut out = String::new();
     write_products(&mut out, &data)?;
+    write_platforms(&mut out, &data)?;
     write_claims(&mut out, &data)?;
     write_instances(&mut out, &data)?;
-    fs::write(PathBuf::from(env::var("OUT_DIR")?).join("instances.rs"), out)?;
+    let folder = PathBuf::from(env::var("OUT_DIR")?);
+    fs::write(folder.join("instances.rs"), out)?;
+    let products: Vec<&str> = data.products.iter().map(|product| product.name.as_str()).collect();
+    let rules = compatibility::read(&read("data/compatibility.toml")?, &products).map_err(|e| format!("data/: {e}"))?;
+    fs::write(folder.join("compatibility.rs"), written(&rules)?)?;
     Ok(())
 }
 
@@ -50,9 +58,19 @@ fn write_products(out: &mut String, data: &Data) -> std::fmt::Result {
     for p in &data.products {
         writeln!(
             out,
-            "    Product {{ name: {:?}, device_ids: &{:?}, cores: {}, memory: {} }},",
-            p.name, p.device_ids, p.cores, p.memory
+            "    Product {{ name: {:?}, device_ids: &{:?}, architecture: {}, cores: {}, memory: {} }},",
+            p.name, p.device_ids, p.architecture, p.cores, p.memory
         )?;
+    }
+    writeln!(out, "];")
+}
+
+fn write_platforms(out: &mut String, data: &Data) -> std::fmt::Result {
+    writeln!(out, "const PLATFORMS: &[(&str, Platform)] = &[")?;
+    for platform in &data.platforms {
+        for instance_type in &platform.instance_types {
+            writeln!(out, "    ({instance_type:?}, Platform::{:?}),", platform.kind)?;
+        }
     }
     writeln!(out, "];")
 }
@@ -63,11 +81,38 @@ fn write_claims(out: &mut String, data: &Data) -> std::fmt::Result {
         let users: Vec<&str> = data.users(&c.id).collect();
         writeln!(
             out,
-            "    Claim {{ id: {:?}, statement: {:?}, source: {:?}, settled_by: {:?}, instance_types: &{users:?} }},",
-            c.id, c.statement, c.source, c.settled_by
+            "    Claim {{ id: {:?}, statement: {:?}, source: {:?}, settled_by: {:?}, instance_types: &{users:?}, by_hand: {}, \
+             check: {} }},",
+            c.id,
+            c.statement,
+            c.source,
+            c.settled_by,
+            c.by_hand,
+            option(c.check.map(|check| format!("Check::{check:?}")))
         )?;
     }
     writeln!(out, "];")
+}
+
+fn written(rules: &[compatibility::Rule]) -> Result<String, std::fmt::Error> {
+    let range = |range: &compatibility::Range| format!("Range {{ from: {:?}, below: {:?} }}", range.from, range.below);
+    let mut out = "const RULES: &[Rule] = &[\n".to_owned();
+    for r in rules {
+        writeln!(
+            out,
+            "    Rule {{ id: {:?}, means: {:?}, action: {:?}, source: {:?}, neuron_driver: {}, runtime: {}, kernel: {}, products: &{:?} }},",
+            r.id,
+            r.means,
+            r.action,
+            r.source,
+            range(&r.neuron_driver),
+            range(&r.runtime),
+            range(&r.kernel),
+            r.products
+        )?;
+    }
+    writeln!(out, "];")?;
+    Ok(out)
 }
 
 fn write_instances(out: &mut String, data: &Data) -> std::fmt::Result {

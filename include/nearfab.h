@@ -105,7 +105,7 @@ typedef enum {
    */
   NEARFAB_ERROR_PROBE_REFUSED = 15,
   /**
-   * Telemetry was wanted of a host that is no file tree.
+   * Telemetry, or a process, was wanted of a host that is no file tree.
    */
   NEARFAB_ERROR_NO_TREE = 16,
   /**

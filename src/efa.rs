@@ -124,11 +124,11 @@ fn interface(
         port: None,
     };
     if let Some(name) = &interface.rdma {
-        let folder = format!("{}/{name}", rdma::CLASS);
-        interface.firmware = problems.take(root.read(&format!("{folder}/fw_ver"))).flatten().filter(|v| !v.is_empty());
-        let guid = root.parse(&format!("{folder}/node_guid"), "a GUID of four groups", |text| text.parse().ok());
+        let folder = root.folder(&format!("{}/{name}", rdma::CLASS));
+        interface.firmware = problems.take(folder.read("fw_ver")).flatten().filter(|v| !v.is_empty());
+        let guid = folder.parse("node_guid", "a GUID of four groups", |text| text.parse().ok());
         interface.node_guid = problems.take(guid).flatten().filter(|guid| *guid != Guid(0));
-        interface.port = port::read(root, problems, &format!("{folder}/ports/1"));
+        interface.port = port::read(problems, &folder);
     }
     interface
 }

@@ -141,8 +141,8 @@ pub enum Error {
         /// What it could change, and what to do.
         reason: String,
     },
-    /// Telemetry was wanted of a host that is no file tree.
-    #[error("telemetry is read from a machine or a tree; this host comes from {origin}")]
+    /// Telemetry, or a process, was wanted of a host that is no file tree.
+    #[error("telemetry and processes are read from a machine or a tree; this host comes from {origin}")]
     NoTree {
         /// Where the host comes from.
         origin: String,
@@ -283,6 +283,14 @@ impl Problems {
 
     pub(crate) fn into_sentences(self) -> Vec<String> {
         self.0
+    }
+
+    /// The value where there is one; what is refused to this user by design is no problem of the host.
+    pub(crate) fn take_unless_refused<T>(&mut self, result: Result<Option<T>>) -> Option<T> {
+        match result {
+            Err(Error::Read { source, .. }) if source.kind() == io::ErrorKind::PermissionDenied => None,
+            other => self.take(other).flatten(),
+        }
     }
 
     /// The value, or `None` and one more problem.

@@ -1,11 +1,15 @@
 //! A host: one immutable snapshot of what stands where.
 
+mod nothing;
+mod redacted;
+
 use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+pub use nothing::NothingFound;
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::efa::{self, EfaDriver, EfaInterface};
 use crate::error::{Error, Problems, Result};
@@ -44,7 +48,7 @@ pub struct Host {
     root: Option<Arc<Path>>,
 }
 
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Snapshot {
     format: u32,
     origin: Origin,
@@ -65,6 +69,11 @@ struct Snapshot {
     gpus: Vec<Gpu>,
     #[serde(default)]
     other_rdma: Vec<RdmaDevice>,
+    #[serde(default)]
+    unnumbered: Vec<PciFunction>,
+    /// How many functions PCI shows, of whatever kind.
+    #[serde(default)]
+    pci_functions: u32,
 }
 
 /// Where a host comes from.
@@ -123,7 +132,7 @@ impl Host {
         let table = instance_type.as_deref().and_then(|name| InstanceTable::find(name).ok());
         let numa = numa::scan(&root, &mut problems);
         let rdma = rdma::list(&root, &mut problems);
-        let functions = pci::scan(&root, &mut problems, |function| {
+        let pci::Found { seen, functions } = pci::scan(&root, &mut problems, |function| {
             function.id.is_efa()
                 || neuron::is_neuron(function.id)
                 || gpu::is_gpu(function)
@@ -132,7 +141,8 @@ impl Host {
         let efa = efa::scan(&root, &mut problems, &functions, &rdma);
         let efa_driver = efa::driver(&root, &mut problems, &functions);
         let other_rdma = rdma::others(&root, &mut problems, &rdma, &functions);
-        let (neuron_driver, neuron) = neuron::scan(&root, &mut problems, &functions, table);
+        let neuron::Found { driver: neuron_driver, devices: neuron, unnumbered } =
+            neuron::scan(&root, &mut problems, &functions, table);
         // The environment of this process tells of the machine that it runs on, and of no other.
         let environment = |name: &str| std::env::var(name).ok().filter(|_| root.is_live());
         let lnc = neuron.first().map(|device| Lnc::read(&root, &mut problems, environment, device.cores));
@@ -154,6 +164,8 @@ impl Host {
             lnc,
             gpus,
             other_rdma,
+            unnumbered,
+            pci_functions: u32::try_from(seen).unwrap_or(u32::MAX),
         };
         Ok(Self { snapshot: Arc::new(snapshot), root: Some(root_path.into()) })
     }
@@ -165,6 +177,27 @@ impl Host {
     pub fn from_instance(instance_type: &str) -> Result<Self> {
         let table = InstanceTable::find(instance_type)?;
         Ok(Self { snapshot: Arc::new(Snapshot::of_table(table)), root: None })
+    }
+
+    /// This host with Neuron devices at the addresses that the driver said; the others stay where they are.
+    pub(crate) fn placed(&self, said: &[(HostDevice, Bdf)]) -> Self {
+        let mut snapshot = (*self.snapshot).clone();
+        let mut problems = Problems::default();
+        let functions: Vec<PciFunction> =
+            self.neuron().iter().filter_map(NeuronDevice::function).chain(self.unnumbered()).cloned().collect();
+        for device in &mut snapshot.neuron {
+            let Some(&(_, address)) = said.iter().find(|(index, _)| *index == device.index) else { continue };
+            if let Some(before) = device.location.take_if(|location| location.address != address) {
+                let Location { address: other, evidence, .. } = before;
+                problems
+                    .note(format!("{} is at {address}, says its driver, not at {other} ({evidence})", device.index));
+            }
+            let function = functions.iter().find(|function| function.address == address).cloned();
+            device.location = Some(Location { address, evidence: LocationEvidence::Probe, function });
+        }
+        snapshot.unnumbered = neuron::unplaced(functions.iter(), &snapshot.neuron).cloned().collect();
+        snapshot.problems.extend(problems.into_sentences());
+        Self { snapshot: Arc::new(snapshot), root: self.root.clone() }
     }
 
     /// Reads back what [`Host::to_json`] wrote.
@@ -185,7 +218,7 @@ impl Host {
         Self::parse(&text, &path.display().to_string())
     }
 
-    fn parse(text: &str, origin: &str) -> Result<Self> {
+    pub(crate) fn parse(text: &str, origin: &str) -> Result<Self> {
         #[derive(Deserialize)]
         struct Version {
             format: u32,
@@ -221,6 +254,11 @@ impl Host {
     pub fn to_json(&self) -> String {
         // A snapshot has no maps with odd keys and no failing serializers, the only ways for this to fail.
         serde_json::to_string_pretty(&*self.snapshot).unwrap_or_default()
+    }
+
+    /// What is recorded of it.
+    pub(crate) fn form(&self) -> &impl Serialize {
+        &*self.snapshot
     }
 
     /// Whether this is the machine that the process runs on, so that its devices can be opened.
@@ -276,6 +314,14 @@ impl Host {
         &self.snapshot.driverless
     }
 
+    /// Neuron functions on PCI that the driver drives, and of which it is not known which of [`Host::neuron`] they are: the
+    /// instance type has no table. Only the driver can tell, see [`Probe::place`](crate::probe::Probe::place); what is near a function is known all
+    /// the same, see [`Host::near_function`].
+    #[must_use]
+    pub fn unnumbered(&self) -> &[PciFunction] {
+        &self.snapshot.unnumbered
+    }
+
     /// The efa driver, where it is loaded.
     #[must_use]
     pub fn efa_driver(&self) -> Option<&EfaDriver> {
@@ -324,17 +370,6 @@ impl Host {
         })
     }
 
-    /// The GPU at an address.
-    ///
-    /// # Errors
-    /// [`Error::NoSuchDevice`], which names those there are.
-    pub fn find_gpu(&self, address: Bdf) -> Result<&Gpu> {
-        self.gpus().iter().find(|gpu| gpu.address() == address).ok_or_else(|| Error::NoSuchDevice {
-            wanted: format!("GPU {address}"),
-            present: listing("GPU", self.gpus().iter().map(Gpu::address)),
-        })
-    }
-
     /// The Neuron device of a number.
     ///
     /// # Errors
@@ -344,6 +379,13 @@ impl Host {
             wanted: format!("Neuron device {index}"),
             present: listing("Neuron device", self.neuron().iter().map(|device| device.index)),
         })
+    }
+}
+
+/// In the form of [`Host::to_json`].
+impl Serialize for Host {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        self.snapshot.serialize(serializer)
     }
 }
 
@@ -431,6 +473,8 @@ impl Snapshot {
             gpus,
             // They are known by names that a driver gives, and no driver is in a table.
             other_rdma: Vec::new(),
+            unnumbered: Vec::new(),
+            pci_functions: 0,
         }
     }
 }

@@ -44,6 +44,22 @@ impl fmt::Display for LogicalCore {
     }
 }
 
+/// Written `nc5`, to tell it from a device's number.
+///
+/// ```
+/// use nearfab::LogicalCore;
+/// assert_eq!("nc5".parse::<LogicalCore>()?, LogicalCore(5));
+/// # Ok::<(), nearfab::Error>(())
+/// ```
+impl FromStr for LogicalCore {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let parse = || number(text.strip_prefix("nc")?).map(Self);
+        parse().ok_or_else(|| Error::BadName { text: text.to_owned(), expected: "a logical core such as nc5" })
+    }
+}
+
 impl fmt::Display for HostDevice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&format!("neuron{}", self.0))
@@ -68,7 +84,7 @@ impl FromStr for HostDevice {
 /// assert_eq!(core, Core { device: HostDevice(5), core: PhysicalCore(0) });
 /// # Ok::<(), nearfab::Error>(())
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct Core {
     /// The device.
     pub device: HostDevice,

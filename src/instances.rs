@@ -6,27 +6,52 @@ mod file;
 
 use std::fmt;
 
+use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
 use crate::id::HostDevice;
 #[cfg(test)]
 use crate::numa::CpuList;
-use crate::pci::{Bdf, PciId};
+use crate::pci::{AMAZON, Bdf, PciId};
 
 include!(concat!(env!("OUT_DIR"), "/instances.rs"));
 
 /// A Neuron product, found by its PCI device ids.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub struct Product {
     /// The name that the driver gives in sysfs, such as `Trainium2`.
     pub name: &'static str,
     /// PCI device ids, of vendor 0x1d0f.
     pub device_ids: &'static [u16],
+    /// The driver's number of its generation, see [`Architecture`](crate::probe::Architecture).
+    pub architecture: u32,
     /// Physical NeuronCores of one device.
     pub cores: u32,
     /// Memory of one device in bytes.
     pub memory: u64,
+}
+
+/// What the Neuron driver takes an instance type for: `data/platforms.toml`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Platform {
+    /// Joined to other servers by NeuronLink.
+    UltraServer,
+    /// Behind NeuronSwitches, as most of these.
+    Pds,
+    /// Behind NeuronSwitches, four devices.
+    Max,
+    /// One device of a family that the others are of.
+    Single,
+    /// On its own.
+    Standard,
+}
+
+impl Platform {
+    /// The platform of an instance type that is named in the table; `None` says nothing.
+    pub(crate) fn named(instance_type: &str) -> Option<Self> {
+        PLATFORMS.iter().find(|(name, _)| *name == instance_type).map(|&(_, platform)| platform)
+    }
 }
 
 /// What an instance type looks like: one file of `data/instances/`, see `docs/reference/instances.md`.
@@ -38,7 +63,7 @@ pub struct Product {
 /// assert_eq!(table.neuron[5].efa, Some("0000:20:19.0".parse()?));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub struct InstanceTable {
     /// The EC2 instance type.
     pub instance_type: &'static str,
@@ -59,9 +84,9 @@ pub struct InstanceTable {
 }
 
 /// Where a fact of a table comes from.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub struct Source {
-    /// The kind of fact: `numa`, `neuron`, `efa`, `efa_device_id`, `gpu`, `foreign`, `path`, `pairing` or `links`.
+    /// The kind of fact: `cpus`, `numa`, `neuron`, `efa`, `efa_device_id`, `gpu`, `foreign`, `path`, `pairing` or `links`.
     pub fact: &'static str,
     /// How well it is known.
     pub grade: Grade,
@@ -71,8 +96,9 @@ pub struct Source {
     pub claims: &'static [&'static str],
 }
 
-/// Something that is believed of hardware and that nobody is known to have seen: a line of `data/claims.toml`.
-#[derive(Debug)]
+/// Something that is believed of hardware and that nobody is known to have seen: an entry of `data/claims.toml`.
+/// [`verify`](crate::verify()) holds it against a host.
+#[derive(Debug, Serialize)]
 pub struct Claim {
     /// A short name that does not change.
     pub id: &'static str,
@@ -84,12 +110,41 @@ pub struct Claim {
     pub settled_by: &'static str,
     /// The instance types whose tables rest on it.
     pub instance_types: &'static [&'static str],
+    /// Whether no host shows it by itself: somebody has to do what [`settled_by`](Self::settled_by) says.
+    pub by_hand: bool,
+    /// Its test, where neither a table rests on it nor it is to be done by hand.
+    #[serde(skip)]
+    pub(crate) check: Option<Check>,
+}
+
+/// The test of a claim that no table rests on; see `verify/checks.rs`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Check {
+    /// The CPUs of functions are those of their nodes.
+    LocalCpus,
+    /// The order of Trainium2's cores.
+    CoreMapTorus,
+    /// The order of Trainium3's cores in a torus.
+    CoreMapTrn3p,
+    /// The order of Trainium3's cores behind NeuronSwitches.
+    CoreMapSwitched,
+    /// The order of cores on servers with flipped dice.
+    CoreMapFlipped,
+    /// Products whose driver has no order.
+    CoreMapNone,
+    /// The driver's number for each product.
+    Architecture,
+    /// The addresses that the driver tells.
+    ProbedAddress,
+    /// The answers to the question for held cores.
+    CoreQuestion,
 }
 
 /// How well a fact is known.
 ///
 /// From good to bad, in this order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Grade {
     /// Seen on a real host.
     Captured,
@@ -113,7 +168,7 @@ impl fmt::Display for Grade {
 }
 
 /// A NUMA node of an instance type.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub struct NumaRow {
     /// Its number.
     pub node: u32,
@@ -122,7 +177,7 @@ pub struct NumaRow {
 }
 
 /// A Neuron device of an instance type.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub struct NeuronRow {
     /// The N of `/dev/neuronN`.
     pub index: HostDevice,
@@ -139,7 +194,7 @@ pub struct NeuronRow {
 }
 
 /// Another PCI function of an instance type.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub struct FunctionRow {
     /// Its address.
     pub address: Bdf,
@@ -208,6 +263,21 @@ pub fn claims() -> &'static [Claim] {
 #[must_use]
 pub fn tables() -> &'static [InstanceTable] {
     TABLES
+}
+
+impl Product {
+    /// The product that functions of a PCI id are; `None` for other things.
+    ///
+    /// ```
+    /// use nearfab::PciId;
+    /// use nearfab::instances::Product;
+    /// let product = Product::of(PciId { vendor: 0x1d0f, device: 0x7364 });
+    /// assert_eq!(product.map(|product| product.name), Some("Trainium2"));
+    /// ```
+    #[must_use]
+    pub fn of(id: PciId) -> Option<&'static Self> {
+        PRODUCTS.iter().find(|product| id.vendor == AMAZON && product.device_ids.contains(&id.device))
+    }
 }
 
 impl InstanceTable {

@@ -18,6 +18,8 @@
 
 #![deny(unsafe_code)]
 
+#[forbid(unsafe_code)]
+pub mod compatibility;
 #[expect(unsafe_code, reason = "calls vendor libraries")]
 pub mod context;
 #[forbid(unsafe_code)]
@@ -43,18 +45,24 @@ pub mod probe;
 #[forbid(unsafe_code)]
 mod rdma;
 #[forbid(unsafe_code)]
+mod record;
+#[forbid(unsafe_code)]
 mod root;
 #[expect(unsafe_code, reason = "maps vendor libraries, asks drivers")]
 mod runtime;
 #[forbid(unsafe_code)]
+pub mod surroundings;
+#[forbid(unsafe_code)]
 pub mod telemetry;
 #[forbid(unsafe_code)]
 mod topology;
+#[forbid(unsafe_code)]
+pub mod verify;
 
 pub use efa::{EfaDriver, EfaInterface, Guid, ParseGuidError, Port, PortState};
 pub use error::{Error, ErrorCode, Result};
 pub use gpu::Gpu;
-pub use host::{Host, Origin};
+pub use host::{Host, NothingFound, Origin};
 pub use id::{ContainerDevice, Core, HostDevice, LogicalCore, PhysicalCore};
 pub use neuron::{
     CoreMap, CoreMapEvidence, DriverLayout, Lnc, LncEvidence, Location, LocationEvidence, NeuronDevice, NeuronDriver,
@@ -63,12 +71,16 @@ pub use numa::{CpuList, NumaNode, ParseCpuListError};
 pub use pci::{Bdf, LinkSpeed, LinkWidth, ParseBdfError, ParseLinkError, PciFunction, PciId, PciLink, PciRoot};
 pub use probe::probe;
 pub use rdma::RdmaDevice;
+pub use record::Record;
 pub use root::NodeAccess;
+pub use surroundings::Surroundings;
 pub use telemetry::telemetry;
 pub use topology::{
-    Basis, Change, CoreNumbering, Evidence, LinkEvidence, Links, LogicalCoreRow, Near, NearList, Proximity, Subject,
+    Anchor, Basis, Branch, Change, CoreNumbering, Evidence, Leaf, LinkEvidence, Links, LogicalCoreRow, Matrix,
+    MatrixMember, Member, MemberKind, Near, NearList, NumaBranch, Pair, Proximity, RootBranch, Subject, TopologyTree,
     WhatChanged,
 };
+pub use verify::verify;
 
 /// The README's example runs as a documentation test.
 #[cfg(doctest)]

@@ -12,11 +12,11 @@ pub use driver::{DriverLayout, NeuronDriver};
 pub use lnc::{Lnc, LncEvidence};
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Problems, Result};
+use crate::error::{Problems, Result};
 use crate::id::{Core, HostDevice, PhysicalCore, number};
 use crate::instances::{self, InstanceTable, Product};
-use crate::pci::{self, Bdf, PciFunction, PciId};
-use crate::root::{HostRoot, NodeAccess};
+use crate::pci::{Bdf, PciFunction, PciId};
+use crate::root::{Folder, HostRoot, NodeAccess};
 
 const CLASS: &str = "sys/class/neuron_device";
 /// The Neuron driver's name on the PCI bus.
@@ -72,6 +72,10 @@ pub enum LocationEvidence {
         /// The instance type whose table it is.
         instance_type: String,
     },
+    /// The host shows one device, and one function that the driver drives.
+    OnlyOne,
+    /// The driver said so, see [`Probe::place`](crate::probe::Probe::place).
+    Probe,
     /// Something that this version does not know, by a newer version's record.
     #[serde(other)]
     Other,
@@ -81,6 +85,8 @@ impl fmt::Display for LocationEvidence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Table { instance_type } => write!(f, "table {instance_type}"),
+            Self::OnlyOne => write!(f, "the only one"),
+            Self::Probe => write!(f, "the driver"),
             Self::Other => write!(f, "evidence of a newer nearfab"),
         }
     }
@@ -119,7 +125,7 @@ impl NeuronDevice {
 
 /// Whether the id is a Neuron device's.
 pub(crate) fn is_neuron(id: PciId) -> bool {
-    id.vendor == pci::AMAZON && instances::products().iter().any(|product| product.device_ids.contains(&id.device))
+    Product::of(id).is_some()
 }
 
 /// Whether it is a Neuron device that the Neuron driver does not have: unbound, or given to another driver.
@@ -127,14 +133,23 @@ pub(crate) fn is_driverless(function: &PciFunction) -> bool {
     is_neuron(function.id) && function.driver.as_deref() != Some(DRIVER)
 }
 
-/// What the driver says of itself, and the devices that it shows, in the order of their numbers, placed on PCI by the
-/// instance's table.
+/// What a scan for Neuron devices found.
+pub(crate) struct Found {
+    pub(crate) driver: Option<NeuronDriver>,
+    /// In the order of their numbers.
+    pub(crate) devices: Vec<NeuronDevice>,
+    /// Functions that the driver drives, and that no device is known to be.
+    pub(crate) unnumbered: Vec<PciFunction>,
+}
+
+/// What the driver says of itself, and the devices that it shows, placed on PCI by the instance's table, or by there
+/// being only one.
 pub(crate) fn scan(
     root: &HostRoot,
     problems: &mut Problems,
     functions: &[PciFunction],
     table: Option<&InstanceTable>,
-) -> (Option<NeuronDriver>, Vec<NeuronDevice>) {
+) -> Found {
     let names = problems.take(root.list(CLASS)).unwrap_or_default();
     // The folder also holds attributes of the class itself, and sorts neuron10 before neuron2.
     let mut indices: Vec<HostDevice> = names.iter().filter_map(|name| name.parse().ok()).collect();
@@ -157,16 +172,30 @@ pub(crate) fn scan(
     indices.sort_unstable();
     indices.dedup(); // neuron05 in a tree that no kernel made.
     let scanner = Scanner { root, functions, table, product, shown };
-    let devices: Vec<NeuronDevice> = indices.into_iter().map(|index| scanner.device(problems, index)).collect();
+    let mut devices: Vec<NeuronDevice> = indices.into_iter().map(|index| scanner.device(problems, index)).collect();
     let first = devices.first().filter(|_| shown);
     let driver = driver::read(root, problems, &names, product.is_some(), first);
-    (driver, devices)
+    let mut unnumbered: Vec<PciFunction> = unplaced(driven(), &devices).cloned().collect();
+    if let ([device], [function]) = (&mut devices[..], &unnumbered[..])
+        && device.location.is_none()
+    {
+        let (address, evidence) = (function.address, LocationEvidence::OnlyOne);
+        device.location = Some(Location { address, evidence, function: unnumbered.pop() });
+    }
+    Found { driver, devices, unnumbered }
+}
+
+/// Those of the functions that no device is known to be.
+pub(crate) fn unplaced<'a>(
+    functions: impl Iterator<Item = &'a PciFunction>,
+    devices: &[NeuronDevice],
+) -> impl Iterator<Item = &'a PciFunction> {
+    functions.filter(|function| devices.iter().all(|device| device.address() != Some(function.address)))
 }
 
 /// The product of the functions that the driver drives; a host has devices of one only.
 fn product_of<'a>(mut driven: impl Iterator<Item = &'a PciFunction>) -> Option<&'static Product> {
-    let id = driven.next()?.id.device;
-    instances::products().iter().find(|product| product.device_ids.contains(&id))
+    Product::of(driven.next()?.id)
 }
 
 struct Scanner<'a> {
@@ -181,21 +210,19 @@ struct Scanner<'a> {
 impl Scanner<'_> {
     fn device(&self, problems: &mut Problems, index: HostDevice) -> NeuronDevice {
         let root = self.root;
-        let folder = format!("{CLASS}/{index}");
+        let folder = root.folder(&format!("{CLASS}/{index}"));
         let text = |problems: &mut Problems, name: &str| {
-            problems.take(root.read(&format!("{folder}/{name}"))).flatten().filter(|text| !text.is_empty())
+            problems.take(folder.read(name)).flatten().filter(|text| !text.is_empty())
         };
+        // Counted, not read: core_count is for root only before driver 2.28.
+        let shown = problems.take(core_folders(&folder)).unwrap_or(0);
         let named = text(problems, "info/architecture/device_name");
         let by_name = named.as_deref().and_then(|name| instances::products().iter().find(|p| p.name == name));
         // A product that only its name could tell, and that is not known, is not guessed from PCI.
         let product = if named.is_some() { by_name } else { self.product };
-        // Counted, not read: core_count is for root only before driver 2.28.
-        let mut cores = problems.take(core_folders(root, &folder)).unwrap_or(0);
-        if cores == 0 {
-            cores = product.map_or(0, |product| product.cores);
-            if self.shown {
-                problems.note(format!("{folder} shows no cores; {cores} is what is known of its product"));
-            }
+        let cores = if shown > 0 { shown } else { product.map_or(0, |product| product.cores) };
+        if shown == 0 && self.shown {
+            problems.note(format!("{CLASS}/{index} shows no cores; {cores} is what is known of its product"));
         }
         NeuronDevice {
             index,
@@ -204,35 +231,26 @@ impl Scanner<'_> {
             cores,
             memory: product.map(|product| product.memory),
             product: named.or_else(|| product.map(|product| product.name.to_owned())),
-            links: links(root, problems, &folder),
+            links: links(problems, &folder),
             location: self.table.and_then(|table| locate(problems, self.functions, table, index)),
             access: problems.take(root.access(&format!("dev/{index}"))).unwrap_or(NodeAccess::Unknown),
         }
     }
 }
 
-/// What is refused to this user by the driver's design is not a problem of this host.
-fn unless_refused<T>(problems: &mut Problems, read: Result<Option<T>>) -> Option<T> {
-    match read {
-        Err(Error::Read { source, .. }) if source.kind() == std::io::ErrorKind::PermissionDenied => None,
-        other => problems.take(other).flatten(),
-    }
-}
-
-fn core_folders(root: &HostRoot, folder: &str) -> Result<u32> {
-    let names = root.list(folder)?;
+fn core_folders(folder: &Folder<'_>) -> Result<u32> {
+    let names = folder.list()?;
     // A set: neuron_core05 in a tree that no kernel made.
     let cores: BTreeSet<u32> = names.iter().filter_map(|name| number(name.strip_prefix("neuron_core")?)).collect();
     Ok(u32::try_from(cores.len()).unwrap_or(u32::MAX))
 }
 
 /// The neighbours; for root only before driver 2.28.
-fn links(root: &HostRoot, problems: &mut Problems, folder: &str) -> Option<Vec<HostDevice>> {
+fn links(problems: &mut Problems, folder: &Folder<'_>) -> Option<Vec<HostDevice>> {
     let parse = |text: &str| -> Option<Vec<HostDevice>> {
         text.split([',', ' ']).filter(|part| !part.is_empty()).map(|part| number(part).map(HostDevice)).collect()
     };
-    let path = format!("{folder}/connected_devices");
-    unless_refused(problems, root.parse(&path, "device numbers such as 12, 1, 3, 4", parse))
+    problems.take_unless_refused(folder.parse("connected_devices", "device numbers such as 12, 1, 3, 4", parse))
 }
 
 /// The table's address of the device, unless this host contradicts it: it shows Neuron functions and none of them is

@@ -12,6 +12,7 @@ use nearfab_sys::neuron::{
     BasicInfo, BdfExt, DriverInfo as RawDriverInfo, ENOTSUPP, FEATURE_BIG_CORE_MAPS, NcMap, NcMapEntry, NcRange,
 };
 use nix::errno::Errno;
+use serde::Serialize;
 
 use crate::error::{Error, Result};
 use crate::host::Host;
@@ -22,9 +23,10 @@ use crate::root::HostRoot;
 use crate::runtime::neuron::attached::{Attached, Attachment};
 use crate::runtime::neuron::{self, Driver, Machine, Node, Question};
 
+mod json;
 mod platform;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 /// How to probe. The default asks what has the least effect, and not on UltraServers and pods.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,6 +81,21 @@ pub struct Probe {
     pub core_map: Result<Option<Vec<Core>>>,
 }
 
+impl Probe {
+    /// The host with its Neuron devices where the driver says they are, which stands above a table's word.
+    ///
+    /// A device that the host had elsewhere is one more of [`Host::problems`]. Devices that did not answer stay where they
+    /// were. It stays a host of this machine, and is recorded and compared as any other: what was probed once, by who may,
+    /// others can read.
+    #[must_use]
+    pub fn place(&self, host: &Host) -> Host {
+        let address = |device: &DeviceProbe| device.answers.as_ref().ok()?.address.as_ref().ok().copied();
+        let said: Vec<(HostDevice, Bdf)> =
+            self.devices.iter().filter_map(|device| Some((device.device, address(device)?))).collect();
+        host.placed(&said)
+    }
+}
+
 /// What the driver said of one device.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -87,6 +104,26 @@ pub struct DeviceProbe {
     pub device: HostDevice,
     /// The answers, or why the node could not be opened.
     pub answers: Result<DeviceAnswers>,
+}
+
+impl DeviceProbe {
+    /// How many of its cores are held; `None` where of one of them it is not known.
+    #[must_use]
+    pub fn held_cores(&self) -> Option<usize> {
+        let mut held = 0;
+        for core in &self.answers.as_ref().ok()?.cores {
+            held += usize::from(*core.state.as_ref().ok()? == CoreState::Held);
+        }
+        Some(held)
+    }
+
+    /// The processes that have it open, by their numbers in the initial PID namespace; `None` where that was not asked, or
+    /// not answered.
+    #[must_use]
+    pub fn pids(&self) -> Option<Vec<i32>> {
+        let users = self.answers.as_ref().ok()?.attachment.as_ref()?.as_ref().ok()?;
+        Some(users.processes.as_ref().ok()?.iter().map(|user| user.pid).collect())
+    }
 }
 
 /// The answers of one device: one that fails leaves the others alone.
@@ -142,7 +179,8 @@ pub struct CoreProbe {
 }
 
 /// Whether a process has reserved a core. The driver tells nobody which one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum CoreState {
     /// No process has.
@@ -216,7 +254,7 @@ impl fmt::Debug for Datastore {
 ///
 /// # Errors
 /// - [`Error::NotLive`]: the host is not this machine.
-/// - [`Error::ProbeRefused`]: the machine is an UltraServer or a pod, or may be one; or attached processes are wanted and
+/// - [`Error::ProbeRefused`]: the machine has devices and is an UltraServer or a pod, or may be one; or attached processes are wanted and
 ///   this process has a Neuron node open itself, as the Neuron runtime does.
 /// - [`Error::Read`]: what the refusals are decided by could not be read.
 ///
@@ -227,7 +265,8 @@ pub fn probe(host: &Host, options: ProbeOptions) -> Result<Probe> {
         return Err(Error::NotLive { origin: host.origin().to_string() });
     }
     let root = HostRoot::open(Path::new("/"))?;
-    if !options.on_pods {
+    // Where there is no device no node is opened, and nobody can feel it.
+    if !options.on_pods && !host.neuron().is_empty() {
         platform::check(&root, host.instance_type())?;
     }
     if options.processes {

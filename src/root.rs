@@ -1,17 +1,24 @@
 //! The only place that touches the file system: every path is below a root, `/` on the live machine, `/host` in a
 //! DaemonSet, a recorded or synthetic tree in a test.
 //!
-//! System calls are budgeted: three for a file of the kernel's (open, read, close), one for a link or a node's access.
+//! System calls are budgeted: three for a file (open, read, close), one for a link or a node's access. Where several
+//! things in a folder are asked for, the folder is opened once and stays open ([`HostRoot::folder`]): walking to a file
+//! below `sys` costs as much as opening it. Where device nodes could be among the files of a folder, one call lists what
+//! is what, instead of one for each file.
 
-use std::cell::{OnceCell, RefCell};
+mod folder;
+
+use std::cell::RefCell;
 use std::io;
-use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+pub(crate) use folder::Folder;
+use folder::OpenFolder;
+use rustix::buffer::spare_capacity;
 use rustix::fs::{
-    Access, AtFlags, CWD, FileType, Mode, OFlags, RawDir, ResolveFlags, Stat, StatVfsMountFlags, accessat, fstat,
-    fstatvfs, openat, openat2, readlinkat, statat,
+    Access, AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Stat, StatVfsMountFlags, accessat, fstat, fstatvfs,
+    openat, openat2, readlinkat, statat,
 };
 use rustix::io::{Errno, read};
 
@@ -19,11 +26,16 @@ use crate::error::{Error, Result};
 
 /// Attributes are a page at most; what is longer than this is no attribute.
 const LONGEST_FILE: usize = 64 * 1024;
+/// What a process maps, its environment and what the kubelet remembers are lists, and long ones on large machines.
+const LONGEST_LIST: usize = 8 * 1024 * 1024;
 /// How often a lost race with a rename elsewhere is run again: each time it is lost less than once in a hundred.
 const RACES: u32 = 1000;
 /// Neither waits for a writer, should it be a pipe, nor becomes the terminal of the process.
 const READ: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
 const FOLDER: OFlags = OFlags::PATH.union(OFlags::DIRECTORY);
+const LIST: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY);
+/// Leads neither out of a folder nor to another file system.
+const WITHIN_MOUNT: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_XDEV);
 
 const NO_OPENAT2: &str = "openat2 is refused, which keeps links from leading out of a tree; it takes Linux 5.6, and in a \
     container a seccomp profile that knows it (Docker 20.10, containerd 1.4)";
@@ -35,7 +47,8 @@ const NO_OPENAT2: &str = "openat2 is refused, which keeps links from leading out
 ///
 /// No device node is ever opened, since opening alone can do harm: a watchdog starts to count. Below `sys` of a real
 /// host that costs nothing, because the kernel opens none on a file system mounted with `nodev`. Elsewhere each file is
-/// looked at first; only who may put a device node in its place after that look could still have it opened.
+/// looked at first, by itself or in the listing of its folder; only who may put a device node in its place after that look
+/// could still have it opened.
 #[derive(Debug)]
 pub(crate) struct HostRoot {
     dir: OwnedFd,
@@ -43,16 +56,26 @@ pub(crate) struct HostRoot {
     live: bool,
     /// The folder `sys`, where it is mounted with `nodev`.
     nodev_sys: Option<OwnedFd>,
-    /// Links and nodes are asked for folder by folder: the folder of the last one stays open.
-    last_folder: RefCell<Option<Folder>>,
+    /// Listings, links and nodes are asked for folder by folder: the folder of the last one stays open, under its path.
+    last_folder: RefCell<Option<(String, OpenFolder)>>,
+    /// What files are read into.
+    content: RefCell<Vec<u8>>,
 }
 
-#[derive(Debug)]
-struct Folder {
-    path: String,
-    dir: OwnedFd,
-    /// The names in it that may be links; `None` where it cannot be listed.
-    links: OnceCell<Option<Vec<String>>>,
+/// Where a file is: a name below what is open.
+struct Place<'a> {
+    dir: BorrowedFd<'a>,
+    name: &'a str,
+    look: Look,
+}
+
+/// Whether it has to be seen that a file is one, and no device node, before it is opened.
+enum Look {
+    Due,
+    /// The listing of its folder says so, which does not show what is mounted on it.
+    Listed,
+    /// No device node is opened there.
+    Needless,
 }
 
 /// Whether a process may use a device node, as access(2) tells for the effective user.
@@ -96,7 +119,8 @@ impl HostRoot {
             openat2(CWD, path, flags, Mode::empty(), ResolveFlags::empty())
         };
         let dir = dir.map_err(|errno| Error::Read { path: path.to_owned(), source: explain(errno) })?;
-        let mut root = Self { dir, path: path.to_owned(), live, nodev_sys: None, last_folder: RefCell::default() };
+        let (last_folder, content) = (RefCell::default(), RefCell::new(Vec::with_capacity(4096)));
+        let mut root = Self { dir, path: path.to_owned(), live, nodev_sys: None, last_folder, content };
         root.nodev_sys = root.open_below("sys", FOLDER).ok().filter(is_nodev);
         Ok(root)
     }
@@ -105,32 +129,57 @@ impl HostRoot {
         self.live
     }
 
+    /// A folder, to ask for several things in it; where there is none, there is nothing in it.
+    pub(crate) fn folder(&self, path: &str) -> Folder<'_> {
+        Folder { root: self, path: path.to_owned(), open: self.open_folder(path) }
+    }
+
     /// The content of a file without the white space at its end; `None` where there is no such file.
     pub(crate) fn read(&self, path: &str) -> Result<Option<String>> {
-        let Some(file) = self.open_file(path)? else { return Ok(None) };
-        let mut content = vec![0; 4096];
-        let mut length = 0;
+        let place = match self.below_nodev(path) {
+            Some((sys, name)) => Place { dir: sys.as_fd(), name, look: Look::Needless },
+            None => Place { dir: self.dir.as_fd(), name: path, look: Look::Due },
+        };
+        self.read_at(&place, path)
+    }
+
+    /// The content of a file below an open folder; `path` is its whole path.
+    fn read_in(&self, folder: &OpenFolder, name: &str, path: &str) -> Result<Option<String>> {
+        // Only openat2 keeps from what is mounted on a file.
+        let is_listed = || !self.live && folder.kind(name) == FileType::RegularFile;
+        let look = match folder.is_nodev {
+            true => Look::Needless,
+            false if is_listed() => Look::Listed,
+            false => Look::Due,
+        };
+        self.read_at(&Place { dir: folder.dir.as_fd(), name, look }, path)
+    }
+
+    fn read_at(&self, place: &Place<'_>, path: &str) -> Result<Option<String>> {
+        let Some(file) = self.open_file(place, path)? else { return Ok(None) };
+        let mut content = self.content.borrow_mut();
+        content.clear();
         loop {
-            let room = content.len() - length;
-            let count = read(&file, &mut content[length..]).map_err(|e| self.error(path, e))?;
-            length += count;
+            let room = content.capacity() - content.len();
+            let count = read(&file, spare_capacity(&mut *content)).map_err(|e| self.error(path, e))?;
             // A short read is the end of an attribute and of a plain file; files of proc have more after it.
             if count == 0 || (count < room && !path.starts_with("proc/")) {
                 break;
             }
-            if length == LONGEST_FILE {
-                return Err(self.malformed(path, "less than 64 KiB", &String::from_utf8_lossy(&content)));
+            let (longest, expected) = longest(path);
+            if content.len() >= longest {
+                return Err(self.malformed(path, expected, &String::from_utf8_lossy(&content)));
             }
-            if length == content.len() {
-                content.resize(length * 2, 0);
+            if content.len() == content.capacity() {
+                let length = content.len();
+                content.reserve_exact(length);
             }
         }
-        if length == 0 {
+        if content.is_empty() {
             self.refuse_other_than_file(path, &fstat(&file).map_err(|e| self.error(path, e))?)?; // A pipe reads empty.
         }
-        content.truncate(length);
-        let text = String::from_utf8(content)
-            .map_err(|e| self.malformed(path, "text", &String::from_utf8_lossy(e.as_bytes())))?;
+        let text = std::str::from_utf8(&content)
+            .map_err(|_| self.malformed(path, "text", &String::from_utf8_lossy(&content)))?;
         Ok(Some(text.trim_end().to_owned()))
     }
 
@@ -141,13 +190,27 @@ impl HostRoot {
         expected: &'static str,
         parse: impl FnOnce(&str) -> Option<T>,
     ) -> Result<Option<T>> {
-        let Some(text) = self.read(path)? else { return Ok(None) };
+        self.understand(path, self.read(path)?, expected, parse)
+    }
+
+    fn understand<T>(
+        &self,
+        path: &str,
+        text: Option<String>,
+        expected: &'static str,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Result<Option<T>> {
+        let Some(text) = text else { return Ok(None) };
         parse(&text).map(Some).ok_or_else(|| self.malformed(path, expected, &text))
     }
 
     /// The names in a folder, in no order; none where there is no such folder.
     pub(crate) fn list(&self, path: &str) -> Result<Vec<String>> {
-        match self.names(path, |_| true) {
+        self.names(path, self.in_last_folder(path, OpenFolder::names))
+    }
+
+    fn names(&self, path: &str, names: rustix::io::Result<Vec<String>>) -> Result<Vec<String>> {
+        match names {
             Err(Errno::NOENT) => Ok(Vec::new()),
             names => names.map_err(|e| self.error(path, e)),
         }
@@ -155,7 +218,8 @@ impl HostRoot {
 
     /// Where a symbolic link points, unresolved; `None` where there is no such link.
     pub(crate) fn link(&self, path: &str) -> Result<Option<String>> {
-        match self.in_folder(path, |folder, name| readlinkat(&folder.dir, name, Vec::new())) {
+        let (folder, name) = parted(path);
+        match self.in_last_folder(folder, |folder| readlinkat(&folder.dir, name, Vec::new())) {
             Err(Errno::INVAL | Errno::NOENT | Errno::NOTDIR) => Ok(None), // INVAL: there, and no link.
             Err(e) => Err(self.error(path, e)),
             Ok(target) => target
@@ -171,9 +235,11 @@ impl HostRoot {
         let answer = if self.live {
             accessat(&self.dir, node, wanted, AtFlags::EACCESS)
         } else {
-            self.in_folder(node, |folder, name| {
+            let (folder, name) = parted(node);
+            self.in_last_folder(folder, |folder| {
                 // A link would be followed on the machine, not below the root. Nodes are no links: one is not asked about.
-                if self.may_be_link(folder, name) && readlinkat(&folder.dir, name, Vec::new()).is_ok() {
+                let may_be_link = matches!(folder.kind(name), FileType::Symlink | FileType::Unknown);
+                if may_be_link && readlinkat(&folder.dir, name, Vec::new()).is_ok() {
                     return Err(Errno::LOOP);
                 }
                 accessat(&folder.dir, name, wanted, AtFlags::EACCESS | AtFlags::SYMLINK_NOFOLLOW)
@@ -192,27 +258,50 @@ impl HostRoot {
         Error::Malformed { path: self.path.join(path), expected, found: found.chars().take(80).collect() }
     }
 
-    /// Opens a file for reading, and nothing but a file; `None` where there is nothing.
-    fn open_file(&self, path: &str) -> Result<Option<OwnedFd>> {
-        if let Some(sys) = &self.nodev_sys
-            && let Some(below_sys) = path.strip_prefix("sys/")
-        {
-            match self.resolve(sys, below_sys, READ, ResolveFlags::BENEATH | ResolveFlags::NO_XDEV) {
-                Err(Errno::XDEV) => {} // It leads elsewhere.
-                opened => return self.present(path, opened),
-            }
-        }
-        // One call more than opening outright, and right where no link is absolute or leads above the root: then what
-        // is looked at is what is opened.
-        if statat(&self.dir, path, AtFlags::NO_AUTOMOUNT).is_ok_and(|stat| kind(&stat) == FileType::RegularFile)
-            && let Ok(file) = self.resolve(&self.dir, path, READ, ResolveFlags::BENEATH)
-        {
-            return Ok(Some(file));
+    /// Opens a file for reading, and nothing but a file; `None` where there is nothing. Any way but the straight one, such
+    /// as a link that leads out of the place, is gone from the root on, by the whole path.
+    fn open_file(&self, place: &Place<'_>, path: &str) -> Result<Option<OwnedFd>> {
+        let Place { dir, name, ref look } = *place;
+        let is_file = || {
+            let looked = statat(dir, name, AtFlags::NO_AUTOMOUNT);
+            looked.is_ok_and(|stat| kind(&stat) == FileType::RegularFile)
+        };
+        let straight = match look {
+            Look::Needless | Look::Listed => self.resolve(dir, name, READ, WITHIN_MOUNT),
+            // Right where no link is absolute or leads above the place: then what is looked at is what is opened.
+            Look::Due if is_file() => self.resolve(dir, name, READ, ResolveFlags::BENEATH),
+            Look::Due => Err(Errno::XDEV),
+        };
+        if straight.as_ref().err() != Some(&Errno::XDEV) {
+            return self.present(path, straight);
         }
         let there = self.open_below(path, OFlags::PATH).and_then(fstat);
         let Some(there) = self.present(path, there)? else { return Ok(None) };
         self.refuse_other_than_file(path, &there)?;
         self.present(path, self.open_below(path, READ))
+    }
+
+    /// Opens a folder for listing, or where that is refused, for what is in it.
+    fn open_folder(&self, path: &str) -> rustix::io::Result<OpenFolder> {
+        match self.open_folder_as(path, LIST) {
+            Err(Errno::ACCESS) => self.open_folder_as(path, FOLDER),
+            open => open,
+        }
+    }
+
+    fn open_folder_as(&self, path: &str, flags: OFlags) -> rustix::io::Result<OpenFolder> {
+        if let Some((sys, name)) = self.below_nodev(path) {
+            match self.resolve(sys, name, flags, WITHIN_MOUNT) {
+                Err(Errno::XDEV) => {}
+                dir => return Ok(OpenFolder::new(dir?, true)),
+            }
+        }
+        Ok(OpenFolder::new(self.open_below(path, flags)?, false))
+    }
+
+    /// The folder `sys`, and the path from there on, where no device node is opened.
+    fn below_nodev<'a>(&self, path: &'a str) -> Option<(&OwnedFd, &'a str)> {
+        Some((self.nodev_sys.as_ref()?, path.strip_prefix("sys/")?))
     }
 
     fn refuse_other_than_file(&self, path: &str, stat: &Stat) -> Result<()> {
@@ -243,43 +332,18 @@ impl HostRoot {
         Err(Errno::AGAIN)
     }
 
-    /// Asks something about a name in the folder that holds it.
-    fn in_folder<T>(
+    /// Asks something of a folder that was perhaps asked last.
+    fn in_last_folder<T>(
         &self,
         path: &str,
-        ask: impl FnOnce(&Folder, &str) -> rustix::io::Result<T>,
+        ask: impl FnOnce(&OpenFolder) -> rustix::io::Result<T>,
     ) -> rustix::io::Result<T> {
-        let (path, name) = path.rsplit_once('/').unwrap_or((".", path));
         let mut last = self.last_folder.borrow_mut();
-        let folder = match last.take() {
-            Some(folder) if folder.path == path => folder,
-            _ => Folder { path: path.to_owned(), dir: self.open_below(path, FOLDER)?, links: OnceCell::new() },
+        let (_, folder) = match last.take() {
+            Some(same) if same.0 == path => last.insert(same),
+            _ => last.insert((path.to_owned(), self.open_folder(path)?)),
         };
-        ask(last.insert(folder), name)
-    }
-
-    /// Whether a name may be a link, from one listing for all names of the folder.
-    fn may_be_link(&self, folder: &Folder, name: &str) -> bool {
-        let link = |kind| matches!(kind, FileType::Symlink | FileType::Unknown);
-        let links = folder.links.get_or_init(|| self.names(&folder.path, link).ok());
-        links.as_ref().is_none_or(|links| links.iter().any(|link| link == name))
-    }
-
-    /// The names of these kinds in a folder.
-    fn names(&self, path: &str, wanted: impl Fn(FileType) -> bool) -> rustix::io::Result<Vec<String>> {
-        let dir = self.open_below(path, OFlags::RDONLY | OFlags::DIRECTORY)?;
-        let mut names = Vec::new();
-        let mut buffer = [MaybeUninit::uninit(); 16 * 1024];
-        let mut entries = RawDir::new(dir, &mut buffer);
-        while let Some(entry) = entries.next() {
-            let entry = entry?;
-            match entry.file_name().to_str() {
-                Ok("." | "..") | Err(_) => {}
-                Ok(name) if wanted(entry.file_type()) => names.push(name.to_owned()),
-                Ok(_) => {}
-            }
-        }
-        Ok(names)
+        ask(folder)
     }
 
     /// The answer of a call about a path; `None` where the path does not exist.
@@ -297,8 +361,23 @@ impl HostRoot {
 
 type Opened = rustix::io::Result<OwnedFd>;
 
+/// How long a file may be, and how that is said.
+fn longest(path: &str) -> (usize, &'static str) {
+    let of_process = path.starts_with("proc/") && (path.ends_with("/maps") || path.ends_with("/environ"));
+    if of_process || path.starts_with("var/lib/kubelet/") {
+        (LONGEST_LIST, "less than 8 MiB")
+    } else {
+        (LONGEST_FILE, "less than 64 KiB")
+    }
+}
+
 fn is_nodev(folder: &OwnedFd) -> bool {
     fstatvfs(folder).is_ok_and(|mount| mount.f_flag.contains(StatVfsMountFlags::NODEV))
+}
+
+/// A path's folder, and the name in it.
+fn parted(path: &str) -> (&str, &str) {
+    path.rsplit_once('/').unwrap_or((".", path))
 }
 
 fn kind(stat: &Stat) -> FileType {

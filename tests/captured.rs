@@ -3,9 +3,12 @@
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
 
 mod recorded;
+#[path = "support/user.rs"]
+mod user;
 
 use nearfab::{DriverLayout, Host, HostDevice, LocationEvidence, NodeAccess};
 use recorded::{recorded, write};
+use user::as_nobody;
 
 #[test]
 fn devices_of_the_real_driver_are_read() {
@@ -31,6 +34,16 @@ fn devices_of_the_real_driver_are_read() {
     }
 }
 
+/// Before driver 2.28 neighbours and the number of cores are for root only: that is no problem of a host.
+#[test]
+fn others_than_root_are_not_told_the_neighbours() {
+    let tree = recorded("trn2");
+    let host = as_nobody(|| Host::from_root(tree.path()).unwrap());
+    assert_eq!(host.problems(), [""; 0]);
+    let [device] = host.neuron() else { panic!("{:?}", host.neuron()) };
+    assert_eq!((device.cores, &device.links), (8, &None));
+}
+
 #[test]
 fn place_that_the_driver_does_not_tell_is_unknown() {
     let tree = recorded("trn2");
@@ -53,8 +66,19 @@ fn place_from_the_table_is_labelled_and_not_taken_as_seen() {
 fn place_from_the_table_that_the_host_contradicts_is_dropped() {
     let tree = recorded("trn2");
     write(tree.path(), "sys/devices/virtual/dmi/id/product_name", "trn2.48xlarge\n");
-    write(tree.path(), "sys/bus/pci/devices/0000:33:00.0/uevent", "DRIVER=neuron-driver\nPCI_ID=1D0F:7364\n");
+    let other = "DRIVER=neuron-driver\nPCI_ID=1D0F:7364\n";
+    write(tree.path(), "sys/bus/pci/devices/0000:33:00.0/uevent", other);
     let host = Host::from_root(tree.path()).unwrap();
-    assert_eq!(host.neuron()[0].location, None);
-    assert!(host.problems()[0].contains("table trn2.48xlarge has neuron0 at 0000:cc:00.0"), "{:?}", host.problems());
+    let location = host.neuron()[0].location.as_ref().unwrap();
+    assert_eq!(
+        (location.address.to_string().as_str(), &location.evidence),
+        ("0000:33:00.0", &LocationEvidence::OnlyOne)
+    );
+
+    write(tree.path(), "sys/bus/pci/devices/0000:34:00.0/uevent", other);
+    let host = Host::from_root(tree.path()).unwrap();
+    assert_eq!(host.neuron()[0].location, None, "it may be either");
+    assert_eq!(host.unnumbered().len(), 2);
+    let contradiction = "table trn2.48xlarge has neuron0 at 0000:cc:00.0";
+    assert!(host.problems().iter().any(|problem| problem.contains(contradiction)), "{:?}", host.problems());
 }

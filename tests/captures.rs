@@ -49,7 +49,7 @@ fn tables_and_trees_agree_with_every_capture() {
             .into_iter()
             .find(|(known, _)| *known == kind)
             .unwrap_or_else(|| panic!("nothing compares a capture of kind {kind} with {instance_type}"));
-        let tree = tree_of(table);
+        let tree = tree_of(table, &[]);
         compare(table, &Host::from_root(tree.path()).unwrap(), &capture["data"]);
         *compared.entry(instance_type).or_default() += 1;
     }
@@ -90,11 +90,11 @@ fn interfaces_near_each_gpu_are_those_of_its_switch_or_root() {
     groups.insert("p4de.24xlarge", groups["p4d.24xlarge"].clone());
     for (instance_type, groups) in groups {
         let table = InstanceTable::find(instance_type).unwrap();
-        let tree = tree_of(table);
+        let tree = tree_of(table, &[]);
         for host in [Host::from_instance(instance_type).unwrap(), Host::from_root(tree.path()).unwrap()] {
             assert_eq!(host.gpus().len(), 8, "{instance_type}");
             for gpu in host.gpus() {
-                let near = host.near_gpu(gpu.address()).unwrap();
+                let near = host.near_function(gpu.address()).unwrap();
                 let nearest: Vec<Bdf> = near.nearest().map(|near| near.target).collect();
                 let (_, efas) = groups.iter().find(|(gpus, _)| gpus.contains(&gpu.address())).unwrap();
                 assert_eq!(&nearest, efas, "{instance_type} {}", gpu.address());

@@ -38,7 +38,7 @@ fn lstopo(tree: &Path) -> Option<String> {
 #[test]
 fn lstopo_sees_the_same_parents_and_numa_nodes() {
     for table in tables() {
-        let tree = tree_of(table);
+        let tree = tree_of(table, &[]);
         let host = Host::from_root(tree.path()).unwrap();
         let Some(xml) = lstopo(tree.path()) else { return };
         let options = roxmltree::ParsingOptions { allow_dtd: true, ..Default::default() };
@@ -106,7 +106,7 @@ fn libibverbs_lists_the_same_interfaces() {
         return nearfab_emu::skipped("libibverbs", String::from_utf8_lossy(&check.stderr).trim());
     }
     for table in tables().iter().filter(|table| !table.efa.is_empty()) {
-        let tree = tree_of(table);
+        let tree = tree_of(table, &[]);
         let host = Host::from_root(tree.path()).unwrap();
         let installed = Command::new("ibv_devices").output();
         if installed.is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound) {

@@ -7,15 +7,16 @@ use std::fs;
 
 use nearfab::instances::InstanceTable;
 use nearfab::{ContainerDevice, Core, CoreMapEvidence, Host, HostDevice, LncEvidence, LogicalCore, PhysicalCore};
+use nearfab_emu::Defect;
+use tree::tree_of;
+
+#[path = "support/tree.rs"]
+mod tree;
 
 /// A host of the type as a container sees it that has the nodes of `devices`; LNC by the node's file where given.
 fn container(instance_type: &str, devices: &[u32], lnc: Option<u32>) -> Host {
     let table = InstanceTable::find(instance_type).unwrap();
-    let tree = tempfile::tempdir().unwrap();
-    nearfab_emu::write_tree(table, tree.path()).unwrap();
-    for row in table.neuron.iter().filter(|row| !devices.contains(&row.index.0)) {
-        fs::remove_file(tree.path().join(format!("dev/{}", row.index))).unwrap();
-    }
+    let tree = tree_of(table, &[Defect::Container(devices.to_vec())]);
     if let Some(lnc) = lnc {
         let folder = tree.path().join("opt/aws/neuron");
         fs::create_dir_all(&folder).unwrap();

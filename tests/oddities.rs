@@ -4,23 +4,26 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use nearfab::instances::{GroupSize, InstanceTable};
 use nearfab::{Basis, Host, HostDevice, LocationEvidence, NodeAccess, Origin};
+use nearfab_emu::Defect;
+use tree::tree_of;
+use write::write;
+
+#[path = "support/tree.rs"]
+mod tree;
+#[path = "support/write.rs"]
+mod write;
 
 fn tree() -> tempfile::TempDir {
-    let dir = tempfile::tempdir().unwrap();
-    nearfab_emu::write_tree(InstanceTable::find("trn2.48xlarge").unwrap(), dir.path()).unwrap();
-    dir
+    tree_with(&[])
 }
 
-fn write(root: &Path, path: &str, content: &str) {
-    let path = root.join(path);
-    fs::create_dir_all(path.parent().unwrap()).unwrap();
-    fs::write(path, content).unwrap();
+fn tree_with(defects: &[Defect]) -> tempfile::TempDir {
+    tree_of(InstanceTable::find("trn2.48xlarge").unwrap(), defects)
 }
 
 /// The kernel gives up on a path with `..` when it races with a rename anywhere; each link in sysfs has some.
@@ -90,8 +93,7 @@ fn cores_that_the_driver_does_not_show_are_those_of_the_product() {
 
 #[test]
 fn device_that_is_not_where_its_table_says_has_no_pair_and_no_group() {
-    let tree = tree();
-    fs::remove_file(tree.path().join("sys/bus/pci/devices/0000:cc:00.0")).unwrap();
+    let tree = tree_with(&[Defect::NeuronFunctionGone(0)]);
     let host = Host::from_root(tree.path()).unwrap();
     assert_eq!(host.neuron()[0].location, None);
     let near = host.near_device(HostDevice(0), Basis::Pairing).unwrap();
@@ -106,8 +108,7 @@ fn device_that_is_not_where_its_table_says_has_no_pair_and_no_group() {
 
 #[test]
 fn unknown_instance_type_says_unknown_instead_of_a_tie() {
-    let tree = tree();
-    write(tree.path(), "sys/devices/virtual/dmi/id/product_name", "trn9.48xlarge\n");
+    let tree = tree_with(&[Defect::UnknownProduct]);
     let host = Host::from_root(tree.path()).unwrap();
     let near = host.near_device(HostDevice(5), Basis::Pairing).unwrap();
     assert_eq!((near.entries.len(), near.nearest().count()), (16, 0));
@@ -130,7 +131,7 @@ fn record_of_a_newer_version_is_read_as_far_as_it_is_known() {
     let text = Host::from_instance("trn2.48xlarge").unwrap().to_json();
     let newer = text
         .replacen("\"from\": \"table\"", "\"from\": \"satellite\"", 1)
-        .replacen("\"by\": \"table\"", "\"by\": \"probe\"", 1)
+        .replacen("\"by\": \"table\"", "\"by\": \"oracle\"", 1)
         .replacen("\"access\": \"unknown\"", "\"access\": \"leased\"", 1)
         .replacen("\"format\": 1,", "\"format\": 1, \"colour\": \"blue\",", 1);
     let host = Host::from_json(&newer).unwrap();
@@ -141,8 +142,7 @@ fn record_of_a_newer_version_is_read_as_far_as_it_is_known() {
 
 #[test]
 fn garbage_in_one_attribute_hides_nothing_else() {
-    let tree = tree();
-    write(tree.path(), "sys/bus/pci/devices/0000:cc:00.0/numa_node", "first\n");
+    let tree = tree_with(&[Defect::Garbage("sys/bus/pci/devices/0000:cc:00.0/numa_node".to_owned())]);
     let host = Host::from_root(tree.path()).unwrap();
     assert_eq!((host.neuron().len(), host.efa().len()), (16, 16));
     assert_eq!(host.neuron()[0].function().unwrap().numa, None);

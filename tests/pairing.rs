@@ -32,7 +32,7 @@ impl Published {
 /// The host of each type twice: straight from its table, and through an emulated tree and the scanners.
 static HOSTS: LazyLock<Vec<(&InstanceTable, [Host; 2])>> = LazyLock::new(|| {
     let both = |table: &'static InstanceTable| {
-        let tree = tree_of(table);
+        let tree = tree_of(table, &[]);
         let scanned = Host::from_root(tree.path()).unwrap();
         assert_eq!(scanned.problems(), [""; 0]);
         (table, [Host::from_instance(table.instance_type).unwrap(), scanned])
@@ -141,7 +141,7 @@ fn ranks_are_dense_and_follow_proximity() {
 
 #[test]
 fn unattached_pair_is_named_and_the_place_decides() {
-    let tree = tree_of(InstanceTable::find("trn2.48xlarge").unwrap());
+    let tree = tree_of(InstanceTable::find("trn2.48xlarge").unwrap(), &[]);
     // The first network card of a real host may carry a plain ENA: its EFA function is not there at all.
     std::fs::remove_file(tree.path().join("sys/bus/pci/devices/0000:c9:00.0")).unwrap();
     let host = Host::from_root(tree.path()).unwrap();

@@ -6,6 +6,13 @@ use nearfab::instances::InstanceTable;
 use nearfab::{Change, Host, HostDevice, LncEvidence, NodeAccess, Subject, WhatChanged};
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use tree::tree_of;
+use write::write;
+
+#[path = "support/tree.rs"]
+mod tree;
+#[path = "support/write.rs"]
+mod write;
 
 /// `nearfab list -o json` of version 0.1.0 before the second widening, on a host with a node missing here and there.
 #[test]
@@ -111,7 +118,8 @@ fn distinct(devices: Vec<Value>, identity: &str) -> Vec<Value> {
 prop_compose! {
     fn host()(
         efa in proptest::collection::vec(efa(), 0..4), neuron in proptest::collection::vec(neuron(), 0..4),
-        gpus in proptest::collection::vec(function(), 0..3), other in proptest::collection::vec(function(), 0..3),
+        gpus in proptest::collection::vec(function(), 0..3), unnumbered in proptest::collection::vec(function(), 0..3),
+        other in proptest::collection::vec(function(), 0..3),
         layout in proptest::sample::select(vec!["up_to226", "from227", "from230", "unknown"]), size in 1..=2_u32,
         by in proptest::sample::select(vec!["node_file", "product", "assumed"])
     ) -> Value {
@@ -123,7 +131,8 @@ prop_compose! {
             "format": 1, "origin": {"from": "machine"}, "instance_type": null, "numa": [],
             "efa": distinct(efa, "address"), "neuron": distinct(neuron, "index"), "driverless": [], "problems": [], "efa_driver": {"version": null},
             "neuron_driver": {"version": "2.30.2.0", "layout": {"kind": layout}, "class_attributes": []},
-            "lnc": {"size": size, "evidence": {"by": by}}, "gpus": gpus, "other_rdma": other
+            "lnc": {"size": size, "evidence": {"by": by}}, "gpus": gpus, "other_rdma": other,
+            "unnumbered": unnumbered, "pci_functions": 44
         })
     }
 }
@@ -141,14 +150,13 @@ proptest! {
 
 #[test]
 fn news_of_a_host_are_told_one_by_one() {
-    let tree = tempfile::tempdir().unwrap();
-    nearfab_emu::write_tree(InstanceTable::find("trn2.48xlarge").unwrap(), tree.path()).unwrap();
+    let tree = tree_of(InstanceTable::find("trn2.48xlarge").unwrap(), &[]);
     let before = Host::from_root(tree.path()).unwrap();
     assert_eq!(before.diff(&Host::from_root(tree.path()).unwrap()), []);
 
     let path = |path: &str| tree.path().join(path);
-    fs::write(path("sys/class/infiniband/rdmap201s0/ports/1/state"), "1: DOWN\n").unwrap();
-    fs::write(path("sys/module/neuron/version"), "2.30.3.0\n").unwrap();
+    write(tree.path(), "sys/class/infiniband/rdmap201s0/ports/1/state", "1: DOWN\n");
+    write(tree.path(), "sys/module/neuron/version", "2.30.3.0\n");
     fs::remove_file(path("sys/bus/pci/devices/0000:56:00.0")).unwrap();
     fs::remove_file(path("sys/class/infiniband/rdmap86s0")).unwrap();
     fs::remove_file(path("sys/class/infiniband_verbs/uverbs0")).unwrap();

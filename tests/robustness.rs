@@ -11,10 +11,15 @@ use std::process::{Command, Output};
 
 use nearfab::instances::InstanceTable;
 use nearfab::{Bdf, ErrorCode, Host, HostDevice, PciFunction};
+use nearfab_emu::Defect;
 use nix::errno::Errno;
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
-use nix::unistd::{Uid, geteuid, mkfifo, setfsuid};
+use nix::unistd::{geteuid, mkfifo};
 use tempfile::TempDir;
+use user::as_nobody;
+
+#[path = "support/user.rs"]
+mod user;
 
 /// The tree to look at, for a test that runs itself in another process.
 const TREE: &str = "NEARFAB_TEST_TREE";
@@ -26,7 +31,8 @@ impl Tree {
         let folder = tempfile::tempdir().unwrap();
         fs::set_permissions(&folder, Permissions::from_mode(0o755)).unwrap();
         let tree = Self(folder);
-        nearfab_emu::write_tree(InstanceTable::find("trn2.48xlarge").unwrap(), &tree.root()).unwrap();
+        let table = InstanceTable::find("trn2.48xlarge").unwrap();
+        nearfab_emu::write_tree_with(table, &[Defect::NoCoreStatistics], &tree.root()).unwrap();
         fs::write(tree.outside(), "1\n").unwrap();
         tree
     }
@@ -167,6 +173,29 @@ fn a_device_node_is_not_opened() {
     assert_only_problem(&tree.host(), &attribute, reason);
 }
 
+#[test]
+fn a_device_node_mounted_on_a_file_is_not_opened() {
+    let name = "a_device_node_mounted_on_a_file_is_not_opened";
+    if let Some(root) = env::var_os(TREE) {
+        let host = Host::from_root(root).unwrap();
+        return assert_only_problem(&host, Path::new(&format!("{}/numa_node", victim())), "found \"a device node\"");
+    }
+    let tree = Tree::new();
+    let node = tree.root().join("dev/nobodys");
+    let made = mknod(&node, SFlag::S_IFCHR, Mode::S_IRWXU, makedev(511, 1));
+    let Some(mut command) = unshare().filter(|_| made.is_ok()) else {
+        return nearfab_emu::skipped(
+            "mounted device node",
+            "only root may make one, and a mount namespace to mount it in",
+        );
+    };
+    // The listing of the folder still shows the file.
+    let attribute = tree.root().join("sys/bus/pci/devices").join(victim().to_string()).join("numa_node");
+    let script = "mount --bind \"$1\" \"$2\" && exec \"$0\" \"$3\" --exact";
+    command.args(["sh", "-c", script]).arg(env::current_exe().unwrap()).args([&node, &attribute]).arg(name);
+    assert_passed(&command.env(TREE, tree.root()).output().unwrap());
+}
+
 /// Why such a node does not open where this process keeps its trees.
 fn node_refusal() -> i32 {
     if nodev() { Errno::EACCES as i32 } else { Errno::ENXIO as i32 }
@@ -253,17 +282,6 @@ fn what_may_not_be_read_is_a_problem() {
     assert_only_problem(&as_nobody(|| tree.host()), &attribute, "Permission denied");
 }
 
-/// Asks the file system as a user who is not root; only this thread does.
-fn as_nobody<T>(work: impl FnOnce() -> T) -> T {
-    if !geteuid().is_root() {
-        return work();
-    }
-    setfsuid(Uid::from_raw(65534));
-    let result = work();
-    setfsuid(Uid::from_raw(0));
-    result
-}
-
 #[test]
 fn a_device_that_goes_away_while_it_is_read_is_a_problem() {
     let name = "a_device_that_goes_away_while_it_is_read_is_a_problem";
@@ -320,21 +338,25 @@ fn all_of_it_holds_without_devices_too() {
     if env::var_os(TREE).is_some() {
         return;
     }
-    let user = if geteuid().is_root() { "--mount" } else { "--mount --map-root-user" };
-    let unshare = || {
+    let Some(mut command) = unshare() else {
+        return nearfab_emu::skipped("nodev", "this system lets the user make no mount namespace");
+    };
+    let place = tempfile::tempdir().unwrap();
+    let skipped = "--skip goes_away --skip openat2 --skip mounted_on";
+    let script = format!("mount -t tmpfs -o nodev,mode=755 nodev \"$1\" && TMPDIR=$1 exec \"$0\" {skipped}");
+    command.args(["sh", "-c", &script]).arg(env::current_exe().unwrap()).arg(place.path()).env(TREE, "nodev");
+    assert_passed(&command.output().unwrap());
+}
+
+/// What runs a command in a mount namespace of its own, where the system lets this user make one.
+fn unshare() -> Option<Command> {
+    let command = || {
+        let user = if geteuid().is_root() { "--mount" } else { "--mount --map-root-user" };
         let mut command = Command::new("unshare");
         command.args(user.split(' ')).args(["--propagation", "private"]);
         command
     };
-    if !unshare().arg("true").status().is_ok_and(|status| status.success()) {
-        return nearfab_emu::skipped("nodev", "this system lets the user make no mount namespace");
-    }
-    let place = tempfile::tempdir().unwrap();
-    let script =
-        "mount -t tmpfs -o nodev,mode=755 nodev \"$1\" && TMPDIR=$1 exec \"$0\" --skip goes_away --skip openat2";
-    let mut command = unshare();
-    command.args(["sh", "-c", script]).arg(env::current_exe().unwrap()).arg(place.path()).env(TREE, "nodev");
-    assert_passed(&command.output().unwrap());
+    command().arg("true").status().is_ok_and(|status| status.success()).then(command)
 }
 
 #[test]

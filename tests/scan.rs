@@ -10,18 +10,22 @@ use nearfab::instances::InstanceTable;
 use nearfab::{
     Bdf, DriverLayout, Host, HostDevice, LinkSpeed, LinkWidth, Near, NodeAccess, PciLink, PortState, Proximity,
 };
+use nearfab_emu::Defect;
 use serde_json::Value;
+use tree::tree_of;
+use write::write;
+
+#[path = "support/tree.rs"]
+mod tree;
+#[path = "support/write.rs"]
+mod write;
 
 fn tree(instance_type: &str) -> tempfile::TempDir {
-    let dir = tempfile::tempdir().unwrap();
-    nearfab_emu::write_tree(InstanceTable::find(instance_type).unwrap(), dir.path()).unwrap();
-    dir
+    tree_with(instance_type, &[])
 }
 
-fn write(root: &Path, path: &str, content: &str) {
-    let path = root.join(path);
-    fs::create_dir_all(path.parent().unwrap()).unwrap();
-    fs::write(path, content).unwrap();
+fn tree_with(instance_type: &str, defects: &[Defect]) -> tempfile::TempDir {
+    tree_of(InstanceTable::find(instance_type).unwrap(), defects)
 }
 
 fn link(root: &Path, path: &str, target: &str) {
@@ -134,13 +138,7 @@ fn driver_of_the_kernel_has_no_version_and_an_interface_without_it_is_listed() {
     let host = Host::from_root(tree.path()).unwrap();
     assert_eq!(host.efa_driver().unwrap().version, None);
 
-    for efa in host.efa() {
-        let uevent = format!("sys/bus/pci/devices/{}/uevent", efa.address());
-        write(tree.path(), &uevent, "PCI_ID=1D0F:EFA1\n");
-    }
-    for class in ["infiniband", "infiniband_verbs"] {
-        fs::remove_dir_all(tree.path().join("sys/class").join(class)).unwrap();
-    }
+    let tree = tree_with("trn1.32xlarge", &[Defect::EfaDriverUnbound]);
     let host = Host::from_root(tree.path()).unwrap();
     assert_eq!((host.efa().len(), host.efa_driver()), (8, None));
     let efa = &host.efa()[0];
@@ -158,13 +156,8 @@ fn generation_without_a_name_is_a_number() {
 /// As on p6-b200: two mlx5 functions beside the EFAs, and named and numbered before them.
 #[test]
 fn devices_of_other_makers_are_listed_and_never_as_efa() {
-    let tree = tree("trn2.48xlarge");
-    for (i, address) in (20..).zip(["0000:73:00.0", "0000:74:00.0"]) {
-        let folder = function(tree.path(), "", address, "15B3:101E", "20000");
-        rdma(tree.path(), &folder, &format!("ibp{}s0f0", 95 + i), i);
-    }
+    let tree = tree_with("trn2.48xlarge", &[Defect::Mlx5First, Defect::VerbsNodeMissing(1)]);
     rdma(tree.path(), "sys/devices/virtual", "rxe0", 22);
-    fs::remove_file(tree.path().join("dev/infiniband/uverbs21")).unwrap();
     let host = Host::from_root(tree.path()).unwrap();
     assert_eq!(problems(&host), [""; 0]);
     assert_eq!(host.efa().len(), 16);
@@ -178,8 +171,8 @@ fn devices_of_other_makers_are_listed_and_never_as_efa() {
         others,
         [
             ("rxe0", None, Some(22), NodeAccess::Granted),
-            ("ibp115s0f0", address("0000:73:00.0"), Some(20), NodeAccess::Granted),
-            ("ibp116s0f0", address("0000:74:00.0"), Some(21), NodeAccess::Missing),
+            ("ibp253s0f0", address("0000:fd:00.0"), Some(0), NodeAccess::Granted),
+            ("ibp254s0f0", address("0000:fe:00.0"), Some(1), NodeAccess::Missing),
         ]
     );
     let near = host.near_device(HostDevice(0), nearfab::Basis::Place).unwrap();
@@ -202,19 +195,19 @@ fn gpus_have_the_interfaces_of_their_switch_in_order() {
     let gpus: Vec<String> = host.gpus().iter().map(|gpu| gpu.address().to_string()).collect();
     assert_eq!(gpus, ["0000:53:00.0", "0000:64:00.0"]);
 
-    let near = host.near_gpu(host.gpus()[0].address()).unwrap();
+    let near = host.near_function(host.gpus()[0].address()).unwrap();
     let nearest: Vec<String> = near.nearest().map(|near| near.target.to_string()).collect();
     assert_eq!(nearest, ["0000:4f:00.0", "0000:50:00.0", "0000:51:00.0", "0000:52:00.0"]);
     assert!(near.entries.iter().all(|near| near.proximity == Proximity::SameSwitch { bridges: 2 }));
-    let near = host.near_gpu(host.gpus()[1].address()).unwrap();
+    let near = host.near_function(host.gpus()[1].address()).unwrap();
     assert!(near.entries.iter().all(|near| near.proximity == Proximity::SameRoot && near.rank == 1));
 
-    let near = host.gpus_near_efa("0000:50:00.0".parse().unwrap()).unwrap();
+    let near = host.functions_near_efa("0000:50:00.0".parse().unwrap()).unwrap();
     let ranked: Vec<(u32, String)> =
         near.entries.iter().map(|Near { rank, target, .. }| (*rank, target.to_string())).collect();
     assert_eq!(ranked, [(1, gpus[0].clone()), (2, gpus[1].clone())]);
-    let error = host.near_gpu("0000:65:00.0".parse().unwrap()).unwrap_err().to_string();
-    assert_eq!(error, "this host has no GPU 0000:65:00.0; it has 0000:53:00.0, 0000:64:00.0");
+    let error = host.near_function("0000:65:00.0".parse().unwrap()).unwrap_err().to_string();
+    assert_eq!(error, "this host has no accelerator at 0000:65:00.0; it has 0000:53:00.0, 0000:64:00.0");
 }
 
 /// Changes the emulated tree into that of a driver of this version with these health attributes, and reads it.
@@ -262,14 +255,7 @@ fn layouts_of_drivers_are_told_apart_and_an_unknown_one_is_said_so() {
 
 #[test]
 fn host_without_the_neuron_module_has_functions_and_no_driver() {
-    let tree = tree("trn2.48xlarge");
-    for folder in ["sys/module/neuron", "sys/class/neuron_device", "sys/devices/virtual/neuron_device"] {
-        fs::remove_dir_all(tree.path().join(folder)).unwrap();
-    }
-    for row in InstanceTable::find("trn2.48xlarge").unwrap().neuron {
-        write(tree.path(), &format!("sys/bus/pci/devices/{}/uevent", row.address), "PCI_ID=1D0F:7364\n");
-        fs::remove_file(tree.path().join(format!("dev/{}", row.index))).unwrap();
-    }
+    let tree = tree_with("trn2.48xlarge", &[Defect::NeuronDriverUnbound]);
     let host = Host::from_root(tree.path()).unwrap();
     assert_eq!(problems(&host), [""; 0]);
     assert_eq!((host.driverless().len(), host.neuron().len()), (16, 0));

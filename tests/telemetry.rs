@@ -5,6 +5,8 @@
 mod recorded;
 #[expect(dead_code, reason = "no test here needs a vendor library")]
 mod support;
+#[path = "support/tree.rs"]
+mod tree;
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -14,10 +16,10 @@ use nearfab::instances::InstanceTable;
 use nearfab::telemetry::{Cost, DeviceState, EfaTelemetry, Power, PowerStatus, Reading};
 use nearfab::{Error, Host, HostDevice, telemetry};
 use recorded::{recorded, write};
+use tree::tree_of;
 
 fn emulated(instance: &str) -> (tempfile::TempDir, Host) {
-    let folder = tempfile::tempdir().unwrap();
-    nearfab_emu::write_tree(InstanceTable::find(instance).unwrap(), folder.path()).unwrap();
+    let folder = tree_of(InstanceTable::find(instance).unwrap(), &[]);
     let host = Host::from_root(folder.path()).unwrap();
     (folder, host)
 }
@@ -132,8 +134,9 @@ fn what_is_not_understood_is_kept() {
 fn what_cannot_be_read_says_why() {
     let (tree, host) = emulated("trn1.32xlarge");
     let rdma = host.efa()[0].rdma.as_ref().unwrap();
-    let counter = tree.path().join(format!("sys/class/infiniband/{rdma}/hw_counters/cmds_err"));
-    fs::write(&counter, [0xff, 0xfe]).unwrap();
+    let counter = format!("sys/class/infiniband/{rdma}/hw_counters/cmds_err");
+    write(tree.path(), &counter, &[0xff, 0xfe]);
+    let counter = tree.path().join(counter);
 
     let measured = telemetry(&host).unwrap();
     let Reading::Failed(reason) = &measured.efa[0].device.values["cmds_err"] else { panic!("{measured:?}") };
@@ -149,8 +152,10 @@ fn what_cannot_be_read_says_why() {
 #[test]
 fn what_only_root_may_read_is_refused_to_others() {
     let prepare = |machine: &mut support::Machine| {
-        let state = machine.file("sys/class/neuron_device/neuron3/reset");
-        fs::set_permissions(state, Permissions::from_mode(0o000)).unwrap();
+        for (device, mode) in [(2, 0o644), (3, 0o000)] {
+            let state = machine.file(&format!("sys/class/neuron_device/neuron{device}/reset"));
+            fs::set_permissions(state, Permissions::from_mode(mode)).unwrap();
+        }
         machine.drop_privilege();
         Ok(())
     };

@@ -39,7 +39,7 @@ pub enum NearfabError {
     Deadline = 14,
     /// A probe was not made, because of what it could change.
     ProbeRefused = 15,
-    /// Telemetry was wanted of a host that is no file tree.
+    /// Telemetry, or a process, was wanted of a host that is no file tree.
     NoTree = 16,
     /// An argument is a null pointer, a text that is not UTF-8, or a number out of range.
     InvalidArgument = 64,

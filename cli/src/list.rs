@@ -1,101 +1,130 @@
 //! `nearfab list`: the devices, one a line.
 
+mod efa;
+mod function;
+mod neuron;
+
+use std::collections::BTreeSet;
+use std::fmt::Display;
 use std::io::{self, Write};
 
-use nearfab::{Basis, EfaInterface, Host, Near, NeuronDevice};
+use nearfab::instances::Source;
+use nearfab::probe::Probe;
+use nearfab::{Host, Near, PciFunction, PciLink};
+use serde::Serialize;
 
+use crate::source::Seen;
 use crate::table::{Table, UNKNOWN, or_unknown};
+use crate::{Output, head, json, notes};
 
-pub(crate) fn text(host: &Host, out: &mut dyn Write) -> io::Result<()> {
-    writeln!(out, "{}", headline(host))?;
-    if !host.neuron().is_empty() {
-        writeln!(out)?;
-        neuron_table(host).write(out)?;
+pub(crate) const HELP: &str = "\
+CTR is the container's number of a device: its position among those with a node here.
+CORES are the numbers of its logical cores in NEURON_RT_VISIBLE_CORES.
+LINKED are the host's numbers of the devices that NeuronLink joins it with.
+RATE is what the efa driver says; drivers before 2.13 say 100 Gb/s of every interface.";
+
+pub(crate) fn write(seen: &Seen, output: Output, out: &mut dyn Write) -> io::Result<()> {
+    let host = &seen.host;
+    if output == Output::Json {
+        let rests_on = notes::sources(host, &[]);
+        return json(&Record { host, rests_on, probe: seen.probe.as_ref() }, out);
     }
-    if !host.efa().is_empty() {
-        writeln!(out)?;
-        efa_table(host).write(out)?;
-    }
-    for function in host.driverless() {
-        let driver = function.driver.as_deref().unwrap_or("no driver");
-        writeln!(out, "\n{} is a Neuron device ({}) bound to {driver}", function.address, function.id)?;
-        writeln!(out, "and not to the Neuron driver: it has no node. Is the module neuron loaded?")?;
-    }
-    Ok(())
+    let wide = output == Output::Wide;
+    head::write(host, out)?;
+    neuron::write(seen, wide, out)?;
+    function::neuron(host, wide, out)?;
+    function::gpus(host, wide, out)?;
+    efa::write(host, wide, out)?;
+    function::other_rdma(host, wide, out)?;
+    if host.nothing_found().is_some() { Ok(()) } else { notes::write(host, &[], out) }
 }
 
-/// What the host is and what it has, in one line.
-pub(crate) fn headline(host: &Host) -> String {
-    let cores: u64 = host.neuron().iter().map(|device| u64::from(device.cores)).sum();
-    let mut devices = count(host.neuron().len(), "Neuron device");
-    if cores > 0 {
-        devices += &format!(" ({cores} cores)");
+/// The recorded host, with what is not the host's beside it; `--host` skips that.
+#[derive(Serialize)]
+struct Record<'a> {
+    #[serde(flatten)]
+    host: &'a Host,
+    rests_on: Vec<&'static Source>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    probe: Option<&'a Probe>,
+}
+
+/// The nearest, ties as ties, and why.
+#[derive(Default)]
+pub(crate) struct Nearest {
+    pub(crate) targets: String,
+    pub(crate) why: String,
+}
+
+impl Nearest {
+    pub(crate) fn of<'a, T: Display + 'a>(entries: impl IntoIterator<Item = &'a Near<T>>) -> Option<Self> {
+        let mut entries = entries.into_iter().peekable();
+        let why = entries.peek()?.evidence.to_string();
+        let targets: Vec<String> = entries.map(|near| near.target.to_string()).collect();
+        Some(Self { targets: targets.join(" = "), why })
     }
-    let interfaces = count(host.efa().len(), "EFA interface");
-    let name = host.instance_type().unwrap_or("unknown instance type");
-    let origin = if host.is_live() { "this machine".to_owned() } else { host.origin().to_string() };
-    format!("{name} ({origin}): {devices}, {interfaces}")
 }
 
-fn count(number: usize, what: &str) -> String {
-    match number {
-        0 => format!("no {what}"),
-        1 => format!("1 {what}"),
-        _ => format!("{number} {what}s"),
+/// Who says something of each device, said once where it is the same of most.
+#[derive(Default)]
+struct Evidence {
+    by: Vec<(String, Vec<String>)>,
+}
+
+impl Evidence {
+    fn add(&mut self, why: impl Display, of: impl Display) {
+        let (why, of) = (why.to_string(), of.to_string());
+        match self.by.iter_mut().find(|(other, _)| *other == why) {
+            Some((_, all)) => all.push(of),
+            None => self.by.push((why, vec![of])),
+        }
+    }
+
+    /// `table trn2.48xlarge, but same PCIe switch of neuron0`.
+    fn write(mut self, what: &str, out: &mut dyn Write) -> io::Result<()> {
+        self.by.sort_by_key(|(_, of)| usize::MAX - of.len());
+        let mut said = self.by.iter();
+        let Some((most, _)) = said.next() else { return Ok(()) };
+        let rest: String = said.map(|(why, of)| format!(", but {why} of {}", of.join(", "))).collect();
+        writeln!(out, "{what}: {most}{rest}")
     }
 }
 
-fn neuron_table(host: &Host) -> Table<8> {
-    let mut table = Table::new(["DEVICE", "PRODUCT", "CORES", "PCI", "NUMA", "CPUS", "NEAR EFA", "ACCESS"]);
-    for device in host.neuron() {
-        let function = device.function();
-        table.row([
-            device.index.to_string(),
-            or_unknown(device.product.as_deref()),
-            device.cores.to_string(),
-            or_unknown(device.address()),
-            or_unknown(function.and_then(|function| function.numa)),
-            or_unknown(function.map(|function| &function.cpus).filter(|cpus| !cpus.is_empty())),
-            near_efa(host, device),
-            device.access.to_string(),
-        ]);
+/// The columns that every PCI function has, from its id on; `more` are those of wide tables.
+fn place<T>(table: &mut Table<'_, T>, wide: bool, function: impl Fn(&T) -> Option<&PciFunction>) {
+    let known = |item: &T, text: fn(&PciFunction) -> String| or_unknown(function(item).map(text));
+    if wide {
+        table.add("ID", |item| known(item, |function| function.id.to_string()));
+        table.add("ROOT", |item| known(item, |function| or_unknown(function.root)));
+        table.add("BRIDGES", |item| known(item, |function| chain(&function.bridges)));
     }
-    table
-}
-
-fn efa_table(host: &Host) -> Table<7> {
-    let mut table = Table::new(["EFA", "RDMA", "NODE", "NUMA", "CPUS", "NEAR DEVICE", "ACCESS"]);
-    for efa in host.efa() {
-        table.row([
-            efa.address().to_string(),
-            or_unknown(efa.rdma.as_deref()),
-            or_unknown(efa.node()),
-            or_unknown(efa.function.numa),
-            or_unknown(Some(&efa.function.cpus).filter(|cpus| !cpus.is_empty())),
-            near_device(host, efa),
-            efa.access.to_string(),
-        ]);
+    table.add("NUMA", |item| known(item, |function| or_unknown(function.numa)));
+    table.add("CPUS", |item| known(item, |function| function.cpus.to_string()));
+    if wide {
+        table.add("DRIVER", |item| known(item, |function| or_unknown(function.driver.as_ref())));
+        table.add("LINK", |item| known(item, |function| lanes(function.link).0));
+        table.add("LINK MAX", |item| known(item, |function| lanes(function.link).1));
     }
-    table
 }
 
-fn near_efa(host: &Host, device: &NeuronDevice) -> String {
-    let list = host.near_device(device.index, Basis::Pairing);
-    list.map_or_else(|_| UNKNOWN.to_owned(), |list| nearest(list.nearest()))
+/// Bridges from the root down.
+pub(crate) fn chain(bridges: &[nearfab::Bdf]) -> String {
+    bridges.iter().map(ToString::to_string).collect::<Vec<_>>().join(" > ")
 }
 
-fn near_device(host: &Host, efa: &EfaInterface) -> String {
-    let list = host.near_efa(efa.address(), Basis::Pairing);
-    list.map_or_else(|_| UNKNOWN.to_owned(), |list| nearest(list.nearest()))
+/// Speed and width, now and at most.
+fn lanes(link: PciLink) -> (String, String) {
+    let text = |speed: Option<nearfab::LinkSpeed>, width: Option<nearfab::LinkWidth>| match (speed, width) {
+        (None, None) => UNKNOWN.to_owned(),
+        _ => format!("{} {}", or_unknown(speed), or_unknown(width)),
+    };
+    (text(link.speed, link.width), text(link.max_speed, link.max_width))
 }
 
-/// The nearest and why, ties as ties: `0000:c9:00.0 (table trn2.48xlarge)`.
-pub(crate) fn nearest<'a, T: ToString + 'a>(entries: impl Iterator<Item = &'a Near<T>>) -> String {
-    let mut targets = Vec::new();
-    let mut why = None;
-    for near in entries {
-        targets.push(near.target.to_string());
-        why = Some(near.evidence.to_string());
-    }
-    why.map_or_else(|| UNKNOWN.to_owned(), |why| format!("{} ({why})", targets.join(" = ")))
+/// `20-23`, in the form of NEURON_RT_VISIBLE_CORES; nothing where a device is not visible.
+pub(crate) fn logical_cores(host: &Host, device: nearfab::HostDevice) -> Option<String> {
+    let rows = host.numbering().rows;
+    let of_device: BTreeSet<u32> = rows.iter().filter(|row| row.device == device).map(|row| row.logical.0).collect();
+    let (first, last) = (of_device.first()?, of_device.last()?);
+    Some(if first == last { first.to_string() } else { format!("{first}-{last}") })
 }

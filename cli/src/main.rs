@@ -2,92 +2,124 @@
 
 #![forbid(unsafe_code)]
 
+mod doctor;
+mod head;
+mod instances;
 mod list;
 mod near;
+mod notes;
+mod record;
+mod source;
 mod table;
 mod topo;
+mod verify;
 
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
-use nearfab::{Error, Host};
+use clap::{Parser, Subcommand, ValueEnum};
+use nearfab::{Error, NothingFound, Origin};
 
-/// The version of the JSON that `near` and `topo` print; that of `list` is the recorded host's own.
+use source::{Seen, Source};
+
+/// The version of the JSON forms; that of `list` is the recorded host's own.
 const FORMAT: u32 = 1;
+/// Nothing was found, and something was required.
+const NOTHING: u8 = 3;
 
 /// Which AWS EFA interface is near which Neuron (Trainium, Inferentia) core, and who may use them now.
 ///
 /// Looks at this machine unless told otherwise. It opens no device and needs no privilege and no vendor library.
 #[derive(Parser)]
 #[command(name = "nearfab", version)]
+#[command(after_help = "Exit status: 0 done, 1 failed, 2 wrong usage, 3 nothing found and --require was given.")]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
     #[command(flatten)]
     source: Source,
-    /// The form of the output: text for people, JSON for programs.
+    /// The form of the output: tables for people, wide ones with every column, JSON for programs.
     #[arg(short, long, global = true, value_enum, default_value_t)]
     output: Output,
+    /// Exit with status 3 where the host has neither a Neuron device nor an EFA interface.
+    #[arg(long, global = true)]
+    require: bool,
 }
 
 #[derive(Subcommand)]
 enum Command {
-    /// List Neuron devices and EFA interfaces; with -o json, the whole host as --host reads it back.
+    /// List Neuron devices, EFA interfaces, GPUs; with -o json, the whole host as --host reads it back.
+    #[command(after_help = list::HELP)]
     List,
+    /// Draw the machine: as a tree, as a matrix of who is near whom, or as the links between Neuron devices.
+    Topo {
+        /// What to draw.
+        #[arg(value_enum, default_value_t)]
+        form: topo::Form,
+    },
     /// List what is near a core, a device or an EFA interface, the nearest first, and why.
     Near {
-        /// neuron5:0 (core 0 of device 5), neuron5, a PCI address (0000:c9:00.0) or an EFA's RDMA name (rdmap201s0).
+        /// neuron5:0 (core 0 of device 5), nc5 (what 5 means in NEURON_RT_VISIBLE_CORES), neuron5, an EFA's RDMA name
+        /// (rdmap201s0), or the PCI address of an EFA, a Neuron device or a GPU (0000:c9:00.0).
         of: String,
         /// Judge by PCIe path and NUMA node alone, as if the vendor's pairing were not known.
         #[arg(long)]
         by_place: bool,
     },
-    /// Draw the machine: NUMA nodes, PCI roots and switches, and each Neuron device with its EFA interface.
-    Topo,
-}
-
-#[derive(Args)]
-#[group(multiple = false)]
-struct Source {
-    /// Look at the sys and dev below this folder instead of /.
-    #[arg(long, global = true, value_name = "DIR")]
-    root: Option<PathBuf>,
-    /// Look at no machine but at what is known of this instance type, such as trn2.48xlarge.
-    #[arg(long, global = true, value_name = "TYPE")]
-    instance: Option<String>,
-    /// Look at a host recorded by `nearfab list -o json`.
-    #[arg(long, global = true, value_name = "FILE")]
-    host: Option<PathBuf>,
+    /// Tell what of this host is known to make trouble, what it means, and what to do.
+    ///
+    /// The exit status is 0 whatever is found; programs read -o json. With --probe it also has libfabric's own program fi_info
+    /// look for EFA interfaces.
+    Doctor {
+        /// Look at this process too: its limits, its environment, the libraries in it.
+        #[arg(long)]
+        pid: Option<u32>,
+    },
+    /// Write this host and what is around it into one file, which --host reads.
+    Record {
+        /// A file that is not there yet; standard output without.
+        file: Option<PathBuf>,
+        /// Leave out what identifies the machine or its owner.
+        #[arg(long)]
+        redact: bool,
+    },
+    /// Hold what is believed of hardware, and of this instance type, against the host: confirmed, refuted or untestable.
+    #[command(after_help = verify::HELP)]
+    Verify {
+        /// Also write one file to send: the host, and what was found.
+        #[arg(long, value_name = "FILE")]
+        report: Option<PathBuf>,
+    },
+    /// List the instance types with a table, or all that the table of one says, with the source of each fact.
+    Instances {
+        /// The instance type, such as trn2.48xlarge.
+        instance_type: Option<String>,
+    },
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 enum Output {
     #[default]
-    Text,
+    Table,
+    Wide,
     Json,
-}
-
-impl Source {
-    fn host(&self) -> nearfab::Result<Host> {
-        match (&self.root, &self.instance, &self.host) {
-            (Some(root), ..) => Host::from_root(root),
-            (_, Some(instance_type), _) => Host::from_instance(instance_type),
-            (.., Some(file)) => Host::from_file(file),
-            _ => Host::discover(),
-        }
-    }
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    match run(&arguments, &mut io::stdout().lock()) {
-        Ok(()) => ExitCode::SUCCESS,
+    // Standard output alone would write each line by itself.
+    let mut out = BufWriter::new(io::stdout().lock());
+    match run(&arguments, &mut out).and_then(|status| Ok(out.flush().map(|()| status)?)) {
+        Ok(status) => status,
         // The reader has what it wanted, as `head` does.
         Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(Failure::Output(error)) => fail(&format!("cannot write the output: {error}")),
         Err(Failure::Nearfab(error)) => fail(&error.chain()),
+        Err(Failure::Nothing(reason)) => {
+            let status = fail(&format!("no Neuron device and no EFA interface: {reason}"));
+            if arguments.require { NOTHING.into() } else { status }
+        }
     }
 }
 
@@ -104,6 +136,8 @@ fn complain(reason: &str) {
 enum Failure {
     Nearfab(Error),
     Output(io::Error),
+    /// Something was asked of a host that has nothing.
+    Nothing(NothingFound),
 }
 
 impl From<Error> for Failure {
@@ -118,19 +152,36 @@ impl From<io::Error> for Failure {
     }
 }
 
-fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<(), Failure> {
-    let host = arguments.source.host()?;
-    for problem in host.problems() {
-        complain(problem);
+fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<ExitCode, Failure> {
+    let output = arguments.output;
+    match &arguments.command {
+        Command::Instances { instance_type } => {
+            instances::write(instance_type.as_deref(), output, out)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::List => arguments.of_host(|seen| Ok(list::write(seen, output, out)?)),
+        Command::Topo { form } => arguments.of_host(|seen| Ok(topo::write(&seen.host, *form, output, out)?)),
+        Command::Near { of, by_place } => arguments.of_host(|seen| near::write(&seen.host, of, *by_place, output, out)),
+        Command::Doctor { pid } => arguments.of_host(|seen| doctor::write(seen, *pid, output, out)),
+        Command::Record { file, redact } => {
+            arguments.of_host(|seen| record::write(&seen.record()?, *redact, file.as_deref(), out))
+        }
+        Command::Verify { report } => arguments.of_host(|seen| verify::write(seen, report.as_deref(), output, out)),
     }
-    match (&arguments.command, arguments.output) {
-        (Command::List, Output::Text) => list::text(&host, out)?,
-        (Command::List, Output::Json) => writeln!(out, "{}", host.to_json())?,
-        (Command::Near { of, by_place }, output) => near::write(&host, of, *by_place, output, out)?,
-        (Command::Topo, Output::Text) => topo::Topo::of(&host).text(&host, out)?,
-        (Command::Topo, Output::Json) => json(&topo::Topo::of(&host), out)?,
+}
+
+impl Arguments {
+    /// Shows something of the host that the arguments name.
+    fn of_host(&self, show: impl FnOnce(&Seen) -> Result<(), Failure>) -> Result<ExitCode, Failure> {
+        let seen = self.source.look()?;
+        // What a table invents is not a problem of a host: the views say it where it counts.
+        if !matches!(seen.host.origin(), Origin::Table { .. }) {
+            seen.host.problems().iter().for_each(|problem| complain(problem));
+        }
+        show(&seen)?;
+        let lacking = self.require && seen.host.nothing_found().is_some();
+        Ok(if lacking { NOTHING.into() } else { ExitCode::SUCCESS })
     }
-    Ok(())
 }
 
 fn json(value: &impl serde::Serialize, out: &mut dyn Write) -> io::Result<()> {

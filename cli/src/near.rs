@@ -2,117 +2,227 @@
 
 use std::io::{self, Write};
 
-use nearfab::{Basis, Bdf, Core, Error, Evidence, Host, HostDevice, Near, NearList};
+use nearfab::instances::Source;
+use nearfab::{
+    Anchor, Basis, Bdf, CoreNumbering, Evidence, Host, HostDevice, LogicalCoreRow, Member, Near, NearList, Proximity,
+};
 use serde::Serialize;
 
 use crate::table::{Table, or_unknown};
-use crate::{FORMAT, Failure, Output, json};
-
-/// What a name on the command line means.
-enum Subject {
-    Core(Core),
-    Device(HostDevice),
-    Efa(Bdf),
-}
+use crate::{FORMAT, Failure, Output, json, notes};
 
 pub(crate) fn write(host: &Host, of: &str, by_place: bool, output: Output, out: &mut dyn Write) -> Result<(), Failure> {
+    if let Some(reason) = host.nothing_found() {
+        return Err(Failure::Nothing(reason));
+    }
     let basis = if by_place { Basis::Place } else { Basis::Pairing };
-    match subject(host, of)? {
-        Subject::Core(core) => interfaces(host, of, &host.near_core(core, basis)?, output, out)?,
-        Subject::Device(device) => interfaces(host, of, &host.near_device(device, basis)?, output, out)?,
-        Subject::Efa(address) => devices(host, of, &host.near_efa(address, basis)?, output, out)?,
+    let answer = Answer::of(host, of, basis)?;
+    match output {
+        Output::Json => json(&answer, out)?,
+        output => answer.text(host, output == Output::Wide, out)?,
     }
     Ok(())
 }
 
-fn subject(host: &Host, name: &str) -> Result<Subject, Error> {
-    if let Ok(address) = name.parse() {
-        let device = host.neuron().iter().find(|device| device.address() == Some(address));
-        return Ok(device.map_or(Subject::Efa(address), |device| Subject::Device(device.index)));
+/// The answer, as JSON has it.
+#[derive(Serialize)]
+struct Answer<'a> {
+    format: u32,
+    of: &'a str,
+    subject: Anchor,
+    /// Of a logical core: what it is made of, and by which configuration.
+    logical_core: Option<Logical>,
+    #[serde(flatten)]
+    list: List,
+    /// Of an EFA interface: PCI functions of accelerators.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    functions: Option<NearList<Bdf>>,
+    rests_on: Vec<&'static Source>,
+}
+
+#[derive(Serialize)]
+struct Logical {
+    lnc: Option<nearfab::Lnc>,
+    #[serde(flatten)]
+    row: LogicalCoreRow,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum List {
+    Interfaces(NearList<Bdf>),
+    Devices(NearList<HostDevice>),
+}
+
+impl<'a> Answer<'a> {
+    fn of(host: &Host, of: &'a str, basis: Basis) -> nearfab::Result<Self> {
+        let subject = host.anchor(of)?;
+        let (mut logical_core, mut functions) = (None, None);
+        let list = match subject {
+            Anchor::Core { core } => List::Interfaces(host.near_core(core, basis)?),
+            Anchor::LogicalCore { logical } => {
+                let list = host.near_logical_core(logical, basis)?;
+                let CoreNumbering { lnc, rows } = host.numbering();
+                let row = rows.into_iter().find(|row| row.logical == logical);
+                logical_core = row.map(|row| Logical { lnc, row });
+                List::Interfaces(list)
+            }
+            Anchor::Device { device } => List::Interfaces(host.near_device(device, basis)?),
+            Anchor::Function { address } => List::Interfaces(host.near_function(address)?),
+            Anchor::Efa { address } => {
+                functions = Some(host.functions_near_efa(address)?);
+                List::Devices(host.near_efa(address, basis)?)
+            }
+            _ => return Err(nearfab::Error::BadName { text: of.to_owned(), expected: "what this nearfab knows" }),
+        };
+        let facts = notes::NEARNESS.iter().filter(|fact| **fact != "pairing" || basis == Basis::Pairing);
+        let rests_on = notes::sources(host, &facts.copied().collect::<Vec<_>>());
+        Ok(Self { format: FORMAT, of, subject, logical_core, list, functions, rests_on })
     }
-    if let Ok(device) = name.parse() {
-        return Ok(Subject::Device(device));
+
+    fn text(&self, host: &Host, wide: bool, out: &mut dyn Write) -> io::Result<()> {
+        if let Some(core) = &self.logical_core {
+            core.text(out)?;
+        }
+        match &self.list {
+            List::Interfaces(list) => self.interfaces(host, list, wide, out)?,
+            List::Devices(list) => self.accelerators(host, list, wide, out)?,
+        }
+        let facts: Vec<&str> = self.rests_on.iter().map(|source| source.fact).collect();
+        if facts.is_empty() || self.is_empty() { Ok(()) } else { notes::write(host, &facts, out) }
     }
-    if let Ok(core) = name.parse() {
-        return Ok(Subject::Core(core));
+
+    fn is_empty(&self) -> bool {
+        let functions = self.functions.as_ref().is_none_or(|functions| functions.entries.is_empty());
+        functions
+            && match &self.list {
+                List::Interfaces(list) => list.entries.is_empty(),
+                List::Devices(list) => list.entries.is_empty(),
+            }
     }
-    match host.efa().iter().find(|efa| efa.rdma.as_deref() == Some(name)) {
-        Some(efa) => Ok(Subject::Efa(efa.address())),
-        None => Err(Error::BadName {
-            text: name.to_owned(),
-            expected: "a core (neuron5:0), a device (neuron5 or its PCI address), or an EFA interface of this host by PCI \
-                       address (0000:c9:00.0) or RDMA name (rdmap201s0)",
-        }),
+
+    fn interfaces(&self, host: &Host, list: &NearList<Bdf>, wide: bool, out: &mut dyn Write) -> io::Result<()> {
+        if list.entries.is_empty() {
+            return writeln!(out, "This host has no EFA interface.");
+        }
+        let efa = |near: &Near<Bdf>| host.find_efa(near.target).ok();
+        let mut table = Table::of(&list.entries);
+        table.add("RANK", |near| near.rank.to_string());
+        table.add("EFA", |near| near.target.to_string());
+        table.add("RDMA", |near| or_unknown(efa(near).and_then(|efa| efa.rdma.as_ref())));
+        table.add("NODE", |near| or_unknown(efa(near).and_then(|efa| efa.node())));
+        table.add("NUMA", |near| or_unknown(efa(near).and_then(|efa| efa.function.numa)));
+        if wide {
+            table.add("CPUS", |near| or_unknown(efa(near).map(|efa| &efa.function.cpus)));
+            table.add("ACCESS", |near| or_unknown(efa(near).map(|efa| efa.access)));
+        }
+        table.add("WHY", why);
+        table.write(out)?;
+        if let Some(address) = list.missing_pair {
+            writeln!(
+                out,
+                "\nThe table pairs {} with {address}, which this host does not have: ranked by place alone.",
+                self.of
+            )?;
+        }
+        let unknown = match self.subject {
+            Anchor::Function { .. } => "their places on PCI do not show",
+            _ => "the place of the device on PCI does not show (--probe asks the driver)",
+        };
+        tie(list.nearest().count(), unknown, out)
+    }
+
+    /// The numbered devices; and the functions, where not all are of numbered devices.
+    fn accelerators(
+        &self,
+        host: &Host,
+        list: &NearList<HostDevice>,
+        wide: bool,
+        out: &mut dyn Write,
+    ) -> io::Result<()> {
+        let numbered = |near: &Near<Bdf>| host.neuron().iter().any(|device| device.address() == Some(near.target));
+        let functions = self.functions.as_ref().filter(|functions| !functions.entries.iter().all(numbered));
+        if let Some(functions) = functions {
+            function_table(host, &functions.entries, wide, out)?;
+            tie(functions.nearest().count(), "their places on PCI do not show", out)?;
+            if list.nearest().next().is_none() {
+                // A table of devices that are all equally unknown tells nothing.
+                return match list.entries.len() {
+                    0 => Ok(()),
+                    _ => writeln!(
+                        out,
+                        "\nWhich devices these Neuron functions are only the driver can tell: --probe asks."
+                    ),
+                };
+            }
+            writeln!(out)?;
+        }
+        if list.entries.is_empty() {
+            return writeln!(out, "This host has no Neuron device and no GPU.");
+        }
+        devices(host, list, wide, out)?;
+        tie(list.nearest().count(), "which device is at which PCI address does not show (--probe asks the driver)", out)
     }
 }
 
-fn interfaces(host: &Host, of: &str, list: &NearList<Bdf>, output: Output, out: &mut dyn Write) -> io::Result<()> {
-    if output == Output::Json {
-        return answer(of, list, out);
+fn devices(host: &Host, list: &NearList<HostDevice>, wide: bool, out: &mut dyn Write) -> io::Result<()> {
+    let device = |near: &Near<HostDevice>| host.find_neuron(near.target).ok();
+    let mut table = Table::of(&list.entries);
+    table.add("RANK", |near| near.rank.to_string());
+    table.add("DEVICE", |near| near.target.to_string());
+    table.add("CORES", |near| or_unknown(device(near).map(|device| device.cores)));
+    table.add("PCI", |near| or_unknown(device(near).and_then(|device| device.address())));
+    table.add("NUMA", |near| or_unknown(device(near).and_then(|device| device.function()?.numa)));
+    if wide {
+        table.add("CPUS", |near| or_unknown(device(near).and_then(|device| Some(&device.function()?.cpus))));
+        table.add("ACCESS", |near| or_unknown(device(near).map(|device| device.access)));
     }
-    let mut table = Table::new(["RANK", "EFA", "RDMA", "NODE", "NUMA", "WHY"]);
-    for near in &list.entries {
-        let efa = host.find_efa(near.target).ok();
-        table.row([
-            near.rank.to_string(),
-            near.target.to_string(),
-            or_unknown(efa.and_then(|efa| efa.rdma.as_deref())),
-            or_unknown(efa.and_then(|efa| efa.node())),
-            or_unknown(efa.and_then(|efa| efa.function.numa)),
-            why(near),
-        ]);
-    }
-    table.write(out)?;
-    if let Some(address) = list.missing_pair {
-        writeln!(out, "\nThe table pairs {of} with {address}, which this host does not have: ranked by place alone.")?;
-    }
-    tie(list, out)
+    table.add("WHY", why);
+    table.write(out)
 }
 
-fn devices(host: &Host, of: &str, list: &NearList<HostDevice>, output: Output, out: &mut dyn Write) -> io::Result<()> {
-    if output == Output::Json {
-        return answer(of, list, out);
+fn function_table(host: &Host, functions: &[Near<Bdf>], wide: bool, out: &mut dyn Write) -> io::Result<()> {
+    let member = |near: &Near<Bdf>| host.members().find(|member| member.address() == Some(near.target));
+    let function = |near: &Near<Bdf>| member(near).and_then(Member::function);
+    let mut table = Table::of(functions);
+    table.add("RANK", |near| near.rank.to_string());
+    table.add("FUNCTION", |near| near.target.to_string());
+    table.add("IS", |near| {
+        or_unknown(member(near).map(|member| match member {
+            Member::Neuron(device) => device.index.to_string(),
+            Member::Gpu(_) => "GPU".to_owned(),
+            _ => "Neuron device".to_owned(),
+        }))
+    });
+    table.add("NUMA", |near| or_unknown(function(near).and_then(|function| function.numa)));
+    if wide {
+        table.add("CPUS", |near| or_unknown(function(near).map(|function| &function.cpus)));
     }
-    let mut table = Table::new(["RANK", "DEVICE", "CORES", "PCI", "NUMA", "WHY"]);
-    for near in &list.entries {
-        let device = host.find_neuron(near.target).ok();
-        table.row([
-            near.rank.to_string(),
-            near.target.to_string(),
-            or_unknown(device.map(|device| device.cores)),
-            or_unknown(device.and_then(|device| device.address())),
-            or_unknown(device.and_then(|device| device.function()?.numa)),
-            why(near),
-        ]);
+    table.add("WHY", why);
+    table.write(out)
+}
+
+impl Logical {
+    fn text(&self, out: &mut dyn Write) -> io::Result<()> {
+        let LogicalCoreRow { logical, device, physical, evidence, .. } = &self.row;
+        let cores: Vec<String> = physical.iter().map(|core| format!("{device}:{}", core.0)).collect();
+        let lnc = self.lnc.as_ref().map_or_else(String::new, |lnc| format!("LNC {} ({})", lnc.size, lnc.evidence));
+        writeln!(out, "nc{logical} is {} under {lnc}; the order of cores by: {evidence}.\n", cores.join(" and "))
     }
-    table.write(out)?;
-    tie(list, out)
 }
 
 fn why<T>(near: &Near<T>) -> String {
     match &near.evidence {
         Evidence::Place { proximity } => proximity.to_string(),
+        other if near.proximity == Proximity::Unknown => other.to_string(),
         other => format!("{other}, {}", near.proximity),
     }
 }
 
-fn tie<T>(list: &NearList<T>, out: &mut dyn Write) -> io::Result<()> {
-    match list.nearest().count() {
-        0 if !list.entries.is_empty() => {
-            writeln!(out, "\nNothing is known of which is near: the host shows no place for it.")
-        }
-        0 | 1 => Ok(()),
+fn tie(nearest: usize, unknown: &str, out: &mut dyn Write) -> io::Result<()> {
+    match nearest {
+        0 => writeln!(out, "\nNothing is known of which is near: {unknown}."),
+        1 => Ok(()),
         count => writeln!(out, "\n{count} are equally near: a tie of rank 1."),
     }
-}
-
-fn answer<T: Serialize>(of: &str, list: &NearList<T>, out: &mut dyn Write) -> io::Result<()> {
-    #[derive(Serialize)]
-    struct Answer<'a, T> {
-        format: u32,
-        of: &'a str,
-        #[serde(flatten)]
-        list: &'a NearList<T>,
-    }
-    json(&Answer { format: FORMAT, of, list }, out)
 }

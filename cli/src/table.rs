@@ -7,34 +7,51 @@ pub(crate) const UNKNOWN: &str = "-";
 
 /// A value, or the sign for an unknown one.
 pub(crate) fn or_unknown(value: Option<impl ToString>) -> String {
-    value.map_or_else(|| UNKNOWN.to_owned(), |value| value.to_string())
+    value.map(|value| value.to_string()).filter(|text| !text.is_empty()).unwrap_or_else(|| UNKNOWN.to_owned())
 }
 
-/// Rows under a heading, each column as wide as its widest cell.
-pub(crate) struct Table<const COLUMNS: usize> {
-    rows: Vec<[String; COLUMNS]>,
+/// One line for each item under a heading, each column as wide as its widest cell.
+pub(crate) struct Table<'a, T> {
+    items: &'a [T],
+    columns: Vec<Vec<String>>,
 }
 
-impl<const COLUMNS: usize> Table<COLUMNS> {
-    pub(crate) fn new(heading: [&str; COLUMNS]) -> Self {
-        Self { rows: vec![heading.map(str::to_owned)] }
+impl<'a, T> Table<'a, T> {
+    pub(crate) fn of(items: &'a [T]) -> Self {
+        Self { items, columns: Vec::new() }
     }
 
-    pub(crate) fn row(&mut self, cells: [String; COLUMNS]) {
-        self.rows.push(cells);
+    /// A column more, to the right.
+    pub(crate) fn add(&mut self, heading: &str, cell: impl Fn(&T) -> String) {
+        let mut column = vec![heading.to_owned()];
+        column.extend(self.items.iter().map(cell));
+        self.columns.push(column);
     }
 
     pub(crate) fn write(&self, out: &mut dyn Write) -> io::Result<()> {
-        let mut widths = [0; COLUMNS];
-        for row in &self.rows {
-            for (width, cell) in widths.iter_mut().zip(row) {
-                *width = (*width).max(cell.chars().count());
-            }
-        }
-        for row in &self.rows {
-            let line: Vec<String> = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        let width = |column: &Vec<String>| column.iter().map(|cell| cell.chars().count()).max().unwrap_or(0);
+        let widths: Vec<usize> = self.columns.iter().map(width).collect();
+        for row in 0..=self.items.len() {
+            let cell = |(column, width): (&Vec<String>, &usize)| format!("{:width$}", column[row]);
+            let line: Vec<String> = self.columns.iter().zip(&widths).map(cell).collect();
             writeln!(out, "{}", line.join("  ").trim_end())?;
         }
         Ok(())
     }
+}
+
+/// Writes a text in lines of at most `width` characters where its words allow, each after `indent`.
+pub(crate) fn wrapped(text: &str, indent: &str, width: usize, out: &mut dyn Write) -> io::Result<()> {
+    let mut line = indent.to_owned();
+    for word in text.split_whitespace() {
+        if line.len() > indent.len() && line.chars().count() + 1 + word.chars().count() > width {
+            writeln!(out, "{line}")?;
+            indent.clone_into(&mut line);
+        }
+        if line.len() > indent.len() {
+            line.push(' ');
+        }
+        line.push_str(word);
+    }
+    writeln!(out, "{line}")
 }

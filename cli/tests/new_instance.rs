@@ -10,6 +10,7 @@ neuron_product = "Trainium2"
 efa_device_id = 0xefa2
 
 [sources]
+cpus = { grade = "published", text = "this test" }
 numa = { grade = "published", text = "this test" }
 neuron = { grade = "published", text = "this test" }
 efa = { grade = "published", text = "this test" }

@@ -10,15 +10,20 @@ use std::process::{Command, Output};
 
 use nearfab::instances::InstanceTable;
 use nearfab::{Host, NodeAccess};
+use nearfab_emu::Defect;
 
 const NEARFAB: &str = env!("CARGO_BIN_EXE_nearfab");
 /// A user who is not root, for the tests that root runs.
 const NOBODY: u32 = 65534;
 
 fn tree() -> tempfile::TempDir {
+    tree_with(&[Defect::NoCoreStatistics])
+}
+
+fn tree_with(defects: &[Defect]) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o755)).unwrap();
-    nearfab_emu::write_tree(InstanceTable::find("trn2.48xlarge").unwrap(), dir.path()).unwrap();
+    nearfab_emu::write_tree_with(InstanceTable::find("trn2.48xlarge").unwrap(), defects, dir.path()).unwrap();
     dir
 }
 
@@ -46,9 +51,9 @@ fn names_a_node(line: &str) -> bool {
 }
 
 #[test]
-fn list_on_a_tree_opens_no_device_node() {
+fn seeing_on_a_tree_opens_no_device_node() {
     let tree = tree();
-    for command in ["list", "topo"] {
+    for command in ["list", "topo", "doctor", "record", "verify"] {
         let Some(trace) = opened(&[command, "--root", tree.path().to_str().unwrap()]) else { return };
         assert!(trace.contains("sys/bus/pci/devices"), "the trace shows what it should: {trace}");
         let nodes: Vec<&str> = trace.lines().filter(|line| names_a_node(line)).collect();
@@ -57,13 +62,15 @@ fn list_on_a_tree_opens_no_device_node() {
 }
 
 #[test]
-fn list_on_this_machine_opens_no_device_node() {
-    let Some(trace) = opened(&["list"]) else { return };
-    assert!(trace.contains("sys/bus/pci/devices"), "the trace shows what it should: {trace}");
-    // Not even one of other kinds: below /dev nothing at all is opened.
-    let nodes: Vec<&str> =
-        trace.lines().filter(|line| names_a_node(line) || line.contains("\"/dev") || line.contains("\"dev/")).collect();
-    assert_eq!(nodes, [""; 0]);
+fn seeing_on_this_machine_opens_no_device_node() {
+    for command in ["list", "topo", "doctor", "record", "verify"] {
+        let Some(trace) = opened(&[command]) else { return };
+        assert!(trace.contains("sys/bus/pci/devices"), "the trace shows what it should: {trace}");
+        // Not even one of other kinds: below /dev nothing at all is opened.
+        let in_dev = |line: &&str| names_a_node(line) || line.contains("\"/dev") || line.contains("\"dev/");
+        let nodes: Vec<&str> = trace.lines().filter(in_dev).collect();
+        assert_eq!(nodes, [""; 0]);
+    }
 }
 
 /// `nearfab list -o json` on the tree, as a user who is not root.
@@ -83,12 +90,9 @@ fn list_as_nobody(tree: &Path) -> Output {
 
 #[test]
 fn missing_and_refused_nodes_are_told_apart_without_opening() {
-    let tree = tree();
-    let dev = tree.path().join("dev");
-    fs::remove_file(dev.join("neuron3")).unwrap();
-    fs::remove_file(dev.join("infiniband/uverbs2")).unwrap();
-    fs::set_permissions(dev.join("neuron4"), PermissionsExt::from_mode(0o000)).unwrap();
-    fs::set_permissions(dev.join("infiniband/uverbs5"), PermissionsExt::from_mode(0o440)).unwrap();
+    let tree = tree_with(&[Defect::NeuronNodeMissing(3), Defect::NeuronNodeRefused(4), Defect::VerbsNodeMissing(2)]);
+    let uverbs5 = tree.path().join("dev/infiniband/uverbs5");
+    fs::set_permissions(uverbs5, PermissionsExt::from_mode(0o440)).unwrap();
 
     let output = list_as_nobody(tree.path());
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

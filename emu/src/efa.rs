@@ -1,86 +1,127 @@
 //! RDMA devices as their drivers and ib_uverbs show them: EFA interfaces, and others that stand beside them.
 
-use nearfab::Bdf;
-use nearfab::instances::{FunctionRow, InstanceTable};
+use nearfab::{Bdf, PciId};
 
-use crate::pci;
+use crate::class::{self, Node};
+use crate::pci::{self, Function};
+use crate::plan::Plan;
 use crate::tree::{Error, Tree};
+
+/// The efa driver's name on the PCI bus, and its module's.
+pub(crate) const DRIVER: &str = "efa";
+const VERBS: &str = "sys/class/infiniband_verbs";
 
 /// What differs between an EFA interface's RDMA device and another one's.
 struct Kind {
     /// How udev's rule begins its name.
     prefix: &'static str,
-    node_type: &'static str,
+    /// Attributes of the device. An EFA has neither `hca_type` nor `hw_rev` nor `board_id`, and its `fw_ver` is empty: the
+    /// driver implements none of them.
+    device: &'static [(&'static str, &'static str)],
     link_layer: &'static str,
     rate: &'static str,
 }
 
-const EFA: Kind =
-    Kind { prefix: "rdma", node_type: "7: unspecified", link_layer: "Unknown", rate: "100 Gb/sec (4X EDR)" };
+const EFA: Kind = Kind {
+    prefix: "rdma",
+    device: &[("node_type", "7: unspecified"), ("fw_ver", "")],
+    link_layer: "Unknown",
+    rate: "100 Gb/sec (4X EDR)",
+};
 /// ConnectX-7, as on p6-b200.
-const INFINIBAND: Kind =
-    Kind { prefix: "ib", node_type: "1: CA", link_layer: "InfiniBand", rate: "400 Gb/sec (4X NDR)" };
+const INFINIBAND: Kind = Kind {
+    prefix: "ib",
+    device: &[
+        ("node_type", "1: CA"),
+        ("fw_ver", "28.39.1002"),
+        ("hca_type", "MT4129"),
+        ("hw_rev", "0"),
+        ("board_id", "MT_0000000838"),
+    ],
+    link_layer: "InfiniBand",
+    rate: "400 Gb/sec (4X NDR)",
+};
 
-pub(crate) fn write(tree: &Tree, table: &InstanceTable) -> Result<(), Error> {
-    if table.efa.is_empty() && table.foreign.is_empty() {
-        return Ok(());
+/// Attributes of a port that say the same everywhere. `gid_attrs/ndevs/0` is not among them: it names the network
+/// device of a GID, and an EFA has none.
+const PORT: [(&str, &str); 9] = [
+    ("state", "4: ACTIVE"),
+    ("phys_state", "5: LinkUp"),
+    ("lid", "0x0"),
+    ("lid_mask_count", "1"),
+    ("sm_lid", "0x0"),
+    ("sm_sl", "0"),
+    ("cap_mask", "0x00000000"),
+    ("gid_attrs/types/0", "IB/RoCE v1"),
+    ("pkeys/0", "0xffff"),
+];
+
+/// The functions with an RDMA device as the kernel numbers their verbs nodes, which is as drivers find them: in order of
+/// address, and on p6-b200 the foreign first.
+pub(crate) fn in_order(functions: &[Function]) -> Vec<Bdf> {
+    let has_rdma = |function: &&Function| is_efa(function.id) || function.class == pci::CLASS_INFINIBAND;
+    let mut all: Vec<(bool, Bdf)> =
+        functions.iter().filter(has_rdma).map(|function| (is_efa(function.id), function.address)).collect();
+    all.sort_unstable();
+    all.into_iter().map(|(_, address)| address).collect()
+}
+
+/// Whether the id is an EFA interface's.
+pub(crate) fn is_efa(id: PciId) -> bool {
+    id.vendor == pci::AMAZON && id.device & 0xfff0 == 0xefa0
+}
+
+pub(crate) fn write(tree: &Tree, plan: &Plan) -> Result<(), Error> {
+    if plan.functions.iter().any(|function| function.driver == Some(DRIVER)) {
+        // The driver that comes with the kernel has no version; this is the one that AWS publishes.
+        tree.attribute("sys/module/efa/version", 0o444, "3.1.0g")?;
+        tree.link(&format!("sys/bus/pci/drivers/{DRIVER}/module"), "sys/module/efa")?;
     }
-    if !table.efa.is_empty() {
-        tree.attribute("sys/module/efa/version", "3.1.0g")?;
+    for function in plan.functions.iter().filter(|function| function.driver == Some(DRIVER)) {
+        // Only that driver says whose memory it can register directly; no one's here.
+        tree.attribute(&format!("{}/p2p", function.folder()), 0o444, "")?;
     }
-    tree.attribute("sys/class/infiniband_verbs/abi_version", 6)?;
-    // The kernel numbers verbs nodes as drivers find functions: in order of address, and on p6-b200 the foreign first.
-    let by_address = |rows: &'static [FunctionRow]| {
-        let mut rows: Vec<_> = rows.iter().collect();
-        rows.sort_by_key(|row| row.address);
-        rows
-    };
-    let foreign = by_address(table.foreign).into_iter().map(|row| (row, &INFINIBAND));
-    let efa = by_address(table.efa).into_iter().map(|row| (row, &EFA));
-    for (number, (row, kind)) in foreign.chain(efa).enumerate() {
-        let function = pci::folder(row.address, row.bridges);
-        let name = rdma_name(row.address, kind);
-        if row.id.vendor == pci::AMAZON {
-            // Only the driver that comes apart from the kernel says whose memory it can register; no one's here.
-            tree.attribute(&format!("{function}/p2p"), "")?;
-        }
-        write_rdma(tree, &function, &name, row, kind)?;
-        write_verbs(tree, &function, &name, number)?;
+    if !plan.rdma.is_empty() {
+        tree.attribute(&format!("{VERBS}/abi_version"), 0o444, 6)?;
+    }
+    for (number, function) in (0..).zip(plan.rdma()) {
+        write_rdma(tree, function)?;
+        write_verbs(tree, function, number)?;
     }
     Ok(())
 }
 
-/// The name of an EFA interface's RDMA device.
-pub(crate) fn efa_name(address: Bdf) -> String {
-    rdma_name(address, &EFA)
-}
-
-/// The name that udev's rule gives: bus and device in decimal, the domain where not zero, the function where not zero
-/// or where the device could have several, as ConnectX does.
-fn rdma_name(address: Bdf, kind: &Kind) -> String {
+/// The folder of a function's RDMA device. Its name is udev's: bus and device in decimal, the domain where not zero, the
+/// function where not zero or where the device could have several, as ConnectX does.
+pub(crate) fn rdma_folder(function: &Function) -> String {
+    let (kind, address) = (kind(function), function.address);
     let domain = if address.domain() == 0 { String::new() } else { format!("P{}", address.domain()) };
     let several = address.function() != 0 || kind.prefix != EFA.prefix;
-    let function = if several { format!("f{}", address.function()) } else { String::new() };
-    format!("{}{domain}p{}s{}{function}", kind.prefix, address.bus(), address.device())
+    let suffix = if several { format!("f{}", address.function()) } else { String::new() };
+    let name = format!("{}{domain}p{}s{}{suffix}", kind.prefix, address.bus(), address.device());
+    format!("{}/infiniband/{name}", function.folder())
 }
 
-fn write_rdma(tree: &Tree, function: &str, name: &str, row: &FunctionRow, kind: &Kind) -> Result<(), Error> {
-    let path = format!("{function}/infiniband/{name}");
-    tree.link(&format!("{path}/device"), function)?;
-    tree.link(&format!("{path}/subsystem"), "sys/class/infiniband")?;
-    tree.attribute(&format!("{path}/node_type"), kind.node_type)?;
-    tree.attribute(&format!("{path}/node_guid"), node_guid(row.address, row.id.device))?;
-    tree.attribute(&format!("{path}/sys_image_guid"), "0000:0000:0000:0000")?;
-    tree.attribute(&format!("{path}/node_desc"), "")?;
-    tree.attribute(&format!("{path}/fw_ver"), "")?;
+fn kind(function: &Function) -> &'static Kind {
+    if is_efa(function.id) { &EFA } else { &INFINIBAND }
+}
+
+fn write_rdma(tree: &Tree, function: &Function) -> Result<(), Error> {
+    let (path, kind, address) = (rdma_folder(function), kind(function), function.address);
+    for (name, value) in kind.device {
+        tree.attribute(&format!("{path}/{name}"), 0o444, value)?;
+    }
+    tree.attribute(&format!("{path}/node_desc"), 0o644, "")?;
+    tree.attribute(&format!("{path}/node_guid"), 0o444, node_guid(address, function.id.device))?;
+    tree.attribute(&format!("{path}/sys_image_guid"), 0o444, "0000:0000:0000:0000")?;
     let port = format!("{path}/ports/1");
-    tree.attribute(&format!("{port}/state"), "4: ACTIVE")?;
-    tree.attribute(&format!("{port}/phys_state"), "5: LinkUp")?;
-    tree.attribute(&format!("{port}/rate"), kind.rate)?;
-    tree.attribute(&format!("{port}/link_layer"), kind.link_layer)?;
-    let gid = format!("fe80:0000:0000:0000:0000:00ff:fe{:02x}:{:02x}00", row.address.bus(), row.address.device());
-    tree.attribute(&format!("{port}/gids/0"), gid)?;
-    tree.link(&format!("sys/class/infiniband/{name}"), &path)
+    for (name, value) in PORT.into_iter().chain([("rate", kind.rate), ("link_layer", kind.link_layer)]) {
+        tree.attribute(&format!("{port}/{name}"), 0o444, value)?;
+    }
+    let gid = format!("fe80:0000:0000:0000:0000:00ff:fe{:02x}:{:02x}00", address.bus(), address.device());
+    tree.attribute(&format!("{port}/gids/0"), 0o444, gid)?;
+    tree.link(&format!("{path}/device"), &function.folder())?;
+    class::device(tree, "sys/class/infiniband", &path, None)
 }
 
 /// The first generation has none. In the others the upper half is from the MAC address, reversed, which is made up here
@@ -92,13 +133,12 @@ fn node_guid(address: Bdf, device: u16) -> String {
     format!("00{:02x}:{:02x}00:0000:1000", address.device(), address.bus())
 }
 
-fn write_verbs(tree: &Tree, function: &str, name: &str, number: usize) -> Result<(), Error> {
-    let path = format!("{function}/infiniband_verbs/uverbs{number}");
-    tree.link(&format!("{path}/device"), function)?;
-    tree.link(&format!("{path}/subsystem"), "sys/class/infiniband_verbs")?;
-    tree.attribute(&format!("{path}/ibdev"), name)?;
-    tree.attribute(&format!("{path}/abi_version"), 1)?;
-    tree.attribute(&format!("{path}/dev"), format!("231:{}", 192 + number))?;
-    tree.link(&format!("sys/class/infiniband_verbs/uverbs{number}"), &path)?;
-    tree.device_node(&format!("dev/infiniband/uverbs{number}"))
+fn write_verbs(tree: &Tree, function: &Function, number: u32) -> Result<(), Error> {
+    let path = format!("{}/infiniband_verbs/uverbs{number}", function.folder());
+    let device = rdma_folder(function);
+    tree.attribute(&format!("{path}/ibdev"), 0o444, device.rsplit('/').next().unwrap_or_default())?;
+    tree.attribute(&format!("{path}/abi_version"), 0o444, 1)?;
+    tree.link(&format!("{path}/device"), &function.folder())?;
+    let name = format!("infiniband/uverbs{number}");
+    class::device(tree, VERBS, &path, Some(&Node { major: 231, minor: 192 + number, name: &name }))
 }

@@ -1,7 +1,8 @@
 //! Synthetic hosts: file trees with the `sys`, `proc` and `dev` of an instance type, as its kernel would show them.
 //!
 //! They are written for three kinds of readers, which do not know of each other: nearfab with `--root`, `lstopo -i
-//! TREE --if fsroot`, and libibverbs with `SYSFS_PATH=TREE/sys`.
+//! TREE --if fsroot`, and libibverbs with `SYSFS_PATH=TREE/sys`. Each attribute that the drivers make is there, with the
+//! permissions that they give it.
 //!
 //! ```
 //! let dir = std::env::temp_dir().join(format!("nearfab-emu-doc-{}", std::process::id()));
@@ -16,17 +17,24 @@
 #![forbid(unsafe_code)]
 
 mod bed;
+mod class;
+mod defect;
 mod efa;
 mod machine;
 mod neuron;
 mod pci;
+mod plan;
+mod surroundings;
 mod telemetry;
 mod tree;
 
 use std::path::Path;
 
 pub use bed::skipped;
+pub use defect::{Defect, ParseDefectError};
 use nearfab::instances::InstanceTable;
+pub use neuron::NeuronDriver;
+use plan::Plan;
 pub use tree::Error;
 use tree::Tree;
 
@@ -36,12 +44,38 @@ use tree::Tree;
 /// make some, as it lets root, and else empty files.
 ///
 /// # Errors
-/// [`Error`], with the path, where the folder has something in it already or cannot be written.
+/// [`Error::Write`], with the path, where the folder has something in it already or cannot be written.
 pub fn write_tree(table: &InstanceTable, dir: &Path) -> Result<(), Error> {
+    write_tree_with(table, &[], dir)
+}
+
+/// Writes the tree of a host that is not as it should be.
+///
+/// ```
+/// use nearfab_emu::{Defect, write_tree_with};
+/// let dir = std::env::temp_dir().join(format!("nearfab-emu-defect-{}", std::process::id()));
+/// let table = nearfab::instances::InstanceTable::find("trn1.32xlarge")?;
+/// write_tree_with(table, &[Defect::EfaAttached(1), Defect::NoNuma], &dir)?;
+/// let host = nearfab::Host::from_root(&dir)?;
+/// assert_eq!((host.efa().len(), host.efa()[0].function.numa), (1, None));
+/// # std::fs::remove_dir_all(&dir)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+/// [`Error::DoesNotApply`] where no host of the type can have a defect, [`Error::Write`] as [`write_tree`], and where one
+/// defect takes away what another is about.
+pub fn write_tree_with(table: &InstanceTable, defects: &[Defect], dir: &Path) -> Result<(), Error> {
+    let mut plan = Plan::of(table);
+    for defect in defects {
+        defect.apply(table, &mut plan)?;
+    }
     let tree = Tree::create(dir)?;
-    machine::write(&tree, table)?;
-    pci::write(&tree, table)?;
-    efa::write(&tree, table)?;
-    neuron::write(&tree, table)?;
-    telemetry::write(&tree, table)
+    machine::write(&tree, &plan)?;
+    pci::write(&tree, &plan)?;
+    efa::write(&tree, &plan)?;
+    neuron::write(&tree, &plan)?;
+    telemetry::write(&tree, &plan)?;
+    surroundings::write(&tree, &plan)?;
+    plan.edits.iter().try_for_each(|edit| tree.edit(edit))
 }

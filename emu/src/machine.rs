@@ -3,8 +3,9 @@
 use std::fmt::Write;
 
 use nearfab::CpuList;
-use nearfab::instances::InstanceTable;
+use nearfab::instances::NumaRow;
 
+use crate::plan::Plan;
 use crate::tree::{Error, Tree};
 
 const CPUS: &str = "sys/devices/system/cpu";
@@ -12,43 +13,45 @@ const NODES: &str = "sys/devices/system/node";
 /// Any size will do: nothing judges memory.
 const MEMORY_KB: u64 = 64 << 20;
 
-pub(crate) fn write(tree: &Tree, table: &InstanceTable) -> Result<(), Error> {
+pub(crate) fn write(tree: &Tree, plan: &Plan) -> Result<(), Error> {
     let dmi = "sys/devices/virtual/dmi/id";
-    tree.attribute(&format!("{dmi}/product_name"), table.instance_type)?;
-    tree.attribute(&format!("{dmi}/sys_vendor"), "Amazon EC2")?;
-    tree.attribute(&format!("{dmi}/board_asset_tag"), "i-0123456789abcdef0")?;
+    if let Some(name) = &plan.product_name {
+        tree.attribute(&format!("{dmi}/product_name"), 0o444, name)?;
+    }
+    tree.attribute(&format!("{dmi}/sys_vendor"), 0o444, "Amazon EC2")?;
+    tree.attribute(&format!("{dmi}/board_asset_tag"), 0o444, "i-0123456789abcdef0")?;
     tree.link("sys/class/dmi/id", dmi)?;
 
-    let nodes: Vec<(u32, CpuList)> = table.numa.iter().map(|row| (row.node, cpus(row.cpus))).collect();
-    let all = cpus(&table.numa.iter().map(|row| row.cpus).collect::<Vec<_>>().join(","));
+    let nodes: Vec<(u32, CpuList)> = plan.numa.iter().map(|row| (row.node, cpus(row.cpus))).collect();
+    let all = all_cpus(plan.numa);
     for name in ["online", "possible", "present"] {
-        tree.attribute(&format!("{CPUS}/{name}"), &all)?;
+        tree.attribute(&format!("{CPUS}/{name}"), 0o444, &all)?;
     }
     let numbers = nodes.iter().map(|(node, _)| node.to_string()).collect::<Vec<_>>().join(",");
     for name in ["online", "possible", "has_cpu", "has_memory"] {
-        tree.attribute(&format!("{NODES}/{name}"), cpus(&numbers))?;
+        tree.attribute(&format!("{NODES}/{name}"), 0o444, cpus(&numbers))?;
     }
     let mut cpuinfo = String::new();
     for (node, cpus) in &nodes {
         let distances = nodes.iter().map(|(other, _)| if other == node { "10" } else { "21" }).collect::<Vec<_>>();
-        tree.attribute(&format!("{NODES}/node{node}/cpumap"), mask(cpus))?;
-        tree.attribute(&format!("{NODES}/node{node}/cpulist"), cpus)?;
-        tree.attribute(&format!("{NODES}/node{node}/distance"), distances.join(" "))?;
-        tree.attribute(&format!("{NODES}/node{node}/meminfo"), format!("Node {node} MemTotal: {MEMORY_KB} kB"))?;
+        tree.attribute(&format!("{NODES}/node{node}/cpumap"), 0o444, mask(cpus))?;
+        tree.attribute(&format!("{NODES}/node{node}/cpulist"), 0o444, cpus)?;
+        tree.attribute(&format!("{NODES}/node{node}/distance"), 0o444, distances.join(" "))?;
+        tree.attribute(&format!("{NODES}/node{node}/meminfo"), 0o444, format!("Node {node} MemTotal: {MEMORY_KB} kB"))?;
         for cpu in cpus.iter() {
             let (core, siblings) = core_of(cpus, cpu);
             let topology = format!("{CPUS}/cpu{cpu}/topology");
-            tree.attribute(&format!("{topology}/physical_package_id"), node)?;
-            tree.attribute(&format!("{topology}/core_id"), core)?;
-            tree.attribute(&format!("{topology}/core_cpus"), mask(&siblings))?;
-            tree.attribute(&format!("{topology}/package_cpus"), mask(cpus))?;
+            tree.attribute(&format!("{topology}/physical_package_id"), 0o444, node)?;
+            tree.attribute(&format!("{topology}/core_id"), 0o444, core)?;
+            tree.attribute(&format!("{topology}/core_cpus"), 0o444, mask(&siblings))?;
+            tree.attribute(&format!("{topology}/package_cpus"), 0o444, mask(cpus))?;
             // Infallible for a String.
             let _ = write!(cpuinfo, "processor\t: {cpu}\nphysical id\t: {node}\ncore id\t\t: {core}\n\n");
         }
     }
-    tree.bytes("proc/cpuinfo", cpuinfo.as_bytes())?;
-    tree.attribute("proc/meminfo", format!("MemTotal: {} kB", MEMORY_KB * nodes.len() as u64))?;
-    tree.attribute("proc/mounts", "sysfs /sys sysfs rw 0 0")
+    tree.bytes("proc/cpuinfo", 0o444, cpuinfo.as_bytes())?;
+    tree.attribute("proc/meminfo", 0o444, format!("MemTotal: {} kB", MEMORY_KB * nodes.len() as u64))?;
+    tree.attribute("proc/mounts", 0o444, "sysfs /sys sysfs rw 0 0")
 }
 
 /// Number and CPUs of the core that `cpu` is a thread of. On EC2 a node's CPUs are either one range, a thread a core, or
@@ -70,6 +73,11 @@ pub(crate) fn mask(cpus: &CpuList) -> String {
         bits[cpu as usize / 32] |= 1 << (cpu % 32);
     }
     bits.iter().rev().map(|word| format!("{word:08x}")).collect::<Vec<_>>().join(",")
+}
+
+/// The CPUs of all nodes.
+pub(crate) fn all_cpus(numa: &[NumaRow]) -> CpuList {
+    cpus(&numa.iter().map(|row| row.cpus).collect::<Vec<_>>().join(","))
 }
 
 /// The CPU lists of the tables are checked when they are compiled in.

@@ -5,22 +5,31 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use nearfab::instances::InstanceTable;
+use nearfab_emu::{Defect, write_tree_with};
 
 /// Write the file tree of an instance type: its sys, proc and dev as nearfab, lstopo and libibverbs read them.
 #[derive(Parser)]
-#[command(name = "nearfab-emu", version)]
+#[command(name = "nearfab-emu", version, after_help = defects())]
 struct Arguments {
     /// The instance type, such as trn2.48xlarge.
     instance_type: String,
     /// A new or empty folder.
     dir: PathBuf,
+    /// What is wrong with the host, see below; may be given several times.
+    #[arg(long = "defect", value_name = "NAME")]
+    defects: Vec<Defect>,
+}
+
+fn defects() -> String {
+    let lines = Defect::FORMS.map(|(form, about)| format!("  {form:<26}  {about}\n"));
+    format!("Defects:\n{}", lines.concat().trim_end())
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let written = InstanceTable::find(&arguments.instance_type)
         .map_err(|error| error.chain())
-        .and_then(|table| nearfab_emu::write_tree(table, &arguments.dir).map_err(|error| chain(&error)));
+        .and_then(|table| write_tree_with(table, &arguments.defects, &arguments.dir).map_err(|error| chain(&error)));
     match written {
         Ok(()) => ExitCode::SUCCESS,
         Err(reason) => {

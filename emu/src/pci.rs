@@ -1,11 +1,15 @@
 //! PCI functions and the bridges above them.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 
-use nearfab::instances::{FunctionRow, InstanceTable};
+use nearfab::instances::{FunctionRow, InstanceTable, NumaRow};
 use nearfab::{Bdf, CpuList, PciId};
 
-use crate::machine::{cpus, mask};
+use crate::efa;
+use crate::machine::{all_cpus, cpus, mask};
+use crate::neuron;
+use crate::plan::Plan;
 use crate::tree::{Error, Tree};
 
 pub(crate) const AMAZON: u16 = 0x1d0f;
@@ -13,41 +17,74 @@ pub(crate) const AMAZON: u16 = 0x1d0f;
 const BRIDGE: PciId = PciId { vendor: AMAZON, device: 0x0200 };
 
 const CLASS_ETHERNET: u32 = 0x02_0000;
-const CLASS_INFINIBAND: u32 = 0x02_0700;
+pub(crate) const CLASS_INFINIBAND: u32 = 0x02_0700;
 const CLASS_3D_CONTROLLER: u32 = 0x03_0200;
 const CLASS_PCI_BRIDGE: u32 = 0x06_0400;
 const CLASS_SYSTEM_PERIPHERAL: u32 = 0x08_8000;
 
-struct Function {
-    address: Bdf,
-    id: PciId,
-    class: u32,
-    numa: Option<u32>,
-    bridges: Vec<Bdf>,
-    driver: &'static str,
+/// Attributes of every function that say the same everywhere here.
+const COMMON: [(&str, u32, &str); 15] = [
+    ("ari_enabled", 0o444, "0\n"),
+    ("broken_parity_status", 0o644, "0\n"),
+    ("consistent_dma_mask_bits", 0o444, "64\n"),
+    ("d3cold_allowed", 0o644, "1\n"),
+    ("dma_mask_bits", 0o444, "64\n"),
+    ("driver_override", 0o644, "(null)\n"),
+    // All interrupts of these functions are message signalled.
+    ("irq", 0o444, "0\n"),
+    ("msi_bus", 0o644, "1\n"),
+    ("power_state", 0o444, "D0\n"),
+    ("remove", 0o200, ""),
+    ("rescan", 0o200, ""),
+    ("reset", 0o200, ""),
+    ("reset_method", 0o644, "flr\n"),
+    // No region is assigned: how large they are is not public of any device here.
+    ("resource", 0o444, RESOURCE),
+    ("revision", 0o444, "0x00\n"),
+];
+const RESOURCE: &str = "\
+0x0000000000000000 0x0000000000000000 0x0000000000000000
+0x0000000000000000 0x0000000000000000 0x0000000000000000
+0x0000000000000000 0x0000000000000000 0x0000000000000000
+0x0000000000000000 0x0000000000000000 0x0000000000000000
+0x0000000000000000 0x0000000000000000 0x0000000000000000
+0x0000000000000000 0x0000000000000000 0x0000000000000000
+0x0000000000000000 0x0000000000000000 0x0000000000000000
+";
+
+pub(crate) struct Function {
+    pub(crate) address: Bdf,
+    pub(crate) id: PciId,
+    pub(crate) class: u32,
+    pub(crate) numa: Option<u32>,
+    pub(crate) bridges: Vec<Bdf>,
+    pub(crate) driver: Option<&'static str>,
     /// Lowest and highest bus below a bridge.
-    below: Option<(u8, u8)>,
+    pub(crate) below: Option<(u8, u8)>,
 }
 
-pub(crate) fn write(tree: &Tree, table: &InstanceTable) -> Result<(), Error> {
-    for function in functions(table) {
-        write_function(tree, table, &function)?;
+pub(crate) fn write(tree: &Tree, plan: &Plan) -> Result<(), Error> {
+    for function in plan.functions.iter().chain(&bridges(&plan.functions)) {
+        write_function(tree, plan.numa, function)?;
     }
     Ok(())
 }
 
-/// The folder of a function below `bridges`, in `sys/devices`. Where a table does not know the bridges there are none
-/// here: each function stands on its own bus, and no two of them look nearer than they are known to be.
-pub(crate) fn folder(address: Bdf, bridges: &[Bdf]) -> String {
-    let root = bridges.first().unwrap_or(&address);
-    let mut path = format!("sys/devices/pci{:04x}:{:02x}", root.domain(), root.bus());
-    for part in bridges.iter().chain([&address]) {
-        path.push_str(&format!("/{part}"));
+impl Function {
+    /// Its folder in `sys/devices`. Where a table does not know the bridges there are none here: each function stands on
+    /// its own bus, and no two of them look nearer than they are known to be.
+    pub(crate) fn folder(&self) -> String {
+        let root = self.bridges.first().unwrap_or(&self.address);
+        let mut path = format!("sys/devices/pci{:04x}:{:02x}", root.domain(), root.bus());
+        for part in self.bridges.iter().chain([&self.address]) {
+            path.push_str(&format!("/{part}"));
+        }
+        path
     }
-    path
 }
 
-fn functions(table: &InstanceTable) -> Vec<Function> {
+/// The devices of a table; its drivers are loaded.
+pub(crate) fn functions(table: &InstanceTable) -> Vec<Function> {
     let neuron_id = table.product().map_or(0, |product| product.device_ids[0]);
     let neuron = table.neuron.iter().map(|row| Function {
         address: row.address,
@@ -55,7 +92,7 @@ fn functions(table: &InstanceTable) -> Vec<Function> {
         class: CLASS_SYSTEM_PERIPHERAL,
         numa: row.numa,
         bridges: row.bridges.to_vec(),
-        driver: "neuron-driver",
+        driver: Some(neuron::DRIVER),
         below: None,
     });
     let of = |rows: &'static [FunctionRow], class, driver| {
@@ -65,18 +102,15 @@ fn functions(table: &InstanceTable) -> Vec<Function> {
             class,
             numa: row.numa,
             bridges: row.bridges.to_vec(),
-            driver,
+            driver: Some(driver),
             below: None,
         })
     };
-    let mut all: Vec<Function> = neuron
-        .chain(of(table.efa, CLASS_ETHERNET, "efa"))
+    neuron
+        .chain(of(table.efa, CLASS_ETHERNET, efa::DRIVER))
         .chain(of(table.gpu, CLASS_3D_CONTROLLER, "nvidia"))
         .chain(of(table.foreign, CLASS_INFINIBAND, "mlx5_core"))
-        .collect();
-    let bridges = bridges(&all);
-    all.extend(bridges);
-    all
+        .collect()
 }
 
 /// Each bridge once, with the range of buses that its children are on.
@@ -91,7 +125,7 @@ fn bridges(endpoints: &[Function]) -> Vec<Function> {
                 class: CLASS_PCI_BRIDGE,
                 numa: endpoint.numa,
                 bridges: endpoint.bridges[..depth].to_vec(),
-                driver: "pcieport",
+                driver: Some("pcieport"),
                 below: Some((child.bus(), endpoint.address.bus())),
             });
             if let Some((lowest, highest)) = &mut bridge.below {
@@ -103,46 +137,58 @@ fn bridges(endpoints: &[Function]) -> Vec<Function> {
     found.into_values().collect()
 }
 
-fn write_function(tree: &Tree, table: &InstanceTable, function: &Function) -> Result<(), Error> {
+fn write_function(tree: &Tree, nodes: &[NumaRow], function: &Function) -> Result<(), Error> {
     let Function { address, id: PciId { vendor, device }, class, numa, driver, .. } = function;
-    let path = folder(*address, &function.bridges);
-    let near = near(table, *numa);
+    let path = function.folder();
+    let attribute = |name: &str, mode, value: &dyn Display| tree.attribute(&format!("{path}/{name}"), mode, value);
+    let near = near(nodes, *numa);
     let modalias = format!(
         "pci:v{vendor:08X}d{device:08X}sv{vendor:08X}sd{device:08X}bc{:02X}sc{:02X}i{:02X}",
         class >> 16,
         class >> 8 & 0xff,
         class & 0xff
     );
+    let of_driver = driver.map(|driver| format!("DRIVER={driver}\n")).unwrap_or_default();
     let uevent = format!(
-        "DRIVER={driver}\nPCI_CLASS={class:X}\nPCI_ID={vendor:04X}:{device:04X}\n\
+        "{of_driver}PCI_CLASS={class:X}\nPCI_ID={vendor:04X}:{device:04X}\n\
          PCI_SUBSYS_ID={vendor:04X}:{device:04X}\nPCI_SLOT_NAME={address}\nMODALIAS={modalias}"
     );
-    tree.attribute(&format!("{path}/uevent"), uevent)?;
-    tree.attribute(&format!("{path}/modalias"), modalias)?;
-    tree.attribute(&format!("{path}/vendor"), format!("{vendor:#06x}"))?;
-    tree.attribute(&format!("{path}/device"), format!("{device:#06x}"))?;
-    tree.attribute(&format!("{path}/subsystem_vendor"), format!("{vendor:#06x}"))?;
-    tree.attribute(&format!("{path}/subsystem_device"), format!("{device:#06x}"))?;
-    tree.attribute(&format!("{path}/class"), format!("{class:#08x}"))?;
-    tree.attribute(&format!("{path}/numa_node"), numa.map_or_else(|| "-1".to_owned(), |node| node.to_string()))?;
-    tree.attribute(&format!("{path}/local_cpus"), mask(&near))?;
-    tree.attribute(&format!("{path}/local_cpulist"), &near)?;
-    let [speed, width, max_speed, max_width] = link(function.id);
-    tree.attribute(&format!("{path}/current_link_speed"), speed)?;
-    tree.attribute(&format!("{path}/current_link_width"), width)?;
-    tree.attribute(&format!("{path}/max_link_speed"), max_speed)?;
-    tree.attribute(&format!("{path}/max_link_width"), max_width)?;
-    tree.bytes(&format!("{path}/config"), &config(function))?;
+    attribute("uevent", 0o644, &uevent)?;
+    attribute("modalias", 0o444, &modalias)?;
+    for (name, id) in
+        [("vendor", vendor), ("device", device), ("subsystem_vendor", vendor), ("subsystem_device", device)]
+    {
+        attribute(name, 0o444, &format_args!("{id:#06x}"))?;
+    }
+    attribute("class", 0o444, &format_args!("{class:#08x}"))?;
+    attribute("enable", 0o644, &u8::from(driver.is_some()))?;
+    attribute("numa_node", 0o644, &numa.map_or_else(|| "-1".to_owned(), |node| node.to_string()))?;
+    attribute("local_cpus", 0o444, &mask(&near))?;
+    attribute("local_cpulist", 0o444, &near)?;
+    let names = ["current_link_speed", "current_link_width", "max_link_speed", "max_link_width"];
+    for (name, value) in names.into_iter().zip(link(function.id)) {
+        attribute(name, 0o444, &value)?;
+    }
+    if let Some((secondary, subordinate)) = function.below {
+        attribute("secondary_bus_number", 0o444, &secondary)?;
+        attribute("subordinate_bus_number", 0o444, &subordinate)?;
+    }
+    for (name, mode, content) in COMMON {
+        tree.bytes(&format!("{path}/{name}"), mode, content.as_bytes())?;
+    }
+    tree.bytes(&format!("{path}/config"), 0o644, &config(function))?;
     tree.link(&format!("{path}/subsystem"), "sys/bus/pci")?;
-    tree.link(&format!("{path}/driver"), &format!("sys/bus/pci/drivers/{driver}"))?;
-    tree.link(&format!("sys/bus/pci/drivers/{driver}/{address}"), &path)?;
+    if let Some(driver) = driver {
+        tree.link(&format!("{path}/driver"), &format!("sys/bus/pci/drivers/{driver}"))?;
+        tree.link(&format!("sys/bus/pci/drivers/{driver}/{address}"), &path)?;
+    }
     tree.link(&format!("sys/bus/pci/devices/{address}"), &path)
 }
 
 /// The CPUs of a node; all of them where a function belongs to none, as the kernel says it.
-fn near(table: &InstanceTable, numa: Option<u32>) -> CpuList {
-    let of_node = table.numa.iter().find(|row| Some(row.node) == numa).map(|row| cpus(row.cpus));
-    of_node.unwrap_or_else(|| cpus(&table.numa.iter().map(|row| row.cpus).collect::<Vec<_>>().join(",")))
+fn near(nodes: &[NumaRow], numa: Option<u32>) -> CpuList {
+    let of_node = nodes.iter().find(|row| Some(row.node) == numa).map(|row| cpus(row.cpus));
+    of_node.unwrap_or_else(|| all_cpus(nodes))
 }
 
 /// Speed and width of a link, now and at most. EFA interfaces as captured: nothing known on p4d, then 15.75 GB/s on p5,

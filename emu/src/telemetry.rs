@@ -1,10 +1,8 @@
 //! What devices count and measure: on a machine that was just started, nothing yet.
 
-use nearfab::instances::InstanceTable;
-
-use crate::efa::efa_name;
-use crate::neuron::DEVICES;
-use crate::pci;
+use crate::efa::{is_efa, rdma_folder};
+use crate::neuron::{DEVICES, NeuronDriver};
+use crate::plan::{Neuron, Plan};
 use crate::tree::{Error, Tree};
 
 /// Counters of an EFA interface (driver 3.1) and of its port.
@@ -17,48 +15,131 @@ const OF_PORT: &str = "tx_bytes tx_pkts rx_bytes rx_pkts rx_drops send_bytes sen
 /// For how many milliseconds the kernel keeps what it read.
 const LIFESPAN: u32 = 12;
 
-/// What a Neuron device counts (driver 2.30), and what its memory is used for.
-const ECC: &str = "sram_ecc_uncorrected mem_ecc_uncorrected mem_ecc_repairable_uncorrected sram_ecc_corrected \
-    mem_ecc_corrected";
+/// Files of a Neuron device or core that are alike.
+struct Statistics {
+    folder: &'static str,
+    /// The folders in it that have the files, each named for what is counted; none where it has them itself.
+    of: &'static str,
+    files: &'static str,
+    content: &'static str,
+    mode: u32,
+    /// The first driver that shows them, and the first that does not any more.
+    since: NeuronDriver,
+    until: NeuronDriver,
+    /// Whether the first Inferentia has them.
+    everywhere: bool,
+}
+
+use NeuronDriver::{V2_24, V2_27, V2_29, V2_30, V2_31};
+
+/// Which of the drivers after 2.26 brought `fw_api_version` and `fw_build` is not known: they are in the source of 2.30.2.
+const OF_NEURON_DEVICE: [Statistics; 10] = [
+    files("", "fw_api_version fw_build", "0").mode(0o444).since(V2_30),
+    files("", "reset", "1").mode(0o600),
+    files("stats/hardware", ECC, "0").not_on_inferentia(),
+    files("stats/hardware", "sram_ecc_corrected mem_ecc_corrected", "0").since(V2_30),
+    files("stats/hardware/health_status", HEALTH_COUNTS, "0").mode(0o444).since(V2_27).until(V2_30),
+    files("stats/hardware/health_status", "healthcheck_heartbeat hw_error_event", "0").mode(0o444).since(V2_30),
+    files("stats/hardware/health_status", "unhealthy_components", "").mode(0o444).since(V2_30),
+    files("stats/memory_usage/host_mem", SIZES, "0").of(HOST_MEMORY),
+    files("stats/power", "utilization", POWER),
+    // For each die; in which form was not seen.
+    files("stats/power", "utilization_raw", POWER).since(V2_29),
+];
+const OF_NEURON_CORE: [Statistics; 7] = [
+    files("stats/status", COUNTS, "0").of(STATUS),
+    files("stats/memory_usage/device_mem", SIZES, "0"),
+    files("stats/memory_usage/device_mem", SIZES, "0").of(DEVICE_MEMORY),
+    files("stats/memory_usage/host_mem", SIZES, "0"),
+    files("stats/other_info", COUNTS, "0").of(OTHER),
+    // The driver resets a device when it finds it.
+    files("stats/other_info/reset_req_count", COUNTS, "1"),
+    files("stats/tensor_engine", "pe_cntrs", TENSOR_ENGINE).not_on_inferentia(),
+];
+const SIZES: &str = "present peak total";
+const COUNTS: &str = "present total";
+const POWER: &str = "POWER_STATUS_NO_DATA,0,0.00,0.00,0.00";
+const TENSOR_ENGINE: &str = "xrow_grp,mm_active,wl_active,idle\n0,0,0,0\n1,0,0,0\n2,0,0,0\n3,0,0,0";
+const OTHER: &str = "flop_count inference_count model_load_count nc_time_in_use reset_fail_count";
+const ECC: &str = "sram_ecc_uncorrected mem_ecc_uncorrected mem_ecc_repairable_uncorrected";
+const HEALTH_COUNTS: &str = "hbm_ecc_err_count repairable_hbm_ecc_err_count sram_ecc_err_count hw_error_event";
 const HOST_MEMORY: &str =
     "dma_buffers tensors constants application_memory driver_memory notifications dma_rings uncategorized";
+
+const STATUS: &str = "success failure timeout exec_bad_input hw_error execute_completed_with_error \
+    execute_completed_with_num_error generic_error resource_error resource_nc_error execute_failed_to_queue \
+    invalid_error unsupported_neff_version oob_error hw_collectives_error hw_hbm_ue_error hw_nc_ue_error \
+    hw_dma_abort_error execute_sw_nq_overflow execute_sw_semaphore_error execute_sw_event_error \
+    execute_sw_psum_collision execute_sw_sequencer_fatal hw_repairable_hbm_ue_error";
 const DEVICE_MEMORY: &str = "model_code tensors constants model_shared_scratchpad runtime_memory driver_memory \
     collectives nonshared_scratchpad notifications dma_rings uncategorized";
 
-pub(crate) fn write(tree: &Tree, table: &InstanceTable) -> Result<(), Error> {
-    for row in table.efa {
-        let device = format!("{}/infiniband/{}", pci::folder(row.address, row.bridges), efa_name(row.address));
+pub(crate) fn write(tree: &Tree, plan: &Plan) -> Result<(), Error> {
+    for function in plan.rdma().filter(|function| is_efa(function.id)) {
+        let device = rdma_folder(function);
         for (folder, counters) in [("hw_counters", OF_DEVICE), ("ports/1/hw_counters", OF_PORT)] {
-            zeroes(tree, &format!("{device}/{folder}"), counters)?;
-            tree.attribute(&format!("{device}/{folder}/lifespan"), LIFESPAN)?;
+            for name in counters.split_whitespace() {
+                tree.attribute(&format!("{device}/{folder}/{name}"), 0o444, 0)?;
+            }
+            tree.attribute(&format!("{device}/{folder}/lifespan"), 0o644, LIFESPAN)?;
         }
     }
-    let cores = table.product().map_or(0, |product| product.cores);
-    for row in table.neuron {
+    let Some(neuron) = &plan.neuron else { return Ok(()) };
+    for row in neuron.rows {
         let device = format!("{DEVICES}/{}", row.index);
-        tree.attribute(&format!("{device}/reset"), 1)?;
-        tree.attribute(&format!("{device}/stats/power/utilization"), "POWER_STATUS_NO_DATA,0,0.00,0.00,0.00")?;
-        zeroes(tree, &format!("{device}/stats/hardware"), ECC)?;
-        memory_by_use(tree, &format!("{device}/stats/memory_usage/host_mem"), HOST_MEMORY)?;
-        for core in 0..cores {
-            let folder = format!("{device}/neuron_core{core}/stats/memory_usage");
-            memory(tree, &format!("{folder}/host_mem"))?;
-            memory(tree, &format!("{folder}/device_mem"))?;
+        write_all(tree, neuron, &device, &OF_NEURON_DEVICE)?;
+        for core in (0..neuron.product.cores).filter(|_| neuron.core_statistics) {
+            write_all(tree, neuron, &format!("{device}/neuron_core{core}"), &OF_NEURON_CORE)?;
         }
-        // Of the first core only: for all of them it would be most of the tree's files.
-        memory_by_use(tree, &format!("{device}/neuron_core0/stats/memory_usage/device_mem"), DEVICE_MEMORY)?;
     }
     Ok(())
 }
 
-fn memory_by_use(tree: &Tree, folder: &str, uses: &str) -> Result<(), Error> {
-    uses.split_whitespace().try_for_each(|name| memory(tree, &format!("{folder}/{name}")))
+fn write_all(tree: &Tree, neuron: &Neuron, parent: &str, all: &[Statistics]) -> Result<(), Error> {
+    let first = neuron.product.name == "Inferentia";
+    let shown = |statistics: &&Statistics| {
+        (statistics.since..statistics.until).contains(&neuron.driver) && (statistics.everywhere || !first)
+    };
+    all.iter().filter(shown).try_for_each(|statistics| statistics.write(tree, parent))
 }
 
-fn memory(tree: &Tree, folder: &str) -> Result<(), Error> {
-    zeroes(tree, folder, "present peak total")
+/// Files of these names, which everybody may read and root clear by writing, and all drivers before 2.31 show.
+const fn files(folder: &'static str, files: &'static str, content: &'static str) -> Statistics {
+    Statistics { folder, of: "", files, content, mode: 0o644, since: V2_24, until: V2_31, everywhere: true }
 }
 
-fn zeroes(tree: &Tree, folder: &str, names: &str) -> Result<(), Error> {
-    names.split_whitespace().try_for_each(|name| tree.attribute(&format!("{folder}/{name}"), 0))
+impl Statistics {
+    const fn of(self, of: &'static str) -> Self {
+        Self { of, ..self }
+    }
+
+    const fn mode(self, mode: u32) -> Self {
+        Self { mode, ..self }
+    }
+
+    const fn since(self, since: NeuronDriver) -> Self {
+        Self { since, ..self }
+    }
+
+    const fn until(self, until: NeuronDriver) -> Self {
+        Self { until, ..self }
+    }
+
+    const fn not_on_inferentia(self) -> Self {
+        Self { everywhere: false, ..self }
+    }
+
+    fn write(&self, tree: &Tree, parent: &str) -> Result<(), Error> {
+        let path = format!("{parent}/{}", self.folder);
+        let mut of = self.of.split_whitespace().peekable();
+        if of.peek().is_none() {
+            return self.write_files(tree, &path);
+        }
+        of.try_for_each(|name| self.write_files(tree, &format!("{path}/{name}")))
+    }
+
+    fn write_files(&self, tree: &Tree, folder: &str) -> Result<(), Error> {
+        let mut files = self.files.split_whitespace();
+        files.try_for_each(|name| tree.attribute(&format!("{folder}/{name}"), self.mode, self.content))
+    }
 }

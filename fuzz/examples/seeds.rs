@@ -9,10 +9,11 @@ use std::path::Path;
 
 use nearfab::Host;
 use nearfab::instances::{InstanceTable, tables};
+use nearfab_emu::Defect;
 use nearfab_fuzz::attributes::Attributes;
 
 /// Parts of the paths of what nearfab does not read.
-const UNREAD: [&str; 16] = [
+const UNREAD: [&str; 18] = [
     "dev/",
     "proc/",
     "/cpu/",
@@ -29,6 +30,8 @@ const UNREAD: [&str; 16] = [
     "/instance_type",
     "/cpumap",
     "/meminfo",
+    "/power/",
+    "/parameters/",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -39,11 +42,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     for table in tables() {
         let dir = tempfile::tempdir()?;
-        nearfab_emu::write_tree(&first(table, 2), dir.path())?;
+        let some = first(table, 2);
+        nearfab_emu::write_tree_with(&some, &small(&some), dir.path())?;
         seed(&corpus.join("host_json"), table.instance_type, Host::from_root(dir.path())?.to_json())?;
         // Trees are written and removed for each input: the smaller, the more of them.
         let dir = tempfile::tempdir()?;
-        nearfab_emu::write_tree(&first(table, 1), dir.path())?;
+        let some = first(table, 1);
+        nearfab_emu::write_tree_with(&some, &small(&some), dir.path())?;
         nearfab_fuzz::thin(dir.path());
         let read = |path: &str| !UNREAD.iter().any(|part| path.contains(part));
         seed(&corpus.join("tree"), table.instance_type, nearfab_fuzz::describe(dir.path(), &read))?;
@@ -60,6 +65,11 @@ fn first(table: &InstanceTable, devices: usize) -> InstanceTable {
         foreign: &table.foreign[..devices.min(table.foreign.len())],
         ..*table
     }
+}
+
+/// Cores without statistics, which nearfab does not read.
+fn small(table: &InstanceTable) -> Vec<Defect> {
+    [Defect::NoCoreStatistics].into_iter().filter(|small| small.applies(table)).collect()
 }
 
 fn seed(folder: &Path, name: &str, input: impl AsRef<[u8]>) -> Result<(), Box<dyn Error>> {

@@ -15,6 +15,7 @@ use nearfab::{Bdf, CpuList};
 mod file;
 
 const PRODUCTS: &str = include_str!("../../data/products.toml");
+const PLATFORMS: &str = "platform = []\n";
 const CLAIM: &str = "[[claim]]\nid = 'c'\nstatement = 's'\nsource = 's'\nsettled_by = 's'\n";
 /// A type to be like.
 const OTHER: &str = include_str!("../instances/other.toml");
@@ -23,7 +24,7 @@ const NAME: &str = "x";
 
 fuzz_target!(|text: &str| {
     let files = [("other", OTHER), (NAME, text)].map(|(name, text)| (format!("{name}.toml"), text.to_owned()));
-    match Data::read(PRODUCTS, CLAIM, &files) {
+    match Data::read(PRODUCTS, PLATFORMS, CLAIM, &files) {
         Err(refusal) => assert!(refusal.starts_with("x.toml: "), "{refusal}"),
         Ok(data) => {
             let instance = data.instances.get(NAME).expect("the type that was read");
@@ -96,7 +97,8 @@ fn check_neuron(instance: &Instance, data: &Data) {
 fn check_sources(instance: &Instance) {
     let functions = functions(instance);
     let has = |fact: &str| instance.sources.contains_key(fact);
-    assert!(has("numa"));
+    assert!(has("cpus"));
+    assert_eq!(has("numa"), functions.iter().any(|(_, numa, _)| numa.is_some()));
     assert_eq!(has("neuron"), !instance.neuron.is_empty());
     assert_eq!((has("efa"), has("efa_device_id")), (!instance.efa.is_empty(), !instance.efa.is_empty()));
     assert_eq!((has("gpu"), has("foreign")), (!instance.gpu.is_empty(), !instance.foreign.is_empty()));
@@ -110,7 +112,7 @@ fn check_sources(instance: &Instance) {
         assert!(known || !source.claims.is_empty(), "{fact} rests on nothing");
         let rows: Vec<Bdf> = match fact.as_str() {
             _ if source.grade != Grade::Invented => Vec::new(),
-            "numa" => Vec::new(),
+            "cpus" => Vec::new(),
             "efa" => instance.efa.iter().map(|row| row.address).collect(),
             "neuron" => instance.neuron.iter().map(|row| row.address).collect(),
             other => panic!("{other} is invented"),

@@ -6,7 +6,7 @@
 use std::fs;
 
 use libfuzzer_sys::{fuzz_mutator, fuzz_target, fuzzer_mutate};
-use nearfab::{Host, telemetry};
+use nearfab::{Host, Record, telemetry};
 use nearfab_fuzz::{OUTSIDE, check, write};
 
 fuzz_target!(|text: &[u8]| {
@@ -20,9 +20,13 @@ fuzz_target!(|text: &[u8]| {
     check(&host);
     assert!(host.efa().is_sorted_by_key(|efa| efa.address()) && host.neuron().is_sorted_by_key(|device| device.index));
     let telemetry = format!("{:?}", telemetry(&host).expect("a tree that can be opened"));
-    for read in [host.to_json(), telemetry] {
+    let record = Record::take(&host).expect("a tree that can be opened");
+    for read in [record.to_json(), telemetry] {
         assert!(!read.contains(OUTSIDE), "a link led out of the tree");
     }
+    assert_eq!(Record::from_json(&record.to_json()).expect("what was written is read"), record);
+    let redacted = record.redacted();
+    assert_eq!(Record::from_json(&redacted.to_json()).expect("what was redacted is read"), redacted);
 });
 
 fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {

@@ -40,7 +40,7 @@ pub fn check(host: &Host) {
         }
     }
     for gpu in host.gpus() {
-        check_ranks(&host.near_gpu(gpu.address()).expect("a GPU that the host has").entries, host.efa().len());
+        check_ranks(&host.near_function(gpu.address()).expect("a GPU that the host has").entries, host.efa().len());
     }
     check_numbers(host);
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Problems;
 use crate::id::number;
-use crate::root::HostRoot;
+use crate::root::Folder;
 
 /// The port of an RDMA device, as far as sysfs shows it. Each part is `None` where the host does not show it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -136,10 +136,11 @@ impl fmt::Display for ParseGuidError {
 
 impl std::error::Error for ParseGuidError {}
 
-pub(super) fn read(root: &HostRoot, problems: &mut Problems, folder: &str) -> Option<Port> {
-    let state = root.parse(&format!("{folder}/state"), "a port state such as 4: ACTIVE", state);
-    let rate = root.parse(&format!("{folder}/rate"), "a rate such as 100 Gb/sec (4X EDR)", rate);
-    let gid = root.parse(&format!("{folder}/gids/0"), "a GID of eight groups", |text| text.parse().ok());
+/// From the folder of the RDMA device.
+pub(super) fn read(problems: &mut Problems, folder: &Folder<'_>) -> Option<Port> {
+    let state = folder.parse("ports/1/state", "a port state such as 4: ACTIVE", state);
+    let rate = folder.parse("ports/1/rate", "a rate such as 100 Gb/sec (4X EDR)", rate);
+    let gid = folder.parse("ports/1/gids/0", "a GID of eight groups", |text| text.parse().ok());
     let (state, rate_mbps, gid) =
         (problems.take(state).flatten(), problems.take(rate).flatten(), problems.take(gid).flatten());
     let shown = state.is_some() || rate_mbps.is_some() || gid.is_some();

@@ -11,6 +11,7 @@ use super::{Bdf, CpuList};
 /// All of `data/`, checked.
 pub(crate) struct Data {
     pub(crate) products: Vec<Product>,
+    pub(crate) platforms: Vec<PlatformTypes>,
     pub(crate) claims: Vec<Claim>,
     /// By instance type; each complete, whatever file its rows stand in.
     pub(crate) instances: BTreeMap<String, Instance>,
@@ -28,8 +29,33 @@ struct Products {
 pub(crate) struct Product {
     pub(crate) name: String,
     pub(crate) device_ids: Vec<u16>,
+    pub(crate) architecture: u32,
     pub(crate) cores: u32,
     pub(crate) memory: u64,
+}
+
+/// `data/platforms.toml`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Platforms {
+    platform: Vec<PlatformTypes>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PlatformTypes {
+    pub(crate) kind: Platform,
+    pub(crate) instance_types: Vec<String>,
+}
+
+#[derive(Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Platform {
+    UltraServer,
+    Pds,
+    Max,
+    Single,
+    Standard,
 }
 
 /// `data/claims.toml`.
@@ -46,6 +72,24 @@ pub(crate) struct Claim {
     pub(crate) statement: String,
     pub(crate) source: String,
     pub(crate) settled_by: String,
+    pub(crate) check: Option<Check>,
+    #[serde(default)]
+    pub(crate) by_hand: bool,
+}
+
+/// The tests of claims that no table rests on, see [`crate::instances::Check`].
+#[derive(Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Check {
+    LocalCpus,
+    CoreMapTorus,
+    CoreMapTrn3p,
+    CoreMapSwitched,
+    CoreMapFlipped,
+    CoreMapNone,
+    Architecture,
+    ProbedAddress,
+    CoreQuestion,
 }
 
 /// One file of `data/instances/`.
@@ -142,18 +186,26 @@ pub(crate) struct Foreign {
 }
 
 impl Data {
-    /// Reads the texts of `products.toml`, `claims.toml` and `instances/*.toml` (each with its name) and refuses what
-    /// cannot be true of any host, and what is not known without saying so.
-    pub(crate) fn read(products: &str, claims: &str, instances: &[(String, String)]) -> Result<Self, String> {
+    /// Reads the texts of `products.toml`, `platforms.toml`, `claims.toml` and `instances/*.toml` (each with its name) and
+    /// refuses what cannot be true of any host, and what is not known without saying so.
+    pub(crate) fn read(
+        products: &str,
+        platforms: &str,
+        claims: &str,
+        instances: &[(String, String)],
+    ) -> Result<Self, String> {
         let products: Products = toml::from_str(products).map_err(|e| format!("products.toml: {e}"))?;
         let products = products.product;
         unique("product", products.iter().map(|p| &p.name))?;
         unique("device id", products.iter().flat_map(|p| &p.device_ids))?;
+        let platforms: Platforms = toml::from_str(platforms).map_err(|e| format!("platforms.toml: {e}"))?;
+        let platforms = platforms.platform;
+        unique("instance type", platforms.iter().flat_map(|p| &p.instance_types))?;
         let claims: Claims = toml::from_str(claims).map_err(|e| format!("claims.toml: {e}"))?;
         let claims = claims.claim;
         unique("claim", claims.iter().map(|c| &c.id))?;
 
-        let mut data = Self { products, claims, instances: BTreeMap::new() };
+        let mut data = Self { products, platforms, claims, instances: BTreeMap::new() };
         let mut alike = Vec::new();
         for (name, text) in instances {
             let instance: Instance = toml::from_str(text).map_err(|e| format!("{name}: {e}"))?;
@@ -176,9 +228,19 @@ impl Data {
         for (name, instance) in &data.instances {
             instance.check(&data).map_err(|e| format!("{name}.toml: {e}"))?;
         }
-        match data.claims.iter().find(|claim| data.users(&claim.id).next().is_none()) {
-            Some(claim) => Err(format!("claims.toml: no instance type uses the claim {:?}", claim.id)),
-            None => Ok(data),
+        for claim in &data.claims {
+            data.check_test(claim).map_err(|e| format!("claims.toml: the claim {:?} {e}", claim.id))?;
+        }
+        Ok(data)
+    }
+
+    /// Each claim is tested in one way.
+    fn check_test(&self, claim: &Claim) -> Result<(), &'static str> {
+        let used = self.users(&claim.id).next().is_some();
+        match [used, claim.check.is_some(), claim.by_hand].into_iter().filter(|way| *way).count() {
+            0 => Err("has no test: no instance type uses it, it names no check, and it is not by_hand"),
+            1 => Ok(()),
+            _ => Err("has several tests: instance types that use it, a check, or by_hand"),
         }
     }
 
@@ -227,9 +289,11 @@ impl Instance {
 
     /// The facts that need a source, and whether the file has any. `path` is apart: where it is not known, there is no
     /// source and there are no bridges.
-    fn own_facts(&self) -> [(&'static str, bool); 8] {
+    fn own_facts(&self) -> [(&'static str, bool); 9] {
+        let functions = self.efa.iter().chain(&self.gpu).map(|f| f.numa).chain(self.foreign.iter().map(|f| f.numa));
         [
-            ("numa", !self.numa.is_empty()),
+            ("cpus", !self.numa.is_empty()),
+            ("numa", self.neuron.iter().map(|d| d.numa).chain(functions).any(|numa| numa.is_some())),
             ("neuron", !self.neuron.is_empty()),
             ("efa", !self.efa.is_empty()),
             ("efa_device_id", self.efa_device_id.is_some()),
@@ -279,7 +343,7 @@ impl Instance {
             if source.grade >= Grade::Inferred && source.claims.is_empty() {
                 return Err(format!("sources.{fact} is {:?} and names no claim of claims.toml", source.grade));
             }
-            if source.grade == Grade::Invented && !["efa", "neuron", "numa"].contains(&fact.as_str()) {
+            if source.grade == Grade::Invented && !["cpus", "efa", "neuron"].contains(&fact.as_str()) {
                 return Err(format!("sources.{fact}: it is known or left out, never invented"));
             }
             if let Some(claim) = source.claims.iter().find(|id| !data.claims.iter().any(|claim| claim.id == **id)) {

@@ -1,9 +1,12 @@
 //! Which physical core each core number of the runtime means, device by device.
 
+use std::fmt;
+
 use serde::Serialize;
 
 use super::NeuronDevice;
 use crate::id::PhysicalCore;
+use crate::instances::Platform;
 
 /// Trainium2, and Trainium3 in a torus, by device number.
 const TORUS: [[u32; 8]; 4] =
@@ -12,18 +15,6 @@ const TORUS: [[u32; 8]; 4] =
 const TORUS_ROW: [usize; 16] = [0, 1, 0, 1, 2, 3, 2, 3, 0, 1, 0, 1, 2, 3, 2, 3];
 /// Trainium3 behind NeuronSwitches, for even and for odd devices.
 const SWITCHED: [[u32; 8]; 2] = [[4, 5, 6, 7, 2, 3, 0, 1], [6, 7, 4, 5, 0, 1, 2, 3]];
-const SWITCHED_TYPES: [&str; 7] = [
-    "trn3.48xlarge",
-    "trn3-dev0.48xlarge",
-    "trn3-dev1.48xlarge",
-    "trn3s-es.48xlarge",
-    "trn3sn.48xlarge",
-    "trn3sn-es.48xlarge",
-    "trn3e.24xlarge",
-];
-/// Servers that are joined to an UltraServer.
-const ULTRASERVER_TYPES: [&str; 5] =
-    ["trn2p.48xlarge", "trn2eu.48xlarge", "trn2u.48xlarge", "trn2u-ac.24xlarge", "trn3p.48xlarge"];
 
 /// The physical cores of a device in the order in which the runtime numbers them, and how that is known.
 ///
@@ -34,6 +25,13 @@ pub struct CoreMap {
     pub order: Vec<PhysicalCore>,
     /// How that is known.
     pub evidence: CoreMapEvidence,
+}
+
+impl CoreMap {
+    /// The order on a server whose dice the driver flips.
+    pub(crate) fn flipped(&self) -> Vec<PhysicalCore> {
+        (0..self.order.len()).filter_map(|position| self.order.get(position ^ 6)).copied().collect()
+    }
 }
 
 /// How the order of cores is known.
@@ -52,24 +50,37 @@ pub enum CoreMapEvidence {
     Assumed,
 }
 
+impl fmt::Display for CoreMapEvidence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Product => "product",
+            Self::DriverTable => "driver's table, nominal",
+            Self::DriverTableUnlessFlipped => "driver's table, nominal, another on servers 1 and 3 of an UltraServer",
+            Self::Assumed => "assumed",
+        })
+    }
+}
+
 /// The order of a device's cores on an instance type.
 pub(crate) fn of(device: &NeuronDevice, instance_type: Option<&str>) -> CoreMap {
-    let is_one_of = |types: &[&str]| instance_type.is_some_and(|name| types.contains(&name));
+    let platform = instance_type.and_then(Platform::named);
     let index = device.index.0 as usize;
     let row = match device.product.as_deref() {
         Some("Inferentia" | "Inferentia2" | "Trainium1") => return identity(device, CoreMapEvidence::Product),
-        Some("Trainium3") if is_one_of(&SWITCHED_TYPES) => Some(&SWITCHED[index % 2]),
         Some("Trainium2") => TORUS_ROW.get(index).map(|&row| &TORUS[row]),
-        Some("Trainium3") if is_one_of(&ULTRASERVER_TYPES) => TORUS_ROW.get(index).map(|&row| &TORUS[row]),
+        Some("Trainium3") => match platform {
+            Some(Platform::Pds | Platform::Max) => Some(&SWITCHED[index % 2]),
+            Some(Platform::UltraServer) => TORUS_ROW.get(index).map(|&row| &TORUS[row]),
+            _ => None,
+        },
         _ => None,
     };
     let Some(row) = row.filter(|row| row.len() == device.cores as usize) else {
         return identity(device, CoreMapEvidence::Assumed);
     };
-    let evidence = if is_one_of(&ULTRASERVER_TYPES) {
-        CoreMapEvidence::DriverTableUnlessFlipped
-    } else {
-        CoreMapEvidence::DriverTable
+    let evidence = match platform {
+        Some(Platform::UltraServer) => CoreMapEvidence::DriverTableUnlessFlipped,
+        _ => CoreMapEvidence::DriverTable,
     };
     CoreMap { order: row.iter().copied().map(PhysicalCore).collect(), evidence }
 }
@@ -83,6 +94,17 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+
+    /// Whether the driver flips by position, by device or by core: it comes to the same.
+    #[test]
+    fn flipping_swaps_the_dice_of_a_torus() {
+        let cores = |row: usize| TORUS[row].iter().copied().map(PhysicalCore).collect::<Vec<_>>();
+        for (device, &row) in TORUS_ROW.iter().enumerate() {
+            let flipped = CoreMap { order: cores(row), evidence: CoreMapEvidence::DriverTable }.flipped();
+            assert_eq!(flipped, cores(TORUS_ROW[device ^ 6]));
+            assert!(flipped.iter().eq(TORUS[row].map(|core| PhysicalCore(core ^ 4)).iter()));
+        }
+    }
 
     #[test]
     fn every_row_is_a_permutation_that_keeps_pairs() {

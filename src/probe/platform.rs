@@ -1,30 +1,11 @@
 //! Machines that are one with others: on those even closing a node is felt.
 
 use crate::error::{Error, Result};
+use crate::instances::Platform;
 use crate::root::HostRoot;
 
-/// Products that the driver (2.30) takes for a part of an UltraServer, or of a pod behind switches.
-const JOINED: [&str; 14] = [
-    "trn2eu.48xlarge",
-    "trn2p.48xlarge",
-    "trn2u-ac.24xlarge",
-    "trn2u.48xlarge",
-    "trn3p.48xlarge",
-    "trn2en.24xlarge",
-    "trn2es.48xlarge",
-    "trn3-dev0.48xlarge",
-    "trn3-dev1.48xlarge",
-    "trn3.48xlarge",
-    "trn3e.24xlarge",
-    "trn3s-es.48xlarge",
-    "trn3sn-es.48xlarge",
-    "trn3sn.48xlarge",
-];
-
-/// Families that such products are in, and the products in them that stand alone.
+/// The families in which there are machines that are joined to others.
 const FAMILIES: [&str; 2] = ["trn2", "trn3"];
-const ALONE: [&str; 6] =
-    ["trn2.3xlarge", "trn2.48xlarge", "trn3pd98.3xlarge", "trn3s-es.3xlarge", "trn3sn-es.3xlarge", "trn3sn.3xlarge"];
 
 /// Makes the driver treat any machine as a part of an UltraServer. Only root may read it.
 const FORCED: &str = "sys/module/neuron/parameters/force_userver";
@@ -37,7 +18,7 @@ pub(super) fn check(root: &HostRoot, product: Option<&str>) -> Result<()> {
         Some(reason) => Err(Error::ProbeRefused {
             reason: format!(
                 "{reason}, where closing a device node changes what other processes see; where that does no harm, have it \
-                 probed all the same (ProbeOptions::even_on_pods)"
+                 probed all the same (--probe=even-on-pods, ProbeOptions::even_on_pods)"
             ),
         }),
     }
@@ -49,14 +30,17 @@ fn reason(product: Option<&str>, forced: bool) -> Option<String> {
             "the firmware does not say what this machine is, so it may be a part of an UltraServer or pod".into(),
         );
     };
-    if JOINED.contains(&product) {
-        Some(format!("{product} is a part of an UltraServer or pod"))
-    } else if forced {
-        Some(format!("the driver is told to take this {product} for a part of an UltraServer (force_userver)"))
-    } else if FAMILIES.iter().any(|family| product.starts_with(family)) && !ALONE.contains(&product) {
-        Some(format!("{product} is new to nearfab and may be a part of an UltraServer or pod"))
-    } else {
-        None
+    match Platform::named(product) {
+        Some(Platform::UltraServer | Platform::Pds | Platform::Max) => {
+            Some(format!("{product} is a part of an UltraServer or pod"))
+        }
+        _ if forced => {
+            Some(format!("the driver is told to take this {product} for a part of an UltraServer (force_userver)"))
+        }
+        None if FAMILIES.iter().any(|family| product.starts_with(family)) => {
+            Some(format!("{product} is new to nearfab and may be a part of an UltraServer or pod"))
+        }
+        _ => None,
     }
 }
 
@@ -66,16 +50,16 @@ mod tests {
 
     #[test]
     fn machines_that_stand_alone_are_probed() {
-        for product in ALONE.iter().chain(&["trn1.32xlarge", "trn1n.32xlarge", "inf2.48xlarge", "inf1.24xlarge"]) {
+        let alone = ["trn2.3xlarge", "trn2.48xlarge", "trn3pd98.3xlarge", "trn3sn.3xlarge"];
+        for product in alone.iter().chain(&["trn1.32xlarge", "trn1n.32xlarge", "inf2.48xlarge", "inf1.24xlarge"]) {
             assert_eq!(reason(Some(product), false), None);
         }
     }
 
     #[test]
     fn parts_of_others_are_not() {
-        for product in JOINED {
+        for product in ["trn2u.48xlarge", "trn2u-ac.24xlarge", "trn3p.48xlarge", "trn3.48xlarge", "trn2en.24xlarge"] {
             assert!(reason(Some(product), false).unwrap().starts_with(&format!("{product} is a part")));
-            assert!(!ALONE.contains(&product));
         }
         for (product, forced, words) in [
             (Some("trn3z.48xlarge"), false, "trn3z.48xlarge is new to nearfab"),

@@ -8,7 +8,9 @@ use nearfab_sys::neuron::AppInfo;
 use nix::libc::{EBUSY, EFBIG, EINVAL, ENOENT, ENOTTY, EOPNOTSUPP};
 
 use super::*;
+use crate::neuron::LocationEvidence;
 use crate::runtime::neuron::attached::{put, put_record};
+use crate::topology::Basis;
 
 /// The child of these tests, and another process that is attached.
 const CHILD: i32 = 700;
@@ -16,16 +18,19 @@ const RUNTIME: i32 = 41;
 const DATASTORE: &[u8] = b"nrt 2.34.10 train.py";
 
 /// A Trainium2 device with eight cores, some of them held, behind a driver that does as 2.30 does.
-struct Recorded {
+pub(crate) struct Recorded {
     /// Commands that fail, and how.
-    failing: BTreeMap<&'static str, i32>,
+    pub(crate) failing: BTreeMap<&'static str, i32>,
+    pub(crate) architecture: u32,
     features: u64,
     address: BdfExt,
     map_count: u32,
+    /// The order of the cores of each device; of further devices it is that of the first ones again.
+    pub(crate) orders: Vec<[u32; 8]>,
     /// A bit for each held core. Marking sets some, as it does in the driver.
     held: Cell<u64>,
     /// What a refused mark says instead of what is true.
-    available: Option<u32>,
+    pub(crate) available: Option<u32>,
     apps: Vec<AppInfo>,
     datastore_size: u32,
     asked: RefCell<Vec<&'static str>>,
@@ -42,9 +47,11 @@ impl Default for Recorded {
         };
         Self {
             failing: BTreeMap::new(),
+            architecture: 3,
             features: 0xff,
             address: BdfExt { nd_index: 0, domain: 0, bus: 0xcc, slot: 0, func: 0 },
             map_count: 128,
+            orders: vec![[4, 5, 6, 7, 2, 3, 0, 1]],
             held: Cell::new(0b1010_0001),
             available: None,
             apps: vec![app(RUNTIME, 1 << 30), app(CHILD, 0)],
@@ -57,6 +64,11 @@ impl Default for Recorded {
 impl Recorded {
     fn failing(command: &'static str, status: i32) -> Self {
         Self { failing: [(command, status)].into(), ..Self::default() }
+    }
+
+    pub(crate) fn set_address(&mut self, address: Bdf) {
+        let (domain, bus) = (address.domain(), address.bus().into());
+        self.address = BdfExt { nd_index: 0, domain, bus, slot: address.device(), func: address.function() };
     }
 
     fn was_asked(&self, command: &str) -> bool {
@@ -94,10 +106,15 @@ impl Node for Recorded {
             return status;
         }
         match question {
-            Question::BasicInfo(answer) => *answer = BasicInfo { architecture: 3, revision: 2 },
+            Question::BasicInfo(answer) => *answer = BasicInfo { architecture: self.architecture, revision: 2 },
             Question::DriverInfo(answer) => {
                 assert_eq!((answer.version, answer.size), (0, 24));
-                *answer = RawDriverInfo { architecture: 3, revision: 1, feature_flags1: self.features, ..*answer };
+                *answer = RawDriverInfo {
+                    architecture: self.architecture,
+                    revision: 1,
+                    feature_flags1: self.features,
+                    ..*answer
+                };
             }
             Question::Address(answer) => {
                 assert_eq!(answer.nd_index, 0, "counted from the descriptor's own device");
@@ -105,9 +122,10 @@ impl Node for Recorded {
             }
             Question::CoreMap(map) => {
                 map.count = self.map_count;
-                for (logical, entry) in (0..).zip(&mut map.entries) {
-                    *entry =
-                        NcMapEntry { device_id: logical / 8, nc: [4, 5, 6, 7, 2, 3, 0, 1][(logical % 8) as usize] };
+                for (logical, entry) in map.entries.iter_mut().enumerate() {
+                    let (device, position) = (logical / 8, logical % 8);
+                    let nc = self.orders[device % self.orders.len()][position];
+                    *entry = NcMapEntry { device_id: u32::try_from(device).unwrap(), nc };
                 }
             }
             Question::MarkCores(range) => return self.mark(range),
@@ -153,6 +171,12 @@ impl Driver for Recording {
         put(&self.0[&device], &mut said).unwrap();
         Ok(Attachment::read(CHILD, &said).unwrap().unwrap())
     }
+}
+
+/// What drivers say of the devices of a host, each of its own recording.
+pub(crate) fn probe_of(host: &Host, mut record: impl FnMut(HostDevice) -> Recorded) -> Probe {
+    let recording = Recording(host.neuron().iter().map(|device| (device.index, record(device.index))).collect());
+    ask(host.neuron(), ProbeOptions::default(), &recording, true)
 }
 
 fn devices(count: usize) -> Vec<NeuronDevice> {
@@ -358,4 +382,72 @@ fn a_child_that_died_said_nothing() {
     for length in 0..said.len() {
         assert!(Attachment::read(CHILD, &said[..length]).is_none(), "{length} of {} bytes", said.len());
     }
+}
+
+/// A trn2.48xlarge of which nobody knows that it is one.
+fn of_unknown_type() -> Host {
+    let mut record: serde_json::Value =
+        serde_json::from_str(&Host::from_instance("trn2.48xlarge").unwrap().to_json()).unwrap();
+    record["instance_type"].take();
+    let devices = record["neuron"].as_array_mut().unwrap();
+    let functions = devices.iter_mut().map(|device| device["location"].take()["function"].take()).collect();
+    record["unnumbered"] = functions;
+    Host::from_json(&record.to_string()).unwrap()
+}
+
+/// A recording of two devices at these buses.
+fn two_devices(host: &Host, buses: [u32; 2]) -> Probe {
+    let at = |bus| Recorded { address: BdfExt { bus, ..Recorded::default().address }, ..Recorded::default() };
+    let recording = Recording(BTreeMap::from([(HostDevice(0), at(buses[0])), (HostDevice(5), at(buses[1]))]));
+    let devices = [0, 5].map(|index| host.find_neuron(HostDevice(index)).unwrap().clone());
+    ask(&devices, ProbeOptions::default(), &recording, true)
+}
+
+#[test]
+fn devices_of_an_unknown_type_are_where_the_driver_says() {
+    let host = of_unknown_type();
+    assert_eq!(host.unnumbered().len(), 16);
+    assert_eq!(host.near_device(HostDevice(5), Basis::Pairing).unwrap().nearest().count(), 0);
+
+    let host = two_devices(&host, [0xcc, 0x58]).place(&host);
+    assert_eq!((host.problems().len(), host.unnumbered().len()), (0, 14));
+    let location = host.find_neuron(HostDevice(5)).unwrap().location.clone().unwrap();
+    assert_eq!((location.evidence, location.function.is_some()), (LocationEvidence::Probe, true));
+    let near = host.near_device(HostDevice(5), Basis::Pairing).unwrap();
+    let nearest: Vec<String> = near.nearest().map(|near| near.target.to_string()).collect();
+    assert_eq!(nearest, ["0000:56:00.0", "0000:57:00.0"], "by their switch");
+    assert_eq!(Host::from_json(&host.to_json()).unwrap(), host);
+}
+
+#[test]
+fn the_driver_stands_above_the_table() {
+    let host = Host::from_instance("trn2.48xlarge").unwrap();
+    let placed = two_devices(&host, [0xcc, 0x59]).place(&host);
+    let [problem] = placed.problems() else { panic!("{:?}", placed.problems()) };
+    let expected = "neuron5 is at 0000:59:00.0, says its driver, not at 0000:58:00.0 (table trn2.48xlarge)";
+    assert_eq!(problem, expected);
+    // The table's pair is that of another function.
+    let near = placed.near_device(HostDevice(5), Basis::Pairing).unwrap();
+    assert!(near.nearest().all(|near| near.evidence.to_string() == "same PCIe switch"), "{near:?}");
+    let near = placed.near_device(HostDevice(0), Basis::Pairing).unwrap();
+    assert_eq!(near.entries[0].evidence.to_string(), "table trn2.48xlarge");
+}
+
+/// The file is what users read of the form, and what the schema is tested with.
+#[test]
+fn json_has_every_answer_and_the_reasons_of_those_that_failed() {
+    let failing = [("DEVICE_BDF_EXT", -EINVAL), ("CRWL_NC_RANGE_MARK_EXT0", -EINVAL)].into();
+    let refusing = Recorded { failing, ..Recorded::default() };
+    let recording = Recording([(HostDevice(0), Recorded::default()), (HostDevice(1), refusing)].into());
+    let mut probe = ask(&devices(3), ProbeOptions::default(), &recording, true);
+    probe.devices[0].answers.as_mut().unwrap().attachment = Some(Ok(users(probe_one(Recorded::default()).0)));
+    probe.core_map.as_mut().unwrap().as_mut().unwrap().truncate(2);
+    assert_eq!(probe.devices.iter().map(DeviceProbe::held_cores).collect::<Vec<_>>(), [Some(3), None, None]);
+    assert_eq!(probe.devices[0].pids(), Some(vec![RUNTIME]));
+    assert_eq!(probe.devices[1].pids(), None, "was not asked");
+    assert_eq!(probe.devices[2].errors(), ["cannot open /dev/neuron2: refused: entity not found"]);
+
+    let written = serde_json::to_value(&probe).unwrap();
+    let example: serde_json::Value = serde_json::from_str(include_str!("example.json")).unwrap();
+    assert_eq!(written, example, "{written:#}");
 }

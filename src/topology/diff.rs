@@ -47,6 +47,11 @@ pub enum Subject {
         /// Its address.
         address: Bdf,
     },
+    /// A Neuron function of which the device is not known.
+    Unnumbered {
+        /// Its address.
+        address: Bdf,
+    },
     /// A GPU.
     Gpu {
         /// Its address.
@@ -92,6 +97,7 @@ impl fmt::Display for Subject {
             Self::Efa { address } => write!(f, "EFA interface {address}"),
             Self::Neuron { index } => write!(f, "{index}"),
             Self::Driverless { address } => write!(f, "driverless Neuron function {address}"),
+            Self::Unnumbered { address } => write!(f, "Neuron function {address} of unknown number"),
             Self::Gpu { address } => write!(f, "GPU {address}"),
             Self::OtherRdma { name } => write!(f, "RDMA device {name}"),
             Self::Problem { text } => write!(f, "problem {text:?}"),
@@ -163,6 +169,9 @@ fn parts(host: &Host) -> BTreeMap<Subject, Value> {
     }
     for function in host.driverless() {
         add(Subject::Driverless { address: function.address }, value(function));
+    }
+    for function in host.unnumbered() {
+        add(Subject::Unnumbered { address: function.address }, value(function));
     }
     for gpu in host.gpus() {
         add(Subject::Gpu { address: gpu.address() }, value(gpu));

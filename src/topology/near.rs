@@ -150,23 +150,44 @@ impl Host {
         Ok(NearList { entries: ranked(candidates.collect(), pairing), missing_pair: None })
     }
 
-    /// The EFA interfaces by their nearness to a GPU, by place: no table pairs these. Those of one rank stand in the
-    /// order of their addresses; on p5 four are nearest to each GPU.
+    /// The EFA interfaces by their nearness to an accelerator's PCI function, by place: a GPU, which no table pairs, or a
+    /// Neuron device of whatever number. Those of one rank stand in the order of their addresses; on p5 four are nearest to
+    /// each GPU.
+    ///
+    /// ```
+    /// use nearfab::Host;
+    /// let host = Host::from_instance("p5.48xlarge")?;
+    /// let near = host.near_function("0000:53:00.0".parse()?)?;
+    /// let interfaces: Vec<String> = near.nearest().map(|near| near.target.to_string()).collect();
+    /// assert_eq!(interfaces, ["0000:4f:00.0", "0000:50:00.0", "0000:51:00.0", "0000:52:00.0"]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
-    /// [`Error::NoSuchDevice`] where the host has no such GPU.
-    pub fn near_gpu(&self, gpu: Bdf) -> Result<NearList<Bdf>> {
-        let gpu = self.find_gpu(gpu)?;
-        Ok(by_place(&gpu.function, self.efa().iter().map(|efa| &efa.function)))
+    /// [`Error::NoSuchDevice`] where the host has no accelerator there.
+    pub fn near_function(&self, address: Bdf) -> Result<NearList<Bdf>> {
+        let function = self.accelerators().find(|function| function.address == address).ok_or_else(|| {
+            let present: Vec<String> = self.accelerators().map(|function| function.address.to_string()).collect();
+            let present = if present.is_empty() { "no accelerator".to_owned() } else { present.join(", ") };
+            Error::NoSuchDevice { wanted: format!("accelerator at {address}"), present }
+        })?;
+        Ok(by_place(function, self.efa().iter().map(|efa| &efa.function)))
     }
 
-    /// The GPUs by their nearness to an EFA interface, by place; see [`Host::near_gpu`].
+    /// The functions of accelerators by their nearness to an EFA interface, by place; see [`Host::near_function`].
     ///
     /// # Errors
     /// [`Error::NoSuchDevice`] where the host has no such interface.
-    pub fn gpus_near_efa(&self, address: Bdf) -> Result<NearList<Bdf>> {
+    pub fn functions_near_efa(&self, address: Bdf) -> Result<NearList<Bdf>> {
         let efa = self.find_efa(address)?;
-        Ok(by_place(&efa.function, self.gpus().iter().map(|gpu| &gpu.function)))
+        Ok(by_place(&efa.function, self.accelerators()))
+    }
+
+    /// The PCI functions of GPUs and Neuron devices, those without a number or a driver included.
+    fn accelerators(&self) -> impl Iterator<Item = &PciFunction> {
+        let numbered = self.neuron().iter().filter_map(NeuronDevice::function);
+        let gpus = self.gpus().iter().map(|gpu| &gpu.function);
+        numbered.chain(self.unnumbered()).chain(self.driverless()).chain(gpus)
     }
 
     /// The id of the device group that a Neuron device is in; see [`InstanceTable::group_id`]. `None` where the device is

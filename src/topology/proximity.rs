@@ -53,6 +53,37 @@ impl Proximity {
     }
 }
 
+impl Proximity {
+    /// The code of `nvidia-smi topo -m` for it, in the meaning that it has there, `?` where nothing is known:
+    ///
+    /// | code | |
+    /// |---|---|
+    /// | `X` | the same function |
+    /// | `PIX` | at most one switch between: two bridges that are not common, the ports of the two |
+    /// | `PXB` | more bridges, without the host bridge |
+    /// | `PHB` | the host bridge of one root; on flat guests, which show no bridges, as near as it gets |
+    /// | `NODE` | host bridges of one NUMA node |
+    /// | `SYS` | the link between NUMA nodes |
+    ///
+    /// ```
+    /// use nearfab::Proximity;
+    /// assert_eq!(Proximity::SameSwitch { bridges: 2 }.code(), "PIX");
+    /// assert_eq!(Proximity::SameSwitch { bridges: 4 }.code(), "PXB");
+    /// ```
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::SameFunction => "X",
+            Self::SameSwitch { bridges: 0..=2 } => "PIX",
+            Self::SameSwitch { .. } => "PXB",
+            Self::SameRoot => "PHB",
+            Self::SameNuma => "NODE",
+            Self::OtherNuma => "SYS",
+            Self::Unknown => "?",
+        }
+    }
+}
+
 impl fmt::Display for Proximity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {

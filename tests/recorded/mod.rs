@@ -1,8 +1,13 @@
 //! Trees that the real Neuron driver made, rebuilt from their recordings.
 
-use std::fs;
-use std::os::unix::fs::symlink;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
+
+#[path = "../support/write.rs"]
+mod write;
+
+pub(crate) use write::write;
 
 /// Rebuilds a recorded tree (`F mode path b'content'`, `L path -> target`, `D mode node major:minor`) below `root`.
 fn rebuild(recording: &str, root: &Path) {
@@ -11,9 +16,11 @@ fn rebuild(recording: &str, root: &Path) {
         let (kind, rest) = line.split_once(' ').unwrap();
         match kind {
             "F" => {
-                let (path, literal) = rest.split_once(' ').unwrap().1.split_once(' ').unwrap_or((rest, "b''"));
-                let path = path.rsplit(' ').next().unwrap();
+                let (mode, rest) = rest.split_once(' ').unwrap();
+                let (path, literal) = rest.split_once(' ').unwrap_or((rest, "b''"));
                 write(root, path, &content(literal));
+                let mode = Permissions::from_mode(u32::from_str_radix(mode, 8).unwrap());
+                fs::set_permissions(root.join(path.trim_start_matches('/')), mode).unwrap();
                 // The recording has the first core; its header says that the others are alike.
                 if let Some((device, attribute)) = path.split_once("/neuron_core0/") {
                     for core in 1..cores_of(&text) {
@@ -43,14 +50,9 @@ fn content(literal: &str) -> String {
     literal.trim_start_matches("b'").trim_end_matches('\'').replace("\\n", "\n")
 }
 
-pub(crate) fn write(root: &Path, path: &str, content: &str) {
-    let path = root.join(path.trim_start_matches('/'));
-    fs::create_dir_all(path.parent().unwrap()).unwrap();
-    fs::write(path, content).unwrap();
-}
-
 pub(crate) fn recorded(name: &str) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
+    fs::set_permissions(&dir, Permissions::from_mode(0o755)).unwrap();
     rebuild(&format!("tests/captured/neuron-sysfs-{name}-driver-2.24.7.txt"), dir.path());
     dir
 }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use nearfab::instances::InstanceTable;
-use nearfab_emu::skipped;
+use nearfab_emu::{Defect, skipped};
 use tempfile::TempDir;
 
 const MACHINE: &str = include_str!("machine.sh");
@@ -69,7 +69,8 @@ impl Machine {
         let folder = tempfile::tempdir().expect("a temporary folder");
         fs::set_permissions(&folder, Permissions::from_mode(0o755)).expect("its permissions");
         let table = InstanceTable::find("trn2.48xlarge").expect("its table");
-        nearfab_emu::write_tree(table, &folder.path().join("tree")).expect("its tree");
+        let tree = folder.path().join("tree");
+        nearfab_emu::write_tree_with(table, &[Defect::NoCoreStatistics], &tree).expect("its tree");
         fs::create_dir(folder.path().join("lib")).expect("a folder for libraries");
         fs::write(folder.path().join("machine.sh"), MACHINE).expect("the script");
         fs::copy(env::current_exe().expect("this program"), folder.path().join("test")).expect("a copy of it");

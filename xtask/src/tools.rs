@@ -37,6 +37,7 @@ pub(crate) const TESTS: &[Tool] = &[
     tool("/usr/lib/x86_64-linux-gnu/libclang-14.so.1", "libclang1-14"),
     tool("cc", "gcc"),
     tool("debootstrap", "debootstrap"),
+    tool("fi_info", "libfabric-bin"),
     tool("git", "git"),
     tool("ibv_devices", "ibverbs-utils"),
     tool("lstopo-no-graphics", "hwloc-nox"),

@@ -124,7 +124,8 @@ impl Driver {
 }
 
 fn write_tree(instance_type: &str, dir: &Path) {
-    nearfab_emu::write_tree(InstanceTable::find(instance_type).unwrap(), dir).unwrap();
+    let small = [nearfab_emu::Defect::NoCoreStatistics];
+    nearfab_emu::write_tree_with(InstanceTable::find(instance_type).unwrap(), &small, dir).unwrap();
 }
 
 fn names(folder: &Path) -> Vec<String> {

@@ -1,5 +1,6 @@
 use super::*;
 
+const PLATFORMS: &str = "[[platform]]\nkind = \"standard\"\ninstance_types = [\"trn2.48xlarge\"]\n";
 const PRODUCTS: &str = include_str!("../../../data/products.toml");
 const GOOD: &str = include_str!("../../../data/instances/trn2.48xlarge.toml");
 const CLAIMS: &str = r#"
@@ -30,7 +31,7 @@ fn parse(texts: &[&str]) -> Result<Data, String> {
         format!("{}.toml", value.unwrap().trim_matches('"'))
     };
     let named: Vec<(String, String)> = texts.iter().map(|text| (name(text), (*text).to_owned())).collect();
-    Data::read(PRODUCTS, CLAIMS, &named)
+    Data::read(PRODUCTS, PLATFORMS, CLAIMS, &named)
 }
 
 /// Replaces the first `from`, which must be there, and returns the refusal.
@@ -53,7 +54,7 @@ fn good_file_is_read() {
 
 #[test]
 fn file_of_another_name_is_refused() {
-    let error = Data::read(PRODUCTS, CLAIMS, &[("trn2.toml".to_owned(), GOOD.to_owned())]).err().unwrap();
+    let error = Data::read(PRODUCTS, PLATFORMS, CLAIMS, &[("trn2.toml".to_owned(), GOOD.to_owned())]).err().unwrap();
     assert!(error.contains("trn2.toml: its instance_type is \"trn2.48xlarge\""), "{error}");
 }
 
@@ -132,8 +133,26 @@ fn belief_without_claim_is_refused() {
 fn claim_that_nobody_uses_is_refused() {
     let more = CLAIMS.replace("trn2-switch-ports\"", "idle\"");
     let file = GOOD.replace("trn2-switch-ports", "trn2-efa-device-id");
-    let error = Data::read(PRODUCTS, &more, &[("trn2.48xlarge.toml".to_owned(), file)]).err().unwrap();
-    assert_eq!(error, "claims.toml: no instance type uses the claim \"idle\"");
+    let error = Data::read(PRODUCTS, PLATFORMS, &more, &[("trn2.48xlarge.toml".to_owned(), file)]).err().unwrap();
+    assert!(error.starts_with("claims.toml: the claim \"idle\" has no test: no instance type uses it"), "{error}");
+}
+
+#[test]
+fn claim_has_one_test_of_a_known_name() {
+    let with = |more: &str| {
+        let claims = CLAIMS.replacen("settled_by = \"s\"", &format!("settled_by = \"s\"\n{more}"), 1);
+        Data::read(PRODUCTS, PLATFORMS, &claims, &[("trn2.48xlarge.toml".to_owned(), GOOD.to_owned())]).err().unwrap()
+    };
+    let several = "the claim \"trn2-efa-device-id\" has several tests";
+    assert!(with("by_hand = true").contains(several) && with("check = \"local-cpus\"").contains(several));
+    assert!(with("check = \"look-closely\"").contains("unknown variant `look-closely`"));
+
+    let other = "[[claim]]\nid = \"other\"\nstatement = \"s\"\nsource = \"s\"\nsettled_by = \"s\"\n";
+    for test in ["by_hand = true", "check = \"local-cpus\""] {
+        let claims = format!("{CLAIMS}{other}{test}\n");
+        let read = Data::read(PRODUCTS, PLATFORMS, &claims, &[("trn2.48xlarge.toml".to_owned(), GOOD.to_owned())]);
+        assert!(read.is_ok(), "{test}");
+    }
 }
 
 #[test]
@@ -174,7 +193,7 @@ fn what_a_file_does_not_say_is_as_in_the_one_it_is_like_and_known_no_better() {
 #[test]
 fn rows_of_its_own_need_a_source_of_their_own() {
     let rows = "[[numa]]\nnode = 0\ncpus = \"0-3\"";
-    assert!(refused(&[&format!("{ALIKE}{rows}"), GOOD]).contains("rows of its own for numa"));
+    assert!(refused(&[&format!("{ALIKE}{rows}"), GOOD]).contains("rows of its own for cpus"));
 }
 
 #[test]

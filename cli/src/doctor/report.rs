@@ -1,0 +1,139 @@
+//! What an examination found, for people and for programs.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+use super::case::{Case, Skip};
+use super::finding::{Check, Finding, Severity};
+use crate::FORMAT;
+
+/// Columns of text.
+const WIDTH: usize = 100;
+
+/// The result of an examination: `docs/reference/schema/doctor.json`.
+#[derive(Serialize)]
+pub(super) struct Report {
+    format: u32,
+    instance_type: Option<String>,
+    pub(super) findings: Vec<Finding>,
+    checks: Vec<Made>,
+}
+
+/// A check, and whether it was made.
+#[derive(Serialize)]
+struct Made {
+    name: &'static str,
+    /// The ids of what it may find.
+    finds: Vec<&'static str>,
+    #[serde(flatten)]
+    outcome: Outcome,
+}
+
+#[derive(Serialize, PartialEq)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+enum Outcome {
+    Made,
+    NotHere { reason: String },
+    NotKnown { reason: String },
+}
+
+impl Report {
+    pub(super) fn of(case: &Case<'_>, checks: &[&'static Check]) -> Self {
+        let mut findings = Vec::new();
+        let made = checks.iter().map(|check| {
+            let outcome = match (check.run)(case) {
+                Ok(found) => {
+                    findings.extend(found);
+                    Outcome::Made
+                }
+                Err(Skip::NotHere(reason)) => Outcome::NotHere { reason: reason.to_owned() },
+                Err(Skip::NotKnown(reason)) => Outcome::NotKnown { reason },
+            };
+            let finds = (check.complaints)().iter().map(|complaint| complaint.id).collect();
+            Made { name: check.name, finds, outcome }
+        });
+        let checks = made.collect();
+        findings.sort_by_key(|finding| finding.severity);
+        let instance_type = case.host.instance_type().map(str::to_owned);
+        Self { format: FORMAT, instance_type, findings, checks }
+    }
+
+    pub(super) fn text(&self, out: &mut dyn Write) -> io::Result<()> {
+        writeln!(out, "{}", self.summary())?;
+        for finding in &self.findings {
+            let (title, paragraphs) = finding.paragraphs();
+            writeln!(out)?;
+            paragraph(out, "", "  ", &title)?;
+            for (label, text) in paragraphs {
+                paragraph(out, &format!("  {:8}", format!("{label}:")), "          ", text)?;
+            }
+        }
+        writeln!(out)?;
+        let made: Vec<&str> = self.named(|outcome| *outcome == Outcome::Made);
+        if !made.is_empty() {
+            paragraph(out, "Checked: ", "  ", &format!("{}.", made.join(", ")))?;
+        }
+        for (heading, reason_of) in [
+            (
+                "Nothing to check",
+                (|outcome| if let Outcome::NotHere { reason } = outcome { Some(reason) } else { None })
+                    as fn(&Outcome) -> Option<&String>,
+            ),
+            ("Not checked", |outcome| if let Outcome::NotKnown { reason } = outcome { Some(reason) } else { None }),
+        ] {
+            let mut reasons: Vec<&String> = Vec::new();
+            for reason in self.checks.iter().filter_map(|made| reason_of(&made.outcome)) {
+                if !reasons.contains(&reason) {
+                    reasons.push(reason);
+                }
+            }
+            for reason in reasons {
+                let names = self.named(|outcome| reason_of(outcome) == Some(reason));
+                paragraph(out, &format!("{heading} ({reason}): "), "  ", &format!("{}.", names.join(", ")))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn named(&self, which: impl Fn(&Outcome) -> bool) -> Vec<&'static str> {
+        self.checks.iter().filter(|made| which(&made.outcome)).map(|made| made.name).collect()
+    }
+
+    /// `2 problems, 1 warning, 3 notes`.
+    fn summary(&self) -> String {
+        let count =
+            |severity, one: &str| match self.findings.iter().filter(|finding| finding.severity == severity).count() {
+                0 => None,
+                1 => Some(format!("1 {one}")),
+                many => Some(format!("{many} {one}s")),
+            };
+        let counts =
+            [count(Severity::Problem, "problem"), count(Severity::Warning, "warning"), count(Severity::Note, "note")];
+        let counts: Vec<String> = counts.into_iter().flatten().collect();
+        match &counts[..] {
+            [] if self.named(|outcome| *outcome == Outcome::Made).is_empty() => "nothing could be checked".to_owned(),
+            [] => "nothing wrong was found".to_owned(),
+            counts => counts.join(", "),
+        }
+    }
+}
+
+/// Text after a label, broken between words, further lines indented.
+fn paragraph(out: &mut dyn Write, label: &str, indent: &str, text: &str) -> io::Result<()> {
+    let mut line = label.to_owned();
+    let mut fresh = true;
+    for word in text.split_whitespace() {
+        if !fresh && line.chars().count() + 1 + word.chars().count() > WIDTH {
+            writeln!(out, "{}", line.trim_end())?;
+            line = indent.to_owned();
+            fresh = true;
+        }
+        if !fresh {
+            line.push(' ');
+        }
+        line.push_str(word);
+        fresh = false;
+    }
+    writeln!(out, "{}", line.trim_end())
+}

@@ -1,0 +1,65 @@
+//! What a host is, in the lines above every view.
+
+use std::io::{self, Write};
+
+use nearfab::Host;
+
+/// Type, origin, counts; drivers; logical cores; and why there is nothing, where there is nothing.
+pub(crate) fn write(host: &Host, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out, "{}", counts(host))?;
+    if let Some(drivers) = drivers(host) {
+        writeln!(out, "{drivers}")?;
+    }
+    if let Some(cores) = logical_cores(host) {
+        writeln!(out, "{cores}")?;
+    }
+    if let Some(reason) = host.nothing_found() {
+        writeln!(out, "Nothing: {reason}")?;
+    }
+    Ok(())
+}
+
+fn counts(host: &Host) -> String {
+    let cores: u64 = host.neuron().iter().map(|device| u64::from(device.cores)).sum();
+    let mut devices = count(host.neuron().len(), "Neuron device");
+    if cores > 0 {
+        devices += &format!(" ({cores} cores)");
+    }
+    let mut counts = vec![devices, count(host.efa().len(), "EFA interface")];
+    if !host.gpus().is_empty() {
+        counts.push(count(host.gpus().len(), "GPU"));
+    }
+    let name = host.instance_type().unwrap_or("unknown instance type");
+    let origin = if host.is_live() { "this machine".to_owned() } else { host.origin().to_string() };
+    format!("{name} ({origin}): {}", counts.join(", "))
+}
+
+pub(crate) fn count(number: usize, what: &str) -> String {
+    match number {
+        0 => format!("no {what}"),
+        1 => format!("1 {what}"),
+        _ => format!("{number} {what}s"),
+    }
+}
+
+fn drivers(host: &Host) -> Option<String> {
+    let version = |version: &Option<String>| version.as_deref().unwrap_or("of no stated version").to_owned();
+    let neuron = host
+        .neuron_driver()
+        .map(|driver| format!("Neuron driver {}, its files as in {}", version(&driver.version), driver.layout));
+    let efa = host.efa_driver().map(|driver| format!("efa driver {}", version(&driver.version)));
+    let both: Vec<String> = neuron.into_iter().chain(efa).collect();
+    (!both.is_empty()).then(|| both.join("; "))
+}
+
+fn logical_cores(host: &Host) -> Option<String> {
+    let numbering = host.numbering();
+    let lnc = numbering.lnc?;
+    let cores = count(numbering.rows.len(), "logical core");
+    let visible = host.visible_neuron().count();
+    let on = match host.neuron().len() - visible {
+        0 => String::new(),
+        hidden => format!(" on {}; {hidden} without a node here", count(visible, "device")),
+    };
+    Some(format!("LNC {} ({}): {cores}{on}", lnc.size, lnc.evidence))
+}

@@ -1,0 +1,142 @@
+//! All that the table of one instance type says.
+
+use std::io::{self, Write};
+
+use nearfab::Bdf;
+use nearfab::instances::{Claim, FunctionRow, Grade, InstanceTable, NeuronRow, NumaRow, Product, Source, claims};
+use serde::Serialize;
+
+use crate::head::count;
+use crate::list::chain;
+use crate::table::{Table, or_unknown, wrapped};
+use crate::{FORMAT, notes};
+
+const WIDTH: usize = 120;
+
+/// The table, with its product and its claims.
+#[derive(Serialize)]
+pub(super) struct Detail {
+    format: u32,
+    #[serde(flatten)]
+    table: &'static InstanceTable,
+    product: Option<&'static Product>,
+    claims: Vec<&'static Claim>,
+}
+
+impl Detail {
+    pub(super) fn of(table: &'static InstanceTable) -> Self {
+        Self { format: FORMAT, table, product: table.product(), claims: claims_of(table) }
+    }
+}
+
+fn claims_of(table: &InstanceTable) -> Vec<&'static Claim> {
+    let rests = |claim: &&Claim| table.sources.iter().any(|source| source.claims.contains(&claim.id));
+    claims().iter().filter(rests).collect()
+}
+
+pub(super) fn text(table: &InstanceTable, wide: bool, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out, "{}", counts(table))?;
+    numa(table.numa, table.source("numa"), out)?;
+    neuron(table, out)?;
+    functions("EFA interfaces", table.efa, table.source("efa"), out)?;
+    functions("GPUs", table.gpu, table.source("gpu"), out)?;
+    functions("RDMA functions that are not EFA interfaces", table.foreign, table.source("foreign"), out)?;
+    writeln!(out, "\nHow it is known")?;
+    notes::why(table.sources, out)?;
+    the_claims(table, wide, out)
+}
+
+fn counts(table: &InstanceTable) -> String {
+    let mut counts = Vec::new();
+    if table.neuron.is_empty() {
+        counts.push(count(0, "Neuron device"));
+    } else if let Some(product) = table.product() {
+        let devices = count(table.neuron.len(), product.name);
+        let (cores, memory) = (product.cores, product.memory >> 30);
+        // A product's name has no plural.
+        counts.push(format!("{} ({cores} cores, {memory} GiB each)", devices.trim_end_matches('s')));
+    }
+    counts.push(count(table.efa.len(), "EFA interface"));
+    if !table.gpu.is_empty() {
+        counts.push(count(table.gpu.len(), "GPU"));
+    }
+    format!("{}: {}", table.instance_type, counts.join(", "))
+}
+
+/// ` (invented)`, where what follows has such a grade that it should be read with it.
+fn doubt(source: Option<&Source>) -> String {
+    match source {
+        Some(source) if source.grade >= Grade::Inferred => format!(" ({})", source.grade),
+        _ => String::new(),
+    }
+}
+
+fn numa(rows: &[NumaRow], source: Option<&Source>, out: &mut dyn Write) -> io::Result<()> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "\nNUMA nodes{}", doubt(source))?;
+    let mut table = Table::of(rows);
+    table.add("NUMA", |row| row.node.to_string());
+    table.add("CPUS", |row| row.cpus.to_owned());
+    table.write(out)
+}
+
+fn neuron(instance: &InstanceTable, out: &mut dyn Write) -> io::Result<()> {
+    if instance.neuron.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "\nNeuron devices{}", doubt(instance.source("neuron")))?;
+    let mut table = Table::of(instance.neuron);
+    table.add("DEVICE", |row: &NeuronRow| row.index.to_string());
+    table.add("PCI", |row| row.address.to_string());
+    table.add("NUMA", |row| or_unknown(row.numa));
+    table.add("LINKED", |row| or_unknown(row.links.map(numbers)));
+    table.add("PAIRED EFA", |row| or_unknown(row.efa));
+    bridges(&mut table, instance.neuron, |row| row.bridges);
+    table.write(out)
+}
+
+fn numbers(links: &[nearfab::HostDevice]) -> String {
+    let mut numbers: Vec<u32> = links.iter().map(|device| device.0).collect();
+    numbers.sort_unstable();
+    numbers.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+}
+
+fn functions(what: &str, rows: &[FunctionRow], source: Option<&Source>, out: &mut dyn Write) -> io::Result<()> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "\n{what}{}", doubt(source))?;
+    let mut table = Table::of(rows);
+    table.add("PCI", |row| row.address.to_string());
+    table.add("ID", |row| row.id.to_string());
+    table.add("NUMA", |row| or_unknown(row.numa));
+    bridges(&mut table, rows, |row| row.bridges);
+    table.write(out)
+}
+
+/// Where there are some.
+fn bridges<T>(table: &mut Table<'_, T>, rows: &[T], of: impl Fn(&T) -> &[Bdf]) {
+    if rows.iter().any(|row| !of(row).is_empty()) {
+        table.add("BRIDGES", |row| or_unknown(Some(chain(of(row)))));
+    }
+}
+
+fn the_claims(table: &InstanceTable, wide: bool, out: &mut dyn Write) -> io::Result<()> {
+    let claims = claims_of(table);
+    if claims.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "\nWhat is claimed, and was not seen")?;
+    for claim in claims {
+        writeln!(out, "  {}", claim.id)?;
+        wrapped(claim.statement, "      ", WIDTH, out)?;
+        wrapped(&format!("Why: {}", claim.source), "      ", WIDTH, out)?;
+        wrapped(&format!("Settled by: {}", claim.settled_by), "      ", WIDTH, out)?;
+        if wide {
+            wrapped(&format!("Also for: {}", claim.instance_types.join(", ")), "      ", WIDTH, out)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,78 @@
+//! The table of EFA interfaces.
+
+use std::io::{self, Write};
+
+use nearfab::{Basis, EfaInterface, Host, Origin, Port};
+
+use super::{Evidence, Nearest, place};
+use crate::table::{Table, or_unknown};
+
+pub(super) fn write(host: &Host, wide: bool, out: &mut dyn Write) -> io::Result<()> {
+    if host.efa().is_empty() {
+        return Ok(());
+    }
+    let mut table = Table::of(host.efa());
+    table.add("EFA", |efa| efa.address().to_string());
+    table.add("RDMA", |efa| or_unknown(efa.rdma.as_ref()));
+    table.add("NODE", |efa| match wide {
+        true => or_unknown(efa.node()),
+        false => or_unknown(efa.uverbs.map(|number| format!("uverbs{number}"))),
+    });
+    table.add("GEN", |efa| format!("efa{:x}", efa.generation()));
+    place(&mut table, wide, |efa| Some(&efa.function));
+    table.add("NEAR DEVICE", |efa| or_unknown(near(host, efa).map(|near| near.targets)));
+    if wide {
+        table.add("NEAR BY", |efa| or_unknown(near(host, efa).map(|near| near.why)));
+    }
+    table.add("PORT", |efa| or_unknown(efa.port.as_ref().and_then(|port| port.state)));
+    table.add("RATE", |efa| or_unknown(efa.port.as_ref().and_then(rate)));
+    if wide {
+        table.add("GUID", |efa| or_unknown(efa.node_guid));
+        table.add("GID", |efa| or_unknown(efa.port.as_ref().and_then(|port| port.gid)));
+        table.add("P2P", |efa| {
+            or_unknown(efa.p2p.as_deref().map(|whose| if whose.is_empty() { "none" } else { whose }))
+        });
+        table.add("FIRMWARE", |efa| or_unknown(efa.firmware.as_ref()));
+    }
+    table.add("ACCESS", |efa| efa.access.to_string());
+    writeln!(out)?;
+    table.write(out)?;
+    if !wide {
+        evidence(host, out)?;
+    }
+    unusable(host, out)
+}
+
+fn evidence(host: &Host, out: &mut dyn Write) -> io::Result<()> {
+    let mut evidence = Evidence::default();
+    for efa in host.efa() {
+        if let Some(near) = near(host, efa) {
+            evidence.add(near.why, efa.address());
+        }
+    }
+    evidence.write("NEAR DEVICE by", out)
+}
+
+/// Functions of which the driver made nothing. In tables there is no driver.
+fn unusable(host: &Host, out: &mut dyn Write) -> io::Result<()> {
+    if matches!(host.origin(), Origin::Table { .. }) {
+        return Ok(());
+    }
+    for efa in host.efa().iter().filter(|efa| efa.rdma.is_none()) {
+        let driver = efa.function.driver.as_deref().unwrap_or("no driver");
+        writeln!(out, "{} has no RDMA device: it is bound to {driver}", efa.address())?;
+    }
+    Ok(())
+}
+
+/// The nearest Neuron devices; where none is known by its number, the nearest functions of any accelerators.
+fn near(host: &Host, efa: &EfaInterface) -> Option<Nearest> {
+    let devices = host.near_efa(efa.address(), Basis::Pairing).ok()?;
+    Nearest::of(devices.nearest()).or_else(|| Nearest::of(host.functions_near_efa(efa.address()).ok()?.nearest()))
+}
+
+fn rate(port: &Port) -> Option<String> {
+    let mbps = port.rate_mbps?;
+    let (whole, tenths) = (mbps / 1000, mbps % 1000 / 100);
+    Some(if tenths == 0 { format!("{whole} Gb/s") } else { format!("{whole}.{tenths} Gb/s") })
+}

@@ -1,0 +1,102 @@
+//! The table of Neuron devices.
+
+use std::io::{self, Write};
+
+use nearfab::probe::DeviceProbe;
+use nearfab::{Basis, Host, Links, NeuronDevice};
+
+use super::{Evidence, Nearest, logical_cores, place};
+use crate::source::Seen;
+use crate::table::{Table, or_unknown};
+
+pub(super) fn write(seen: &Seen, wide: bool, out: &mut dyn Write) -> io::Result<()> {
+    let host = &seen.host;
+    if host.neuron().is_empty() {
+        return Ok(());
+    }
+    let links = host.links();
+    let linked = |device: &NeuronDevice| links.iter().find(|links| links.device == device.index);
+    let probed = |device: &NeuronDevice| {
+        seen.probe.as_ref().and_then(|probe| probe.devices.iter().find(|probed| probed.device == device.index))
+    };
+
+    let mut table = Table::of(host.neuron());
+    table.add("DEVICE", |device| device.index.to_string());
+    table.add("CTR", |device| or_unknown(host.container_device(device.index)));
+    table.add("CORES", |device| or_unknown(logical_cores(host, device.index)));
+    table.add("PHYSICAL", |device| device.cores.to_string());
+    table.add("PRODUCT", |device| or_unknown(device.product.as_ref()));
+    table.add("MEMORY", |device| or_unknown(device.memory.map(gibibytes)));
+    if wide {
+        table.add("ARCH", |device| or_unknown(device.architecture.as_ref()));
+        table.add("SERIAL", |device| or_unknown(device.serial.as_ref()));
+    }
+    table.add("LINKED", |device| or_unknown(linked(device).map(neighbours)));
+    if wide {
+        table.add("LINKED BY", |device| or_unknown(linked(device).map(|links| &links.evidence)));
+    }
+    table.add("PCI", |device| or_unknown(device.address()));
+    if wide {
+        table.add("PCI BY", |device| or_unknown(device.location.as_ref().map(|location| &location.evidence)));
+    }
+    place(&mut table, wide, NeuronDevice::function);
+    table.add("NEAR EFA", |device| or_unknown(near(host, device).map(|near| near.targets)));
+    if wide {
+        table.add("NEAR BY", |device| or_unknown(near(host, device).map(|near| near.why)));
+        table.add("NODE", NeuronDevice::node);
+    }
+    table.add("ACCESS", |device| device.access.to_string());
+    if seen.probe.is_some() {
+        table.add("HELD", |device| {
+            or_unknown(
+                probed(device).and_then(DeviceProbe::held_cores).map(|held| format!("{held} of {}", device.cores)),
+            )
+        });
+        table.add("PIDS", |device| or_unknown(probed(device).and_then(DeviceProbe::pids).map(pids)));
+    }
+    writeln!(out)?;
+    table.write(out)?;
+    for probed in seen.probe.iter().flat_map(|probe| &probe.devices) {
+        for error in probed.errors() {
+            writeln!(out, "{} was asked: {error}", probed.device)?;
+        }
+    }
+    if wide { Ok(()) } else { evidence(host, &links, out) }
+}
+
+/// What the columns of wide tables say of each, said once.
+fn evidence(host: &Host, links: &[Links], out: &mut dyn Write) -> io::Result<()> {
+    let (mut address, mut linked, mut efa) = (Evidence::default(), Evidence::default(), Evidence::default());
+    for device in host.neuron() {
+        if let Some(location) = &device.location {
+            address.add(&location.evidence, device.index);
+        }
+        if let Some(near) = near(host, device) {
+            efa.add(near.why, device.index);
+        }
+    }
+    for links in links {
+        linked.add(&links.evidence, links.device);
+    }
+    linked.write("LINKED by", out)?;
+    address.write("PCI by", out)?;
+    efa.write("NEAR EFA by", out)
+}
+
+fn near(host: &Host, device: &NeuronDevice) -> Option<Nearest> {
+    Nearest::of(host.near_device(device.index, Basis::Pairing).ok()?.nearest())
+}
+
+fn neighbours(links: &Links) -> String {
+    links.neighbours.iter().map(|device| device.0.to_string()).collect::<Vec<_>>().join(",")
+}
+
+fn pids(pids: Vec<i32>) -> String {
+    let pids: Vec<String> = pids.iter().map(ToString::to_string).collect();
+    if pids.is_empty() { "none".to_owned() } else { pids.join(",") }
+}
+
+/// Devices have whole gibibytes; neuron-ls calls them GB.
+fn gibibytes(bytes: u64) -> String {
+    format!("{} GiB", bytes >> 30)
+}

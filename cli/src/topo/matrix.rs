@@ -1,0 +1,62 @@
+//! Who is near whom, as `nvidia-smi topo -m` shows it.
+
+use std::io::{self, Write};
+
+use nearfab::{Host, MatrixMember, Proximity};
+
+use crate::table::{Table, or_unknown};
+use crate::{head, notes};
+
+/// The codes of [`Proximity::code`] in the words of nvidia-smi, from near to far.
+const LEGEND: [(&str, &str); 8] = [
+    ("X", "itself"),
+    ("PIX", "at most one PCIe switch between them"),
+    ("PXB", "several PCIe bridges between them, not the host bridge"),
+    ("PHB", "the host bridge of their PCI root; where no bridge shows, as near as it gets"),
+    ("NODE", "the host bridges of two PCI roots on one NUMA node"),
+    ("SYS", "the link between NUMA nodes"),
+    ("?", "not known"),
+    ("*", "paired by the vendor, which stands above the place"),
+];
+
+pub(super) fn text(host: &Host, wide: bool, out: &mut dyn Write) -> io::Result<()> {
+    head::write(host, out)?;
+    let matrix = host.matrix();
+    if matrix.members.is_empty() {
+        return Ok(());
+    }
+    let rows: Vec<(&MatrixMember, &Vec<Proximity>)> = matrix.members.iter().zip(&matrix.cells).collect();
+    let mut table = Table::of(&rows);
+    table.add("", |(row, _)| row.id.clone());
+    table.add("", |(row, _)| row.name.clone());
+    if wide {
+        table.add("PCI", |(row, _)| or_unknown(row.address));
+    }
+    for (i, column) in matrix.members.iter().enumerate() {
+        table.add(&column.id, |(row, cells)| {
+            cells.get(i).map_or_else(String::new, |cell| text_of(*cell, matrix.paired(row, column), wide))
+        });
+    }
+    table.add("NUMA", |(row, _)| or_unknown(row.numa));
+    table.add("CPU AFFINITY", |(row, _)| or_unknown(Some(&row.cpus)));
+    writeln!(out)?;
+    table.write(out)?;
+    writeln!(out)?;
+    let occurs = |code: &str| match code {
+        "*" => !matrix.pairs.is_empty(),
+        code => matrix.cells.iter().flatten().any(|cell| cell.code() == code),
+    };
+    for (code, meaning) in LEGEND.iter().filter(|(code, _)| occurs(code)) {
+        writeln!(out, "{code:4}  {meaning}")?;
+    }
+    notes::write(host, &notes::NEARNESS, out)
+}
+
+/// `PIX*`; in wide tables with the number of bridges.
+fn text_of(proximity: Proximity, paired: bool, wide: bool) -> String {
+    let bridges = match proximity {
+        Proximity::SameSwitch { bridges } if wide => bridges.to_string(),
+        _ => String::new(),
+    };
+    format!("{}{bridges}{}", proximity.code(), if paired { "*" } else { "" })
+}

@@ -1,0 +1,149 @@
+//! `nearfab verify`: which of the things that are believed of hardware hold on this host.
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use nearfab::Host;
+use nearfab::verify::{ClaimVerdict, Difference, FactVerdict, Gap, Verdict, Verification, verify};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::record::write_new;
+use crate::source::Seen;
+use crate::table::Table;
+use crate::{FORMAT, Failure, Output, head, json};
+
+pub(crate) const HELP: &str = "\
+A refuted claim is news for nearfab, no failure of the machine: the exit status is 0 all the same. See \
+docs/reference/verify.md for what may differ on sound hosts.";
+
+#[derive(Serialize)]
+struct Answer<'a> {
+    format: u32,
+    #[serde(flatten)]
+    verification: &'a Verification,
+}
+
+impl<'a> Answer<'a> {
+    fn of(verification: &'a Verification) -> Self {
+        Self { format: FORMAT, verification }
+    }
+}
+
+pub(crate) fn write(seen: &Seen, report: Option<&Path>, output: Output, out: &mut dyn Write) -> Result<(), Failure> {
+    let verification = verify(&seen.host, seen.probe.as_ref());
+    match output {
+        Output::Json => json(&Answer::of(&verification), out)?,
+        _ => text(&seen.host, &verification, output == Output::Wide, out)?,
+    }
+    if let Some(file) = report {
+        write_report(seen, file)?;
+        if output != Output::Json {
+            writeln!(out, "\n{} has these verdicts and the host, to be sent to {REPOSITORY}/issues.", file.display())?;
+        }
+    }
+    Ok(())
+}
+
+const REPOSITORY: &str = env!("CARGO_PKG_REPOSITORY");
+
+/// A record that `--host` reads, without what identifies the machine, with the verdicts on its host in it.
+fn write_report(seen: &Seen, file: &Path) -> Result<(), Failure> {
+    let record = seen.record()?.redacted();
+    let mut report: Value = serde_json::from_str(&record.to_json()).map_err(io::Error::from)?;
+    let verification = verify(&record.host, seen.probe.as_ref());
+    report["verification"] = serde_json::to_value(Answer::of(&verification)).map_err(io::Error::from)?;
+    write_new(file, &format!("{report:#}"))?;
+    Ok(())
+}
+
+fn text(host: &Host, verification: &Verification, wide: bool, out: &mut dyn Write) -> io::Result<()> {
+    head::write(host, out)?;
+    writeln!(out)?;
+    let mut rows = Vec::new();
+    let mut claims: Vec<&ClaimVerdict> = verification.claims.iter().collect();
+    claims.sort_by_key(|claim| match claim.verdict {
+        Verdict::Refuted { .. } => 0,
+        Verdict::Confirmed { .. } => 1,
+        _ => 2,
+    });
+    for claim in claims {
+        rows.push([claim.verdict.to_string(), claim.id.to_owned(), why(&claim.verdict)]);
+        if wide {
+            rows.push(beneath(claim.statement));
+            rows.push(beneath(format!("To know: {}", claim.settled_by)));
+        }
+        if let Verdict::Refuted { differences, .. } = &claim.verdict {
+            rows.extend(differences.iter().map(beneath));
+        }
+    }
+    table(["VERDICT", "CLAIM", "WHY"], &rows).write(out)?;
+    let [confirmed, refuted, untestable] = verification.counts();
+    writeln!(out, "\n{confirmed} confirmed, {refuted} refuted, {untestable} untestable.")?;
+    if verification.facts.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "\nThe table {}:\n", host.instance_type().unwrap_or_default())?;
+    table(["FACT", "GRADE", "SHOWN"], &facts(&verification.facts)).write(out)
+}
+
+type Row = [String; 3];
+
+fn table<'a>(headings: [&str; 3], rows: &'a [Row]) -> Table<'a, Row> {
+    let mut table = Table::of(rows);
+    for (column, heading) in headings.into_iter().enumerate() {
+        table.add(heading, |row| row[column].clone());
+    }
+    table
+}
+
+/// A line of its own in the last column.
+fn beneath(text: impl ToString) -> Row {
+    [String::new(), String::new(), text.to_string()]
+}
+
+fn why(verdict: &Verdict) -> String {
+    match verdict {
+        Verdict::Confirmed { agreed, gaps } => agreement(*agreed, gaps),
+        Verdict::Refuted { differences, shared_with } => disagreement(differences, shared_with),
+        Verdict::Untestable { reason } => reason.to_string(),
+        other => other.to_string(),
+    }
+}
+
+fn facts(facts: &[FactVerdict]) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for fact in facts {
+        let shown = if fact.differences.is_empty() {
+            agreement(fact.agreed, &fact.gaps)
+        } else {
+            disagreement(&fact.differences, &[])
+        };
+        rows.push([fact.fact.to_owned(), fact.grade.to_string(), shown]);
+        // Those of facts that rest on claims stand with the claims.
+        let own = fact.differences.iter().filter(|_| fact.claims.is_empty());
+        rows.extend(own.map(beneath));
+    }
+    rows
+}
+
+fn agreement(agreed: usize, gaps: &[Gap]) -> String {
+    let gaps: Vec<String> = gaps.iter().map(Gap::to_string).collect();
+    let mut parts = Vec::new();
+    if agreed > 0 || gaps.is_empty() {
+        parts.push(format!("{agreed} {}", if agreed == 1 { "agrees" } else { "agree" }));
+    }
+    if !gaps.is_empty() {
+        parts.push(format!("not shown: {}", gaps.join("; ")));
+    }
+    parts.join("; ")
+}
+
+fn disagreement(differences: &[Difference], shared_with: &[&str]) -> String {
+    let count = differences.len();
+    let mut text = format!("{count} {}", if count == 1 { "differs" } else { "differ" });
+    if !shared_with.is_empty() {
+        text += &format!(", which may be due to {} instead", shared_with.join(", "));
+    }
+    text
+}

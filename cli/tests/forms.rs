@@ -1,0 +1,267 @@
+//! The forms of the output, of every instance type and of odd hosts: JSON is as its schema says, and a recorded host
+//! shows what it was recorded from.
+
+#![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
+
+use std::fs;
+use std::path::Path;
+use std::process::Output;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use jsonschema::{Registry, Validator};
+use nearfab::Host;
+use nearfab::instances::tables;
+use nearfab_emu::Defect;
+use serde_json::Value;
+
+mod support;
+
+use support::{contain, folder, nearfab, stdout, take_name, tree, views};
+
+const BASE: &str = "https://nearfab.dev/schema/1/";
+
+/// The schemas, by their ids.
+struct Schemas(Vec<(String, Value)>);
+
+impl Schemas {
+    fn read() -> Self {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference/schema");
+        let mut schemas = Vec::new();
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let schema: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+            let id = format!("{BASE}{}", path.file_name().unwrap().to_str().unwrap());
+            assert_eq!(schema["$id"], id.as_str());
+            assert!(jsonschema::meta::is_valid(&schema), "{id} is no schema");
+            schemas.push((id, schema));
+        }
+        Self(schemas)
+    }
+
+    fn registry(&self) -> Registry<'_> {
+        let add = |registry: jsonschema::RegistryBuilder<'static>, (id, schema): &(String, Value)| {
+            registry.add(id.clone(), schema.clone()).unwrap()
+        };
+        self.0.iter().fold(Registry::new(), add).prepare().unwrap()
+    }
+
+    /// The schema that a reference in the schema `base` means, and the schema that it is in.
+    fn find(&self, reference: &str, base: &str) -> (&Value, String) {
+        let (file, pointer) = reference.split_once('#').unwrap_or((reference, ""));
+        let id = if file.is_empty() { base.to_owned() } else { format!("{BASE}{}", file.trim_start_matches(BASE)) };
+        let (_, schema) = self.0.iter().find(|(other, _)| *other == id).unwrap();
+        (schema.pointer(pointer).unwrap(), id)
+    }
+
+    /// Every property of the value has to have a description wherever its schema may be.
+    fn describe(&self, value: &Value, schema: &Value, base: &str, at: &str) {
+        let mut parts = Vec::new();
+        self.parts(schema, base, &mut parts);
+        match value {
+            Value::Object(fields) => {
+                for (name, value) in fields {
+                    let at = format!("{at}/{name}");
+                    let of: Vec<_> =
+                        parts.iter().filter_map(|(part, base)| Some((part["properties"].get(name)?, base))).collect();
+                    let described =
+                        |schema: &Value| schema["description"].as_str().is_some_and(|text| !text.is_empty());
+                    assert!(of.iter().any(|(schema, _)| described(schema)), "{at} has no description in the schemas");
+                    of.iter().for_each(|(schema, base)| self.describe_each(value, schema, base, &at));
+                }
+            }
+            Value::Array(items) => {
+                for item in items {
+                    let of = parts.iter().filter(|(part, _)| part.get("items").is_some());
+                    of.for_each(|(part, base)| self.describe_each(item, &part["items"], base, &format!("{at}/*")));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn describe_each(&self, value: &Value, schema: &Value, base: &str, at: &str) {
+        if value.is_object() || value.is_array() {
+            self.describe(value, schema, base, at);
+        }
+    }
+
+    /// The schema and all that it refers to or is made of, with the id of the file that each is in.
+    fn parts<'a>(&'a self, schema: &'a Value, base: &str, parts: &mut Vec<(&'a Value, String)>) {
+        parts.push((schema, base.to_owned()));
+        if let Some(reference) = schema["$ref"].as_str() {
+            let (target, base) = self.find(reference, base);
+            self.parts(target, &base, parts);
+        }
+        for of in ["allOf", "anyOf", "oneOf"] {
+            for part in schema[of].as_array().into_iter().flatten() {
+                self.parts(part, base, parts);
+            }
+        }
+    }
+}
+
+/// Validates outputs.
+struct Judge<'a> {
+    schemas: &'a Schemas,
+    registry: &'a Registry<'a>,
+}
+
+impl Judge<'_> {
+    fn judge(&self, file: &str, text: &str, what: &str) {
+        let reference = serde_json::json!({ "$ref": format!("{BASE}{file}") });
+        let validator: Validator = jsonschema::options().with_registry(self.registry).build(&reference).unwrap();
+        let value: Value = serde_json::from_str(text).unwrap();
+        let errors: Vec<String> =
+            validator.iter_errors(&value).map(|error| format!("{}: {error}", error.instance_path())).collect();
+        assert!(errors.is_empty(), "{what} is not as {file} says: {errors:#?}");
+        self.schemas.describe(&value, &reference, BASE, what);
+    }
+
+    /// The JSON of a view.
+    fn view(&self, view: &[String], text: &str, what: &str) {
+        let file = match view.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+            ["list", ..] => "host.json",
+            ["topo", "tree", ..] => "topo-tree.json",
+            ["topo", "matrix", ..] => "topo-matrix.json",
+            ["topo", "links", ..] => "topo-links.json",
+            ["doctor" | "verify"] => return, // By their own tests.
+            _ => "near.json",
+        };
+        self.judge(file, text, what);
+    }
+}
+
+fn with_judge(test: impl FnOnce(&Judge<'_>)) {
+    let schemas = Schemas::read();
+    let registry = schemas.registry();
+    test(&Judge { schemas: &schemas, registry: &registry });
+}
+
+#[test]
+fn json_of_every_instance_type_is_as_its_schema_says() {
+    with_judge(|judge| {
+        judge.judge("instances.json", &stdout(&["instances", "-o", "json"]), "instances");
+        for table in tables() {
+            let name = table.instance_type;
+            judge.judge("instance.json", &stdout(&["instances", name, "-o", "json"]), name);
+            for view in views(&Host::from_instance(name).unwrap()) {
+                let mut arguments: Vec<&str> = view.iter().map(String::as_str).collect();
+                arguments.extend(["-o", "json", "--instance", name]);
+                judge.view(&view, &stdout(&arguments), &arguments.join(" "));
+            }
+        }
+    });
+}
+
+#[test]
+fn json_of_a_probe_is_as_its_schema_says() {
+    with_judge(|judge| {
+        // What the library makes of answers that were written down: its own test holds it to this file.
+        judge.judge("host.json#/$defs/probe", include_str!("../../src/probe/example.json"), "probe");
+    });
+}
+
+/// Where there is a Neuron device, nothing is asked of it by a test.
+#[test]
+fn json_of_a_probe_beside_a_host_is_as_its_schema_says() {
+    if !Host::discover().unwrap().neuron().is_empty() {
+        return nearfab_emu::skipped("probe", "this machine has Neuron devices");
+    }
+    let listed = stdout(&["list", "--probe=even-on-pods", "--processes", "-o", "json"]);
+    assert_eq!(serde_json::from_str::<Value>(&listed).unwrap()["probe"]["devices"], serde_json::json!([]));
+    with_judge(|judge| judge.judge("host.json", &listed, "this machine"));
+}
+
+#[test]
+fn a_property_without_a_description_is_noticed() {
+    let mut host: Value = serde_json::from_str(&Host::from_instance("trn2.48xlarge").unwrap().to_json()).unwrap();
+    host["efa"][3]["port"] = serde_json::json!({ "state": 4, "rate_mbps": 1, "gid": null, "colour": "red" });
+    let judged = std::panic::catch_unwind(|| with_judge(|judge| judge.judge("host.json", &host.to_string(), "host")));
+    let reason = *judged.unwrap_err().downcast::<String>().unwrap();
+    assert_eq!(reason, "host/efa/*/port/colour has no description in the schemas");
+}
+
+/// Every view of the tree, and of the host recorded from it, is the same to the byte; JSON is as its schema says.
+fn record_shows_the_same(judge: &Judge<'_>, dir: &Path) {
+    let root = dir.join("tree");
+    let file = dir.join("host.json");
+    let host = Host::from_root(&root).unwrap();
+    let (root, file) = (root.to_str().unwrap(), file.to_str().unwrap());
+    stdout(&["record", file, "--root", root]);
+    for view in views(&host) {
+        for form in ["table", "wide", "json"] {
+            let of = |source: &str, value: &str| {
+                let mut arguments: Vec<&str> = view.iter().map(String::as_str).collect();
+                arguments.extend([source, value, "-o", form]);
+                let Output { status, stdout, stderr } = nearfab(&arguments);
+                let [stdout, stderr] = [stdout, stderr].map(|bytes| String::from_utf8(bytes).unwrap());
+                // Where there is nothing to be near, that is said and is a failure.
+                assert!(status.success() || view[0] == "near", "{arguments:?}: {stderr}");
+                (status.success(), stdout, stderr)
+            };
+            let (tree, record) = (of("--root", root), of("--host", file));
+            assert_eq!(tree, record, "{view:?}");
+            if let (true, text, _) = tree
+                && form == "json"
+            {
+                judge.view(&view, &text, &format!("{view:?}"));
+            }
+        }
+    }
+}
+
+#[test]
+fn recorded_hosts_of_every_instance_type_show_what_their_trees_show() {
+    with_judge(|judge| {
+        for table in tables() {
+            let dir = folder();
+            tree(table.instance_type, &dir.path().join("tree"));
+            record_shows_the_same(judge, dir.path());
+        }
+    });
+}
+
+#[test]
+fn recorded_hosts_with_each_defect_show_what_their_trees_show() {
+    let hosts: Vec<_> =
+        tables().iter().flat_map(|table| Defect::all(table).into_iter().map(move |d| (table, d))).collect();
+    let next = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(|| {
+                with_judge(|judge| {
+                    while let Some((table, defect)) = hosts.get(next.fetch_add(1, Ordering::Relaxed)) {
+                        let dir = folder();
+                        let small =
+                            Some(Defect::NoCoreStatistics).filter(|small| small.applies(table) && small != defect);
+                        let defects: Vec<Defect> = small.into_iter().chain([defect.clone()]).collect();
+                        nearfab_emu::write_tree_with(table, &defects, &dir.path().join("tree")).unwrap();
+                        record_shows_the_same(judge, dir.path());
+                    }
+                });
+            });
+        }
+    });
+}
+
+#[test]
+fn recorded_odd_hosts_show_what_their_trees_show() {
+    with_judge(|judge| {
+        let empty = folder();
+        fs::create_dir(empty.path().join("tree")).unwrap();
+        record_shows_the_same(judge, empty.path());
+
+        let container = folder();
+        tree("trn2.48xlarge", &container.path().join("tree"));
+        contain(&container.path().join("tree"), &[5, 9], 1);
+        // A problem goes to standard error, of the record too.
+        fs::write(container.path().join("tree/sys/devices/system/node/node0/cpulist"), "all\n").unwrap();
+        record_shows_the_same(judge, container.path());
+
+        let unknown = folder();
+        tree("trn2.48xlarge", &unknown.path().join("tree"));
+        take_name(&unknown.path().join("tree"));
+        record_shows_the_same(judge, unknown.path());
+    });
+}

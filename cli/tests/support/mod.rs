@@ -1,0 +1,73 @@
+//! The program, and hosts to look at.
+
+#![allow(dead_code, reason = "each test uses some of it")]
+#![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use nearfab::instances::InstanceTable;
+use nearfab::{Host, Member, MemberKind};
+
+pub(crate) fn nearfab(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_nearfab")).args(arguments).output().unwrap()
+}
+
+/// What it prints where it succeeds.
+pub(crate) fn stdout(arguments: &[&str]) -> String {
+    let output = nearfab(arguments);
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// A new folder for trees: in memory, where the system has a folder for that.
+pub(crate) fn folder() -> tempfile::TempDir {
+    let memory = Path::new("/dev/shm");
+    if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap()
+}
+
+/// Writes an emulated host of the type to a new folder.
+pub(crate) fn tree(instance_type: &str, dir: &Path) {
+    nearfab_emu::write_tree(InstanceTable::find(instance_type).unwrap(), dir).unwrap();
+}
+
+/// Takes all device nodes but those of `devices`, and sets the node's LNC: what a container sees.
+pub(crate) fn contain(dir: &Path, devices: &[u32], lnc: u32) {
+    for device in (0..16).filter(|device| !devices.contains(device)) {
+        fs::remove_file(dir.join(format!("dev/neuron{device}"))).unwrap();
+    }
+    fs::create_dir_all(dir.join("opt/aws/neuron")).unwrap();
+    fs::write(dir.join("opt/aws/neuron/logical_nc_config"), format!("NEURON_LOGICAL_NC_CONFIG={lnc}\n")).unwrap();
+}
+
+/// Takes the product's name: a host of a type that no table has.
+pub(crate) fn take_name(dir: &Path) {
+    fs::remove_file(dir.join("sys/devices/virtual/dmi/id/product_name")).unwrap();
+}
+
+/// Every view of a host, without the form and the host itself.
+pub(crate) fn views(host: &Host) -> Vec<Vec<String>> {
+    let mut views: Vec<Vec<String>> =
+        ["list", "topo tree", "topo matrix", "topo links", "doctor", "verify"].map(words).into();
+    let mut near = |name: String| views.push(vec!["near".to_owned(), name]);
+    if let Some(device) = host.visible_neuron().last() {
+        near(device.index.to_string());
+        near(format!("{}:0", device.index));
+        near("nc0".to_owned());
+    }
+    let kinds = [MemberKind::Unnumbered, MemberKind::Gpu, MemberKind::Efa];
+    let last_of = |kind: MemberKind| host.members().filter(|member| member.kind() == kind).last();
+    kinds.into_iter().filter_map(last_of).filter_map(Member::address).for_each(|address| near(address.to_string()));
+    if let Some(rdma) = host.efa().iter().find_map(|efa| efa.rdma.clone()) {
+        near(rdma);
+    }
+    if let Some(device) = host.neuron().first() {
+        views.push(vec!["near".to_owned(), device.index.to_string(), "--by-place".to_owned()]);
+    }
+    views
+}
+
+fn words(text: &str) -> Vec<String> {
+    text.split(' ').map(str::to_owned).collect()
+}

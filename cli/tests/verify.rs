@@ -1,0 +1,146 @@
+//! `nearfab verify`: what people read, what programs read, and the file to send.
+
+#![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use nearfab::instances::{InstanceTable, claims};
+use nearfab::{Host, verify};
+use serde_json::Value;
+use tempfile::TempDir;
+use tree::tree_of;
+
+#[path = "../../tests/support/tree.rs"]
+mod tree;
+
+const SCHEMA: &str = include_str!("../../docs/reference/schema/verify.json");
+
+/// A trn2.48xlarge of which one function is on another node than believed.
+fn tree() -> TempDir {
+    let dir = tree_of(InstanceTable::find("trn2.48xlarge").unwrap(), &[]);
+    for (name, value) in [("numa_node", "1"), ("local_cpulist", "48-95,144-191")] {
+        fs::write(dir.path().join("sys/bus/pci/devices/0000:58:00.0").join(name), value).unwrap();
+    }
+    dir
+}
+
+fn nearfab(arguments: &[&str]) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_nearfab")).args(arguments).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn verify_tree(tree: &Path, more: &[&str]) -> String {
+    nearfab(&[&["verify", "--root", tree.to_str().unwrap()], more].concat())
+}
+
+/// And the exit status is that of success: it is news, and no failure of the machine.
+#[test]
+fn refuted_claim_stands_first_with_what_was_expected_and_found() {
+    let tree = tree();
+    let text = verify_tree(tree.path(), &[]);
+    let lines: Vec<&str> = text.lines().skip_while(|line| !line.starts_with("VERDICT")).collect();
+    let at = "/sys/bus/pci/devices/0000:58:00.0/numa_node: expected 0, found 1";
+    assert_eq!(lines[1].split_whitespace().collect::<Vec<_>>(), ["refuted", "trn2-numa", "1", "differs"]);
+    assert_eq!(lines[2].trim(), at);
+    assert!(text.contains(&format!("3 confirmed, 1 refuted, {} untestable.", claims().len() - 4)), "{text}");
+    assert!(text.contains("\nThe table trn2.48xlarge:\n\nFACT "), "{text}");
+    assert_eq!(text.matches(at).count(), 1, "not once more with the facts");
+
+    let wide = verify_tree(tree.path(), &["-o", "wide"]);
+    assert!(claims().iter().all(|claim| wide.contains(claim.statement) && wide.contains(claim.settled_by)), "{wide}");
+}
+
+#[test]
+fn facts_without_claims_name_what_differs_too() {
+    let tree = tree();
+    let links = "sys/class/neuron_device/neuron13/connected_devices";
+    fs::write(tree.path().join(links), "12, 1, 9, 15\n").unwrap();
+    let text = verify_tree(tree.path(), &[]);
+    let at =
+        "connected_devices: expected neuron1, neuron9, neuron12, neuron14, found neuron1, neuron9, neuron12, neuron15";
+    assert!(text.contains(at), "{text}");
+}
+
+#[test]
+fn table_is_not_held_against_itself() {
+    let text = nearfab(&["verify", "--instance", "trn2.48xlarge"]);
+    assert!(text.contains(&format!("0 confirmed, 0 refuted, {} untestable.", claims().len())), "{text}");
+    assert!(text.contains("the host is the table itself, no machine") && !text.contains("FACT"), "{text}");
+}
+
+#[test]
+fn report_is_a_record_with_the_verdicts() {
+    let tree = tree();
+    let file = tree.path().join("report.json");
+    let text = verify_tree(tree.path(), &["--report", file.to_str().unwrap()]);
+    assert!(text.contains(&format!("{} has these verdicts", file.display())), "{text}");
+
+    let seen = Host::from_root(tree.path()).unwrap();
+    let host = Host::from_file(&file).unwrap();
+    assert_eq!((host.instance_type(), host.neuron().len()), (seen.instance_type(), 16));
+    assert_eq!(verify(&host, None).claims, verify(&seen, None).claims);
+    let report: Value = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
+    let printed = nearfab(&["verify", "--host", file.to_str().unwrap(), "-o", "json"]);
+    assert_eq!(report["verification"], serde_json::from_str::<Value>(&printed).unwrap());
+
+    let refused = ["verify", "--instance", "trn2.48xlarge", "--report", "/nowhere/report.json"];
+    let output = Command::new(env!("CARGO_BIN_EXE_nearfab")).args(refused).output().unwrap();
+    assert!(!output.status.success());
+    let complaint = String::from_utf8(output.stderr).unwrap();
+    assert!(complaint.contains("/nowhere/report.json: No such file"), "{complaint}");
+}
+
+/// What is wrong with a value by a schema.
+fn complaints(schema: &Value, value: &Value) -> Vec<String> {
+    let schema = jsonschema::draft202012::new(schema).unwrap();
+    schema.iter_errors(value).map(|error| error.to_string()).collect()
+}
+
+/// The schema, refusing what it does not describe.
+fn strict(mut schema: Value) -> Value {
+    schema["unevaluatedProperties"] = false.into();
+    let objects = ["origin", "claim", "reason", "fact"];
+    objects.iter().for_each(|name| schema["$defs"][name]["unevaluatedProperties"] = false.into());
+    let lists = ["differences", "gaps"];
+    lists.iter().for_each(|name| schema["$defs"][name]["items"]["unevaluatedProperties"] = false.into());
+    schema
+}
+
+#[test]
+fn json_is_as_its_schema_says_and_holds_nothing_else() {
+    let schema: Value = serde_json::from_str(SCHEMA).unwrap();
+    let tree = tree();
+    let empty = tempfile::tempdir().unwrap();
+    let json = |arguments: &[&str]| -> Value {
+        serde_json::from_str(&nearfab(&[&["verify", "-o", "json"], arguments].concat())).unwrap()
+    };
+    let answers = [
+        json(&["--root", tree.path().to_str().unwrap()]),
+        json(&["--root", empty.path().to_str().unwrap()]),
+        json(&["--instance", "inf1.24xlarge"]),
+        json(&[]),
+    ];
+    let strict = strict(schema.clone());
+    for answer in &answers {
+        assert_eq!(complaints(&strict, answer), [""; 0]);
+    }
+
+    // It judges at all: each of these is refused.
+    let changed = |change: &dyn Fn(&mut Value)| {
+        let mut answer = answers[0].clone();
+        change(&mut answer);
+        answer
+    };
+    let wrong = [
+        changed(&|answer| answer["format"] = 2.into()),
+        changed(&|answer| answer["claims"][0]["verdict"] = "likely".into()),
+        changed(&|answer| answer["facts"][0]["differences"] = Value::Null),
+    ];
+    assert!(wrong.iter().all(|answer| !complaints(&schema, answer).is_empty()));
+    let newer = changed(&|answer| answer["facts"][0]["more"] = 1.into());
+    assert_eq!(complaints(&schema, &newer), [""; 0], "newer forms have more");
+    assert!(!complaints(&strict, &newer).is_empty());
+}

@@ -1,0 +1,78 @@
+//! What is around the devices of a machine that AWS's installers set up: huge pages, modules, libraries.
+
+use crate::machine::cpus;
+use crate::neuron::NeuronDriver;
+use crate::plan::Plan;
+use crate::tree::{Error, Tree};
+
+const HUGE_PAGES: &str = "sys/kernel/mm/hugepages";
+/// What `aws-efa-installer` reserves for each core, in pages of 2 MiB.
+const HUGE_PAGES_OF_A_CORE: usize = 110;
+
+pub(crate) fn write(tree: &Tree, plan: &Plan) -> Result<(), Error> {
+    tree.attribute("proc/sys/kernel/osrelease", 0o444, "6.1.102-111.182.amzn2023.x86_64")?;
+    tree.attribute("proc/sys/kernel/yama/ptrace_scope", 0o644, 0)?;
+    let has_efa = plan.functions.iter().any(|function| function.driver == Some("efa"));
+    let cores: usize = plan.numa.iter().map(|row| cpus(row.cpus).len()).sum();
+    let pages = if has_efa { cores * HUGE_PAGES_OF_A_CORE + 1 } else { 0 };
+    for (size, count) in [("2048kB", pages), ("1048576kB", 0)] {
+        tree.attribute(&format!("{HUGE_PAGES}/hugepages-{size}/nr_hugepages"), 0o644, count)?;
+        tree.attribute(&format!("{HUGE_PAGES}/hugepages-{size}/free_hugepages"), 0o444, count)?;
+    }
+    tree.attribute("etc/ld.so.conf", 0o644, "include ld.so.conf.d/*.conf")?;
+    if has_efa {
+        write_efa(tree)?;
+    }
+    match &plan.neuron {
+        Some(neuron) => write_neuron(tree, neuron.driver),
+        None => Ok(()),
+    }
+}
+
+fn write_efa(tree: &Tree) -> Result<(), Error> {
+    tree.attribute("sys/module/ib_core/parameters/netns_mode", 0o444, "Y")?;
+    tree.attribute("sys/module/ib_uverbs/refcnt", 0o444, 1)?;
+    tree.attribute("usr/src/efa-3.1.0/VERSION", 0o644, "3.1.0")?;
+    library(tree, "opt/amazon/efa/lib64", "libfabric.so.1", "32.0")?;
+    library(tree, "usr/lib64", "libibverbs.so.1", "15.61.0")?;
+    library(tree, "usr/lib64", "libefa.so.1", "4.61.0")?;
+    tree.attribute("etc/ld.so.conf.d/000_efa.conf", 0o644, "/opt/amazon/efa/lib64")
+}
+
+fn write_neuron(tree: &Tree, driver: NeuronDriver) -> Result<(), Error> {
+    const FOLDER: &str = "opt/aws/neuron/lib";
+    let version = driver.version();
+    let package = format!("PACKAGE_VERSION={version}");
+    tree.attribute(&format!("usr/src/aws-neuronx-{version}/dkms.conf"), 0o644, package)?;
+    let runtime = runtime_of(driver);
+    // Its files count on from a name of their own, which is not the soname.
+    for (name, soname) in [("libnrt.so", "libnrt.so.1"), ("libnccom.so", "libnccom.so.2")] {
+        let file = format!("{FOLDER}/{name}.{runtime}");
+        tree.bytes(&file, 0o644, b"")?;
+        tree.link(&format!("{FOLDER}/{soname}"), &file)?;
+    }
+    for program in ["neuron-ls", "neuron-monitor", "neuron-top"] {
+        tree.bytes(&format!("opt/aws/neuron/bin/{program}"), 0o755, b"")?;
+    }
+    // AWS's package leaves this to whoever sets the machine up.
+    tree.attribute("etc/ld.so.conf.d/aws-neuron.conf", 0o644, "/opt/aws/neuron/lib")
+}
+
+/// The runtime that AWS ships with a driver, by the release notes of the Neuron SDK 2.28 to 2.33; the oldest of them for
+/// drivers before.
+fn runtime_of(driver: NeuronDriver) -> &'static str {
+    match driver {
+        NeuronDriver::V2_24 => "2.30.50.0",
+        NeuronDriver::V2_27 | NeuronDriver::V2_28 => "2.32.31.0",
+        NeuronDriver::V2_29 => "2.33.10.0",
+        NeuronDriver::V2_30 => "2.34.10.0",
+        NeuronDriver::V2_31 => "2.35.30.0",
+    }
+}
+
+/// A library's file and the link to it by soname.
+fn library(tree: &Tree, folder: &str, soname: &str, version: &str) -> Result<(), Error> {
+    let file = format!("{folder}/{soname}.{version}");
+    tree.bytes(&file, 0o755, b"")?;
+    tree.link(&format!("{folder}/{soname}"), &file)
+}

@@ -1,0 +1,128 @@
+//! What a name that a person types means on a host.
+
+use serde::Serialize;
+
+use super::{Basis, Member, NearList};
+use crate::error::{Error, Result};
+use crate::host::Host;
+use crate::id::{Core, HostDevice, LogicalCore};
+use crate::pci::Bdf;
+
+/// What nearness is asked of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Anchor {
+    /// A physical core, named `neuron5:0`.
+    Core {
+        /// The core.
+        #[serde(flatten)]
+        core: Core,
+    },
+    /// A logical core, named `nc5`: what 5 means in `NEURON_RT_VISIBLE_CORES`.
+    LogicalCore {
+        /// The core.
+        logical: LogicalCore,
+    },
+    /// A Neuron device, named `neuron5` or by its PCI address.
+    Device {
+        /// The device.
+        device: HostDevice,
+    },
+    /// An EFA interface, named by its PCI address or its RDMA name.
+    Efa {
+        /// The interface.
+        address: Bdf,
+    },
+    /// A GPU, or a Neuron function without a number, named by its PCI address.
+    Function {
+        /// The function.
+        address: Bdf,
+    },
+}
+
+impl Host {
+    /// What a name means here.
+    ///
+    /// ```
+    /// use nearfab::{Anchor, Host, HostDevice};
+    /// let host = Host::from_instance("trn2.48xlarge")?;
+    /// assert_eq!(host.anchor("0000:58:00.0")?, Anchor::Device { device: HostDevice(5) });
+    /// assert_eq!(host.anchor("57:00.0")?, Anchor::Efa { address: "0000:57:00.0".parse()? });
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::NoSuchDevice`] for an address at which nothing of this kind is, and for an RDMA device that is no EFA
+    /// interface; [`Error::BadName`] for a text that is no such name. That a numbered device or core is there is not
+    /// looked at.
+    pub fn anchor(&self, name: &str) -> Result<Anchor> {
+        if let Ok(address) = name.parse() {
+            return self.anchor_at(address);
+        }
+        if let Ok(device) = name.parse() {
+            return Ok(Anchor::Device { device });
+        }
+        if let Ok(logical) = name.parse() {
+            return Ok(Anchor::LogicalCore { logical });
+        }
+        if let Ok(core) = name.parse() {
+            return Ok(Anchor::Core { core });
+        }
+        if let Some(efa) = self.efa().iter().find(|efa| efa.rdma.as_deref() == Some(name)) {
+            return Ok(Anchor::Efa { address: efa.address() });
+        }
+        if self.other_rdma().iter().any(|device| device.name == name) {
+            return Err(Error::NoSuchDevice {
+                wanted: format!("EFA interface {name}"),
+                present: "an RDMA device of that name, which is no EFA interface".to_owned(),
+            });
+        }
+        Err(Error::BadName {
+            text: name.to_owned(),
+            expected: "a core (neuron5:0), a logical core (nc5), a device (neuron5), the PCI address of an EFA interface, \
+                       Neuron device or GPU of this host (0000:c9:00.0), or an EFA's RDMA name (rdmap201s0)",
+        })
+    }
+
+    fn anchor_at(&self, address: Bdf) -> Result<Anchor> {
+        let member = self.members().find(|member| member.address() == Some(address));
+        match member {
+            Some(Member::Neuron(device)) => Ok(Anchor::Device { device: device.index }),
+            Some(Member::Efa(_)) => Ok(Anchor::Efa { address }),
+            Some(Member::Unnumbered(_) | Member::Driverless(_) | Member::Gpu(_)) => Ok(Anchor::Function { address }),
+            Some(Member::OtherRdma(_)) | None => {
+                let known = self.members().filter(|member| !matches!(member, Member::OtherRdma(_)));
+                let known: Vec<String> = known.filter_map(|member| Some(member.address()?.to_string())).collect();
+                Err(Error::NoSuchDevice {
+                    wanted: format!("EFA interface, Neuron device or GPU at {address}"),
+                    present: if known.is_empty() { "none at a known address".to_owned() } else { known.join(", ") },
+                })
+            }
+        }
+    }
+
+    /// The EFA interfaces by their nearness to a logical core; see [`Host::numbering`] for what it is made of.
+    ///
+    /// ```
+    /// use nearfab::{Basis, Host, LogicalCore};
+    /// let host = Host::from_instance("trn2.48xlarge")?; // four logical cores on each device
+    /// let near = host.near_logical_core(LogicalCore(21), Basis::Pairing)?;
+    /// assert_eq!(near.entries[0].target.to_string(), "0000:57:00.0");
+    /// # Ok::<(), nearfab::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::NoSuchDevice`] where no visible device has a core of that number.
+    pub fn near_logical_core(&self, logical: LogicalCore, basis: Basis) -> Result<NearList<Bdf>> {
+        let numbering = self.numbering();
+        let row = numbering.row(logical).ok_or_else(|| Error::NoSuchDevice {
+            wanted: format!("logical core nc{logical}"),
+            present: match numbering.rows.last() {
+                Some(last) => format!("nc0 to nc{}", last.logical),
+                None => "none: no Neuron device has a node here".to_owned(),
+            },
+        })?;
+        self.near_device(row.device, basis)
+    }
+}

@@ -1,0 +1,49 @@
+//! Which facts of an instance table a host rests on.
+
+use super::{Evidence, LinkEvidence};
+use crate::host::{Host, Origin};
+use crate::instances::Source;
+use crate::neuron::LocationEvidence;
+
+impl Host {
+    /// The facts of the instance table that this host rests on, in the table's order: all of them for a host made from the
+    /// table; else the devices' addresses, the pairing and the links, each where it is not known otherwise.
+    ///
+    /// Those that nobody is known to have seen name their [`claims`](crate::instances::claims).
+    ///
+    /// ```
+    /// use nearfab::Host;
+    /// let host = Host::from_instance("trn2.48xlarge")?;
+    /// let numa = host.table_sources().into_iter().find(|source| source.fact == "numa").unwrap();
+    /// assert_eq!(numa.claims, ["trn2-numa"]);
+    /// # Ok::<(), nearfab::Error>(())
+    /// ```
+    #[must_use]
+    pub fn table_sources(&self) -> Vec<&'static Source> {
+        let Some(table) = self.table() else { return Vec::new() };
+        let from_table = matches!(self.origin(), Origin::Table { .. });
+        let used = |source: &&Source| {
+            from_table
+                || match source.fact {
+                    "neuron" => self.places_by_table(),
+                    "pairing" => self.pairs_by_table(),
+                    "links" => self.links().iter().any(|links| links.evidence != LinkEvidence::Driver),
+                    _ => false,
+                }
+        };
+        table.sources.iter().filter(used).collect()
+    }
+
+    fn places_by_table(&self) -> bool {
+        let mut locations = self.neuron().iter().filter_map(|device| device.location.as_ref());
+        locations.any(|location| matches!(location.evidence, LocationEvidence::Table { .. }))
+    }
+
+    fn pairs_by_table(&self) -> bool {
+        let mut lists =
+            self.neuron().iter().filter_map(|device| self.near_device(device.index, Default::default()).ok());
+        lists.any(|list| {
+            list.missing_pair.is_some() || list.nearest().any(|near| matches!(near.evidence, Evidence::Table { .. }))
+        })
+    }
+}

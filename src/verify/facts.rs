@@ -1,0 +1,322 @@
+//! Each kind of fact of a table against what a host shows of it.
+
+use std::collections::BTreeSet;
+use std::fmt::{self, Display};
+
+use super::findings::{Findings, Need};
+use crate::host::Host;
+use crate::id::HostDevice;
+use crate::instances::{FunctionRow, InstanceTable, NeuronRow};
+use crate::neuron::{Location, LocationEvidence, NeuronDevice};
+use crate::numa::CpuList;
+use crate::pci::{Bdf, PciFunction};
+use crate::topology::Basis;
+
+const DEVICES: &str = "/sys/bus/pci/devices";
+
+/// Compares a kind of fact, by its name in the table's sources.
+pub(super) fn compare(host: &Host, table: &InstanceTable, fact: &str) -> Findings {
+    let mut findings = Findings::default();
+    match fact {
+        "cpus" => cpus(&mut findings, host, table),
+        "numa" => numa(&mut findings, host, table),
+        "neuron" => neuron(&mut findings, host, table),
+        "efa" => addresses(&mut findings, "EFA interfaces", table.efa, host.efa().iter().map(|efa| &efa.function)),
+        "efa_device_id" => efa_ids(&mut findings, host, table),
+        "gpu" => {
+            let functions = || host.gpus().iter().map(|gpu| &gpu.function);
+            addresses(&mut findings, "GPUs", table.gpu, functions());
+            ids(&mut findings, table.gpu, functions());
+        }
+        "foreign" => foreign(&mut findings, host, table),
+        "path" => path(&mut findings, host, table),
+        "pairing" => pairing(&mut findings, host, table),
+        "links" => links(&mut findings, host, table),
+        other => findings.miss(Need::Hand, format!("{other}, which nothing here compares")),
+    }
+    findings
+}
+
+/// The PCI functions of Neuron devices, numbered or not, with a driver or without.
+pub(super) fn neuron_functions(host: &Host) -> impl Iterator<Item = &PciFunction> {
+    host.neuron().iter().filter_map(NeuronDevice::function).chain(host.unnumbered()).chain(host.driverless())
+}
+
+/// Every function that a table can have.
+pub(super) fn functions(host: &Host) -> impl Iterator<Item = &PciFunction> {
+    let efa = host.efa().iter().map(|efa| &efa.function);
+    let gpus = host.gpus().iter().map(|gpu| &gpu.function);
+    let others = host.other_rdma().iter().filter_map(|device| device.function.as_ref());
+    neuron_functions(host).chain(efa).chain(gpus).chain(others)
+}
+
+/// The nodes and their CPUs, where there are as many: EC2 launches instances with fewer cores or one thread a core too, and
+/// those are numbered otherwise.
+fn cpus(findings: &mut Findings, host: &Host, table: &InstanceTable) {
+    let rows: Vec<(u32, CpuList)> =
+        table.numa.iter().map(|row| (row.node, row.cpus.parse().unwrap_or_default())).collect();
+    let believed: usize = rows.iter().map(|(_, cpus)| cpus.len()).sum();
+    let there: usize = host.numa().iter().map(|node| node.cpus.len()).sum();
+    if there != believed {
+        let what = format!("the CPUs of all nodes: {there} are there, not {believed}");
+        return findings.miss(Need::OtherHost, what);
+    }
+    for (node, expected) in &rows {
+        let found = host.numa().iter().find(|other| other.node == *node).map(|node| node.cpus.clone());
+        findings.compare(&format!("/sys/devices/system/node/node{node}/cpulist"), expected, &found.unwrap_or_default());
+    }
+}
+
+/// The place of one row of a table, whatever kind of device it is of.
+struct Place {
+    address: Bdf,
+    numa: Option<u32>,
+    bridges: &'static [Bdf],
+}
+
+fn places(table: &InstanceTable) -> Vec<Place> {
+    let neuron = table.neuron.iter().map(|&NeuronRow { address, numa, bridges, .. }| Place { address, numa, bridges });
+    let others = [table.efa, table.gpu, table.foreign].into_iter().flatten();
+    neuron.chain(others.map(|&FunctionRow { address, numa, bridges, .. }| Place { address, numa, bridges })).collect()
+}
+
+/// Looks at each place that the host shows a function at, and notes how many it does not.
+fn at_places(
+    findings: &mut Findings,
+    host: &Host,
+    places: &[Place],
+    mut look: impl FnMut(&mut Findings, &Place, &PciFunction),
+) {
+    let mut missing = 0;
+    for place in places {
+        match functions(host).find(|function| function.address == place.address) {
+            Some(function) => look(findings, place, function),
+            None => missing += 1,
+        }
+    }
+    findings.miss_some(missing, places.len(), "functions");
+}
+
+/// The node of each function. One for which the firmware gives none (-1) says nothing of where it is.
+fn numa(findings: &mut Findings, host: &Host, table: &InstanceTable) {
+    let mut places = places(table);
+    places.retain(|place| place.numa.is_some());
+    let mut nowhere = 0;
+    at_places(findings, host, &places, |findings, place, function| match (place.numa, function.numa) {
+        (Some(expected), Some(found)) => {
+            findings.compare(&format!("{DEVICES}/{}/numa_node", place.address), &expected, &found);
+        }
+        _ => nowhere += 1,
+    });
+    findings.miss_some(nowhere, places.len(), "functions' nodes, which the firmware does not give");
+}
+
+/// Functions at addresses that the table has, and none elsewhere. Some may be missing: not attached, or fallen off.
+fn addresses<'a>(
+    findings: &mut Findings,
+    what: &str,
+    rows: &[impl HasAddress],
+    found: impl Iterator<Item = &'a PciFunction>,
+) {
+    let known: BTreeSet<Bdf> = rows.iter().map(HasAddress::address).collect();
+    let there: BTreeSet<Bdf> = found.map(|function| function.address).collect();
+    let missing: Vec<Bdf> = known.difference(&there).copied().collect();
+    for address in &there {
+        match known.contains(address) {
+            true => findings.agree(),
+            false if missing.is_empty() => {
+                findings.differ(DEVICES, format!("none but {} {what}", known.len()), address)
+            }
+            false => findings.differ(DEVICES, OneOf(&missing), address),
+        }
+    }
+    findings.miss_some(missing.len(), known.len(), what);
+}
+
+trait HasAddress {
+    fn address(&self) -> Bdf;
+}
+
+impl HasAddress for NeuronRow {
+    fn address(&self) -> Bdf {
+        self.address
+    }
+}
+
+impl HasAddress for FunctionRow {
+    fn address(&self) -> Bdf {
+        self.address
+    }
+}
+
+/// Vendor and device ids at the addresses of the rows.
+fn ids<'a>(findings: &mut Findings, rows: &[FunctionRow], found: impl Iterator<Item = &'a PciFunction>) {
+    for function in found {
+        if let Some(row) = rows.iter().find(|row| row.address == function.address) {
+            findings.compare(&id_path(function), &row.id, &function.id);
+        }
+    }
+}
+
+fn id_path(function: &PciFunction) -> String {
+    format!("{DEVICES}/{}/device", function.address)
+}
+
+fn efa_ids(findings: &mut Findings, host: &Host, table: &InstanceTable) {
+    let Some(row) = table.efa.first() else { return };
+    for efa in host.efa() {
+        findings.compare(&id_path(&efa.function), &row.id, &efa.function.id);
+    }
+    if host.efa().is_empty() {
+        findings.miss(Need::OtherHost, "an EFA interface");
+    }
+}
+
+/// They are not on every image, and software makes more RDMA devices: only what is where the table has one is compared.
+fn foreign(findings: &mut Findings, host: &Host, table: &InstanceTable) {
+    let there: Vec<&PciFunction> = host.other_rdma().iter().filter_map(|device| device.function.as_ref()).collect();
+    ids(findings, table.foreign, there.iter().copied());
+    let missing = table.foreign.iter().filter(|row| there.iter().all(|function| function.address != row.address));
+    findings.miss_some(missing.count(), table.foreign.len(), "other RDMA functions");
+}
+
+/// Where Neuron functions are; and which device each is, where the host tells that by itself or by its driver.
+fn neuron(findings: &mut Findings, host: &Host, table: &InstanceTable) {
+    addresses(findings, "Neuron functions", table.neuron, neuron_functions(host));
+    let ids = table.product().map_or(&[][..], |product| product.device_ids);
+    for function in neuron_functions(host).filter(|function| !ids.contains(&function.id.device)) {
+        findings.differ(id_path(function), table.neuron_product.unwrap_or("no Neuron device"), function.id);
+    }
+    let addresses: BTreeSet<Bdf> = neuron_functions(host).map(|function| function.address).collect();
+    let only = addresses.first().filter(|_| addresses.len() == 1 && host.neuron().len() == 1);
+    for device in host.neuron() {
+        let Some(row) = table.neuron(device.index) else {
+            findings.differ("/sys/class/neuron_device", format!("{} devices", table.neuron.len()), device.index);
+            continue;
+        };
+        match &device.location {
+            Some(Location { address, evidence: LocationEvidence::Probe, .. }) => {
+                findings.compare(&format!("{}: DEVICE_BDF_EXT", device.node()), &row.address, address);
+            }
+            // What a table says is what is to be tested; of one device and one function the host itself says which it is.
+            _ => match only {
+                Some(address) => findings.compare(DEVICES, &row.address, address),
+                None => findings.miss(Need::Probe, "which device is at which address"),
+            },
+        }
+    }
+}
+
+/// Root and bridges, as sysfs has them in the link of a function.
+fn path(findings: &mut Findings, host: &Host, table: &InstanceTable) {
+    let places = places(table);
+    let mut nowhere = 0;
+    at_places(findings, host, &places, |findings, place, function| {
+        let Some(root) = function.root else {
+            nowhere += 1;
+            return;
+        };
+        let top = place.bridges.first().copied().unwrap_or(place.address);
+        let expected = Route { root: (top.domain(), top.bus()), bridges: place.bridges };
+        let found = Route { root: (root.domain, root.bus), bridges: &function.bridges };
+        findings.compare(&format!("{DEVICES}/{}", place.address), &expected, &found);
+    });
+    findings.miss_some(nowhere, places.len(), "functions' places, where the tree has no links to them");
+}
+
+#[derive(PartialEq)]
+struct Route<'a> {
+    root: (u32, u8),
+    bridges: &'a [Bdf],
+}
+
+impl Display for Route<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "pci{:04x}:{:02x}", self.root.0, self.root.1)?;
+        self.bridges.iter().try_for_each(|bridge| write!(f, "/{bridge}"))
+    }
+}
+
+/// The vendor's choice is among the nearest by place. Which of several equally near ones it is, no place tells.
+fn pairing(findings: &mut Findings, host: &Host, table: &InstanceTable) {
+    let pairs: Vec<(HostDevice, Bdf)> = table.neuron.iter().filter_map(|row| Some((row.index, row.efa?))).collect();
+    let [mut unattached, mut nowhere] = [0; 2];
+    for &(index, pair) in &pairs {
+        let Ok(device) = host.find_neuron(index) else {
+            nowhere += 1;
+            continue;
+        };
+        let (Some(function), Ok(near)) = (device.function(), host.near_device(index, Basis::Place)) else {
+            // Where the table places devices, or there is no function, asking would not help.
+            let helps = device.location.is_none() && neuron_functions(host).next().is_some();
+            findings.miss(if helps { Need::Probe } else { Need::OtherHost }, "the places of the devices");
+            continue;
+        };
+        let nearest: Vec<Bdf> = near.nearest().map(|near| near.target).collect();
+        if host.find_efa(pair).is_err() {
+            unattached += 1;
+        } else if nearest.is_empty() {
+            nowhere += 1;
+        } else if nearest.contains(&pair) {
+            findings.agree();
+            if nearest.len() > 1 {
+                findings.miss(Need::Hand, "which of the equally near interfaces is the pair");
+            }
+        } else {
+            let path = format!("{DEVICES}/{}", function.address);
+            findings.differ(path, format!("{pair} among those nearest to {index}"), OneOf(&nearest));
+        }
+    }
+    findings.miss_some(unattached, pairs.len(), "paired interfaces, which are not attached");
+    findings.miss_some(nowhere, pairs.len(), "devices that are there and whose place tells what is near");
+}
+
+struct OneOf<'a>(&'a [Bdf]);
+
+impl Display for OneOf<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, address) in self.0.iter().enumerate() {
+            write!(f, "{}{address}", if i == 0 { "" } else { " or " })?;
+        }
+        Ok(())
+    }
+}
+
+/// Sets of neighbours. The driver lists them by the number of devices, so with one missing it lists others.
+fn links(findings: &mut Findings, host: &Host, table: &InstanceTable) {
+    if host.neuron().len() != table.neuron.len() {
+        let what = format!("the links of {} devices: {} are there", table.neuron.len(), host.neuron().len());
+        return findings.miss(Need::OtherHost, what);
+    }
+    for device in host.neuron() {
+        let Some(expected) = table.neuron(device.index).and_then(|row| row.links) else { continue };
+        match &device.links {
+            Some(found) => {
+                let path = format!("/sys/class/neuron_device/{}/connected_devices", device.index);
+                findings.compare(&path, &Neighbours::of(expected), &Neighbours::of(found));
+            }
+            None => findings.miss(Need::OtherHost, "links, where the driver does not tell them or root only"),
+        }
+    }
+}
+
+#[derive(PartialEq)]
+struct Neighbours(BTreeSet<HostDevice>);
+
+impl Neighbours {
+    fn of(links: &[HostDevice]) -> Self {
+        Self(links.iter().copied().collect())
+    }
+}
+
+impl Display for Neighbours {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return write!(f, "none");
+        }
+        for (i, device) in self.0.iter().enumerate() {
+            write!(f, "{}{device}", if i == 0 { "" } else { ", " })?;
+        }
+        Ok(())
+    }
+}

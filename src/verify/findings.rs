@@ -1,0 +1,130 @@
+//! What comparing found: what agrees, what differs, what is not shown.
+
+use std::fmt::{self, Display};
+
+use serde::Serialize;
+
+use super::{Reason, Verdict};
+
+/// A value that is not as believed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Difference {
+    /// Where the host shows it: a path as on the host itself, or a node and the driver's command.
+    pub path: String,
+    /// What was believed.
+    pub expected: String,
+    /// What is there.
+    pub found: String,
+}
+
+/// Something that a host does not show.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Gap {
+    /// What is not shown.
+    pub what: String,
+    /// What would show it.
+    pub needs: Need,
+}
+
+/// What would show something that a host does not show as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Need {
+    /// Another host, or this one with more attached, loaded or readable.
+    OtherHost,
+    /// The Neuron driver, which tells it when asked.
+    Probe,
+    /// Somebody who measures, or asks the vendor's runtime.
+    Hand,
+}
+
+impl Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: expected {}, found {}", self.path, self.expected, self.found)
+    }
+}
+
+impl Display for Gap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.needs {
+            Need::OtherHost => write!(f, "{}", self.what),
+            Need::Probe => write!(f, "{} (needs --probe)", self.what),
+            Need::Hand => write!(f, "{} (by hand)", self.what),
+        }
+    }
+}
+
+/// Gaps in one sentence.
+pub(super) fn sentence(f: &mut fmt::Formatter<'_>, gaps: &[Gap]) -> fmt::Result {
+    write!(f, "not shown: ")?;
+    for (i, gap) in gaps.iter().enumerate() {
+        write!(f, "{}{gap}", if i == 0 { "" } else { "; " })?;
+    }
+    Ok(())
+}
+
+#[derive(Debug, Clone, Default)]
+pub(super) struct Findings {
+    pub(super) agreed: usize,
+    pub(super) differences: Vec<Difference>,
+    pub(super) gaps: Vec<Gap>,
+}
+
+impl Findings {
+    /// Compares a value at a path.
+    pub(super) fn compare<T: PartialEq + Display>(&mut self, path: &str, expected: &T, found: &T) {
+        if expected == found { self.agree() } else { self.differ(path, expected, found) }
+    }
+
+    pub(super) fn agree(&mut self) {
+        self.agreed += 1;
+    }
+
+    /// Notes a difference; the same is noted once.
+    pub(super) fn differ(&mut self, path: impl Into<String>, expected: impl Display, found: impl Display) {
+        let (path, expected, found) = (path.into(), expected.to_string(), found.to_string());
+        let difference = Difference { path, expected, found };
+        if !self.differences.contains(&difference) {
+            self.differences.push(difference);
+        }
+    }
+
+    /// Notes what is not shown; the same is noted once.
+    pub(super) fn miss(&mut self, needs: Need, what: impl Into<String>) {
+        let gap = Gap { what: what.into(), needs };
+        if !self.gaps.contains(&gap) {
+            self.gaps.push(gap);
+        }
+    }
+
+    /// Notes that `count` of something are not shown, if any are.
+    pub(super) fn miss_some(&mut self, count: usize, of: usize, what: &str) {
+        if count > 0 {
+            self.miss(Need::OtherHost, format!("{count} of {of} {what}"));
+        }
+    }
+
+    pub(super) fn contradict(&self) -> bool {
+        !self.differences.is_empty()
+    }
+
+    pub(super) fn add(&mut self, other: &Self) {
+        self.agreed += other.agreed;
+        self.differences.extend_from_slice(&other.differences);
+        other.gaps.iter().for_each(|gap| self.miss(gap.needs, gap.what.clone()));
+    }
+
+    pub(super) fn verdict(self, shared_with: Vec<&'static str>) -> Verdict {
+        let Self { agreed, differences, gaps } = self;
+        if !differences.is_empty() {
+            Verdict::Refuted { differences, shared_with }
+        } else if agreed > 0 {
+            Verdict::Confirmed { agreed, gaps }
+        } else {
+            Verdict::Untestable { reason: Reason::NotShown { gaps } }
+        }
+    }
+}

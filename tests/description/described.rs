@@ -1,0 +1,393 @@
+//! What a host of a type, with a defect, has to look like.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv6Addr;
+
+use nearfab_emu::{Defect, NeuronDriver};
+use nix::unistd::geteuid;
+use serde_json::{Value, json};
+
+use crate::files::{Place, Product, Type};
+
+/// A type and what is wrong with it.
+pub(crate) struct Description<'a> {
+    of: &'a Type,
+    product: Option<&'a Product>,
+    defect: Option<&'a Defect>,
+    /// By verbs number: the device's name, and its address.
+    verbs: BTreeMap<usize, (String, String)>,
+}
+
+const EFA_DRIVER: &str = "3.1.0g";
+/// Two functions of no table.
+const MLX5: [&str; 2] = ["0000:fd:00.0", "0000:fe:00.0"];
+
+impl<'a> Description<'a> {
+    pub(crate) fn new(of: &'a Type, product: Option<&'a Product>, defect: Option<&'a Defect>) -> Self {
+        let mut described = Self { of, product, defect, verbs: BTreeMap::new() };
+        let infiniband = |address: &str| (format!("ib{}f0", bus_and_slot(address)), address.to_owned());
+        let ours = |row: &Place| (format!("rdma{}", bus_and_slot(&row.address)), row.address.clone());
+        let bound = described.has_efa_driver();
+        let without = |row: &&Place| !matches!(defect, Some(Defect::EfaWithoutRdma(a)) if a.to_string() == row.address);
+        let efas = described.efas().into_iter().filter(|row| bound && without(row)).map(ours);
+        let foreign = by_address(&of.foreign).into_iter().map(|row| infiniband(&row.address));
+        let mlx5 = || MLX5.map(infiniband);
+        let mut all: Vec<(String, String)> = foreign.chain(efas).collect();
+        match defect {
+            Some(Defect::Mlx5First) => drop(all.splice(0..0, mlx5())),
+            Some(Defect::Mlx5Beside) => all.extend(mlx5()),
+            _ => {}
+        }
+        described.verbs = all.into_iter().enumerate().collect();
+        described
+    }
+
+    /// Root may use any node and read any file.
+    pub(crate) fn read_by_nobody(&self) -> bool {
+        matches!(self.defect, Some(Defect::NeuronNodeRefused(_) | Defect::VerbsNodeRefused(_))) || self.hides_links()
+    }
+
+    /// Whether the driver tells its neighbours to root only, and the tree belongs to root.
+    fn hides_links(&self) -> bool {
+        self.neuron_driver().is_some_and(|driver| driver < NeuronDriver::V2_28) && geteuid().is_root()
+    }
+
+    fn is(&self, defect: &Defect) -> bool {
+        self.defect == Some(defect)
+    }
+
+    /// Whether the defect is this one, of this address.
+    fn is_of(&self, make: fn(nearfab::Bdf) -> Defect, address: &str) -> bool {
+        self.is(&make(address.parse().unwrap()))
+    }
+
+    fn instance_type(&self) -> Option<&str> {
+        match self.defect {
+            Some(Defect::NoProduct) => None,
+            Some(Defect::UnknownProduct) => Some("trn9.48xlarge"),
+            _ => Some(&self.of.instance_type),
+        }
+    }
+
+    fn has_efa_driver(&self) -> bool {
+        !self.of.efa.is_empty() && !self.is(&Defect::EfaDriverUnbound)
+    }
+
+    /// The one that is loaded. The first Inferentia's last one is older.
+    fn neuron_driver(&self) -> Option<NeuronDriver> {
+        let usual = match self.product?.name.as_str() {
+            "Inferentia" => NeuronDriver::V2_24,
+            _ => NeuronDriver::V2_30,
+        };
+        match self.defect {
+            Some(Defect::NeuronDriverUnbound) => None,
+            Some(Defect::NeuronDriver(driver)) => Some(*driver),
+            _ => Some(usual),
+        }
+    }
+
+    pub(crate) fn host(&self, root: &str) -> Value {
+        let gpu = |row| self.function(row, pci_id(0x10de, self.of.gpu_device_id.unwrap()), Some("nvidia"));
+        let first = (self.product.filter(|_| self.neuron_driver().is_some())).map(|product| product.cores);
+        let unbound = self.of.neuron.iter().filter(|_| self.is(&Defect::NeuronDriverUnbound));
+        json!({
+            "format": 1,
+            "origin": {"from": "tree", "root": root},
+            "instance_type": self.instance_type(),
+            "numa": self.of.numa.iter().map(|numa| json!({"node": numa.node, "cpus": numa.cpus})).collect::<Value>(),
+            "efa": self.efas().into_iter().filter_map(|row| self.efa(row)).collect::<Value>(),
+            "neuron": (0..).zip(&self.of.neuron).filter_map(|(n, row)| self.neuron(n, row)).collect::<Value>(),
+            "driverless": by_address(unbound).into_iter().map(|row| self.neuron_function(row)).collect::<Value>(),
+            "problems": [],
+            "efa_driver": self.has_efa_driver().then(|| json!({"version": EFA_DRIVER})),
+            "neuron_driver": self.neuron_driver().map(|driver| json!({
+                "version": driver.version(),
+                "layout": {"kind": self.layout(driver)},
+                "class_attributes": self.class_attributes(driver),
+            })),
+            "lnc": first.map(|cores| match cores {
+                8 => json!({"size": 2, "evidence": {"by": "assumed"}}),
+                _ => json!({"size": 1, "evidence": {"by": "product"}}),
+            }),
+            "gpus": by_address(&self.of.gpu).into_iter().map(gpu).collect::<Value>(),
+            "other_rdma": self.other_rdma(),
+            "pci_functions": self.pci_functions(),
+            "unnumbered": by_address(self.unnumbered()).into_iter().map(|row| self.neuron_function(row)).collect::<Value>(),
+        })
+    }
+
+    /// How many functions are on the bus, the bridges above them included. A bridge with nothing below goes with a device,
+    /// and stays where only the bus's link to one is gone.
+    fn pci_functions(&self) -> usize {
+        let efa_is_gone = matches!(self.defect, Some(Defect::EfaFunctionGone(_)));
+        let efas = if efa_is_gone { by_address(&self.of.efa) } else { self.efas() };
+        let gone = |index: u32| self.is(&Defect::NeuronFunctionGone(index));
+        let neuron = (0..).zip(&self.of.neuron).filter(|&(index, _)| !gone(index)).map(|(_, row)| row);
+        let places = efas.into_iter().chain(neuron).chain(&self.of.gpu).chain(&self.of.foreign);
+        let all: BTreeSet<&String> = places.flat_map(|place| place.bridges.iter().chain([&place.address])).collect();
+        let mlx5 = matches!(self.defect, Some(Defect::Mlx5Beside | Defect::Mlx5First));
+        all.len() + if mlx5 { MLX5.len() } else { 0 } - usize::from(efa_is_gone)
+    }
+
+    /// Functions that the driver drives and that only it knows the numbers of.
+    fn unnumbered(&self) -> impl Iterator<Item = &'a Place> {
+        let unknown = self.neuron_driver().is_some() && !self.is_placed() && self.of.neuron.len() > 1;
+        let gone = |index: u32| self.is(&Defect::NeuronFunctionGone(index));
+        let there = (0..).zip(&self.of.neuron).filter(move |&(index, _)| unknown && !gone(index));
+        there.map(|(_, row)| row)
+    }
+
+    /// What is attached, by address.
+    fn efas(&self) -> Vec<&'a Place> {
+        let all = by_address(&self.of.efa);
+        match self.defect {
+            Some(Defect::EfaAttached(count)) => all[all.len() - count..].to_vec(),
+            _ => all,
+        }
+    }
+
+    fn efa(&self, row: &Place) -> Option<Value> {
+        if self.is_of(Defect::EfaFunctionGone, &row.address) {
+            return None;
+        }
+        let id = self.of.efa_device_id.unwrap();
+        let driver = self.has_efa_driver().then_some("efa");
+        let mut efa = self.function(row, pci_id(0x1d0f, id), driver);
+        let (uverbs, rdma) = self.rdma_of(&row.address);
+        let shown = rdma.is_some() && !self.is_of(Defect::EfaAttributesGone, &row.address);
+        // Made up of bus and slot, where the device has one at all.
+        let (bus, slot) = (&row.address[5..7], &row.address[8..10]);
+        let guid = (shown && id != 0xefa0).then(|| format!("00{slot}:{bus}00:0000:1000"));
+        let gid: Ipv6Addr = format!("fe80::ff:fe{bus}:{slot}00").parse().unwrap();
+        let port = shown.then(|| json!({"state": 4, "rate_mbps": 100_000, "gid": gid.to_string()}));
+        let own = json!({
+            "rdma": rdma, "uverbs": uverbs, "access": self.verbs_access(uverbs), "firmware": null, "node_guid": guid,
+            "p2p": driver.map(|_| ""), "port": port,
+        });
+        efa.as_object_mut().unwrap().extend(own.as_object().unwrap().clone());
+        Some(efa)
+    }
+
+    /// Number and name of the RDMA device at an address.
+    fn rdma_of(&self, address: &str) -> (Option<usize>, Option<&str>) {
+        let found = self.verbs.iter().find(|(_, (_, of))| of == address);
+        found.map_or((None, None), |(number, (name, _))| (Some(*number), Some(name)))
+    }
+
+    fn verbs_access(&self, number: Option<usize>) -> &'static str {
+        match (number, self.defect) {
+            (None, _) => "unknown",
+            (Some(number), Some(Defect::VerbsNodeMissing(missing))) if number == *missing as usize => "missing",
+            (Some(number), Some(Defect::VerbsNodeRefused(refused))) if number == *refused as usize => "refused",
+            _ => "granted",
+        }
+    }
+
+    fn other_rdma(&self) -> Value {
+        let known = by_address(&self.of.foreign).into_iter();
+        let mut all: Vec<(String, Value)> = known
+            .map(|row| {
+                let id = pci_id(row.vendor.unwrap(), row.device.unwrap());
+                (row.address.clone(), self.function(row, id, Some("mlx5_core")))
+            })
+            .collect();
+        if let Some(Defect::EfaFunctionGone(address)) = self.defect {
+            all.push((address.to_string(), Value::Null));
+        }
+        if self.is(&Defect::Mlx5Beside) || self.is(&Defect::Mlx5First) {
+            all.extend(MLX5.map(|address| {
+                let numa = Some(self.of.numa[0].node);
+                let (address, bridges) = (address.to_owned(), Vec::new());
+                let row = Place { address, numa, bridges, links: None, vendor: None, device: None };
+                (row.address.clone(), self.function(&row, pci_id(0x15b3, 0x1021), Some("mlx5_core")))
+            }));
+        }
+        all.sort_by_key(|(address, _)| address.clone());
+        all.into_iter()
+            .map(|(address, function)| {
+                let (uverbs, name) = self.rdma_of(&address);
+                json!({"name": name, "function": function, "uverbs": uverbs, "access": self.verbs_access(uverbs)})
+            })
+            .collect()
+    }
+
+    fn neuron(&self, index: u32, row: &Place) -> Option<Value> {
+        self.neuron_driver()?;
+        let product = self.product?;
+        let shown = self.shows(index);
+        let (architecture, has_serial) = match product.name.as_str() {
+            "Inferentia" => ("NDv1", false),
+            "Trainium1" => ("NDv2", true),
+            "Inferentia2" | "Trainium2" => ("NDv3", true),
+            "Trainium3" => ("NDv4", true),
+            other => panic!("{other}"),
+        };
+        // Made up of the number.
+        let serial = (shown && has_serial).then(|| format!("000000005e71a1{index:02x}"));
+        let links = row.links.as_ref().filter(|_| shown && !self.hides_links());
+        Some(json!({
+            "index": index, "product": product.name, "architecture": shown.then_some(architecture), "serial": serial,
+            "cores": product.cores, "memory": product.memory, "links": links,
+            "location": self.location(index, row), "access": self.neuron_access(index),
+        }))
+    }
+
+    /// Whether the driver shows the attributes of a device where it is looked for them.
+    fn shows(&self, index: u32) -> bool {
+        !self.is(&Defect::NeuronAttributesGone(index)) && self.neuron_driver() != Some(NeuronDriver::V2_31)
+    }
+
+    /// Where the table has it, or where the only function is. A host that has other functions contradicts a table whose is
+    /// missing.
+    fn location(&self, index: u32, row: &Place) -> Option<Value> {
+        let gone = self.is(&Defect::NeuronFunctionGone(index));
+        let several = self.of.neuron.len() > 1;
+        let evidence = match self.is_placed() {
+            true if gone && several => return None,
+            true => json!({"by": "table", "instance_type": self.of.instance_type}),
+            false if several => return None,
+            false => json!({"by": "only_one"}),
+        };
+        Some(json!({
+            "address": row.address,
+            "evidence": evidence,
+            "function": (!gone).then(|| self.neuron_function(row)),
+        }))
+    }
+
+    /// Whether the host's table tells where devices are.
+    fn is_placed(&self) -> bool {
+        self.of.places_neuron() && self.instance_type() == Some(&self.of.instance_type)
+    }
+
+    fn neuron_access(&self, index: u32) -> &'static str {
+        match self.defect {
+            Some(Defect::NeuronNodeMissing(missing)) if *missing == index => "missing",
+            Some(Defect::NeuronNodeRefused(refused)) if *refused == index => "refused",
+            Some(Defect::Container(devices)) if !devices.contains(&index) => "missing",
+            _ => "granted",
+        }
+    }
+
+    fn neuron_function(&self, row: &Place) -> Value {
+        let driver = self.neuron_driver().map(|_| "neuron-driver");
+        self.function(row, pci_id(0x1d0f, self.product.unwrap().device_ids[0]), driver)
+    }
+
+    fn layout(&self, driver: NeuronDriver) -> &'static str {
+        match driver {
+            // It is told by the files of the first device.
+            _ if !self.shows(0) => "unknown",
+            NeuronDriver::V2_24 => "up_to226",
+            NeuronDriver::V2_27 | NeuronDriver::V2_28 | NeuronDriver::V2_29 => "from227",
+            _ => "from230",
+        }
+    }
+
+    /// By name. From 2.30 on the platform decides, which the driver takes from the instance type.
+    fn class_attributes(&self, driver: NeuronDriver) -> Vec<&'static str> {
+        let of_ultraserver = ["node_id_2", "node_id_4", "server_id_2", "server_id_4", "ultraserver_mode"];
+        let of_all = ["current_perf_profile", "hbm_7200_capable"];
+        match self.instance_type() {
+            _ if driver > NeuronDriver::V2_30 => Vec::new(),
+            _ if driver < NeuronDriver::V2_30 => of_ultraserver.to_vec(),
+            Some("trn3.48xlarge" | "trn3-dev0.48xlarge" | "trn3-dev1.48xlarge") => {
+                vec!["node_cnt", "node_id", "reservation_id", "ultraserver_mode"]
+            }
+            Some("trn2u.48xlarge" | "trn3p.48xlarge") => [&of_all[..], &of_ultraserver].concat(),
+            _ => of_all.to_vec(),
+        }
+    }
+
+    fn function(&self, row: &Place, id: String, driver: Option<&str>) -> Value {
+        let is_garbage = matches!(self.defect, Some(Defect::Garbage(path)) if path.ends_with(&format!("/{}/numa_node", row.address)));
+        let node = row.numa.filter(|_| !self.is(&Defect::NoNuma));
+        let cpus = self.of.numa.iter().find(|numa| Some(numa.node) == node).map(|numa| numa.cpus.clone());
+        let root = &row.bridges.first().unwrap_or(&row.address)[..7];
+        json!({
+            "address": row.address,
+            "link": link(&id),
+            "id": id,
+            "numa": node.filter(|_| !is_garbage),
+            "cpus": cpus.unwrap_or_else(|| self.all_cpus()),
+            "root": format!("pci{root}"),
+            "bridges": row.bridges,
+            "driver": driver,
+        })
+    }
+
+    /// The kernel says that what is on no node is near every CPU.
+    fn all_cpus(&self) -> String {
+        let lists = self.of.numa.iter().flat_map(|numa| numa.cpus.split(','));
+        let mut ranges: Vec<(u32, u32)> = lists
+            .map(|range| range.split_once('-').unwrap_or((range, range)))
+            .map(|(first, last)| (first.parse().unwrap(), last.parse().unwrap()))
+            .collect();
+        ranges.sort_unstable();
+        // Of EC2's machines no number is left out.
+        assert!(ranges[0].0 == 0 && ranges.windows(2).all(|pair| pair[0].1 + 1 == pair[1].0), "{ranges:?}");
+        format!("0-{}", ranges.last().unwrap().1)
+    }
+
+    /// Parts of each problem's sentence.
+    pub(crate) fn problems(&self) -> Vec<Vec<String>> {
+        let mut problems = Vec::new();
+        let mut expect = |parts: &[&str]| problems.push(parts.iter().map(|&part| part.to_owned()).collect());
+        let Some(driver) = self.neuron_driver() else { return self.garbage() };
+        for (index, row) in (0..).zip(&self.of.neuron) {
+            let name = format!("neuron{index} ");
+            if !self.shows(index) {
+                let cores = format!("{} is what is known of its product", self.product.unwrap().cores);
+                expect(&[&name, "shows no cores", &cores]);
+            }
+            if self.is(&Defect::NeuronFunctionGone(index)) && self.is_placed() && self.of.neuron.len() > 1 {
+                let table = format!("table {} has {name}at {}", self.of.instance_type, row.address);
+                expect(&[&table, "where this host has no Neuron function"]);
+            }
+        }
+        if !self.shows(0) {
+            expect(&[driver.version(), "is not laid out in a way that is known here"]);
+        }
+        problems.extend(self.garbage());
+        problems
+    }
+
+    fn garbage(&self) -> Vec<Vec<String>> {
+        let Some(Defect::Garbage(path)) = self.defect else { return Vec::new() };
+        vec![vec![path.clone(), "expected a NUMA node number or -1, found \"first\"".to_owned()]]
+    }
+}
+
+fn by_address<'a>(rows: impl IntoIterator<Item = &'a Place>) -> Vec<&'a Place> {
+    let mut rows: Vec<&Place> = rows.into_iter().collect();
+    rows.sort_by_key(|row| row.address.clone());
+    rows
+}
+
+/// As udev names RDMA devices: in decimal.
+fn bus_and_slot(address: &str) -> String {
+    let number = |hex: &str| u8::from_str_radix(hex, 16).unwrap();
+    format!("p{}s{}", number(&address[5..7]), number(&address[8..10]))
+}
+
+fn pci_id(vendor: u16, device: u16) -> String {
+    format!("{vendor:04x}:{device:04x}")
+}
+
+/// Links as captured (`tests/captured`): of Neuron devices on inf2.xlarge, which are slower than they could be.
+fn link(id: &str) -> Value {
+    let both =
+        |speed: &str, width: &str| json!({"speed": speed, "width": width, "max_speed": speed, "max_width": width});
+    match id {
+        "1d0f:efa0" => both("unknown", "unknown"),
+        "1d0f:efa1" => both("16.0 GT/s", "x8"),
+        "1d0f:efa2" => both("32.0 GT/s", "x8"),
+        "1d0f:efa3" | "10de:2330" | "10de:2335" | "10de:2901" => both("32.0 GT/s", "x16"),
+        "10de:20b0" | "10de:20b2" | "10de:2237" => both("16.0 GT/s", "x16"),
+        "15b3:1021" => both("8.0 GT/s", "x4"),
+        _ if id.starts_with("1d0f:7") => {
+            json!({"speed": "16.0 GT/s", "width": "x8", "max_speed": "32.0 GT/s", "max_width": "x8"})
+        }
+        other => panic!("nothing is captured of {other}"),
+    }
+}

@@ -1,0 +1,102 @@
+//! Trees made of what others captured on real hosts, and of nothing else.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// The captures of a kind.
+pub(crate) fn captures(kind: &str) -> Vec<Value> {
+    let all: Vec<Value> = serde_json::from_str(include_str!("../captured/captures.json")).expect("the captures");
+    all.into_iter().filter(|capture| capture["kind"] == kind).collect()
+}
+
+/// A file below `root`.
+pub(crate) fn write(root: &Path, path: &str, content: &str) {
+    let path = root.join(path);
+    fs::create_dir_all(path.parent().expect("a folder")).expect("its folder");
+    fs::write(path, content).expect("a file");
+}
+
+/// The GPUs and EFA interfaces of a capture of kind `hwloc-xml`, with the CPUs of the nodes where it has them.
+pub(crate) fn gpu_host(capture: &Value) -> TempDir {
+    let (tree, data) = (tempfile::tempdir().expect("a folder"), &capture["data"]);
+    for group in array(&data["groups"]) {
+        for efa in array(&group["efa"]) {
+            function(
+                tree.path(),
+                &above(group, text(&efa["bdf"])),
+                text(&efa["bdf"]),
+                text(&data["efa_id"]),
+                Some(&group["numa"]),
+            );
+        }
+        for gpu in array(&group["gpu"]) {
+            function(tree.path(), &above(group, text(gpu)), text(gpu), text(&data["gpu_id"]), Some(&group["numa"]));
+        }
+    }
+    for (node, cpus) in data["cpus"].as_object().into_iter().flatten() {
+        write(tree.path(), &format!("sys/devices/system/node/node{node}/cpulist"), text(cpus));
+    }
+    tree
+}
+
+/// The devices and EFA interfaces of a trn1.32xlarge, by the capture of kind `lspci-tv`.
+pub(crate) fn trn1_host(capture: &Value) -> TempDir {
+    let (tree, devices) = (tempfile::tempdir().expect("a folder"), &capture["data"]["per_root_a0_90_20_10"]);
+    for bus in ["10", "20", "90", "a0"] {
+        for (kind, id) in [("EFA", "1d0f:efa1"), ("NeuronDevice", "1d0f:7164")] {
+            for device in array(&devices[kind]) {
+                let address = format!("0000:{bus}:{}.0", text(device));
+                function(tree.path(), &format!("pci0000:{bus}"), &address, id, None);
+            }
+        }
+    }
+    for index in 0..16 {
+        let device = format!("sys/class/neuron_device/neuron{index}");
+        write(tree.path(), &format!("{device}/info/architecture/device_name"), "Trainium1");
+        write(tree.path(), &format!("dev/neuron{index}"), "");
+    }
+    tree
+}
+
+fn array(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().expect("a text")
+}
+
+/// A function below `above`, a root and bridges, as the kernel shows it.
+pub(crate) fn function(root: &Path, above: &str, address: &str, id: &str, numa: Option<&Value>) {
+    let (class, driver) = match id {
+        _ if id.starts_with("1d0f:7") => ("88000", "neuron-driver"),
+        _ if id.starts_with("1d0f:efa") => ("20000", "efa"),
+        _ => ("30200", "nvidia"),
+    };
+    let folder = format!("devices/{above}/{address}");
+    let uevent = format!("PCI_CLASS={class}\nPCI_ID={}\nDRIVER={driver}\n", id.to_uppercase());
+    write(root, &format!("sys/{folder}/uevent"), &uevent);
+    let numa = numa.map_or_else(|| "-1".to_owned(), Value::to_string);
+    write(root, &format!("sys/{folder}/numa_node"), &numa);
+    let link = root.join("sys/bus/pci/devices").join(address);
+    fs::create_dir_all(link.parent().expect("a folder")).expect("its folder");
+    symlink(format!("../../../{folder}"), link).expect("a link");
+}
+
+/// Root and bridges of a captured group; where only the root is captured, only that.
+fn above(group: &Value, address: &str) -> String {
+    let root = text(&group["root"]);
+    let bridges: Vec<&str> = array(&group["bridge_chain"]).iter().map(text).collect();
+    let Some((_, upper)) = bridges.split_last() else { return root.to_owned() };
+    // A port that was not captured has a number of its own.
+    let port = group["downstream_port_of"][address]
+        .as_str()
+        .map_or_else(|| format!("46:1{}.0", &address[6..7]), str::to_owned);
+    let chain: Vec<String> =
+        upper.iter().map(|bridge| format!("0000:{bridge}")).chain([format!("0000:{port}")]).collect();
+    format!("{root}/{}", chain.join("/"))
+}

@@ -1,0 +1,99 @@
+//! Hosts of a type that no table has: made from captures alone, and emulated ones without a product name. What is near
+//! is known by switch and root all the same.
+
+use std::collections::BTreeSet;
+
+use captures::{captures, gpu_host, trn1_host};
+use nearfab::instances::{InstanceTable, tables};
+use nearfab::{Basis, Bdf, Host, HostDevice, LocationEvidence, Proximity};
+use nearfab_emu::Defect;
+use serde_json::Value;
+use tree::tree_of;
+
+#[path = "support/captures.rs"]
+mod captures;
+#[path = "support/tree.rs"]
+mod tree;
+
+#[test]
+fn interfaces_near_captured_gpus_are_those_of_their_switch_or_root() {
+    let captures = captures("hwloc-xml");
+    assert_eq!(captures.len(), 3);
+    for capture in captures {
+        let tree = gpu_host(&capture);
+        let groups = capture["data"]["groups"].as_array().unwrap();
+        let host = Host::from_root(tree.path()).unwrap();
+        assert_eq!((host.instance_type(), host.table().is_some(), host.gpus().len()), (None, false, 8));
+        for group in groups {
+            let addresses = |kind: &str, of: fn(&Value) -> &Value| -> Vec<Bdf> {
+                group[kind].as_array().unwrap().iter().map(|row| of(row).as_str().unwrap().parse().unwrap()).collect()
+            };
+            let efas = addresses("efa", |row| &row["bdf"]);
+            for gpu in addresses("gpu", |row| row) {
+                let near = host.near_function(gpu).unwrap();
+                let nearest: Vec<Bdf> = near.nearest().map(|near| near.target).collect();
+                assert_eq!(nearest, efas, "{} {gpu}", capture["instance"]);
+                let switched = group["bridge_chain"].is_array();
+                assert!(near.nearest().all(|near| switched == matches!(near.proximity, Proximity::SameSwitch { .. })));
+            }
+        }
+    }
+}
+
+/// Four devices and two interfaces a root: the one of AWS's pairing is always among the two.
+#[test]
+fn interfaces_near_captured_trainium_are_the_two_of_their_root() {
+    let captures = captures("lspci-tv");
+    let tree = trn1_host(&captures[0]);
+    let host = Host::from_root(tree.path()).unwrap();
+    assert_eq!((host.neuron().len(), host.unnumbered().len()), (16, 16));
+    assert!(host.neuron().iter().all(|device| device.location.is_none()), "their numbers are the driver's secret");
+
+    let published: Value = serde_json::from_str(include_str!("captured/neuron-efa-pairs.json")).unwrap();
+    let pairs = tables().iter().find(|table| table.instance_type == "trn1.32xlarge").unwrap();
+    for row in pairs.neuron {
+        let near = host.near_function(row.address).unwrap();
+        let nearest: BTreeSet<String> = near.nearest().map(|near| near.target.to_string()).collect();
+        let bus = &row.address.to_string()[..8];
+        assert_eq!(nearest, BTreeSet::from([format!("{bus}19.0"), format!("{bus}1a.0")]));
+        assert!(
+            nearest.contains(published["neuron_to_efa"]["trn1"][row.index.0.to_string()].as_str().unwrap()),
+            "{}",
+            row.index
+        );
+    }
+}
+
+#[test]
+fn without_a_product_name_the_pair_is_among_the_nearest() {
+    for table in tables().iter().filter(|table| table.places_neuron()) {
+        let tree = tree_of(table, &[Defect::NoProduct, Defect::NoCoreStatistics]);
+        let host = Host::from_root(tree.path()).unwrap();
+        assert_eq!(host.neuron().len(), table.neuron.len());
+        for row in table.neuron {
+            let Some(pair) = row.efa else { continue };
+            let near = host.near_function(row.address).unwrap();
+            assert!(near.nearest().any(|near| near.target == pair), "{} {}", table.instance_type, row.index);
+            let back = host.functions_near_efa(pair).unwrap();
+            assert!(back.nearest().any(|near| near.target == row.address));
+        }
+    }
+}
+
+/// One device and one function: it is that one, whatever the type.
+#[test]
+fn the_only_device_is_the_only_function() {
+    for (instance_type, only) in [("trn1.2xlarge", true), ("trn2.3xlarge", true), ("inf2.24xlarge", false)] {
+        let tree = tree_of(InstanceTable::find(instance_type).unwrap(), &[Defect::UnknownProduct]);
+        let host = Host::from_root(tree.path()).unwrap();
+        let location = host.find_neuron(HostDevice(0)).unwrap().location.clone();
+        assert_eq!(location.is_some(), only, "{instance_type}");
+        assert_eq!(host.unnumbered().is_empty(), only);
+        if let Some(location) = location {
+            assert_eq!(location.evidence, LocationEvidence::OnlyOne);
+            assert!(location.function.is_some());
+            host.near_device(HostDevice(0), Basis::Pairing).unwrap();
+        }
+        assert_eq!(Host::from_json(&host.to_json()).unwrap(), host);
+    }
+}

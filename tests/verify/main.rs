@@ -1,0 +1,269 @@
+//! What is believed, held against hosts: emulated ones as their tables have them, such with one thing changed, and what was
+//! captured. What takes a driver to tell is tested in `src/verify/tests.rs`.
+
+#![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use captures::write;
+use mutations::{MUTATIONS, attribute, set_cpus, set_id, set_links, set_node};
+use nearfab::Host;
+use nearfab::instances::{InstanceTable, claims, tables};
+use nearfab::verify::{Difference, Need, Reason, Verdict, Verification, verify};
+use nearfab_emu::Defect;
+use tempfile::TempDir;
+use tree::tree_of;
+
+mod captured;
+#[path = "../support/captures.rs"]
+mod captures;
+mod mutations;
+#[path = "../recorded/mod.rs"]
+mod recorded;
+#[path = "../support/tree.rs"]
+mod tree;
+
+fn tree_of_type(instance_type: &str) -> TempDir {
+    tree_of(InstanceTable::find(instance_type).unwrap(), &[])
+}
+
+fn verified(tree: &Path) -> Verification {
+    verify(&Host::from_root(tree).unwrap(), None)
+}
+
+fn confirmed(verification: &Verification) -> BTreeSet<&str> {
+    ids(verification, |verdict| matches!(verdict, Verdict::Confirmed { .. }))
+}
+
+fn refuted(verification: &Verification) -> BTreeSet<&str> {
+    ids(verification, |verdict| matches!(verdict, Verdict::Refuted { .. }))
+}
+
+fn ids(verification: &Verification, wanted: impl Fn(&Verdict) -> bool) -> BTreeSet<&str> {
+    verification.claims.iter().filter(|claim| wanted(&claim.verdict)).map(|claim| claim.id).collect()
+}
+
+fn contradicted(verification: &Verification) -> BTreeSet<&str> {
+    verification.facts.iter().filter(|fact| !fact.differences.is_empty()).map(|fact| fact.fact).collect()
+}
+
+fn differences(verification: &Verification) -> Vec<(&str, &str, &str)> {
+    let of_claims = verification.claims.iter().filter_map(|claim| match &claim.verdict {
+        Verdict::Refuted { differences, .. } => Some(differences),
+        _ => None,
+    });
+    let all = of_claims.chain(verification.facts.iter().map(|fact| &fact.differences)).flatten();
+    all.map(|Difference { path, expected, found, .. }| (path.as_str(), expected.as_str(), found.as_str())).collect()
+}
+
+/// The emulated trees are made of the tables, so this proves the comparison and no claim.
+#[test]
+fn hosts_as_their_tables_have_them_refute_nothing() {
+    for table in tables() {
+        let verification = verified(tree_of(table, &[]).path());
+        assert_eq!(differences(&verification), [], "{}", table.instance_type);
+        assert_eq!(verification.claims.len(), claims().len());
+        assert_eq!(verification.facts.len(), table.sources.len(), "{}", table.instance_type);
+        let nothing_compares = |gap: &nearfab::verify::Gap| gap.what.contains("which nothing here compares");
+        assert!(!verification.facts.iter().flat_map(|fact| &fact.gaps).any(nothing_compares));
+    }
+}
+
+#[test]
+fn trn2_confirms_all_that_it_can_show() {
+    let tree = tree_of_type("trn2.48xlarge");
+    let verification = verified(tree.path());
+    let expected = ["local-cpulist", "trn2-efa-device-id", "trn2-numa", "trn2-switch-ports"];
+    assert_eq!(confirmed(&verification), expected.into());
+    for claim in &verification.claims {
+        let Verdict::Untestable { reason } = &claim.verdict else { continue };
+        let elsewhere = |what: &str| what.starts_with("the cores of") || what.starts_with("Inferentia");
+        match reason {
+            Reason::ByHand => {}
+            Reason::OtherTypes { instance_types } => assert!(!instance_types.contains(&"trn2.48xlarge")),
+            Reason::NotShown { gaps } => {
+                assert!(gaps.iter().all(|gap| gap.needs == Need::Probe || elsewhere(&gap.what)), "{claim:?}");
+            }
+            other => panic!("{}: {other:?}", claim.id),
+        }
+    }
+    assert!(verification.facts.iter().all(|fact| fact.agreed > 0), "{:?}", verification.facts);
+}
+
+#[test]
+fn host_that_differs_refutes_what_rests_on_it_and_nothing_else() {
+    for mutation in MUTATIONS {
+        let tree = tree_of_type(mutation.instance_type);
+        (mutation.change)(tree.path());
+        let verification = verified(tree.path());
+        let what = format!("{} with {:?}", mutation.instance_type, mutation.difference);
+        assert_eq!(refuted(&verification), mutation.refuted.iter().copied().collect(), "{what}");
+        assert_eq!(contradicted(&verification), mutation.facts.iter().copied().collect(), "{what}");
+        let found = differences(&verification);
+        assert!(found.contains(&mutation.difference), "{what}: {found:?}");
+    }
+}
+
+/// Each claim that some host can confirm is refuted above; the others need a driver or a person.
+#[test]
+fn every_claim_is_tested() {
+    let mut open: BTreeSet<&str> = claims().iter().filter(|claim| !claim.by_hand).map(|claim| claim.id).collect();
+    let mutated: BTreeSet<&str> = MUTATIONS.iter().flat_map(|mutation| mutation.refuted).copied().collect();
+    for table in tables() {
+        let verification = verified(tree_of(table, &[]).path());
+        for id in confirmed(&verification) {
+            assert!(mutated.contains(id), "{id} is confirmed on {}, and no mutation refutes it", table.instance_type);
+            open.remove(id);
+        }
+        for claim in &verification.claims {
+            if let Verdict::Untestable { reason: Reason::NotShown { gaps } } = &claim.verdict
+                && gaps.iter().any(|gap| gap.needs == Need::Probe)
+            {
+                open.remove(claim.id);
+            }
+        }
+    }
+    assert_eq!(open, BTreeSet::new(), "no emulated host shows anything of these");
+}
+
+/// Which of the claims that a fact rests on is wrong, the fact does not tell.
+#[test]
+fn claims_that_share_a_fact_share_its_contradiction() {
+    let tree = tree_of_type("trn2e.48xlarge");
+    set_id(tree.path(), "0000:57:00.0", "1d0f:efa2", "1d0f:efa3");
+    let verification = verified(tree.path());
+    assert_eq!(refuted(&verification), ["trn2-efa-device-id", "trn2e-like-trn2"].into());
+    let shared = verification.claims.iter().filter_map(|claim| match &claim.verdict {
+        Verdict::Refuted { shared_with, .. } => Some((claim.id, shared_with.clone())),
+        _ => None,
+    });
+    let expected = [("trn2e-like-trn2", vec!["trn2-efa-device-id"]), ("trn2-efa-device-id", vec!["trn2e-like-trn2"])];
+    assert_eq!(shared.collect::<Vec<_>>(), expected);
+}
+
+/// Hosts that are sound and yet unlike their table.
+#[test]
+fn what_may_differ_contradicts_nothing() {
+    let unbind = |tree: &Path, address: &str, driver: &str| {
+        let path = attribute(tree, address, "uevent");
+        let text = fs::read_to_string(&path).unwrap().replace(&format!("DRIVER={driver}\n"), "");
+        fs::write(path, text).unwrap();
+    };
+    let detach = |tree: &Path, address: &str| fs::remove_file(tree.join("sys/bus/pci/devices").join(address)).unwrap();
+    // What changes, and what is not shown any more.
+    type Change<'a> = (&'a dyn Fn(&Path), &'a str);
+    let changes: [Change<'_>; 9] = [
+        (&|tree| detach(tree, "0000:c9:00.0"), "1 of 16 EFA interfaces"),
+        (&|tree| detach(tree, "0000:cc:00.0"), "1 of 16 Neuron functions"),
+        (&|tree| unbind(tree, "0000:57:00.0", "efa"), ""),
+        (&|tree| unbind(tree, "0000:58:00.0", "neuron-driver"), ""),
+        (
+            &|tree| {
+                fs::write(attribute(tree, "0000:58:00.0", "numa_node"), "-1\n").unwrap();
+                fs::write(attribute(tree, "0000:58:00.0", "local_cpulist"), "0-191\n").unwrap();
+            },
+            "1 of 32 functions' nodes, which the firmware does not give",
+        ),
+        (&|tree| set_links(tree, 0, "4, 3, 12, 1"), ""),
+        // One thread a core.
+        (
+            &|tree| {
+                for (node, cpus) in [(0, "0-47"), (1, "48-95")] {
+                    set_cpus(tree, node, cpus);
+                }
+                for entry in fs::read_dir(tree.join("sys/bus/pci/devices")).unwrap() {
+                    let node = fs::read_to_string(entry.as_ref().unwrap().path().join("numa_node")).unwrap();
+                    set_node(tree, entry.unwrap().file_name().to_str().unwrap(), node.trim().parse().unwrap());
+                }
+            },
+            "the CPUs of all nodes: 96 are there, not 192",
+        ),
+        // A container has the nodes of its devices only.
+        (&|tree| fs::remove_file(tree.join("dev/neuron3")).unwrap(), ""),
+        // No Neuron driver at all.
+        (
+            &|tree| {
+                fs::remove_dir_all(tree.join("sys/class/neuron_device")).unwrap();
+                for table in tables().iter().filter(|table| table.instance_type == "trn2.48xlarge") {
+                    table.neuron.iter().for_each(|row| unbind(tree, &row.address.to_string(), "neuron-driver"));
+                }
+            },
+            "the links of 16 devices: 0 are there",
+        ),
+    ];
+    for (change, gap) in changes {
+        let tree = tree_of_type("trn2.48xlarge");
+        change(tree.path());
+        let verification = verified(tree.path());
+        assert_eq!(differences(&verification), [], "{gap}");
+        let gaps: Vec<&str> =
+            verification.facts.iter().flat_map(|fact| &fact.gaps).map(|gap| gap.what.as_str()).collect();
+        assert!(gap.is_empty() || gaps.contains(&gap), "{gap}: {gaps:?}");
+        let lost = gaps.iter().filter(|gap| gap.contains("functions") && !gap.contains("nodes")).count();
+        assert_eq!(lost > 0, gap.starts_with("1 of 16"), "functions without a driver are there: {gaps:?}");
+    }
+}
+
+/// A sick or unusual host is no other hardware.
+#[test]
+fn no_defect_contradicts_anything() {
+    for instance_type in ["p6-b200.48xlarge", "trn1.32xlarge", "trn2.48xlarge"] {
+        let table = InstanceTable::find(instance_type).unwrap();
+        for defect in Defect::all(table) {
+            let tree = tree_of(table, std::slice::from_ref(&defect));
+            assert_eq!(differences(&verified(tree.path())), [], "{instance_type} {defect}");
+        }
+    }
+}
+
+#[test]
+fn nothing_is_said_of_what_a_host_does_not_show() {
+    // A table proves nothing of itself, recorded or not.
+    let table = Host::from_instance("trn2.48xlarge").unwrap();
+    for host in [Host::from_json(&table.to_json()).unwrap(), table] {
+        let verification = verify(&host, None);
+        assert_eq!((verification.counts(), verification.facts.len()), ([0, 0, claims().len()], 0));
+        let reason = |id: &str| {
+            let claim = verification.claims.iter().find(|claim| claim.id == id).unwrap();
+            match &claim.verdict {
+                Verdict::Untestable { reason } => reason.to_string(),
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(reason("trn2-numa"), "the host is the table itself, no machine");
+        assert_eq!(reason("inf2-flat"), "about inf2.24xlarge, inf2.48xlarge");
+        assert_eq!(reason("core-held"), "only by hand");
+    }
+
+    // An empty host of that type, and one of no type.
+    let tree = tempfile::tempdir().unwrap();
+    for product in ["trn2.48xlarge\n", "trn9.huge\n"] {
+        write(tree.path(), "sys/devices/virtual/dmi/id/product_name", product);
+        let verification = verified(tree.path());
+        assert_eq!(verification.counts(), [0, 0, claims().len()], "{verification:?}");
+        assert!(verification.facts.iter().all(|fact| fact.agreed == 0 && !fact.gaps.is_empty()));
+    }
+}
+
+/// One device and one function: which it is need not be asked.
+#[test]
+fn only_device_is_where_the_only_function_is() {
+    for (instance_type, asked) in [("trn2.3xlarge", false), ("trn1.2xlarge", false), ("inf2.24xlarge", true)] {
+        let tree = tree_of_type(instance_type);
+        let verification = verified(tree.path());
+        let neuron = verification.facts.iter().find(|fact| fact.fact == "neuron").unwrap();
+        assert_eq!(neuron.gaps.iter().any(|gap| gap.needs == Need::Probe), asked, "{instance_type}");
+    }
+}
+
+#[test]
+fn record_of_a_host_gives_the_same_verdicts() {
+    for instance_type in ["trn2.48xlarge", "p6-b200.48xlarge", "trn3p.48xlarge"] {
+        let tree = tree_of_type(instance_type);
+        let host = Host::from_root(tree.path()).unwrap();
+        let record = Host::from_json(&host.to_json()).unwrap();
+        assert_eq!(verify(&record, None), verify(&host, None));
+    }
+}

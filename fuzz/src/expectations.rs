@@ -224,9 +224,11 @@ fn of_machine(all: &mut Vec<Attribute>) {
         if text.is_some_and(|text| nearfab::instances::tables().iter().any(|table| table.instance_type == text)) {
             return None;
         }
-        for device in 0..2 {
-            record["neuron"][device]["location"] = Value::Null;
-        }
+        // Of which device each function is only the table told: they stay, by address.
+        let mut unnumbered: Vec<Value> =
+            (0..2).map(|device| record["neuron"][device]["location"].take()["function"].take()).collect();
+        unnumbered.sort_by_key(|function| function["address"].to_string());
+        record["unnumbered"] = unnumbered.into();
         if text.is_some() { NONE } else { NAMED }
     });
     let types = &["trn2.48xlarge\n", "trn1.32xlarge\n", "m7i.large\n"];

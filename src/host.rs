@@ -25,6 +25,8 @@ use crate::root::{HostRoot, NodeAccess};
 /// The version of the JSON form. It grows within a version: readers skip fields that they do not know. What would
 /// change a field's meaning gets a new number.
 const FORMAT: u32 = 1;
+/// What a record says above this is garbage, of which lists would not fit into memory; a device has eight.
+const MOST_CORES: u32 = 1024;
 const INSTANCE_TYPE: &str = "sys/devices/virtual/dmi/id/product_name";
 
 /// EFA interfaces and Neuron devices of one machine, where they are, and who may use them, as seen at one moment.
@@ -232,6 +234,10 @@ impl Host {
         let snapshot: Snapshot = serde_json::from_str(text).map_err(|e| bad(e.to_string()))?;
         if let Some(twice) = snapshot.listed_twice() {
             return Err(bad(format!("{twice} is listed twice")));
+        }
+        if let Some(NeuronDevice { index, cores, .. }) = snapshot.neuron.iter().find(|device| device.cores > MOST_CORES)
+        {
+            return Err(bad(format!("{index} has {cores} cores; no device has more than {MOST_CORES}")));
         }
         Ok(Self { snapshot: Arc::new(snapshot), root: None })
     }

@@ -117,8 +117,8 @@ fn device_number(name: &str) -> Option<u32> {
     number(name.strip_prefix("neuron")?)
 }
 
-/// Digits and nothing else.
-pub(crate) fn number(text: &str) -> Option<u32> {
+/// Digits and nothing else, where `parse` alone would take a sign.
+pub(crate) fn number<T: FromStr>(text: &str) -> Option<T> {
     let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     if digits { text.parse().ok() } else { None }
 }

@@ -4,6 +4,7 @@ mod core_map;
 mod driver;
 mod lnc;
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 pub use core_map::{CoreMap, CoreMapEvidence};
@@ -239,8 +240,9 @@ impl Scanner<'_> {
 
 fn core_folders(folder: &Folder<'_>) -> Result<u32> {
     let names = folder.list()?;
-    let cores = names.iter().filter_map(|name| number(name.strip_prefix("neuron_core")?)).count();
-    Ok(u32::try_from(cores).unwrap_or(u32::MAX))
+    // A set: neuron_core05 in a tree that no kernel made.
+    let cores: BTreeSet<u32> = names.iter().filter_map(|name| number(name.strip_prefix("neuron_core")?)).collect();
+    Ok(u32::try_from(cores.len()).unwrap_or(u32::MAX))
 }
 
 /// The neighbours; for root only before driver 2.28.

@@ -6,6 +6,7 @@ pub use cpulist::{CpuList, ParseCpuListError};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Problems, Result};
+use crate::id::number;
 use crate::root::HostRoot;
 
 const NODES: &str = "sys/devices/system/node";
@@ -22,7 +23,7 @@ pub struct NumaNode {
 /// The nodes in order of their numbers.
 pub(crate) fn scan(root: &HostRoot, problems: &mut Problems) -> Vec<NumaNode> {
     let names = problems.take(root.list(NODES)).unwrap_or_default();
-    let mut numbers: Vec<u32> = names.iter().filter_map(|name| name.strip_prefix("node")?.parse().ok()).collect();
+    let mut numbers: Vec<u32> = names.iter().filter_map(|name| number(name.strip_prefix("node")?)).collect();
     numbers.sort_unstable();
     numbers.dedup();
     numbers

@@ -7,11 +7,13 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
+use bdf::hex;
 pub use bdf::{Bdf, ParseBdfError};
 pub use link::{LinkSpeed, LinkWidth, ParseLinkError, PciLink};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Problems, Result};
+use crate::id;
 use crate::numa::CpuList;
 use crate::root::{Folder, HostRoot};
 
@@ -53,9 +55,12 @@ impl TryFrom<String> for PciId {
     type Error = String;
 
     fn try_from(text: String) -> std::result::Result<Self, String> {
-        let (vendor, device) = text.split_once(':').ok_or_else(|| format!("{text:?} is no PCI id"))?;
-        let hex = |part: &str| u16::from_str_radix(part, 16).map_err(|e| format!("{text:?} is no PCI id: {e}"));
-        Ok(Self { vendor: hex(vendor)?, device: hex(device)? })
+        let half = |digits| u16::try_from(hex(digits, 4..=4, 0xffff)?).ok();
+        let parse = || {
+            let (vendor, device) = text.split_once(':')?;
+            Some(Self { vendor: half(vendor)?, device: half(device)? })
+        };
+        parse().ok_or_else(|| format!("{text:?} is no PCI id; expected one such as 1d0f:7364"))
     }
 }
 
@@ -81,7 +86,8 @@ impl FromStr for PciRoot {
     fn from_str(text: &str) -> std::result::Result<Self, String> {
         let parse = || {
             let (domain, bus) = text.strip_prefix("pci")?.split_once(':')?;
-            Some(Self { domain: u32::from_str_radix(domain, 16).ok()?, bus: u8::from_str_radix(bus, 16).ok()? })
+            let bus = u8::try_from(hex(bus, 2..=2, 0xff)?).ok()?;
+            Some(Self { domain: hex(domain, 4..=8, u32::MAX)?, bus })
         };
         parse().ok_or_else(|| format!("{text:?} is no PCI root; expected one such as pci0000:b7"))
     }
@@ -190,7 +196,7 @@ fn function(
     wanted: impl Fn(&Identity) -> bool,
 ) -> Result<Option<PciFunction>> {
     let folder = root.folder(&format!("{DEVICES}/{address}"));
-    let Some(identity) = identity(root, &folder, address)?.filter(wanted) else { return Ok(None) };
+    let Some(identity) = identity(root, problems, &folder, address)?.filter(wanted) else { return Ok(None) };
     let numa = problems.take(numa_node(&folder)).flatten();
     let cpus = problems.take(local_cpus(&folder)).unwrap_or_default();
     let (bus, bridges) = problems.take(chain).flatten().map(|chain| (chain.root, chain.bridges)).unzip();
@@ -201,25 +207,28 @@ fn function(
 
 /// The kernel puts ids, class and driver into `uevent`, one file instead of four; trees copied from elsewhere may have
 /// only the single attributes.
-fn identity(root: &HostRoot, folder: &Folder<'_>, address: Bdf) -> Result<Option<Identity>> {
+fn identity(root: &HostRoot, problems: &mut Problems, folder: &Folder<'_>, address: Bdf) -> Result<Option<Identity>> {
     if let Some(text) = folder.read("uevent")? {
         let value = |key: &str| text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
         if let Some(id) = value("PCI_ID") {
             let id = PciId::try_from(id.to_owned())
                 .map_err(|_| root.malformed(&folder.at("uevent"), "a line such as PCI_ID=1D0F:7364", id))?;
-            let class = value("PCI_CLASS").and_then(|class| u32::from_str_radix(class, 16).ok());
+            let class = value("PCI_CLASS").and_then(number);
             return Ok(Some(Identity { address, id, class, driver: value("DRIVER").map(str::to_owned) }));
         }
     }
-    let hex = |name: &str| {
-        let parse = |text: &str| u32::from_str_radix(text.strip_prefix("0x").unwrap_or(text), 16).ok();
-        folder.parse(name, "a number such as 0x1d0f", parse)
-    };
-    let id = |name: &str| Ok(hex(name)?.and_then(|number| u16::try_from(number).ok()));
+    let id = |name: &str| folder.parse(name, "an id such as 0x1d0f", |text| u16::try_from(number(text)?).ok());
     let (Some(vendor), Some(device)) = (id("vendor")?, id("device")?) else { return Ok(None) };
-    let driver = root.link(&folder.at("driver"))?;
+    // What it is is known: nothing that is wrong from here on hides it.
+    let class = problems.take(folder.parse("class", "a class such as 0x020000", number)).flatten();
+    let driver = problems.take(root.link(&folder.at("driver"))).flatten();
     let driver = driver.and_then(|target| Some(target.rsplit_once('/')?.1.to_owned()));
-    Ok(Some(Identity { address, id: PciId { vendor, device }, class: hex("class")?, driver }))
+    Ok(Some(Identity { address, id: PciId { vendor, device }, class, driver }))
+}
+
+/// A hexadecimal number with or without `0x`.
+fn number(text: &str) -> Option<u32> {
+    hex(text.strip_prefix("0x").unwrap_or(text), 1..=8, u32::MAX)
 }
 
 fn link(problems: &mut Problems, folder: &Folder<'_>) -> PciLink {
@@ -236,8 +245,8 @@ fn link(problems: &mut Problems, folder: &Folder<'_>) -> PciLink {
 }
 
 fn numa_node(folder: &Folder<'_>) -> Result<Option<u32>> {
-    let node = folder.parse("numa_node", "a NUMA node number or -1", |text| text.parse::<i64>().ok())?;
-    Ok(node.and_then(|node| u32::try_from(node).ok()))
+    let parse = |text: &str| if text == "-1" { Some(None) } else { id::number(text).map(Some) };
+    Ok(folder.parse("numa_node", "a NUMA node number or -1", parse)?.flatten())
 }
 
 fn local_cpus(folder: &Folder<'_>) -> Result<CpuList> {

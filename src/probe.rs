@@ -341,7 +341,8 @@ impl Asked<'_> {
     }
 
     fn failed(&self, command: &'static str, status: i32) -> Error {
-        let hint = match Errno::from_raw(-status) {
+        let errno = status.wrapping_neg();
+        let hint = match Errno::from_raw(errno) {
             _ if status > 0 => "the driver could not hand over its answer",
             Errno::ENOTTY => "what stands behind this node is not the Neuron driver",
             Errno::EINVAL => {
@@ -353,7 +354,7 @@ impl Asked<'_> {
         };
         let source = match status {
             1.. => io::Error::other(format!("{status} bytes of it were not copied")),
-            _ => io::Error::from_raw_os_error(-status),
+            _ => io::Error::from_raw_os_error(errno),
         };
         Error::Driver { command, node: self.path.clone(), hint, source }
     }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::host::Host;
+use crate::id::number;
 use crate::pci::Bdf;
 use crate::root::HostRoot;
 
@@ -155,7 +156,7 @@ fn readings(root: &HostRoot, folder: &str, cost: Cost) -> Readings {
 /// A file; `None` where there is none, or a folder.
 fn reading(root: &HostRoot, path: &str) -> Option<Reading> {
     match root.read(path) {
-        Ok(text) => text.map(|text| text.parse().map_or(Reading::Text(text), Reading::Number)),
+        Ok(text) => text.map(|text| number(&text).map_or(Reading::Text(text), Reading::Number)),
         Err(Error::Read { source, .. }) if source.kind() == ErrorKind::IsADirectory => None,
         Err(Error::Read { source, .. }) if source.kind() == ErrorKind::PermissionDenied => Some(Reading::Refused),
         Err(error) => Some(Reading::Failed(error.chain())),

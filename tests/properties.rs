@@ -46,6 +46,13 @@ proptest! {
     }
 
     #[test]
+    fn what_is_read_as_a_root_is_written_so(text in "pci[+0-9a-f]{1,5}:[+0-9a-f]{1,3}") {
+        if let Ok(root) = text.parse::<PciRoot>() {
+            prop_assert_eq!(root.to_string(), text);
+        }
+    }
+
+    #[test]
     fn roots_are_read_back(domain: u32, bus: u8) {
         let root = PciRoot { domain, bus };
         prop_assert_eq!(root.to_string().parse::<PciRoot>().unwrap(), root);

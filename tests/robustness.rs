@@ -226,14 +226,51 @@ fn a_folder_is_no_file_and_a_file_no_folder() {
 
 #[test]
 fn garbage_in_one_attribute_hides_nothing_else() {
-    for (content, found) in [(&b"\xff\xfe\n"[..], "expected text"), (b"", "found \"\""), (b"1e3\n", "found \"1e3\"")] {
-        let tree = Tree::new();
-        let attribute = tree.without("numa_node");
+    let tree = Tree::new();
+    let attribute = tree.without("numa_node");
+    for (content, found) in [
+        (&b"\xff\xfe\n"[..], "expected text"),
+        (b"", "found \"\""),
+        (b"1e3\n", "found \"1e3\""),
+        (b"+1\n", "found \"+1\""),
+        (b"-2\n", "found \"-2\""),
+        (b"4294967296\n", "found \"4294967296\""),
+    ] {
         fs::write(&attribute, content).unwrap();
         let host = tree.host();
         assert_only_problem(&host, &attribute, found);
         assert_eq!(function(&host).cpus.len(), 96);
     }
+}
+
+/// As in a tree that was copied from elsewhere.
+#[test]
+fn without_uevent_a_function_is_known_by_its_ids() {
+    let tree = Tree::new();
+    tree.without("uevent");
+    let attribute = tree.without("class");
+    for (content, found) in [(&b"0x+20000\n"[..], "found \"0x+20000\""), (b"\xff", "expected text")] {
+        fs::write(&attribute, content).unwrap();
+        assert_only_problem(&tree.host(), &attribute, found);
+    }
+    fs::write(&attribute, "0x020000\n").unwrap();
+    let attribute = tree.without("vendor");
+    for id in ["0x11d0f", "0x+1d0", "amazon"] {
+        fs::write(&attribute, id).unwrap();
+        let host = tree.host();
+        assert_eq!(host.efa().len(), 15);
+        assert!(host.problems()[0].contains("expected an id such as 0x1d0f"), "{:?}", host.problems());
+    }
+}
+
+#[test]
+fn a_folder_whose_name_has_no_number_is_no_device() {
+    let tree = Tree::new();
+    for name in ["devices/system/node/node+1", "class/neuron_device/neuron5/neuron_core07"] {
+        fs::create_dir(tree.root().join("sys").join(name)).unwrap();
+    }
+    let host = tree.host();
+    assert_eq!((host.numa().len(), host.neuron()[5].cores), (2, 8));
 }
 
 #[test]
@@ -347,4 +384,12 @@ fn no_device_is_listed_twice() {
     record["neuron"][3]["index"] = 4.into();
     let error = Host::from_json(&record.to_string()).unwrap_err();
     assert!(error.to_string().contains("neuron4 is listed twice"), "{error}");
+}
+
+#[test]
+fn a_record_of_endless_cores_is_refused() {
+    let mut record: serde_json::Value = serde_json::from_str(&Tree::new().host().to_json()).unwrap();
+    record["neuron"][3]["cores"] = u32::MAX.into();
+    let error = Host::from_json(&record.to_string()).unwrap_err();
+    assert!(error.to_string().contains("neuron3 has 4294967295 cores"), "{error}");
 }

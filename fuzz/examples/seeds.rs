@@ -1,4 +1,5 @@
-//! Writes the seeds that are made rather than kept: for each instance type a record and a tree of its first devices.
+//! Writes the seeds that are made rather than kept: what each attribute may say, and for each instance type a record and a
+//! tree of its first devices.
 //!
 //! Usage: seeds CORPUS, the folder with a folder for each target.
 
@@ -9,34 +10,70 @@ use std::path::Path;
 use nearfab::Host;
 use nearfab::instances::{InstanceTable, tables};
 use nearfab_emu::Defect;
+use nearfab_fuzz::attributes::Attributes;
 
-/// More devices make inputs larger, and say nothing new.
-const DEVICES: usize = 2;
 /// Parts of the paths of what nearfab does not read.
-const UNREAD: [&str; 9] =
-    ["dev/", "proc/", "/cpu/", "/config", "/modalias", "/local_cpus", "subsystem", "/power/", "/parameters/"];
+const UNREAD: [&str; 18] = [
+    "dev/",
+    "proc/",
+    "/cpu/",
+    "/drivers/",
+    "/config",
+    "/modalias",
+    "/local_cpus",
+    "subsystem",
+    "/node_type",
+    "/node_desc",
+    "/sys_image_guid",
+    "/link_layer",
+    "/phys_state",
+    "/instance_type",
+    "/cpumap",
+    "/meminfo",
+    "/power/",
+    "/parameters/",
+];
 
 fn main() -> Result<(), Box<dyn Error>> {
     let corpus = std::env::args_os().nth(1).ok_or("usage: seeds CORPUS")?;
     let corpus = Path::new(&corpus);
+    for (name, input) in Attributes::new().seeds() {
+        seed(&corpus.join("attribute"), &name, input)?;
+    }
     for table in tables() {
-        let some = InstanceTable {
-            neuron: &table.neuron[..DEVICES.min(table.neuron.len())],
-            efa: &table.efa[..DEVICES.min(table.efa.len())],
-            ..*table
-        };
         let dir = tempfile::tempdir()?;
-        let small: Vec<Defect> = [Defect::NoCoreStatistics].into_iter().filter(|small| small.applies(&some)).collect();
-        nearfab_emu::write_tree_with(&some, &small, dir.path())?;
-        seed(&corpus.join("host_json"), table, &Host::from_root(dir.path())?.to_json())?;
+        let some = first(table, 2);
+        nearfab_emu::write_tree_with(&some, &small(&some), dir.path())?;
+        seed(&corpus.join("host_json"), table.instance_type, Host::from_root(dir.path())?.to_json())?;
+        // Trees are written and removed for each input: the smaller, the more of them.
+        let dir = tempfile::tempdir()?;
+        let some = first(table, 1);
+        nearfab_emu::write_tree_with(&some, &small(&some), dir.path())?;
+        nearfab_fuzz::thin(dir.path());
         let read = |path: &str| !UNREAD.iter().any(|part| path.contains(part));
-        seed(&corpus.join("tree"), table, &nearfab_fuzz::describe(dir.path(), &read))?;
+        seed(&corpus.join("tree"), table.instance_type, nearfab_fuzz::describe(dir.path(), &read))?;
     }
     Ok(())
 }
 
-fn seed(folder: &Path, table: &InstanceTable, text: &str) -> Result<(), Box<dyn Error>> {
+/// The table of an instance with so many devices of each kind.
+fn first(table: &InstanceTable, devices: usize) -> InstanceTable {
+    InstanceTable {
+        neuron: &table.neuron[..devices.min(table.neuron.len())],
+        efa: &table.efa[..devices.min(table.efa.len())],
+        gpu: &table.gpu[..devices.min(table.gpu.len())],
+        foreign: &table.foreign[..devices.min(table.foreign.len())],
+        ..*table
+    }
+}
+
+/// Cores without statistics, which nearfab does not read.
+fn small(table: &InstanceTable) -> Vec<Defect> {
+    [Defect::NoCoreStatistics].into_iter().filter(|small| small.applies(table)).collect()
+}
+
+fn seed(folder: &Path, name: &str, input: impl AsRef<[u8]>) -> Result<(), Box<dyn Error>> {
     fs::create_dir_all(folder)?;
-    fs::write(folder.join(table.instance_type), text)?;
+    fs::write(folder.join(name), input)?;
     Ok(())
 }

@@ -4,17 +4,13 @@
 #![no_main]
 
 use std::fs;
-use std::path::Path;
 
-use libfuzzer_sys::fuzz_target;
-use nearfab::{Host, Record};
+use libfuzzer_sys::{fuzz_mutator, fuzz_target, fuzzer_mutate};
+use nearfab::{Host, Record, telemetry};
 use nearfab_fuzz::{OUTSIDE, check, write};
 
 fuzz_target!(|text: &[u8]| {
-    // In memory, where there is such a folder: thousands of small files a second.
-    let memory = Path::new("/dev/shm");
-    let place = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
-    let place = place.expect("a temporary folder");
+    let place = tempfile::tempdir().expect("a temporary folder");
     let root = place.path().join("tree");
     fs::create_dir(&root).expect("a folder");
     fs::write(place.path().join("outside"), OUTSIDE).expect("a file");
@@ -22,9 +18,20 @@ fuzz_target!(|text: &[u8]| {
 
     let host = Host::from_root(&root).expect("a tree that can be opened");
     check(&host);
+    assert!(host.efa().is_sorted_by_key(|efa| efa.address()) && host.neuron().is_sorted_by_key(|device| device.index));
+    let telemetry = format!("{:?}", telemetry(&host).expect("a tree that can be opened"));
     let record = Record::take(&host).expect("a tree that can be opened");
-    assert!(!record.to_json().contains(OUTSIDE), "a link led out of the tree");
+    for read in [record.to_json(), telemetry] {
+        assert!(!read.contains(OUTSIDE), "a link led out of the tree");
+    }
     assert_eq!(Record::from_json(&record.to_json()).expect("what was written is read"), record);
     let redacted = record.redacted();
     assert_eq!(Record::from_json(&redacted.to_json()).expect("what was redacted is read"), redacted);
+});
+
+fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
+    if size > max_size {
+        return fuzzer_mutate(data, size, max_size);
+    }
+    nearfab_fuzz::numbers::mutate(&mut data[..max_size], size, &mut nearfab_fuzz::numbers::random(seed), fuzzer_mutate)
 });

@@ -1,14 +1,21 @@
-//! What the fuzz targets share: what must hold for every host, and a text form of small file trees.
+//! What the fuzz targets share: what must hold for every host, plain readings to compare the library's with, and small
+//! file trees.
 
-use std::collections::BTreeSet;
+pub mod attributes;
+mod expectations;
+mod measured;
+pub mod numbers;
+pub mod readings;
+mod small;
+mod tree;
+
 use std::fmt::Debug;
-use std::fs;
 use std::hash::Hash;
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::symlink;
-use std::path::{Component, Path};
 
+use nearfab::instances::GroupSize;
 use nearfab::{Basis, Evidence, Host, Near};
+pub use small::thin;
+pub use tree::{describe, write};
 
 /// What stands beside each tree and must never be in what was read.
 pub const OUTSIDE: &str = "this-is-outside-of-the-tree";
@@ -17,6 +24,7 @@ pub const OUTSIDE: &str = "this-is-outside-of-the-tree";
 pub fn check(host: &Host) {
     let read_back = Host::from_json(&host.to_json()).expect("what was written is read");
     assert_eq!(&read_back, host);
+    assert_eq!(host.diff(&read_back), [], "nothing is news");
     for basis in [Basis::Pairing, Basis::Place] {
         for device in host.neuron() {
             let near = host.near_device(device.index, basis).expect("a device that the host has");
@@ -31,6 +39,10 @@ pub fn check(host: &Host) {
             check_ranks(&near.entries, host.neuron().len());
         }
     }
+    for gpu in host.gpus() {
+        check_ranks(&host.near_function(gpu.address()).expect("a GPU that the host has").entries, host.efa().len());
+    }
+    check_numbers(host);
 }
 
 fn check_ranks<T: Debug + Clone + Eq + Hash>(entries: &[Near<T>], candidates: usize) {
@@ -43,62 +55,26 @@ fn check_ranks<T: Debug + Clone + Eq + Hash>(entries: &[Near<T>], candidates: us
     }
 }
 
-/// Begins a file: its path, and on the lines after it its content.
-const FILE: u8 = b'@';
-/// Begins a symbolic link: its path, a space, and its target.
-const LINK: u8 = b'>';
-
-/// Writes the tree that `text` describes, as far as the file system takes it. Each line that begins with `@` or `>` is
-/// an entry, as [`describe`] writes it.
-pub fn write(text: &[u8], root: &Path) {
-    let mut entries: Vec<(u8, Vec<u8>)> = Vec::new();
-    for line in text.split_inclusive(|&byte| byte == b'\n') {
-        match (line.first(), entries.last_mut()) {
-            (Some(&kind @ (FILE | LINK)), _) => entries.push((kind, line[1..].to_vec())),
-            (_, Some((_, entry))) => entry.extend_from_slice(line),
-            _ => {}
-        }
+/// Cores, containers' devices, links and groups are of devices that the host has, and no core has two numbers.
+fn check_numbers(host: &Host) {
+    let numbering = host.numbering();
+    for (position, row) in numbering.rows.iter().enumerate() {
+        assert_eq!(row.logical.0 as usize, position);
+        let cores = host.find_neuron(row.device).expect("a device that the host has").cores;
+        assert!(row.physical.iter().all(|core| core.0 < cores), "{row:?} of {cores} cores");
+        assert_eq!(host.container_device(row.device), Some(row.container));
+        assert_eq!(host.host_device(row.container), Some(row.device));
     }
-    for (kind, entry) in entries {
-        let split = |at: u8| entry.iter().position(|&byte| byte == at).map(|i| (&entry[..i], &entry[i + 1..]));
-        let Some((path, content)) = split(if kind == FILE { b'\n' } else { b' ' }) else { continue };
-        let path = Path::new(std::ffi::OsStr::from_bytes(path));
-        if path.as_os_str().is_empty() || !path.components().all(|part| matches!(part, Component::Normal(_))) {
-            continue;
-        }
-        let path = root.join(path);
-        // What the file system refuses (a file as a folder, a name too long) is not in the tree.
-        let folder = path.parent().unwrap_or(root);
-        let _ = fs::create_dir_all(folder);
-        let inside = folder.canonicalize().is_ok_and(|folder| folder.starts_with(root));
-        let _ = match kind {
-            FILE if inside && !path.is_symlink() => fs::write(path, content),
-            LINK if inside => symlink(std::ffi::OsStr::from_bytes(content.trim_ascii_end()), path),
-            _ => Ok(()),
-        };
+    for row in numbering.rows.iter().take(20) {
+        let core = nearfab::Core { device: row.device, core: row.physical[0] };
+        assert_eq!(numbering.logical(core), Some(row.logical));
     }
-}
-
-/// The text form of the files and links below `root` whose paths are wanted.
-pub fn describe(root: &Path, wanted: &dyn Fn(&str) -> bool) -> String {
-    let mut entries = BTreeSet::new();
-    collect(root, root, wanted, &mut entries);
-    entries.into_iter().collect()
-}
-
-fn collect(root: &Path, folder: &Path, wanted: &dyn Fn(&str) -> bool, entries: &mut BTreeSet<String>) {
-    for entry in fs::read_dir(folder).expect("a folder of the tree") {
-        let path = entry.expect("an entry of the tree").path();
-        let name = path.strip_prefix(root).expect("a path below the root").to_str().expect("a name in UTF-8");
-        if path.is_symlink() {
-            let target = fs::read_link(&path).expect("a link");
-            if wanted(name) {
-                entries.insert(format!(">{name} {}\n", target.display()));
-            }
-        } else if path.is_dir() {
-            collect(root, &path, wanted, entries);
-        } else if wanted(name) {
-            entries.insert(format!("@{name}\n{}", fs::read_to_string(&path).unwrap_or_default()));
-        }
+    for links in host.links() {
+        host.find_neuron(links.device).expect("a device that the host has");
+    }
+    for size in GroupSize::ALL {
+        let neuron = host.neuron().iter().filter_map(|device| host.device_group(device.index, size));
+        let efa = host.efa().iter().filter_map(|efa| host.efa_group(efa.address(), size));
+        assert!(neuron.chain(efa).all(|id| !id.is_empty()));
     }
 }

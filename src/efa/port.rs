@@ -7,6 +7,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Problems;
+use crate::id::number;
 use crate::root::Folder;
 
 /// The port of an RDMA device, as far as sysfs shows it. Each part is `None` where the host does not show it.
@@ -148,15 +149,15 @@ pub(super) fn read(problems: &mut Problems, folder: &Folder<'_>) -> Option<Port>
 
 /// `4: ACTIVE`.
 fn state(text: &str) -> Option<PortState> {
-    text.split(':').next()?.parse::<u32>().ok().map(PortState::from)
+    number::<u32>(text.split(':').next()?).map(PortState::from)
 }
 
 /// `100 Gb/sec (4X EDR)`, `2.5 Gb/sec (1X SDR)`; in Mb/s.
 fn rate(text: &str) -> Option<u32> {
-    let number = text.split_once(" Gb/sec")?.0;
-    let (whole, tenths) = number.split_once('.').unwrap_or((number, "0"));
-    let tenths: u32 = (tenths.len() == 1).then(|| tenths.parse().ok())??;
-    whole.parse::<u32>().ok()?.checked_mul(1000)?.checked_add(tenths * 100)
+    let giga = text.split_once(" Gb/sec")?.0;
+    let (whole, tenths) = giga.split_once('.').unwrap_or((giga, "0"));
+    let tenths: u32 = number(tenths).filter(|_| tenths.len() == 1)?;
+    number::<u32>(whole)?.checked_mul(1000)?.checked_add(tenths * 100)
 }
 
 #[cfg(test)]
@@ -186,9 +187,12 @@ mod tests {
         assert_eq!(state("4: ACTIVE"), Some(PortState::Active));
         assert_eq!(state("9: ODD"), Some(PortState::Unknown(9)));
         assert_eq!(state("ACTIVE"), None);
+        assert_eq!(state("+4: ACTIVE"), None);
         assert_eq!(rate("100 Gb/sec (4X EDR)"), Some(100_000));
         assert_eq!(rate("2.5 Gb/sec (1X SDR)"), Some(2500));
-        assert_eq!(rate("fast"), None);
+        for text in ["fast", "+100 Gb/sec", "2.50 Gb/sec", "2.x Gb/sec", "4294968 Gb/sec"] {
+            assert_eq!(rate(text), None, "{text}");
+        }
         assert_eq!("cd77:f833:0000:1001".parse(), Ok(Guid(0xcd77_f833_0000_1001)));
         assert!("cd77:f833:0000".parse::<Guid>().is_err());
     }

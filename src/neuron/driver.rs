@@ -103,8 +103,8 @@ fn layout_of_files(root: &HostRoot, problems: &mut Problems, device: Option<&Neu
 /// The layout of a released version; `None` for other builds, which do not say where they stand.
 fn layout_of_version(version: &str) -> Option<DriverLayout> {
     let mut parts = version.split('.');
-    let (major, minor) = (number(parts.next()?)?, number(parts.next()?)?);
-    Some(match (major, minor) {
+    let version: (u32, u32) = (number(parts.next()?)?, number(parts.next()?)?);
+    Some(match version {
         (..2, _) | (2, ..=26) => DriverLayout::UpTo226,
         (2, 27..=29) => DriverLayout::From227,
         (2, 30) => DriverLayout::From230,
@@ -126,6 +126,7 @@ mod tests {
             ("2.30.2.0", Some(DriverLayout::From230)),
             ("2.31.7.0", Some(DriverLayout::Unknown)),
             ("3.0", Some(DriverLayout::Unknown)),
+            ("4294967295.0", Some(DriverLayout::Unknown)),
             ("2.x.7693.0", None),
             ("", None),
         ] {

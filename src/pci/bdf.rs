@@ -123,7 +123,7 @@ fn parse(text: &str) -> Option<Bdf> {
 }
 
 /// A number of `digits` hexadecimal digits and nothing else (`from_str_radix` would take a sign).
-fn hex(text: &str, digits: std::ops::RangeInclusive<usize>, max: u32) -> Option<u32> {
+pub(super) fn hex(text: &str, digits: std::ops::RangeInclusive<usize>, max: u32) -> Option<u32> {
     if !digits.contains(&text.len()) || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
         return None;
     }

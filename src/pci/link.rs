@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::id::number;
+
 /// Speed and width of a function's PCIe link, now and at most. Each is `None` where the host has no such attribute.
 ///
 /// On EC2 these are what the virtual switch chooses to show: devices behind an upstream port of 1.97 GB/s were seen
@@ -68,17 +70,17 @@ impl FromStr for LinkSpeed {
 
     /// Reads what any kernel wrote: `16.0 GT/s PCIe`, before 5.11 `16 GT/s`, and `Unknown` or `Unknown speed`.
     fn from_str(text: &str) -> Result<Self, ParseLinkError> {
-        if text.get(..7).is_some_and(|start| start.eq_ignore_ascii_case("unknown")) {
+        if ["unknown", "unknown speed"].iter().any(|unknown| text.eq_ignore_ascii_case(unknown)) {
             return Ok(Self::Unknown);
         }
         let parse = || {
-            let number = text.strip_suffix(" PCIe").unwrap_or(text).strip_suffix(" GT/s")?;
-            let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
+            let giga = text.strip_suffix(" PCIe").unwrap_or(text).strip_suffix(" GT/s")?;
+            let (whole, fraction) = giga.split_once('.').unwrap_or((giga, "0"));
             if !(1..=3).contains(&fraction.len()) {
                 return None;
             }
-            let thousandths = digits(&format!("{fraction:0<3}"))?;
-            Some(Self::MegaTransfers(digits(whole)?.checked_mul(1000)?.checked_add(thousandths)?))
+            let thousandths = number(&format!("{fraction:0<3}"))?;
+            Some(Self::MegaTransfers(number::<u32>(whole)?.checked_mul(1000)?.checked_add(thousandths)?))
         };
         parse().ok_or_else(|| ParseLinkError { text: text.to_owned(), expected: "a link speed such as 16.0 GT/s" })
     }
@@ -101,7 +103,7 @@ impl FromStr for LinkWidth {
         if text == "unknown" {
             return Ok(Self::Unknown);
         }
-        match digits(text.strip_prefix('x').unwrap_or(text)).and_then(|lanes| u8::try_from(lanes).ok()) {
+        match number(text.strip_prefix('x').unwrap_or(text)) {
             Some(0 | 255) => Ok(Self::Unknown),
             Some(lanes) => Ok(Self::Lanes(lanes)),
             None => Err(ParseLinkError { text: text.to_owned(), expected: "a number of lanes such as 16" }),
@@ -152,12 +154,6 @@ impl fmt::Display for ParseLinkError {
 
 impl std::error::Error for ParseLinkError {}
 
-/// Digits and nothing else (`parse` would take a sign).
-fn digits(text: &str) -> Option<u32> {
-    let only = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    if only { text.parse().ok() } else { None }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -195,7 +191,7 @@ mod tests {
         for text in ["255", "0", "unknown"] {
             assert_eq!(text.parse(), Ok(LinkWidth::Unknown), "{text}");
         }
-        for text in ["", "fast", "16.0", "+8 GT/s", "8. GT/s", "99999999 GT/s"] {
+        for text in ["", "fast", "16.0", "+8 GT/s", "8. GT/s", "99999999 GT/s", "unknowns"] {
             assert!(text.parse::<LinkSpeed>().is_err(), "{text:?}");
         }
         for text in ["", "256", "-1", "xx8"] {

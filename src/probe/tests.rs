@@ -363,6 +363,16 @@ fn datastores_are_found_missing_or_refused() {
     assert_eq!(datastore(Recorded { apps: vec![nobody], ..Recorded::default() }).unwrap(), None);
 }
 
+/// No errno, and no reason to fail otherwise than for one.
+#[test]
+fn the_lowest_status_is_a_failure_like_others() {
+    let mut said = Vec::new();
+    put_record(&mut said, i32::MIN, &[]).unwrap();
+    assert!(Attachment::read(CHILD, &said).unwrap().is_err());
+    let address = probe_one(Recorded::failing("DEVICE_BDF_EXT", i32::MIN)).0.address;
+    assert!(matches!(address, Err(Error::Driver { .. })), "{address:?}");
+}
+
 /// Whatever part of its answers a child gets out before it dies is told from all of them.
 #[test]
 fn a_child_that_died_said_nothing() {

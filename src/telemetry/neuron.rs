@@ -1,12 +1,11 @@
 //! What a Neuron device shows about itself in sysfs, with drivers up to 2.30.
 
 use std::collections::BTreeMap;
-use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
 use super::{Cost, Reading, Readings, reading, readings};
-use crate::id::{HostDevice, PhysicalCore};
+use crate::id::{HostDevice, PhysicalCore, number};
 use crate::neuron::NeuronDevice;
 use crate::root::HostRoot;
 
@@ -177,9 +176,6 @@ impl From<Reading> for Power {
 
 /// `POWER_STATUS_VALID,<time>,<min>,<max>,<average>`.
 fn measured(text: &str) -> Option<Power> {
-    fn next<T: FromStr>(fields: &mut dyn Iterator<Item = &str>) -> Option<T> {
-        fields.next()?.parse().ok()
-    }
     let mut fields = text.split(',');
     let status = match fields.next()?.strip_prefix("POWER_STATUS_")? {
         "VALID" => PowerStatus::Valid,
@@ -187,7 +183,8 @@ fn measured(text: &str) -> Option<Power> {
         "INVALID" => PowerStatus::Invalid,
         other => PowerStatus::Unknown(other.to_owned()),
     };
-    let (time, min, max, average) = (next(&mut fields)?, next(&mut fields)?, next(&mut fields)?, next(&mut fields)?);
-    let all_numbers = [min, max, average].into_iter().all(f64::is_finite);
-    (all_numbers && fields.next().is_none()).then_some(Power::Measured { status, time, min, max, average })
+    let time = number(fields.next()?)?;
+    let mut percent = || fields.next()?.parse::<f64>().ok().filter(|value| value.is_finite());
+    let (min, max, average) = (percent()?, percent()?, percent()?);
+    fields.next().is_none().then_some(Power::Measured { status, time, min, max, average })
 }

@@ -1,56 +1,66 @@
-//! `cargo xtask fuzz`: the fuzz targets of `fuzz/`, each for a while.
+//! `cargo xtask fuzz`: the fuzz targets of `fuzz/`, what of the parsers they reach, and whether they find bugs.
 
-use std::fs;
-use std::process::Command;
+mod coverage;
+mod engine;
+mod seeded;
 
-use anyhow::{Context, Result, bail};
+use std::time::Duration;
 
-use crate::run::{output, say, visibly, workspace};
-use crate::tools;
+use anyhow::{Result, bail};
 
-/// Fuzzes one target, or each in turn, for a number of seconds; stops at the first finding.
-///
-/// # Errors
-/// When an input fails a target, or there is no such target, no nightly compiler or no cargo-fuzz.
-pub(crate) fn run(target: Option<&str>, seconds: u32) -> Result<()> {
-    let folder = workspace().join("fuzz");
-    let cargo_fuzz = tools::from_crates(&tools::CARGO_FUZZ)?;
-    nightly("rustc")
-        .arg("--version")
-        .output()
-        .ok()
-        .filter(|output| output.status.success())
-        .context("fuzzing needs a nightly compiler: rustup toolchain install nightly --profile minimal")?;
-    let fuzz = |arguments: &[&str]| {
-        let mut command = nightly(&cargo_fuzz);
-        command.arg("fuzz").args(arguments).arg("--fuzz-dir").arg(&folder);
-        command
-    };
-    let all = output(&mut fuzz(&["list"]))?;
-    let targets: Vec<&str> = all.lines().filter(|name| target.is_none_or(|wanted| wanted == *name)).collect();
-    if targets.is_empty() {
-        bail!("there is no such target; there are: {}", all.lines().collect::<Vec<_>>().join(", "));
-    }
-    let corpus = folder.join("corpus");
-    let mut seeds = Command::new(env!("CARGO"));
-    seeds.current_dir(&folder).args(["run", "--quiet", "--example", "seeds", "--"]).arg(&corpus);
-    visibly(&mut seeds)?;
-    for target in targets {
-        let corpus = corpus.join(target);
-        fs::create_dir_all(&corpus).with_context(|| format!("making {}", corpus.display()))?;
-        say(format_args!("fuzzing {target} for {seconds} s"));
-        // Without a sanitizer: what is fuzzed has no unsafe code, and finds more inputs a second.
-        let mut command = fuzz(&["run", "--sanitizer", "none"]);
-        command.arg(target).arg(&corpus).arg(folder.join("seeds").join(target));
-        command.args(["--", "-print_final_stats=1", "-timeout=10"]).arg(format!("-max_total_time={seconds}"));
-        visibly(&mut command)?;
-    }
-    Ok(())
+use crate::run::{say, workspace};
+use engine::{Engine, Run};
+
+/// What of `cargo xtask fuzz` is wanted.
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// One target; without it, each in turn
+    target: Option<String>,
+    /// How long for each target (60), or at most for each seeded bug (120)
+    #[arg(long)]
+    seconds: Option<u32>,
+    /// Put the bugs of fuzz/bugs into copies of the sources, and see whether the targets find each
+    #[arg(long)]
+    seeded: bool,
+    /// Tell what of each parser the inputs that were kept reach (with the component llvm-tools of the compiler)
+    #[arg(long, conflicts_with_all = ["seeded", "seconds"])]
+    coverage: bool,
 }
 
-/// A program that builds with the nightly compiler, whatever built this one.
-fn nightly(program: impl AsRef<std::ffi::OsStr>) -> Command {
-    let mut command = Command::new(program);
-    command.env_remove("CARGO").env("RUSTUP_TOOLCHAIN", "nightly");
-    command
+/// Fuzzes the targets and tells what that came to; or does what the options say instead.
+///
+/// # Errors
+/// When an input fails a target, a seeded bug is not found, there is no such target, or no cargo-fuzz.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    let engine = Engine::new(workspace())?;
+    let targets = engine.targets(options.target.as_deref())?;
+    let seconds = |default| Duration::from_secs(options.seconds.unwrap_or(default).into());
+    match options {
+        Options { seeded: true, .. } => seeded::run(&engine, &targets, seconds(120)),
+        Options { coverage: true, .. } => coverage::run(&engine, &targets),
+        _ => fuzz(&engine, &targets, seconds(60)),
+    }
+}
+
+fn fuzz(engine: &Engine, targets: &[String], time: Duration) -> Result<()> {
+    engine.make_seeds()?;
+    let mut runs = Vec::new();
+    for target in targets {
+        say(format_args!("fuzzing {target} for {} s", time.as_secs()));
+        let program = engine.build(target)?;
+        let run = engine.run(target, &program, &engine.corpus(target)?, time, true)?;
+        if let Some(finding) = &run.finding {
+            bail!("{target}: {finding}; for the input {}", run.input.unwrap_or_default().display());
+        }
+        runs.push((target, run));
+    }
+    say("\nTARGET         SECONDS  EXECUTIONS  A SECOND  INPUTS   EDGES      OF  SHARE");
+    for (target, Run { seconds, executions, inputs, edges, of_edges, .. }) in &runs {
+        let rate = executions / (*seconds).max(1);
+        let share = 100 * edges / (*of_edges).max(1);
+        say(format_args!(
+            "{target:13} {seconds:8} {executions:11} {rate:9} {inputs:7} {edges:7} {of_edges:7} {share:5}%"
+        ));
+    }
+    Ok(())
 }

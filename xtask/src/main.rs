@@ -46,14 +46,8 @@ enum Command {
     Bare,
     /// Measure what seeing a host costs, beside lstopo and beside the least it could cost
     Bench,
-    /// Give generated inputs to the fuzz targets (with a nightly compiler)
-    Fuzz {
-        /// One target; without it, each in turn
-        target: Option<String>,
-        /// How long for each
-        #[arg(long, default_value_t = 60)]
-        seconds: u32,
-    },
+    /// Give generated inputs to the fuzz targets
+    Fuzz(fuzz::Options),
     /// A real Kubernetes on this machine, in namespaces of its own
     #[command(subcommand)]
     K8s(k8s::Command),
@@ -67,7 +61,7 @@ fn main() -> ExitCode {
         Command::Generate { check } => generate::run(check),
         Command::Bare => bare::run(),
         Command::Bench => bench::run(),
-        Command::Fuzz { target, seconds } => fuzz::run(target.as_deref(), seconds),
+        Command::Fuzz(options) => fuzz::run(&options),
         Command::K8s(command) => command.run(),
     };
     match done {

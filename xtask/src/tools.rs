@@ -57,6 +57,9 @@ pub(crate) const BENCH: &[Tool] = &[
     tool("unshare", "util-linux"),
 ];
 
+/// What puts bugs into a copy of the sources.
+pub(crate) const SEEDED: &[Tool] = &[tool("git", "git"), tool("patch", "patch")];
+
 /// What makes a bare Debian root.
 pub(crate) const BARE: &[Tool] = &[tool("debootstrap", "debootstrap"), tool("unshare", "util-linux")];
 

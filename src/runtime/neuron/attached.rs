@@ -104,7 +104,7 @@ impl Attachment {
         let mut records = Records(bytes);
         let (status, _) = records.next()?;
         if status != 0 {
-            return Some(Err(Errno::from_raw(-status)));
+            return Some(Err(Errno::from_raw(status.wrapping_neg())));
         }
         let host_device = records.number()?.map(u32::from_ne_bytes);
         let processes = match records.number()?.map(u32::from_ne_bytes) {

@@ -1,0 +1,120 @@
+//! One attribute at a time of a small emulated tree replaced by an input: what it says is what the library reads, and
+//! nothing else is other than before.
+
+use std::path::{Path, PathBuf};
+
+use nearfab::{Host, telemetry};
+use serde_json::Value;
+
+use crate::expectations::{self, Attribute, Of};
+use crate::small::{Replaced, Small};
+use crate::{OUTSIDE, check};
+
+/// The tree, what is read of it, and what can be replaced in it.
+pub struct Attributes {
+    small: Small,
+    host: Host,
+    record: Value,
+    telemetry: Value,
+    attributes: Vec<(PathBuf, Attribute)>,
+}
+
+/// What reading the tree should give: how many problems, and whether one of them names the attribute.
+#[derive(Clone, Copy)]
+pub(crate) struct Problems {
+    pub(crate) count: usize,
+    pub(crate) named: bool,
+}
+
+impl Attributes {
+    /// Writes the tree and reads it.
+    #[must_use]
+    #[expect(clippy::new_without_default, reason = "it writes files")]
+    pub fn new() -> Self {
+        let small = Small::new();
+        let host = Host::from_root(small.root()).expect("a tree");
+        assert!(host.problems().is_empty(), "{:?}", host.problems());
+        let record = value(&host.to_json());
+        let telemetry = telemetry_of(&host);
+        let all = expectations::all(&host);
+        let attributes = all.into_iter().map(|attribute| (small.root().join(&attribute.path), attribute)).collect();
+        Self { small, host, record, telemetry, attributes }
+    }
+
+    /// Inputs that say of each attribute what it says now, and what else it may.
+    pub fn seeds(&self) -> impl Iterator<Item = (String, Vec<u8>)> {
+        self.attributes.iter().enumerate().flat_map(|(position, (_, attribute))| {
+            let seed = move |(number, text): (usize, &&str)| {
+                let input = [&[u8::try_from(position).expect("few attributes")], text.as_bytes()].concat();
+                (format!("{position:02}-{number}"), input)
+            };
+            attribute.says.iter().enumerate().map(seed)
+        })
+    }
+
+    /// One of the seeds.
+    #[must_use]
+    pub fn seed(&self, number: usize) -> Vec<u8> {
+        let number = number % self.seeds().count();
+        self.seeds().nth(number).map(|(_, input)| input).unwrap_or_default()
+    }
+
+    /// Replaces one attribute, the first byte says which, by the rest of the input, and panics where what is read then is
+    /// not what it should be.
+    pub fn check(&self, input: &[u8]) {
+        let Some((&which, input)) = input.split_first() else { return };
+        let (path, attribute) = &self.attributes[usize::from(which) % self.attributes.len()];
+        let Some(_replaced) = Replaced::new(&self.small.root(), path, attribute.kind, input) else { return };
+        let text = str::from_utf8(input).ok().map(|text| attribute.trimmed(text));
+        match attribute.of {
+            Of::Host => self.check_host(path, attribute, text),
+            Of::Telemetry(pointer) => self.check_telemetry(path, attribute, text, pointer),
+        }
+    }
+
+    fn check_host(&self, path: &Path, attribute: &Attribute, text: Option<&str>) {
+        let host = Host::from_root(self.small.root()).expect("a tree");
+        let json = host.to_json();
+        assert!(!json.contains(OUTSIDE), "a link led out of the tree");
+        check(&host);
+        let mut expected = self.record.clone();
+        let mut found = value(&json);
+        match (attribute.expect)(text, &mut expected) {
+            Some(problems) => {
+                found["problems"] = Value::Array(Vec::new());
+                assert_eq!(found, expected, "{} says {text:?}", path.display());
+                assert_eq!(host.problems().len(), problems.count, "{text:?}: {:?}", host.problems());
+                // As it was asked for, whatever links it led through.
+                let tail: PathBuf = path.iter().skip(path.iter().count() - 2).collect();
+                let names = |problem: &String| problem.contains(&*tail.to_string_lossy());
+                assert!(!problems.named || host.problems().iter().any(names), "{tail:?}: {:?}", host.problems());
+            }
+            // What becomes of the device itself is too much to tell here.
+            None => assert_eq!((&found["numa"], &found["efa_driver"]), (&expected["numa"], &expected["efa_driver"])),
+        }
+    }
+
+    fn check_telemetry(&self, path: &Path, attribute: &Attribute, text: Option<&str>, pointer: &str) {
+        let found = telemetry_of(&self.host);
+        let mut expected = self.telemetry.clone();
+        (attribute.expect)(text, &mut expected);
+        if text.is_none() {
+            let failed = found.pointer(pointer).map(Value::to_string).unwrap_or_default();
+            let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
+            assert!(failed.contains("failed") && failed.contains(&*name), "{failed}");
+            *expected.pointer_mut(pointer).expect("a reading") = found.pointer(pointer).expect("a reading").clone();
+        }
+        assert_eq!(found, expected, "{} says {text:?}", path.display());
+    }
+}
+
+fn value(json: &str) -> Value {
+    serde_json::from_str(json).expect("JSON")
+}
+
+fn telemetry_of(host: &Host) -> Value {
+    let telemetry = telemetry(host).expect("a tree");
+    let written = serde_json::to_string(&telemetry).expect("readings are written");
+    assert_eq!(serde_json::from_str::<nearfab::telemetry::Telemetry>(&written).expect("readings are read"), telemetry);
+    value(&written)
+}

@@ -27,6 +27,8 @@ fn tree_with(defects: &[Defect]) -> tempfile::TempDir {
     dir
 }
 
+const SEEING: [&[&str]; 6] = [&["list"], &["topo"], &["near", "neuron5"], &["doctor"], &["record"], &["verify"]];
+
 /// The trace of the calls by which a program can open a file.
 fn opened(arguments: &[&str]) -> Option<String> {
     let trace = tempfile::NamedTempFile::new().unwrap();
@@ -39,7 +41,11 @@ fn opened(arguments: &[&str]) -> Option<String> {
             None
         }
         output => {
-            assert!(output.unwrap().status.success());
+            let output = output.unwrap();
+            let complaint = String::from_utf8_lossy(&output.stderr);
+            // What is near a device that this machine does not have is a question without an answer.
+            let unanswered = arguments == ["near", "neuron5"] && complaint.contains("no Neuron device");
+            assert!(output.status.success() || unanswered, "{complaint}");
             Some(fs::read_to_string(trace.path()).unwrap())
         }
     }
@@ -53,8 +59,8 @@ fn names_a_node(line: &str) -> bool {
 #[test]
 fn seeing_on_a_tree_opens_no_device_node() {
     let tree = tree();
-    for command in ["list", "topo", "doctor", "record", "verify"] {
-        let Some(trace) = opened(&[command, "--root", tree.path().to_str().unwrap()]) else { return };
+    for command in SEEING {
+        let Some(trace) = opened(&[command, &["--root", tree.path().to_str().unwrap()]].concat()) else { return };
         assert!(trace.contains("sys/bus/pci/devices"), "the trace shows what it should: {trace}");
         let nodes: Vec<&str> = trace.lines().filter(|line| names_a_node(line)).collect();
         assert_eq!(nodes, [""; 0]);
@@ -63,8 +69,8 @@ fn seeing_on_a_tree_opens_no_device_node() {
 
 #[test]
 fn seeing_on_this_machine_opens_no_device_node() {
-    for command in ["list", "topo", "doctor", "record", "verify"] {
-        let Some(trace) = opened(&[command]) else { return };
+    for command in SEEING {
+        let Some(trace) = opened(command) else { return };
         assert!(trace.contains("sys/bus/pci/devices"), "the trace shows what it should: {trace}");
         // Not even one of other kinds: below /dev nothing at all is opened.
         let in_dev = |line: &&str| names_a_node(line) || line.contains("\"/dev") || line.contains("\"dev/");

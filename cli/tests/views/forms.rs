@@ -1,8 +1,6 @@
 //! The forms of the output, of every instance type and of odd hosts: JSON is as its schema says, and a recorded host
 //! shows what it was recorded from.
 
-#![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
-
 use std::fs;
 use std::path::Path;
 use std::process::Output;
@@ -15,9 +13,7 @@ use nearfab::instances::tables;
 use nearfab_emu::Defect;
 use serde_json::Value;
 
-mod support;
-
-use support::{contain, folder, nearfab, stdout, take_name, tree, views};
+use crate::hosts::{contain, folder, nearfab, stdout, take_name, tree, views};
 
 const BASE: &str = "https://nearfab.dev/schema/1/";
 
@@ -158,7 +154,7 @@ fn json_of_every_instance_type_is_as_its_schema_says() {
 fn json_of_a_probe_is_as_its_schema_says() {
     with_judge(|judge| {
         // What the library makes of answers that were written down: its own test holds it to this file.
-        judge.judge("host.json#/$defs/probe", include_str!("../../src/probe/example.json"), "probe");
+        judge.judge("host.json#/$defs/probe", include_str!("../../../src/probe/example.json"), "probe");
     });
 }
 

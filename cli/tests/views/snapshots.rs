@@ -1,14 +1,10 @@
 //! What people read, in files that people can read: one a host in `tests/snapshots`. `TRYCMD=overwrite cargo test -p
 //! nearfab-cli` writes them anew, and the console blocks of README.md with them.
 
-#![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
-
 use std::fmt::Write as _;
 use std::path::Path;
 
-mod support;
-
-use support::{contain, nearfab, take_name, tree};
+use crate::hosts::{contain, nearfab, take_name, tree};
 
 const VIEWS: [&str; 5] = ["list", "list -o wide", "topo", "topo matrix", "topo links"];
 

@@ -1,8 +1,5 @@
 //! The program, and hosts to look at.
 
-#![allow(dead_code, reason = "each test uses some of it")]
-#![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
-
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};

@@ -3,6 +3,7 @@
 mod case;
 mod efa;
 mod environment;
+mod fabric;
 mod finding;
 mod foreign;
 mod kernel;
@@ -21,6 +22,7 @@ mod versions;
 use std::io::Write;
 
 use case::Case;
+use fabric::Fabric;
 use finding::Check;
 use nearfab::Error;
 use nearfab::surroundings::Process;
@@ -83,7 +85,7 @@ fn examine(seen: &Seen, pid: Option<u32>) -> Result<Report, Error> {
         let process = Process::read(host, pid)?;
         surroundings.get_or_insert_default().process = Some(process);
     }
-    let fabric = probe.map(|_| probing::ask_libfabric());
+    let fabric = probe.map(|_| Fabric::ask());
     let case = Case { host, surroundings: surroundings.as_ref(), probe, fabric: fabric.as_ref() };
     Ok(Report::of(&case, CHECKS))
 }

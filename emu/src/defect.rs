@@ -6,9 +6,10 @@ use std::str::FromStr;
 use nearfab::instances::InstanceTable;
 use nearfab::{Bdf, PciId};
 
-use crate::efa::{self, is_efa, rdma_folder};
-use crate::neuron::{self, DEVICES, NeuronDriver};
-use crate::pci::{self, Function};
+use crate::driver::NeuronDriver;
+use crate::efa::rdma_folder;
+use crate::function::{self, EFA_DRIVER, Function, NEURON_DRIVER, is_efa};
+use crate::neuron::DEVICES;
 use crate::plan::Plan;
 use crate::tree::{Edit, Error};
 
@@ -130,7 +131,7 @@ impl Defect {
         let mut counts = vec![1, efas / 2, efas.saturating_sub(1)];
         counts.dedup();
         all.extend(counts.into_iter().map(Self::EfaAttached));
-        let functions = pci::functions(table);
+        let functions = function::functions(table);
         all.extend(functions.first().map(|f| Self::Garbage(format!("sys/bus/pci/devices/{}/numa_node", f.address))));
         all.extend(NeuronDriver::ALL.map(Self::NeuronDriver));
         all.retain(|defect| defect.applies(table));
@@ -148,7 +149,7 @@ impl Defect {
             Self::NeuronAttributesGone(n) | Self::NeuronFunctionGone(n) => is_device(n),
             Self::VerbsNodeMissing(n) | Self::VerbsNodeRefused(n) => (*n as usize) < rdma,
             Self::Container(devices) => devices.iter().all(is_device) && devices.len() < table.neuron.len(),
-            Self::NoNuma => pci::functions(table).iter().any(|function| function.numa.is_some()),
+            Self::NoNuma => function::functions(table).iter().any(|function| function.numa.is_some()),
             Self::NeuronDriverUnbound | Self::NoCoreStatistics => !table.neuron.is_empty(),
             Self::EfaDriverUnbound => !table.efa.is_empty(),
             Self::Mlx5Beside | Self::Mlx5First => !table.efa.is_empty() && table.foreign.is_empty(),
@@ -180,11 +181,11 @@ impl Defect {
             }
             Self::NoNuma => plan.functions.iter_mut().for_each(|function| function.numa = None),
             Self::NeuronDriverUnbound => {
-                plan.unbind(neuron::DRIVER);
+                plan.unbind(NEURON_DRIVER);
                 plan.neuron = None;
             }
             Self::EfaDriverUnbound => {
-                plan.unbind(efa::DRIVER);
+                plan.unbind(EFA_DRIVER);
                 plan.rdma = plan.rdma().filter(|function| !is_efa(function.id)).map(|f| f.address).collect();
             }
             Self::Mlx5Beside => add_mlx5(plan, plan.rdma.len()),
@@ -228,7 +229,7 @@ fn add_mlx5(plan: &mut Plan, place: usize) {
     plan.functions.extend(addresses.map(|address| Function {
         address,
         id: PciId { vendor: 0x15b3, device: 0x1021 },
-        class: pci::CLASS_INFINIBAND,
+        class: function::CLASS_INFINIBAND,
         numa: plan.numa.first().map(|row| row.node),
         bridges: Vec::new(),
         driver: Some("mlx5_core"),

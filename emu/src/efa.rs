@@ -1,14 +1,12 @@
 //! RDMA devices as their drivers and ib_uverbs show them: EFA interfaces, and others that stand beside them.
 
-use nearfab::{Bdf, PciId};
+use nearfab::Bdf;
 
 use crate::class::{self, Node};
-use crate::pci::{self, Function};
+use crate::function::{EFA_DRIVER, Function, is_efa};
 use crate::plan::Plan;
 use crate::tree::{Error, Tree};
 
-/// The efa driver's name on the PCI bus, and its module's.
-pub(crate) const DRIVER: &str = "efa";
 const VERBS: &str = "sys/class/infiniband_verbs";
 
 /// What differs between an EFA interface's RDMA device and another one's.
@@ -56,28 +54,13 @@ const PORT: [(&str, &str); 9] = [
     ("pkeys/0", "0xffff"),
 ];
 
-/// The functions with an RDMA device as the kernel numbers their verbs nodes, which is as drivers find them: in order of
-/// address, and on p6-b200 the foreign first.
-pub(crate) fn in_order(functions: &[Function]) -> Vec<Bdf> {
-    let has_rdma = |function: &&Function| is_efa(function.id) || function.class == pci::CLASS_INFINIBAND;
-    let mut all: Vec<(bool, Bdf)> =
-        functions.iter().filter(has_rdma).map(|function| (is_efa(function.id), function.address)).collect();
-    all.sort_unstable();
-    all.into_iter().map(|(_, address)| address).collect()
-}
-
-/// Whether the id is an EFA interface's.
-pub(crate) fn is_efa(id: PciId) -> bool {
-    id.vendor == pci::AMAZON && id.device & 0xfff0 == 0xefa0
-}
-
 pub(crate) fn write(tree: &Tree, plan: &Plan) -> Result<(), Error> {
-    if plan.functions.iter().any(|function| function.driver == Some(DRIVER)) {
+    if plan.functions.iter().any(|function| function.driver == Some(EFA_DRIVER)) {
         // The driver that comes with the kernel has no version; this is the one that AWS publishes.
         tree.attribute("sys/module/efa/version", 0o444, "3.1.0g")?;
-        tree.link(&format!("sys/bus/pci/drivers/{DRIVER}/module"), "sys/module/efa")?;
+        tree.link(&format!("sys/bus/pci/drivers/{EFA_DRIVER}/module"), "sys/module/efa")?;
     }
-    for function in plan.functions.iter().filter(|function| function.driver == Some(DRIVER)) {
+    for function in plan.functions.iter().filter(|function| function.driver == Some(EFA_DRIVER)) {
         // Only that driver says whose memory it can register directly; no one's here.
         tree.attribute(&format!("{}/p2p", function.folder()), 0o444, "")?;
     }

@@ -19,7 +19,9 @@
 mod bed;
 mod class;
 mod defect;
+mod driver;
 mod efa;
+mod function;
 mod machine;
 mod neuron;
 mod pci;
@@ -32,8 +34,8 @@ use std::path::Path;
 
 pub use bed::skipped;
 pub use defect::{Defect, ParseDefectError};
+pub use driver::NeuronDriver;
 use nearfab::instances::InstanceTable;
-pub use neuron::NeuronDriver;
 use plan::Plan;
 pub use tree::Error;
 use tree::Tree;

@@ -3,24 +3,17 @@
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
-use nearfab::instances::{FunctionRow, InstanceTable, NumaRow};
+use nearfab::instances::NumaRow;
 use nearfab::{Bdf, CpuList, PciId};
 
-use crate::efa;
+use crate::function::{AMAZON, Function};
 use crate::machine::{all_cpus, cpus, mask};
-use crate::neuron;
 use crate::plan::Plan;
 use crate::tree::{Error, Tree};
 
-pub(crate) const AMAZON: u16 = 0x1d0f;
 /// The id that the ports of EC2's virtual PCIe switches carry, as captured on p5en and p6.
 const BRIDGE: PciId = PciId { vendor: AMAZON, device: 0x0200 };
-
-const CLASS_ETHERNET: u32 = 0x02_0000;
-pub(crate) const CLASS_INFINIBAND: u32 = 0x02_0700;
-const CLASS_3D_CONTROLLER: u32 = 0x03_0200;
 const CLASS_PCI_BRIDGE: u32 = 0x06_0400;
-const CLASS_SYSTEM_PERIPHERAL: u32 = 0x08_8000;
 
 /// Attributes of every function that say the same everywhere here.
 const COMMON: [(&str, u32, &str); 15] = [
@@ -52,65 +45,11 @@ const RESOURCE: &str = "\
 0x0000000000000000 0x0000000000000000 0x0000000000000000
 ";
 
-pub(crate) struct Function {
-    pub(crate) address: Bdf,
-    pub(crate) id: PciId,
-    pub(crate) class: u32,
-    pub(crate) numa: Option<u32>,
-    pub(crate) bridges: Vec<Bdf>,
-    pub(crate) driver: Option<&'static str>,
-    /// Lowest and highest bus below a bridge.
-    pub(crate) below: Option<(u8, u8)>,
-}
-
 pub(crate) fn write(tree: &Tree, plan: &Plan) -> Result<(), Error> {
     for function in plan.functions.iter().chain(&bridges(&plan.functions)) {
         write_function(tree, plan.numa, function)?;
     }
     Ok(())
-}
-
-impl Function {
-    /// Its folder in `sys/devices`. Where a table does not know the bridges there are none here: each function stands on
-    /// its own bus, and no two of them look nearer than they are known to be.
-    pub(crate) fn folder(&self) -> String {
-        let root = self.bridges.first().unwrap_or(&self.address);
-        let mut path = format!("sys/devices/pci{:04x}:{:02x}", root.domain(), root.bus());
-        for part in self.bridges.iter().chain([&self.address]) {
-            path.push_str(&format!("/{part}"));
-        }
-        path
-    }
-}
-
-/// The devices of a table; its drivers are loaded.
-pub(crate) fn functions(table: &InstanceTable) -> Vec<Function> {
-    let neuron_id = table.product().map_or(0, |product| product.device_ids[0]);
-    let neuron = table.neuron.iter().map(|row| Function {
-        address: row.address,
-        id: PciId { vendor: AMAZON, device: neuron_id },
-        class: CLASS_SYSTEM_PERIPHERAL,
-        numa: row.numa,
-        bridges: row.bridges.to_vec(),
-        driver: Some(neuron::DRIVER),
-        below: None,
-    });
-    let of = |rows: &'static [FunctionRow], class, driver| {
-        rows.iter().map(move |row| Function {
-            address: row.address,
-            id: row.id,
-            class,
-            numa: row.numa,
-            bridges: row.bridges.to_vec(),
-            driver: Some(driver),
-            below: None,
-        })
-    };
-    neuron
-        .chain(of(table.efa, CLASS_ETHERNET, efa::DRIVER))
-        .chain(of(table.gpu, CLASS_3D_CONTROLLER, "nvidia"))
-        .chain(of(table.foreign, CLASS_INFINIBAND, "mlx5_core"))
-        .collect()
 }
 
 /// Each bridge once, with the range of buses that its children are on.

@@ -3,9 +3,8 @@
 use nearfab::Bdf;
 use nearfab::instances::{InstanceTable, NeuronRow, NumaRow, Product};
 
-use crate::efa;
-use crate::neuron::NeuronDriver;
-use crate::pci::{self, Function};
+use crate::driver::NeuronDriver;
+use crate::function::{self, Function};
 use crate::tree::Edit;
 
 pub(crate) struct Plan {
@@ -31,7 +30,7 @@ pub(crate) struct Neuron {
 impl Plan {
     /// Every EFA interface attached, every driver loaded and new.
     pub(crate) fn of(table: &InstanceTable) -> Self {
-        let functions = pci::functions(table);
+        let functions = function::functions(table);
         let neuron = table.product().map(|product| Neuron {
             driver: NeuronDriver::newest_for(product),
             product,
@@ -41,7 +40,7 @@ impl Plan {
         Self {
             product_name: Some(table.instance_type.to_owned()),
             numa: table.numa,
-            rdma: efa::in_order(&functions),
+            rdma: function::in_order(&functions),
             functions,
             neuron,
             edits: Vec::new(),

@@ -1,7 +1,7 @@
 //! What is around the devices of a machine that AWS's installers set up: huge pages, modules, libraries.
 
+use crate::driver::NeuronDriver;
 use crate::machine::cpus;
-use crate::neuron::NeuronDriver;
 use crate::plan::Plan;
 use crate::tree::{Error, Tree};
 

@@ -1,7 +1,9 @@
 //! What devices count and measure: on a machine that was just started, nothing yet.
 
-use crate::efa::{is_efa, rdma_folder};
-use crate::neuron::{DEVICES, NeuronDriver};
+use crate::driver::NeuronDriver;
+use crate::efa::rdma_folder;
+use crate::function::is_efa;
+use crate::neuron::DEVICES;
 use crate::plan::{Neuron, Plan};
 use crate::tree::{Error, Tree};
 

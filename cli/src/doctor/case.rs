@@ -6,7 +6,7 @@ use nearfab::probe::Probe;
 use nearfab::surroundings::{Kubelet, Process};
 use nearfab::{EfaInterface, Host, NeuronDevice, Origin, Surroundings};
 
-use super::probing::Fabric;
+use super::fabric::Fabric;
 
 /// A host and all that is known beside it.
 pub(super) struct Case<'a> {

@@ -1,12 +1,8 @@
 //! What only asking tells: whether libfabric finds the EFA interfaces, which cores are held and by whom.
 
 use std::collections::BTreeSet;
-use std::io::{self, Read};
 use std::os::unix::process::ExitStatusExt;
-use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
-use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::path::Path;
 
 use nearfab::NodeAccess;
 use nearfab::probe::{CoreState, DeviceAnswers, DeviceUsers};
@@ -14,6 +10,7 @@ use nearfab::surroundings::Process;
 
 use super::case::{Case, Skip};
 use super::efa;
+use super::fabric::Fabric;
 use super::finding::{Check, Complaint, Finding};
 
 const NO_FI_INFO: Complaint = Complaint {
@@ -71,74 +68,6 @@ pub(super) const FABRIC: Check =
     Check { name: "what libfabric finds", complaints: || vec![NO_FI_INFO, NONE, FEWER, FAILED], run: fabric };
 pub(super) const CORES: Check =
     Check { name: "held cores", complaints: || vec![NO_ANSWER, HELD, HELD_BY_NOBODY, ATTACHED], run: cores };
-
-const PROGRAM: &str = "fi_info";
-const AWS_PROGRAMS: &str = "/opt/amazon/efa/bin";
-/// libibverbs waits 5 s for each node that it may not open; instances have up to 32.
-const DEADLINE: Duration = Duration::from_secs(180);
-
-/// Many times what 32 interfaces take.
-const LONGEST_ANSWER: u64 = 1 << 20;
-
-/// What libfabric said, through its own program: the first `fi_getinfo` of a process opens every EFA interface and may make a
-/// CUDA context, which is nothing for this one.
-pub(super) enum Fabric {
-    NotInstalled,
-    /// It could not be run, or did not end in time.
-    NotRun {
-        program: PathBuf,
-        reason: String,
-    },
-    Ended {
-        program: PathBuf,
-        status: ExitStatus,
-        stdout: String,
-        stderr: String,
-    },
-}
-
-pub(super) fn ask_libfabric() -> Fabric {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders = std::env::split_paths(&path).chain([PathBuf::from(AWS_PROGRAMS)]);
-    let Some(program) = folders.map(|folder| folder.join(PROGRAM)).find(|program| program.is_file()) else {
-        return Fabric::NotInstalled;
-    };
-    match run_program(&program, &["-p", "efa", "-t", "FI_EP_RDM"], DEADLINE) {
-        Ok((status, stdout, stderr)) => Fabric::Ended { program, status, stdout, stderr },
-        Err(error) => Fabric::NotRun { program, reason: error.to_string() },
-    }
-}
-
-fn run_program(program: &Path, arguments: &[&str], deadline: Duration) -> io::Result<(ExitStatus, String, String)> {
-    let mut command = Command::new(program);
-    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    if std::env::var_os("FI_HMEM").is_none() {
-        // Else the provider makes a CUDA context on the first GPU.
-        command.env("FI_HMEM", "system");
-    }
-    let end = Instant::now() + deadline;
-    let mut child = command.spawn()?;
-    let (stdout, stderr) = (collect(child.stdout.take()), collect(child.stderr.take()));
-    loop {
-        if let Some(status) = child.try_wait()? {
-            return Ok((status, stdout.join().unwrap_or_default(), stderr.join().unwrap_or_default()));
-        }
-        if Instant::now() >= end {
-            child.kill()?;
-            return Err(io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {} s", deadline.as_secs())));
-        }
-        thread::sleep(Duration::from_millis(10));
-    }
-}
-
-fn collect(pipe: Option<impl Read + Send + 'static>) -> JoinHandle<String> {
-    thread::spawn(move || {
-        let mut bytes = Vec::new();
-        // What came before an error is said.
-        let _ = pipe.map(|pipe| pipe.take(LONGEST_ANSWER).read_to_end(&mut bytes));
-        String::from_utf8_lossy(&bytes).into_owned()
-    })
-}
 
 fn fabric(case: &Case<'_>) -> Result<Vec<Finding>, Skip> {
     case.machine()?;
@@ -241,6 +170,8 @@ fn users_of(case: &Case<'_>, users: &DeviceUsers) -> Option<Vec<String>> {
 
 #[cfg(test)]
 mod tests {
+    use std::process::ExitStatus;
+
     use nearfab::Host;
     use nearfab::instances::InstanceTable;
 
@@ -294,19 +225,13 @@ mod tests {
     #[test]
     fn the_real_fi_info_is_understood() {
         let host = Host::discover().unwrap();
-        match ask_libfabric() {
+        match Fabric::ask() {
             Fabric::NotInstalled => nearfab_emu::skipped("fi_info", "it is not installed"),
             fabric => {
                 let text = judged(&host, &fabric).join("\n");
                 assert!(host.efa().is_empty() != text.contains("libfabric-finds"), "{text}");
             }
         }
-    }
-
-    #[test]
-    fn a_program_that_hangs_is_killed() {
-        let error = run_program(Path::new("tail"), &["-f", "/dev/null"], Duration::from_millis(200)).unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
 
     #[test]

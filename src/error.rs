@@ -141,6 +141,12 @@ pub enum Error {
         /// What it could change, and what to do.
         reason: String,
     },
+    /// Ranks cannot be placed as was asked.
+    #[error("no plan: {reason}")]
+    NoPlan {
+        /// What stands against it, and what to do.
+        reason: String,
+    },
     /// Telemetry, or a process, was wanted of a host that is no file tree.
     #[error("telemetry and processes are read from a machine or a tree; this host comes from {origin}")]
     NoTree {
@@ -187,6 +193,8 @@ pub enum ErrorCode {
     ProbeRefused = 15,
     /// [`Error::NoTree`].
     NoTree = 16,
+    /// [`Error::NoPlan`].
+    NoPlan = 20,
     /// A C caller passed a null pointer, a text that is not UTF-8, or a number out of range.
     InvalidArgument = 64,
     /// A C caller passed a handle that is zero, closed or of another kind.
@@ -197,7 +205,7 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// Every code, ascending.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Read,
         Self::Malformed,
         Self::UnknownInstance,
@@ -214,6 +222,7 @@ impl ErrorCode {
         Self::Deadline,
         Self::ProbeRefused,
         Self::NoTree,
+        Self::NoPlan,
         Self::InvalidArgument,
         Self::InvalidHandle,
         Self::Internal,
@@ -248,6 +257,7 @@ impl Error {
             Self::Deadline { .. } => ErrorCode::Deadline,
             Self::ProbeRefused { .. } => ErrorCode::ProbeRefused,
             Self::NoTree { .. } => ErrorCode::NoTree,
+            Self::NoPlan { .. } => ErrorCode::NoPlan,
         }
     }
 

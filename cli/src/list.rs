@@ -5,12 +5,11 @@ mod function;
 mod neuron;
 
 use std::collections::BTreeSet;
-use std::fmt::Display;
 use std::io::{self, Write};
 
 use nearfab::instances::Source;
 use nearfab::probe::Probe;
-use nearfab::{Host, Near, PciFunction, PciLink};
+use nearfab::{Host, PciFunction, PciLink};
 use serde::Serialize;
 
 use crate::source::Seen;
@@ -47,47 +46,6 @@ struct Record<'a> {
     rests_on: Vec<&'static Source>,
     #[serde(skip_serializing_if = "Option::is_none")]
     probe: Option<&'a Probe>,
-}
-
-/// The nearest, ties as ties, and why.
-#[derive(Default)]
-pub(crate) struct Nearest {
-    pub(crate) targets: String,
-    pub(crate) why: String,
-}
-
-impl Nearest {
-    pub(crate) fn of<'a, T: Display + 'a>(entries: impl IntoIterator<Item = &'a Near<T>>) -> Option<Self> {
-        let mut entries = entries.into_iter().peekable();
-        let why = entries.peek()?.evidence.to_string();
-        let targets: Vec<String> = entries.map(|near| near.target.to_string()).collect();
-        Some(Self { targets: targets.join(" = "), why })
-    }
-}
-
-/// Who says something of each device, said once where it is the same of most.
-#[derive(Default)]
-struct Evidence {
-    by: Vec<(String, Vec<String>)>,
-}
-
-impl Evidence {
-    fn add(&mut self, why: impl Display, of: impl Display) {
-        let (why, of) = (why.to_string(), of.to_string());
-        match self.by.iter_mut().find(|(other, _)| *other == why) {
-            Some((_, all)) => all.push(of),
-            None => self.by.push((why, vec![of])),
-        }
-    }
-
-    /// `table trn2.48xlarge, but same PCIe switch of neuron0`.
-    fn write(mut self, what: &str, out: &mut dyn Write) -> io::Result<()> {
-        self.by.sort_by_key(|(_, of)| usize::MAX - of.len());
-        let mut said = self.by.iter();
-        let Some((most, _)) = said.next() else { return Ok(()) };
-        let rest: String = said.map(|(why, of)| format!(", but {why} of {}", of.join(", "))).collect();
-        writeln!(out, "{what}: {most}{rest}")
-    }
 }
 
 /// The columns that every PCI function has, from its id on; `more` are those of wide tables.

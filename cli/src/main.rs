@@ -2,14 +2,20 @@
 
 #![forbid(unsafe_code)]
 
+mod bind;
 mod doctor;
+mod evidence;
 mod head;
 mod instances;
+mod launch;
 mod list;
 mod near;
 mod notes;
+mod plan;
 mod record;
+mod run;
 mod source;
+mod start;
 mod table;
 mod topo;
 mod verify;
@@ -91,6 +97,18 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         report: Option<PathBuf>,
     },
+    /// Divide this host among ranks: which cores, EFA interfaces and CPUs each should use, and why.
+    #[command(after_help = plan::HELP)]
+    Plan(plan::Arguments),
+    /// Start a command once a rank, each with its cores, EFA interfaces and CPUs, and end all where one fails.
+    #[command(after_help = run::HELP)]
+    Run(run::Arguments),
+    /// Bind a command to what its rank should use, in a job that srun, mpirun or torchrun started.
+    #[command(after_help = bind::HELP)]
+    Bind(bind::Arguments),
+    /// The first step of a rank that `run` starts.
+    #[command(hide = true)]
+    Start(start::Arguments),
     /// List the instance types with a table, or all that the table of one says, with the source of each fact.
     Instances {
         /// The instance type, such as trn2.48xlarge.
@@ -116,6 +134,10 @@ fn main() -> ExitCode {
         Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(Failure::Output(error)) => fail(&format!("cannot write the output: {error}")),
         Err(Failure::Nearfab(error)) => fail(&error.chain()),
+        Err(Failure::Launch { reason, status }) => {
+            complain(&reason);
+            status.into()
+        }
         Err(Failure::Nothing(reason)) => {
             let status = fail(&format!("no Neuron device and no EFA interface: {reason}"));
             if arguments.require { NOTHING.into() } else { status }
@@ -138,6 +160,18 @@ enum Failure {
     Output(io::Error),
     /// Something was asked of a host that has nothing.
     Nothing(NothingFound),
+    /// A command could not be started, or not where it should.
+    Launch {
+        reason: String,
+        status: u8,
+    },
+}
+
+impl Failure {
+    /// A command is not started, for this reason.
+    fn launch(reason: impl Into<String>) -> Self {
+        Self::Launch { reason: reason.into(), status: 1 }
+    }
 }
 
 impl From<Error> for Failure {
@@ -166,18 +200,28 @@ fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<ExitCode, Failure> 
         Command::Record { file, redact } => {
             arguments.of_host(|seen| record::write(&seen.record()?, *redact, file.as_deref(), out))
         }
+        Command::Plan(plan) => arguments.of_host(|seen| plan::write(seen, plan, output, out)),
+        Command::Run(run) => run::run(&arguments.seen()?, &arguments.source, run, out),
+        Command::Bind(bind) => Err(bind::bind(&arguments.source.look()?, &arguments.source, bind)),
+        Command::Start(start) => Err(start::start(start)),
         Command::Verify { report } => arguments.of_host(|seen| verify::write(seen, report.as_deref(), output, out)),
     }
 }
 
 impl Arguments {
-    /// Shows something of the host that the arguments name.
-    fn of_host(&self, show: impl FnOnce(&Seen) -> Result<(), Failure>) -> Result<ExitCode, Failure> {
+    /// The host that the arguments name; what could not be read of it is said.
+    fn seen(&self) -> nearfab::Result<Seen> {
         let seen = self.source.look()?;
         // What a table invents is not a problem of a host: the views say it where it counts.
         if !matches!(seen.host.origin(), Origin::Table { .. }) {
             seen.host.problems().iter().for_each(|problem| complain(problem));
         }
+        Ok(seen)
+    }
+
+    /// Shows something of the host that the arguments name.
+    fn of_host(&self, show: impl FnOnce(&Seen) -> Result<(), Failure>) -> Result<ExitCode, Failure> {
+        let seen = self.seen()?;
         show(&seen)?;
         let lacking = self.require && seen.host.nothing_found().is_some();
         Ok(if lacking { NOTHING.into() } else { ExitCode::SUCCESS })

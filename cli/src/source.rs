@@ -6,6 +6,8 @@ use clap::{Args, ValueEnum};
 use nearfab::probe::{Probe, ProbeOptions};
 use nearfab::{Host, Record};
 
+use crate::Failure;
+
 #[derive(Args)]
 pub(crate) struct Source {
     #[command(flatten)]
@@ -64,16 +66,29 @@ impl Source {
     pub(crate) fn look(&self) -> nearfab::Result<Seen> {
         let host = self.origin.host()?;
         let file = self.origin.host.clone();
-        let Some(probing) = self.probe else { return Ok(Seen { host, probe: None, file }) };
-        let mut options = ProbeOptions::default();
-        if probing == Probing::EvenOnPods {
-            options = options.even_on_pods();
+        if self.probe.is_none() {
+            return Ok(Seen { host, probe: None, file });
         }
-        if self.processes {
-            options = options.with_processes();
-        }
+        let options = if self.processes { self.probing().with_processes() } else { self.probing() };
         let probe = nearfab::probe(&host, options)?;
         Ok(Seen { host: probe.place(&host), probe: Some(probe), file })
+    }
+
+    /// How the driver may be asked here.
+    pub(crate) fn probing(&self) -> ProbeOptions {
+        let options = ProbeOptions::default();
+        if self.probe == Some(Probing::EvenOnPods) { options.even_on_pods() } else { options }
+    }
+
+    /// Refuses hosts that are not there: what is started has to find the CPUs and devices that it is bound to.
+    pub(crate) fn refuse_other_than_files(&self, command: &str) -> Result<(), Failure> {
+        match (&self.origin.instance, &self.origin.host) {
+            (None, None) => Ok(()),
+            _ => Err(Failure::launch(format!(
+                "{command} starts on this machine, which a table or a record is not; nearfab plan and nearfab run --dry-run \
+                 show what would be started"
+            ))),
+        }
     }
 }
 

@@ -121,7 +121,10 @@ pub(super) fn divide(host: &Host, options: &PlanOptions, nodes: &[Vec<Option<u32
         numa.dedup();
         let (cpus, reason) = match numa[..] {
             // Nothing is taken from those whose node is known.
-            [] => (if all.is_empty() { given.cloned().unwrap_or_default() } else { allowed(&all) }, CpuReason::NodeUnknown),
+            [] => (
+                if all.is_empty() { given.cloned().unwrap_or_default() } else { allowed(&all) },
+                CpuReason::NodeUnknown,
+            ),
             _ => (CpuList::default(), CpuReason::Alone),
         };
         shares.push(CpuShare { cpus, numa, reason });

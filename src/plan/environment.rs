@@ -5,7 +5,6 @@
 pub(super) mod file;
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use serde::Serialize;
 
@@ -64,7 +63,6 @@ enum Accelerators {
     Gpu,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature is serde's")]
 fn is_text<S: serde::Serializer>(value: &Value, serializer: S) -> std::result::Result<S::Ok, S::Error> {
     serializer.serialize_bool(matches!(value, Value::Text(_)))
 }
@@ -82,17 +80,16 @@ impl Variable {
         self.versions.below
     }
 
+    /// The library and its versions: `libfabric 1.20 or newer`.
+    #[must_use]
+    pub fn readers(&self) -> String {
+        format!("{} {}", self.read_by, self.versions)
+    }
+
     /// Whether it says the same for every rank: a default, which gives way to what is set already.
     #[must_use]
     pub const fn is_default(&self) -> bool {
         matches!(self.value, Value::Text(_))
-    }
-}
-
-/// `FI_HMEM, read by libfabric 1.20 or newer`.
-impl fmt::Display for Variable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}, read by {} {}", self.name, self.read_by, self.versions)
     }
 }
 

@@ -121,7 +121,8 @@ pub(super) fn divide(host: &Host, options: &PlanOptions) -> Result<Vec<Share>> {
     let gpus: Vec<GpuUnit> =
         (0..).zip(host.gpus().iter().map(Gpu::address)).map(|(number, address)| GpuUnit { number, address }).collect();
     if gpus.is_empty() {
-        let reason = "ranks are placed by the cores of Neuron devices, or by GPUs where there are none; this host has neither";
+        let reason =
+            "ranks are placed by the cores of Neuron devices, or by GPUs where there are none; this host has neither";
         return Err(Error::NoPlan { reason: reason.to_owned() });
     }
     let shares = equal(&gpus, options.ranks, "GPU")?;

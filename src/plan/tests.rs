@@ -34,7 +34,10 @@ fn what_does_not_divide_is_told_what_fits() {
         assert!(text.starts_with(&format!("no plan: 64 logical cores cannot be divided evenly among {ranks} ranks")));
         assert!(text.ends_with(fits), "{text}");
     }
-    assert!(refused(&host("p5.48xlarge"), &PlanOptions::ranks(16)).ends_with("8 GPUs cannot be divided evenly among 16 ranks; numbers that fit: 1, 2, 4, 8"));
+    assert!(
+        refused(&host("p5.48xlarge"), &PlanOptions::ranks(16))
+            .ends_with("8 GPUs cannot be divided evenly among 16 ranks; numbers that fit: 1, 2, 4, 8")
+    );
     assert!(refused(&host("c7gn.16xlarge"), &PlanOptions::ranks(1)).contains("this host has neither"));
 }
 
@@ -164,10 +167,7 @@ fn what_is_set_already_stays_where_it_is_a_default() {
     let plan = planned("trn2.48xlarge", 16);
     let is_set = |name: &str| ["FI_PROVIDER", "NEURON_RT_VISIBLE_CORES"].contains(&name);
     let names: Vec<&str> = plan.ranks[0].variables_beside(is_set).map(|(name, _)| name).collect();
-    assert_eq!(
-        names,
-        ["FI_EFA_USE_DEVICE_RDMA", "FI_HMEM", "NEURON_LOGICAL_NC_CONFIG", "NEURON_RT_VISIBLE_CORES"]
-    );
+    assert_eq!(names, ["FI_EFA_USE_DEVICE_RDMA", "FI_HMEM", "NEURON_LOGICAL_NC_CONFIG", "NEURON_RT_VISIBLE_CORES"]);
 }
 
 #[test]

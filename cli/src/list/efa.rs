@@ -4,7 +4,8 @@ use std::io::{self, Write};
 
 use nearfab::{Basis, EfaInterface, Host, Origin, Port};
 
-use super::{Evidence, Nearest, place};
+use super::place;
+use crate::evidence::{Evidence, Nearest};
 use crate::table::{Table, or_unknown};
 
 pub(super) fn write(host: &Host, wide: bool, out: &mut dyn Write) -> io::Result<()> {

@@ -6,7 +6,8 @@ use std::io::{self, Write};
 use nearfab::instances::Product;
 use nearfab::{Bdf, Gpu, Host, PciFunction, RdmaDevice};
 
-use super::{Evidence, Nearest, place};
+use super::place;
+use crate::evidence::{Evidence, Nearest};
 use crate::table::{Table, or_unknown};
 
 pub(super) fn neuron(host: &Host, wide: bool, out: &mut dyn Write) -> io::Result<()> {

@@ -5,7 +5,8 @@ use std::io::{self, Write};
 use nearfab::probe::DeviceProbe;
 use nearfab::{Basis, Host, Links, NeuronDevice};
 
-use super::{Evidence, Nearest, logical_cores, place};
+use super::{logical_cores, place};
+use crate::evidence::{Evidence, Nearest};
 use crate::source::Seen;
 use crate::table::{Table, or_unknown};
 

@@ -4,7 +4,8 @@ use std::io::{self, Write};
 
 use nearfab::{Branch, Host, Leaf, Member, NeuronDevice, NodeAccess, PciFunction};
 
-use crate::list::{Nearest, chain, logical_cores};
+use crate::evidence::Nearest;
+use crate::list::{chain, logical_cores};
 use crate::table::or_unknown;
 use crate::{head, notes};
 

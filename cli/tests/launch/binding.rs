@@ -1,0 +1,143 @@
+//! Where ranks really are: on a host of two nodes that are the CPUs 0 and 1 of this machine, by nearfab itself and under launchers.
+
+use std::process::Command;
+
+use super::{NEARFAB, nearfab, stdout, text, tree, two_nodes};
+
+/// What a rank sees of itself: its place, its cores or GPUs, its CPUs as the kernel has them.
+const SAY: &str = "echo $LOCAL_RANK/$LOCAL_WORLD_SIZE ${NEURON_RT_VISIBLE_CORES-$CUDA_VISIBLE_DEVICES} \
+                   $(sed -n 's/Cpus_allowed_list:\t//p' /proc/self/status)";
+
+fn lines(said: &str) -> Vec<&str> {
+    let mut lines: Vec<&str> = said.lines().collect();
+    lines.sort_unstable();
+    lines
+}
+
+/// The devices 4 to 11 are on node 0, the others on node 1.
+#[test]
+fn ranks_are_on_the_cpus_of_their_node() {
+    let Some(tree) = two_nodes("launch", "trn2.48xlarge") else { return };
+    let said = stdout(nearfab().args(["run", "-n", "4", "--root"]).arg(tree.path()).args(["--", "sh", "-c", SAY]));
+    assert_eq!(lines(&said), ["0/4 0-15 1", "1/4 16-31 0", "2/4 32-47 0", "3/4 48-63 1"]);
+}
+
+#[test]
+fn ranks_of_gpus_are_too() {
+    let Some(tree) = two_nodes("launch", "p4d.24xlarge") else { return };
+    let said = stdout(nearfab().args(["run", "-n", "2", "--root"]).arg(tree.path()).args(["--", "sh", "-c", SAY]));
+    assert_eq!(lines(&said), ["0/2 0,1,2,3 0", "1/2 4,5,6,7 1"]);
+}
+
+/// Signals, standard input and what was set before are as a command expects them.
+#[test]
+fn ranks_start_as_other_commands_do() {
+    let Some(tree) = two_nodes("launch", "trn2.48xlarge") else { return };
+    let script = "sed -n 's/SigBlk:\t//p' /proc/self/status; cat; echo $FI_PROVIDER $FI_HMEM";
+    let mut command = nearfab();
+    command.args(["run", "-n", "1", "--root"]).arg(tree.path()).args(["--", "sh", "-c", script]);
+    assert_eq!(stdout(command.env("FI_PROVIDER", "tcp")), "0000000000000000\ntcp neuron\n");
+}
+
+#[test]
+fn absent_cpus_are_refused_by_name() {
+    let tree = tree("trn2.48xlarge");
+    // More CPUs than any machine that runs tests.
+    let node = tree.path().join("sys/devices/system/node/node1/cpulist");
+    std::fs::remove_file(&node).unwrap();
+    std::fs::write(&node, "90000-90007\n").unwrap();
+    for command in [&["run", "-n", "16"][..], &["bind", "-n", "16"]] {
+        let mut command = nearfab_with(command, tree.path());
+        let output = command.env("LOCAL_RANK", "1").output().unwrap();
+        let complaint = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{complaint}");
+        assert!(complaint.contains("is to have CPUs that this machine does not have: 9000"), "{complaint}");
+        assert_eq!(text(&output.stdout), "", "nothing was started");
+    }
+}
+
+fn nearfab_with(arguments: &[&str], tree: &std::path::Path) -> Command {
+    let mut command = nearfab();
+    command.args(arguments).arg("--root").arg(tree).args(["--", "sh", "-c", SAY]);
+    command
+}
+
+/// What was given is divided, and nothing else.
+#[test]
+fn run_stays_within_the_cpus_and_cores_that_it_was_given() {
+    let Some(tree) = two_nodes("launch", "trn2.48xlarge") else { return };
+    let confined = |cpus: &str| {
+        let mut command = Command::new("taskset");
+        command.args(["-c", cpus, NEARFAB, "run", "-n", "2", "--root"]).arg(tree.path()).args(["--", "sh", "-c", SAY]);
+        command.env("NEURON_RT_VISIBLE_CORES", "16-47").output().unwrap()
+    };
+    assert_eq!(lines(&text(&confined("0").stdout)), ["0/2 16-31 0", "1/2 32-47 0"]);
+    let complaint = text(&confined("1").stderr);
+    assert!(complaint.contains("of the CPUs of NUMA node 0 (0) none is among those given (1)"), "{complaint}");
+}
+
+#[test]
+fn bind_under_mpirun() {
+    let Some(tree) = two_nodes("mpirun", "trn2.48xlarge") else { return };
+    let mut mpirun = Command::new("mpirun");
+    mpirun.args(["--allow-run-as-root", "--oversubscribe", "--bind-to", "none", "-n", "4", NEARFAB, "bind", "--root"]);
+    mpirun.arg(tree.path()).args(["--", "sh", "-c", &SAY.replace("$LOCAL_RANK", "$OMPI_COMM_WORLD_LOCAL_RANK")]);
+    match mpirun.output() {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            nearfab_emu::skipped("mpirun", "openmpi-bin is not installed");
+        }
+        output => {
+            let output = output.unwrap();
+            assert!(output.status.success(), "{}", text(&output.stderr));
+            assert_eq!(lines(&text(&output.stdout)), ["0/ 0-15 1", "1/ 16-31 0", "2/ 32-47 0", "3/ 48-63 1"]);
+        }
+    }
+}
+
+/// A launcher of a few lines, which says of ranks what torchrun says.
+#[test]
+fn bind_under_a_launcher_as_torchrun_is() {
+    let Some(tree) = two_nodes("torchrun", "trn2.48xlarge") else { return };
+    let launcher =
+        r#"for rank in 0 1 2 3; do LOCAL_RANK=$rank LOCAL_WORLD_SIZE=4 RANK=$rank WORLD_SIZE=4 "$@" & done; wait"#;
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", launcher, "torchrun", NEARFAB, "bind", "--root"])
+        .arg(tree.path())
+        .args(["--", "sh", "-c", SAY]);
+    assert_eq!(lines(&stdout(&mut command)), ["0/4 0-15 1", "1/4 16-31 0", "2/4 32-47 0", "3/4 48-63 1"]);
+}
+
+/// srun gives each task a number and CPUs of its own. Those of tasks 0 and 2 are of their node; task 1 got none of its own.
+#[test]
+fn bind_under_a_launcher_as_srun_is() {
+    let Some(tree) = two_nodes("srun", "trn2.48xlarge") else { return };
+    let task = |rank: &str, cpus: &str| {
+        let mut command = Command::new("taskset");
+        command.args(["-c", cpus, NEARFAB, "bind", "--root"]).arg(tree.path()).args(["--", "sh", "-c", SAY]);
+        command.env("SLURM_LOCALID", rank).env("SLURM_NODEID", "1").env("SLURM_STEP_TASKS_PER_NODE", "2,4(x2)");
+        command.env_remove("LOCAL_RANK").env_remove("LOCAL_WORLD_SIZE").output().unwrap()
+    };
+    assert_eq!(text(&task("0", "1").stdout), "/ 0-15 1\n");
+    assert_eq!(text(&task("2", "0,1").stdout), "/ 32-47 0\n");
+    let refused = task("1", "1");
+    assert_eq!((refused.status.code(), text(&refused.stdout)), (Some(1), String::new()));
+    let complaint = text(&refused.stderr);
+    assert!(complaint.contains("of the CPUs of NUMA node 0 (0) none is among those given (1)"), "{complaint}");
+    assert!(complaint.contains("srun --cpu-bind=none"), "{complaint}");
+}
+
+#[test]
+fn bind_becomes_the_command() {
+    let Some(tree) = two_nodes("launch", "trn2.48xlarge") else { return };
+    let bind = |command: &[&str]| {
+        let mut bind = nearfab();
+        bind.env("LOCAL_RANK", "0").args(["bind", "-n", "1", "--root"]).arg(tree.path()).arg("--").args(command);
+        bind.output().unwrap()
+    };
+    assert_eq!(bind(&["sh", "-c", "exit 7"]).status.code(), Some(7));
+    assert_eq!(bind(&["/nowhere"]).status.code(), Some(127));
+    assert_eq!(bind(&["/"]).status.code(), Some(126));
+    let output = nearfab().args(["bind", "--root"]).arg(tree.path()).args(["--", "true"]).output().unwrap();
+    assert!(text(&output.stderr).contains("no launcher says which rank this is"), "{}", text(&output.stderr));
+}

@@ -1,0 +1,124 @@
+//! How ranks end: each in its own way, all when one fails, and never later than nearfab.
+
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::{Talking, nearfab, text, two_nodes};
+
+/// Says who it is and who its own child is, and stays until it is told to end. Nobody is left to say more when its output ends.
+const STAY: &str = "sleep 1000 & echo $LOCAL_RANK $$ $!; wait";
+
+fn ranks(tree: &tempfile::TempDir, options: &[&str], script: &str) -> Talking {
+    let mut command = nearfab();
+    command.args(["run", "-n", "4", "--root"]).arg(tree.path()).args(options).args(["--", "sh", "-c", script]);
+    Talking::start(&mut command)
+}
+
+/// The second and third word of each line are numbers of processes.
+fn pids(lines: &[String]) -> Vec<Pid> {
+    let numbers = lines.iter().flat_map(|line| line.split(' ').skip(1));
+    numbers.map(|number| Pid::from_raw(number.parse().unwrap())).collect()
+}
+
+fn is_gone(pid: Pid) -> bool {
+    kill(pid, None) == Err(Errno::ESRCH)
+}
+
+#[test]
+fn a_rank_that_is_killed_is_reported_and_the_others_are_ended() {
+    let Some(tree) = two_nodes("launch", "trn2.48xlarge") else { return };
+    let mut nearfab = ranks(&tree, &[], STAY);
+    let pids = pids(&nearfab.lines(4));
+    kill(pids[2 * 2], Signal::SIGKILL).unwrap();
+    let (status, complaint) = nearfab.end();
+    assert_eq!(status, Some(137), "{complaint}");
+    assert!(complaint.contains(&format!("rank 2 (process {}) was killed by SIGKILL", pids[4])), "{complaint}");
+    assert!(complaint.contains("ending the other ranks, of which 3 run"), "{complaint}");
+    assert_eq!(complaint.lines().count(), 2, "of those that were ended nothing is told: {complaint}");
+    // No zombie either: its parent has ended, and with it whatever it had not waited for.
+    assert!(pids.iter().step_by(2).all(|&pid| is_gone(pid)), "a rank is left");
+}
+
+#[test]
+fn a_rank_that_fails_gives_its_status() {
+    let Some(tree) = two_nodes("launch", "trn2.48xlarge") else { return };
+    let nearfab = ranks(&tree, &[], "[ $LOCAL_RANK = 3 ] && exit 9; sleep 1000");
+    let (status, complaint) = nearfab.end();
+    assert_eq!(status, Some(9), "{complaint}");
+    assert!(complaint.contains("exited with status 9"), "{complaint}");
+}
+
+/// The shell ignores SIGTERM, and so does what it starts.
+#[test]
+fn ranks_that_do_not_end_are_killed_after_the_grace_period() {
+    let Some(tree) = two_nodes("launch", "trn2.48xlarge") else { return };
+    let script = "trap '' TERM; echo $LOCAL_RANK $$; [ $LOCAL_RANK = 1 ] || exec sleep 1000; read line < $WAIT; exit 3";
+    let dir = tempfile::tempdir().unwrap();
+    let fifo = dir.path().join("fifo");
+    assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let mut command = nearfab();
+    command.args(["run", "-n", "4", "--grace", "0", "--root"]).arg(tree.path()).args(["--", "sh", "-c", script]);
+    let mut nearfab = Talking::start(command.env("WAIT", &fifo));
+    let pids = pids(&nearfab.lines(4));
+    // All ignore the signal by now.
+    std::fs::write(&fifo, "go\n").unwrap();
+    let (status, complaint) = nearfab.end();
+    assert_eq!(status, Some(3), "{complaint}");
+    assert!(complaint.contains("not ended 0 s after SIGTERM, and killed: rank 0, 2, 3"), "{complaint}");
+    assert!(pids.into_iter().all(is_gone));
+}
+
+#[test]
+fn signals_go_on_to_the_ranks() {
+    let Some(tree) = two_nodes("launch", "trn2.48xlarge") else { return };
+    // Opened both ways a pipe has a writer, and reading it waits until a signal comes.
+    let script = "exec 3<>$WAIT; trap 'echo usr' USR1; trap 'echo term; exit 0' TERM; echo $LOCAL_RANK; \
+                  while :; do read line <&3; done";
+    let dir = tempfile::tempdir().unwrap();
+    let fifo = dir.path().join("fifo");
+    assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let mut command = nearfab();
+    command.args(["run", "-n", "2", "--root"]).arg(tree.path()).args(["--", "sh", "-c", script]);
+    let mut nearfab = Talking::start(command.env("WAIT", &fifo));
+    let pid = Pid::from_raw(nearfab.child.id().try_into().unwrap());
+    assert_eq!(nearfab.lines(2), ["0", "1"]);
+    kill(pid, Signal::SIGUSR1).unwrap();
+    assert_eq!(nearfab.lines(2), ["usr", "usr"]);
+    kill(pid, Signal::SIGTERM).unwrap();
+    assert_eq!(nearfab.lines(2), ["term", "term"]);
+    // They were asked to end and did so well.
+    assert_eq!(nearfab.end(), (Some(0), String::new()));
+}
+
+#[test]
+fn ranks_that_a_signal_ends_have_not_failed() {
+    let Some(tree) = two_nodes("launch", "trn2.48xlarge") else { return };
+    let mut nearfab = ranks(&tree, &[], STAY);
+    let pids = pids(&nearfab.lines(4));
+    kill(Pid::from_raw(nearfab.child.id().try_into().unwrap()), Signal::SIGINT).unwrap();
+    let (status, complaint) = nearfab.end();
+    // An interactive shell's child in the background, as sleep is here, ignores SIGINT: it is told to end when its rank has.
+    assert_eq!((status, complaint.as_str()), (Some(130), ""));
+    assert!(pids.into_iter().step_by(2).all(is_gone));
+}
+
+#[test]
+fn ranks_do_not_outlive_nearfab() {
+    let Some(tree) = two_nodes("launch", "trn2.48xlarge") else { return };
+    let mut nearfab = ranks(&tree, &[], "echo $LOCAL_RANK $$; exec sleep 1000");
+    nearfab.lines(4);
+    nearfab.child.kill().unwrap();
+    // The output ends with the last one who could write to it.
+    assert_eq!(nearfab.end(), (None, String::new()));
+}
+
+#[test]
+fn all_ranks_may_end_well() {
+    let Some(tree) = two_nodes("launch", "trn2.48xlarge") else { return };
+    assert_eq!(ranks(&tree, &[], "exit 0").end(), (Some(0), String::new()));
+    let output =
+        nearfab().args(["run", "-n", "4", "--root"]).arg(tree.path()).args(["--", "/nowhere"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(127));
+    assert!(text(&output.stderr).contains("/nowhere cannot be started: No such file or directory"));
+}

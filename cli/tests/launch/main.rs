@@ -1,0 +1,106 @@
+//! Ranks: what is said of them before they start, where they are when they run, and what is left when one fails.
+
+#![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
+
+mod binding;
+mod ending;
+mod planned;
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+use nearfab::instances::InstanceTable;
+use nearfab_emu::Defect;
+use nix::sched::{CpuSet, sched_getaffinity};
+use nix::unistd::Pid;
+
+pub(crate) const NEARFAB: &str = env!("CARGO_BIN_EXE_nearfab");
+
+/// Without what launchers of the tests themselves say.
+pub(crate) fn nearfab() -> Command {
+    let mut command = Command::new(NEARFAB);
+    for name in ["LOCAL_RANK", "LOCAL_WORLD_SIZE", "NEURON_RT_VISIBLE_CORES", "FI_PROVIDER"] {
+        command.env_remove(name);
+    }
+    command
+}
+
+pub(crate) fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+pub(crate) fn stdout(command: &mut Command) -> String {
+    let Output { status, stdout, stderr } = command.output().unwrap();
+    assert!(status.success(), "{command:?}: {}", text(&stderr));
+    text(&stdout)
+}
+
+/// An emulated host: thousands of small files, so in memory where the system has a folder for that.
+pub(crate) fn tree(instance_type: &str) -> tempfile::TempDir {
+    let memory = Path::new("/dev/shm");
+    let dir = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap();
+    let table = InstanceTable::find(instance_type).unwrap();
+    let small = Some(Defect::NoCoreStatistics).filter(|small| small.applies(table));
+    nearfab_emu::write_tree_with(table, small.as_slice(), dir.path()).unwrap();
+    dir
+}
+
+/// An emulated host whose two NUMA nodes have one CPU each: those of this machine. `None`, with a line that says so, where the
+/// tests may not use both.
+pub(crate) fn two_nodes(bed: &str, instance_type: &str) -> Option<tempfile::TempDir> {
+    let set = sched_getaffinity(Pid::from_raw(0)).unwrap();
+    if !(0..2).all(|cpu| set.is_set(cpu).unwrap()) || CpuSet::count() < 2 {
+        nearfab_emu::skipped(bed, "the CPUs 0 and 1 are not both given to the tests");
+        return None;
+    }
+    let tree = tree(instance_type);
+    let system = tree.path().join("sys/devices/system");
+    write(&system.join("cpu/online"), "0-1");
+    for cpu in ["0", "1"] {
+        write(&system.join(format!("node/node{cpu}/cpulist")), cpu);
+        write(&system.join(format!("cpu/cpu{cpu}/topology/thread_siblings_list")), cpu);
+    }
+    Some(tree)
+}
+
+fn write(file: &Path, text: &str) {
+    fs::remove_file(file).unwrap(); // It may be read-only.
+    fs::write(file, format!("{text}\n")).unwrap();
+}
+
+/// A process whose lines are read one by one.
+pub(crate) struct Talking {
+    pub(crate) child: Child,
+    lines: BufReader<std::process::ChildStdout>,
+}
+
+impl Talking {
+    pub(crate) fn start(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap());
+        Self { child, lines }
+    }
+
+    /// The next lines, in their order.
+    pub(crate) fn lines(&mut self, count: usize) -> Vec<String> {
+        let mut lines: Vec<String> = (0..count)
+            .map(|_| {
+                let mut line = String::new();
+                assert_ne!(self.lines.read_line(&mut line).unwrap(), 0, "it ended before it said all");
+                line.trim_end().to_owned()
+            })
+            .collect();
+        lines.sort_unstable();
+        lines
+    }
+
+    /// Its end, once nobody who could write to its output is left; and what it complained of.
+    pub(crate) fn end(mut self) -> (Option<i32>, String) {
+        let mut rest = String::new();
+        std::io::Read::read_to_string(&mut self.lines, &mut rest).unwrap();
+        let output = self.child.wait_with_output().unwrap();
+        (output.status.code(), text(&output.stderr))
+    }
+}

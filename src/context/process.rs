@@ -61,6 +61,11 @@ impl<T: Send + Sync + 'static> PerProcess<T> {
 }
 
 impl<T> Owned<T> {
+    /// A value of this process.
+    pub(super) fn new(value: T) -> Self {
+        Self { owner: process::id(), value, _inherited: None }
+    }
+
     /// The value, in its own process.
     ///
     /// # Errors

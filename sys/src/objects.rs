@@ -88,12 +88,17 @@ pub struct ibv_qp {
 /// The port query of a device: the last argument is the size of the structure.
 pub type QueryPort = unsafe extern "C" fn(*mut ibv_context, u8, *mut ibv_port_attr, usize) -> c_int;
 
-impl ibv_context {
-    /// How far before the context the operation is, in a structure that grows at its beginning.
-    const QUERY_PORT: usize = 320;
-    /// How far before it the size of that structure is.
-    const SIZE: usize = 8;
+/// The end of what an extended context is in, which grows at its beginning.
+#[repr(C)]
+struct Extended {
+    query_port: Option<QueryPort>,
+    operations: [*mut c_void; 38],
+    /// The size of the whole.
+    sz: usize,
+    context: ibv_context,
+}
 
+impl ibv_context {
     /// The device's own port query; `None` where the library is older than that.
     ///
     /// This is what the macro `ibv_query_port` of the headers does.
@@ -107,12 +112,13 @@ impl ibv_context {
         if !is_extended {
             return None;
         }
-        // SAFETY: an extended context is the end of a structure that has its own size right before it.
-        let size = unsafe { context.byte_sub(Self::SIZE).cast::<usize>().read() };
-        if size < Self::QUERY_PORT + offset_of!(Self, abi_compat) + size_of::<*mut c_void>() {
+        let extended = context.wrapping_byte_sub(offset_of!(Extended, context)).cast::<Extended>();
+        // SAFETY: an extended context has this right before it.
+        let size = unsafe { (*extended).sz };
+        if size < size_of::<Extended>() {
             return None;
         }
-        // SAFETY: that structure is large enough to have this operation, a function of this type or NULL.
-        unsafe { context.byte_sub(Self::QUERY_PORT).cast::<Option<QueryPort>>().read() }
+        // SAFETY: it is large enough to have this operation, a function of this type or NULL.
+        unsafe { (*extended).query_port }
     }
 }

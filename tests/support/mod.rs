@@ -13,7 +13,7 @@ use nearfab_emu::{Defect, skipped};
 use tempfile::TempDir;
 
 const MACHINE: &str = include_str!("machine.sh");
-const STUB: &str = include_str!("../stub/verbs.c");
+pub(crate) const STUB: &str = include_str!("../stub/verbs.c");
 const LOG: &str = "STUB_VERBS_LOG";
 const INSIDE: &str = "NEARFAB_TEST_INSIDE";
 

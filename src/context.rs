@@ -23,6 +23,9 @@ use crate::host::Host;
 use crate::pci::Bdf;
 
 mod attributes;
+#[cfg(test)]
+#[path = "../tests/support/child.rs"]
+mod child;
 mod device;
 mod event;
 mod memory;

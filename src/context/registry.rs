@@ -163,16 +163,13 @@ impl<T: Shared> Drop for Lease<T> {
 }
 
 #[cfg(test)]
-#[path = "../../tests/support/child.rs"]
-mod child;
-#[cfg(test)]
 mod tests {
     use std::io;
     use std::panic;
     use std::sync::atomic::AtomicUsize;
     use std::thread;
 
-    use super::child::in_a_child;
+    use super::super::child::in_a_child;
     use super::*;
 
     const ADDRESS: Bdf = Bdf::new(0, 0xc9, 0, 0);

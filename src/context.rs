@@ -33,6 +33,7 @@ mod object;
 mod process;
 mod queue;
 mod registry;
+mod sync;
 
 pub use attributes::{
     DeviceAttributes, EfaAttributes, EfaCapabilities, LinkLayer, LinkSpeed, LinkWidth, Mtu, PhysicalState,

@@ -155,6 +155,9 @@ static int query_port(struct ibv_context *context, uint8_t port_num, struct ibv_
 	return 0;
 }
 
+/* Where contexts begin, by their descriptors: all others know of them is their middle, which checkers of leaks doubt. */
+static void *begins[1024];
+
 struct ibv_context *ibv_open_device(struct ibv_device *device)
 {
 	errno = called("ibv_open_device", device->name);
@@ -180,6 +183,7 @@ struct ibv_context *ibv_open_device(struct ibv_device *device)
 	context->num_comp_vectors = 1;
 	context->abi_compat = __VERBS_ABI_IS_EXTENDED;
 	whole->sz = sizeof(*whole);
+	begins[fd % 1024] = whole;
 	whole->query_port = query_port;
 	const char *old = getenv("STUB_VERBS_OLD");
 	if (old && !strcmp(old, "size"))
@@ -195,10 +199,12 @@ struct ibv_context *ibv_open_device(struct ibv_device *device)
 int ibv_close_device(struct ibv_context *context)
 {
 	int error = called("ibv_close_device", context->device->name);
+	void **begin = &begins[context->cmd_fd % 1024];
 	close(context->cmd_fd);
 	close(context->async_fd);
 	free(context->device);
-	free((char *)context - offsetof(struct verbs_context, context));
+	free(*begin);
+	*begin = NULL;
 	return error ? failed(error) : 0;
 }
 

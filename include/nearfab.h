@@ -113,6 +113,10 @@ typedef enum {
    */
   NEARFAB_ERROR_MEMORY = 17,
   /**
+   * A vendor library is in the process more than once.
+   */
+  NEARFAB_ERROR_SEVERAL_LIBRARIES = 18,
+  /**
    * An argument is a null pointer, a text that is not UTF-8, or a number out of range.
    */
   NEARFAB_ERROR_INVALID_ARGUMENT = 64,

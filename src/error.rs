@@ -85,6 +85,17 @@ pub enum Error {
         /// What the absence means and which package has the library.
         hint: &'static str,
     },
+    /// A vendor library is in the process more than once.
+    #[error(
+        "this process has {library} more than once: {}. Each has a state of its own, and the devices that one has the other \
+         does not get: see to it that all use the same file, or tell nearfab which one is meant", paths.join(", ")
+    )]
+    SeveralLibraries {
+        /// The library's soname.
+        library: &'static str,
+        /// The files.
+        paths: Vec<String>,
+    },
     /// A vendor library lacks a function that is needed.
     #[error("{library} has no {symbol}: it is older than the oldest supported version")]
     MissingSymbol {
@@ -201,6 +212,8 @@ pub enum ErrorCode {
     NoTree = 16,
     /// [`Error::Memory`].
     Memory = 17,
+    /// [`Error::SeveralLibraries`].
+    SeveralLibraries = 18,
     /// A C caller passed a null pointer, a text that is not UTF-8, or a number out of range.
     InvalidArgument = 64,
     /// A C caller passed a handle that is zero, closed or of another kind.
@@ -211,7 +224,7 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// Every code, ascending.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Read,
         Self::Malformed,
         Self::UnknownInstance,
@@ -229,6 +242,7 @@ impl ErrorCode {
         Self::ProbeRefused,
         Self::NoTree,
         Self::Memory,
+        Self::SeveralLibraries,
         Self::InvalidArgument,
         Self::InvalidHandle,
         Self::Internal,
@@ -264,6 +278,7 @@ impl Error {
             Self::ProbeRefused { .. } => ErrorCode::ProbeRefused,
             Self::NoTree { .. } => ErrorCode::NoTree,
             Self::Memory { .. } => ErrorCode::Memory,
+            Self::SeveralLibraries { .. } => ErrorCode::SeveralLibraries,
         }
     }
 

@@ -49,7 +49,7 @@ mod record;
 #[forbid(unsafe_code)]
 mod root;
 #[expect(unsafe_code, reason = "maps vendor libraries, asks drivers")]
-mod runtime;
+pub mod runtime;
 #[forbid(unsafe_code)]
 pub mod surroundings;
 #[forbid(unsafe_code)]

@@ -9,6 +9,7 @@ mod variables;
 
 pub use kubelet::Kubelet;
 pub use libraries::{InstalledLibrary, Library, MappedLibrary};
+pub(crate) use libraries::{mapped, version as version_of_file};
 pub use process::{Limit, Process};
 use serde::{Deserialize, Serialize};
 pub use variables::EFA_VARIABLES;

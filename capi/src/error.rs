@@ -43,6 +43,8 @@ pub enum NearfabError {
     NoTree = 16,
     /// Memory could not be registered with an interface.
     Memory = 17,
+    /// A vendor library is in the process more than once.
+    SeveralLibraries = 18,
     /// An argument is a null pointer, a text that is not UTF-8, or a number out of range.
     InvalidArgument = 64,
     /// A handle is zero, closed or of another kind.

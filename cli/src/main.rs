@@ -9,6 +9,7 @@ mod list;
 mod near;
 mod notes;
 mod record;
+mod runtimes;
 mod source;
 mod table;
 mod topo;
@@ -91,6 +92,8 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         report: Option<PathBuf>,
     },
+    /// List the vendor libraries that programs on this machine get: version, file, what they lack and what that means.
+    Runtimes,
     /// List the instance types with a table, or all that the table of one says, with the source of each fact.
     Instances {
         /// The instance type, such as trn2.48xlarge.
@@ -157,6 +160,10 @@ fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<ExitCode, Failure> 
     match &arguments.command {
         Command::Instances { instance_type } => {
             instances::write(instance_type.as_deref(), output, out)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Runtimes => {
+            runtimes::write(output, out)?;
             Ok(ExitCode::SUCCESS)
         }
         Command::List => arguments.of_host(|seen| Ok(list::write(seen, output, out)?)),

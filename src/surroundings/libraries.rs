@@ -134,7 +134,8 @@ impl MappedLibrary {
     }
 }
 
-fn version(path: &str) -> Option<&str> {
+/// The number after `.so.` of a file's name.
+pub(crate) fn version(path: &str) -> Option<&str> {
     Some(path.rsplit('/').next()?.split_once(".so.")?.1)
 }
 
@@ -208,7 +209,7 @@ fn without_end(folder: &str) -> &str {
 }
 
 /// The libraries among the lines of `/proc/PID/maps`, each file once, in the order of addresses.
-pub(super) fn mapped(maps: &str) -> Vec<MappedLibrary> {
+pub(crate) fn mapped(maps: &str) -> Vec<MappedLibrary> {
     let mut seen = BTreeSet::new();
     let mut all = Vec::new();
     for line in maps.lines() {

@@ -22,6 +22,9 @@ macro_rules! table {
         }
 
         impl $table {
+            /// The names of the functions, in the order of the fields.
+            pub const NAMES: &[&str] = &[$(stringify!($function)),*];
+
             /// Fills the table with what `address` finds for each name, in the order of the fields, up to its first error.
             ///
             /// # Safety

@@ -109,6 +109,10 @@ typedef enum {
    */
   NEARFAB_ERROR_NO_TREE = 16,
   /**
+   * Memory could not be registered with an interface.
+   */
+  NEARFAB_ERROR_MEMORY = 17,
+  /**
    * An argument is a null pointer, a text that is not UTF-8, or a number out of range.
    */
   NEARFAB_ERROR_INVALID_ARGUMENT = 64,

@@ -147,6 +147,18 @@ pub enum Error {
         /// Where the host comes from.
         origin: String,
     },
+    /// Memory could not be registered with an interface.
+    #[error("cannot register {length} bytes of memory with {device}: {hint}")]
+    Memory {
+        /// The interface.
+        device: String,
+        /// The length in bytes.
+        length: usize,
+        /// What the reason means here, with the limits that may be it.
+        hint: String,
+        /// The errno of the function.
+        source: io::Error,
+    },
 }
 
 /// The stable number of an [`Error`], the same in Rust, C (`NEARFAB_ERROR_*`) and Python (`NearfabError.code`).
@@ -187,6 +199,8 @@ pub enum ErrorCode {
     ProbeRefused = 15,
     /// [`Error::NoTree`].
     NoTree = 16,
+    /// [`Error::Memory`].
+    Memory = 17,
     /// A C caller passed a null pointer, a text that is not UTF-8, or a number out of range.
     InvalidArgument = 64,
     /// A C caller passed a handle that is zero, closed or of another kind.
@@ -197,7 +211,7 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// Every code, ascending.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Read,
         Self::Malformed,
         Self::UnknownInstance,
@@ -214,6 +228,7 @@ impl ErrorCode {
         Self::Deadline,
         Self::ProbeRefused,
         Self::NoTree,
+        Self::Memory,
         Self::InvalidArgument,
         Self::InvalidHandle,
         Self::Internal,
@@ -248,6 +263,7 @@ impl Error {
             Self::Deadline { .. } => ErrorCode::Deadline,
             Self::ProbeRefused { .. } => ErrorCode::ProbeRefused,
             Self::NoTree { .. } => ErrorCode::NoTree,
+            Self::Memory { .. } => ErrorCode::Memory,
         }
     }
 

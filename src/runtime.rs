@@ -3,7 +3,7 @@
 
 use std::sync::OnceLock;
 
-use nearfab_sys::{Efadv, Verbs};
+use nearfab_sys::{Efadv, Verbs, VerbsDmabuf};
 
 use crate::error::Result;
 
@@ -33,6 +33,16 @@ pub(crate) fn verbs() -> Result<&'static Verbs> {
         // SAFETY: the addresses are those of the functions in the library of this soname, whose ABI the headers describe;
         // it is never closed.
         unsafe { Verbs::resolve(|name| library.address(name)) }
+    })
+}
+
+/// Those of them that older versions lack.
+pub(crate) fn verbs_dmabuf() -> Result<&'static VerbsDmabuf> {
+    static TABLE: OnceLock<VerbsDmabuf> = OnceLock::new();
+    once(&TABLE, || {
+        let library = VERBS.load()?;
+        // SAFETY: as above.
+        unsafe { VerbsDmabuf::resolve(|name| library.address(name)) }
     })
 }
 

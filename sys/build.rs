@@ -19,15 +19,17 @@ mod generate {
 
     /// What nearfab calls, and nothing else: a narrow list is a short text to review when the headers change.
     const FUNCTIONS: &str = "ibv_(get_device_list|free_device_list|get_device_name|open_device|close_device\
-        |query_device|query_port|query_gid)|efadv_query_device";
+        |query_device|query_port|query_gid|alloc_pd|dealloc_pd|reg_mr|reg_dmabuf_mr|dereg_mr|create_cq|destroy_cq\
+        |create_qp|destroy_qp|get_async_event|ack_async_event)|efadv_(query_device|create_driver_qp)";
 
-    /// The types in their signatures. `ibv_device` and `ibv_context` are left out on purpose and stay opaque: the library makes
-    /// them and hands out pointers, and what is in them (a pthread mutex, for one) has another size on another architecture.
+    /// The types in their signatures. Those of src/objects.rs are left out on purpose: the library makes them and hands out
+    /// pointers, and what is in them (a pthread mutex, for one) has another size on another architecture.
     const TYPES: &str = "ibv_device_attr|ibv_port_attr|_compat_ibv_port_attr|ibv_gid|ibv_gid__bindgen_ty_1|efadv_device_attr\
-        |ibv_atomic_cap|ibv_port_state|ibv_mtu|__u64|__be64";
+        |ibv_atomic_cap|ibv_port_state|ibv_mtu|__u64|__be64|ibv_mr|ibv_qp_init_attr|ibv_qp_cap|ibv_qp_type\
+        |ibv_access_flags|ibv_async_event|ibv_async_event__bindgen_ty_1|ibv_event_type";
 
     /// Constants of unnamed enums.
-    const CONSTANTS: &str = "EFADV_DEVICE_ATTR_CAPS_.*|IBV_LINK_LAYER_.*";
+    const CONSTANTS: &str = "EFADV_DEVICE_ATTR_CAPS_.*|EFADV_QP_DRIVER_TYPE_SRD|IBV_LINK_LAYER_.*";
 
     pub(super) fn verbs() {
         let verbs = pkg_config::Config::new().cargo_metadata(false).probe("libibverbs");
@@ -53,7 +55,7 @@ mod generate {
                 "// Made by `cargo xtask generate` from libibverbs {} and libefa {}; the last number is rdma-core's. Do not edit.",
                 verbs.version, efa.version
             ))
-            .raw_line("use crate::opaque::{ibv_context, ibv_device};")
+            .raw_line("use crate::objects::{ibv_comp_channel, ibv_context, ibv_cq, ibv_device, ibv_pd, ibv_qp, ibv_srq, ibv_wq};")
             .generate()
             .expect("the headers are C that libclang reads");
 

@@ -41,6 +41,8 @@ pub enum NearfabError {
     ProbeRefused = 15,
     /// Telemetry, or a process, was wanted of a host that is no file tree.
     NoTree = 16,
+    /// Memory could not be registered with an interface.
+    Memory = 17,
     /// An argument is a null pointer, a text that is not UTF-8, or a number out of range.
     InvalidArgument = 64,
     /// A handle is zero, closed or of another kind.

@@ -69,6 +69,7 @@ class ErrorCode(IntEnum):
     PROBE_REFUSED = 15
     """A probe was not made, because of what it could change."""
     NO_TREE = 16
+    MEMORY = 17
     """Telemetry, or a process, was wanted of a host that is no file tree."""
     INVALID_ARGUMENT = 64
     """Only in C: a null pointer, a text that is not UTF-8, or a number out of range."""

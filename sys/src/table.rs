@@ -4,8 +4,10 @@ use core::ffi::{CStr, c_char, c_int, c_void};
 use core::ptr::NonNull;
 
 use crate::fabric::{fi_fabric_attr, fi_info, fid_fabric};
-use crate::verbs::{_compat_ibv_port_attr, efadv_device_attr, ibv_device_attr, ibv_gid};
-use crate::{ibv_context, ibv_device};
+use crate::verbs::{
+    _compat_ibv_port_attr, efadv_device_attr, ibv_async_event, ibv_device_attr, ibv_gid, ibv_mr, ibv_qp_init_attr,
+};
+use crate::{ibv_comp_channel, ibv_context, ibv_cq, ibv_device, ibv_pd, ibv_qp};
 
 /// Makes a table out of C prototypes, and has the compiler compare each with the declaration that bindgen read.
 macro_rules! table {
@@ -74,6 +76,36 @@ table! {
     fn ibv_query_port(context: *mut ibv_context, port_num: u8, port_attr: *mut _compat_ibv_port_attr) -> c_int;
     /// An entry of the port's GID table: 0, or -1 and errno.
     fn ibv_query_gid(context: *mut ibv_context, port_num: u8, index: c_int, gid: *mut ibv_gid) -> c_int;
+    /// A new protection domain: NULL and errno on failure.
+    fn ibv_alloc_pd(context: *mut ibv_context) -> *mut ibv_pd;
+    /// Gives it back: 0, or an errno value (EBUSY: something is in it).
+    fn ibv_dealloc_pd(pd: *mut ibv_pd) -> c_int;
+    /// Registers memory, which must stay mapped: NULL and errno on failure.
+    ///
+    /// In the headers a macro of this name calls `ibv_reg_mr_iova2` for access flags that are optional; none is used here.
+    fn ibv_reg_mr(pd: *mut ibv_pd, addr: *mut c_void, length: usize, access: c_int) -> *mut ibv_mr;
+    /// Ends a registration: 0, or an errno value.
+    fn ibv_dereg_mr(mr: *mut ibv_mr) -> c_int;
+    /// A new completion queue for that many completions or more: NULL and errno on failure. `channel` may be NULL.
+    fn ibv_create_cq(context: *mut ibv_context, cqe: c_int, cq_context: *mut c_void, channel: *mut ibv_comp_channel, comp_vector: c_int) -> *mut ibv_cq;
+    /// Ends it: 0, or an errno value. Waits until its asynchronous events are acknowledged.
+    fn ibv_destroy_cq(cq: *mut ibv_cq) -> c_int;
+    /// A new queue pair: NULL and errno on failure. Writes what it got into the attributes.
+    fn ibv_create_qp(pd: *mut ibv_pd, qp_init_attr: *mut ibv_qp_init_attr) -> *mut ibv_qp;
+    /// Ends it: 0, or an errno value. Waits until its asynchronous events are acknowledged.
+    fn ibv_destroy_qp(qp: *mut ibv_qp) -> c_int;
+    /// Waits for an event, unless `async_fd` is non-blocking: 0, or -1 and errno.
+    fn ibv_get_async_event(context: *mut ibv_context, event: *mut ibv_async_event) -> c_int;
+    /// Each event has to be acknowledged once.
+    fn ibv_ack_async_event(event: *mut ibv_async_event);
+}
+
+table! {
+    /// What is there since rdma-core 34 only.
+    pub struct VerbsDmabuf of verbs;
+
+    /// Registers a part of a dma-buf, which `iova` is the device's address of: NULL and errno on failure.
+    fn ibv_reg_dmabuf_mr(pd: *mut ibv_pd, offset: u64, length: usize, iova: u64, fd: c_int, access: c_int) -> *mut ibv_mr;
 }
 
 table! {
@@ -84,6 +116,8 @@ table! {
     ///
     /// `inlen` is the size of the structure as the caller knows it; a longer one is zero at the end.
     fn efadv_query_device(ibvctx: *mut ibv_context, attr: *mut efadv_device_attr, inlen: u32) -> c_int;
+    /// A queue pair of a type of EFA's own, as SRD is: NULL and errno on failure.
+    fn efadv_create_driver_qp(ibvpd: *mut ibv_pd, attr: *mut ibv_qp_init_attr, driver_qp_type: u32) -> *mut ibv_qp;
 }
 
 table! {

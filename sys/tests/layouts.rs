@@ -9,9 +9,14 @@ mod c;
 use std::mem::{align_of, offset_of, size_of};
 
 use c::{Compiler, must};
-use nearfab_sys::verbs::{self, efadv_device_attr, ibv_device_attr, ibv_gid, ibv_mtu, ibv_port_attr, ibv_port_state};
+use nearfab_sys::verbs::{
+    self, efadv_device_attr, ibv_async_event, ibv_device_attr, ibv_event_type, ibv_gid, ibv_mr, ibv_mtu, ibv_port_attr,
+    ibv_port_state, ibv_qp_cap, ibv_qp_init_attr, ibv_qp_type,
+};
+use nearfab_sys::{ibv_context, ibv_qp};
 
-const HEADERS: &str = "#include <stddef.h>\n#include <infiniband/verbs.h>\n#include <infiniband/efadv.h>\n";
+const HEADERS: &str =
+    "#include <stddef.h>\n#include <stdint.h>\n#include <infiniband/verbs.h>\n#include <infiniband/efadv.h>\n";
 
 macro_rules! constants {
     ($c:ident, $($name:ident)*) => {
@@ -109,6 +114,37 @@ fn assertions() -> String {
             max_rdma_size,
         } except reserved
     );
+    structure!(c, ibv_mr { context, pd, addr, length, handle, lkey, rkey });
+    structure!(c, ibv_async_event { element, event_type });
+    structure!(c, ibv_qp_cap { max_send_wr, max_recv_wr, max_send_sge, max_recv_sge, max_inline_data });
+    structure!(c, ibv_qp_init_attr { qp_context, send_cq, recv_cq, srq, cap, qp_type, sq_sig_all });
+    // The library makes these; nearfab looks at what is public of them.
+    beginning!(c, ibv_context { device, cmd_fd, async_fd, num_comp_vectors });
+    beginning!(c, ibv_qp { context, qp_context, pd, send_cq, recv_cq, srq, handle, qp_num, state, qp_type });
+    // The mutex has another size on another architecture, as libc's has.
+    let rest = size_of::<ibv_context>() - size_of::<libc::pthread_mutex_t>();
+    let whole = format!("sizeof(struct ibv_context) - sizeof(pthread_mutex_t) == {rest}");
+    must(&mut c, &whole, "size of ibv_context");
+    for (what, condition) in [
+        (
+            "place of the port query",
+            "offsetof(struct verbs_context, context) - offsetof(struct verbs_context, query_port) == 320",
+        ),
+        ("place of the size", "offsetof(struct verbs_context, context) - offsetof(struct verbs_context, sz) == 8"),
+        (
+            "end of ibv_context",
+            "offsetof(struct ibv_context, abi_compat) + sizeof(void *) == sizeof(struct ibv_context)",
+        ),
+        (
+            "end of verbs_context",
+            "offsetof(struct verbs_context, context) + sizeof(struct ibv_context) == sizeof(struct verbs_context)",
+        ),
+        ("mark of verbs_context", "(size_t)__VERBS_ABI_IS_EXTENDED == SIZE_MAX"),
+    ] {
+        must(&mut c, condition, what);
+    }
+    must(&mut c, &format!("sizeof(enum ibv_event_type) == {}", size_of::<ibv_event_type>()), "size of ibv_event_type");
+    must(&mut c, &format!("sizeof(enum ibv_qp_type) == {}", size_of::<ibv_qp_type>()), "size of ibv_qp_type");
     must(&mut c, &format!("sizeof(union ibv_gid) == {}", size_of::<ibv_gid>()), "size of ibv_gid");
     must(&mut c, &format!("sizeof(enum ibv_port_state) == {}", size_of::<ibv_port_state>()), "size of ibv_port_state");
     must(&mut c, &format!("sizeof(enum ibv_mtu) == {}", size_of::<ibv_mtu>()), "size of ibv_mtu");
@@ -116,6 +152,9 @@ fn assertions() -> String {
         IBV_PORT_NOP IBV_PORT_DOWN IBV_PORT_INIT IBV_PORT_ARMED IBV_PORT_ACTIVE IBV_PORT_ACTIVE_DEFER
         IBV_MTU_256 IBV_MTU_512 IBV_MTU_1024 IBV_MTU_2048 IBV_MTU_4096
         IBV_LINK_LAYER_UNSPECIFIED IBV_LINK_LAYER_INFINIBAND IBV_LINK_LAYER_ETHERNET
+        IBV_QPT_UD IBV_QPT_DRIVER EFADV_QP_DRIVER_TYPE_SRD
+        IBV_ACCESS_LOCAL_WRITE IBV_ACCESS_REMOTE_WRITE IBV_ACCESS_REMOTE_READ
+        IBV_EVENT_CQ_ERR IBV_EVENT_QP_FATAL IBV_EVENT_DEVICE_FATAL IBV_EVENT_PORT_ACTIVE IBV_EVENT_WQ_FATAL
         EFADV_DEVICE_ATTR_CAPS_RDMA_READ EFADV_DEVICE_ATTR_CAPS_RNR_RETRY EFADV_DEVICE_ATTR_CAPS_CQ_WITH_SGID
     );
     c

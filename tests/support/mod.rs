@@ -13,9 +13,9 @@ use nearfab_emu::{Defect, skipped};
 use tempfile::TempDir;
 
 const MACHINE: &str = include_str!("machine.sh");
-const STUB: &str = include_str!("../stub/verbs.c");
+pub(crate) const STUB: &str = include_str!("../stub/verbs.c");
 const LOG: &str = "STUB_VERBS_LOG";
-const INSIDE: &str = "NEARFAB_TEST_INSIDE";
+pub(crate) const INSIDE: &str = "NEARFAB_TEST_INSIDE";
 
 /// A machine of an instance type, to be changed before something runs on it.
 pub(crate) struct Machine {
@@ -65,7 +65,7 @@ pub(crate) fn log() -> Vec<String> {
 }
 
 impl Machine {
-    fn new() -> Result<Self, Skip> {
+    pub(crate) fn new() -> Result<Self, Skip> {
         let folder = tempfile::tempdir().expect("a temporary folder");
         fs::set_permissions(&folder, Permissions::from_mode(0o755)).expect("its permissions");
         let table = InstanceTable::find("trn2.48xlarge").expect("its table");
@@ -135,7 +135,7 @@ impl Machine {
         self.wrapper = wrapper.to_vec();
     }
 
-    fn run(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Output {
         let mut command = self.script();
         if self.unprivileged {
             command.arg("--unprivileged");

@@ -6,6 +6,7 @@ mod check;
 mod fuzz;
 mod generate;
 mod k8s;
+mod loom;
 mod python;
 mod run;
 mod setup;
@@ -48,6 +49,8 @@ enum Command {
     Bench,
     /// Give generated inputs to the fuzz targets
     Fuzz(fuzz::Options),
+    /// Check the registry of open devices in every order in which threads can meet in it
+    Loom,
     /// A real Kubernetes on this machine, in namespaces of its own
     #[command(subcommand)]
     K8s(k8s::Command),
@@ -62,6 +65,7 @@ fn main() -> ExitCode {
         Command::Bare => bare::run(),
         Command::Bench => bench::run(),
         Command::Fuzz(options) => fuzz::run(&options),
+        Command::Loom => loom::run(),
         Command::K8s(command) => command.run(),
     };
     match done {

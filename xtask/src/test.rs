@@ -21,11 +21,16 @@ struct SlowBed {
     inputs: &'static [&'static str],
 }
 
-const SLOW_BEDS: [SlowBed; 2] = [
+const SLOW_BEDS: [SlowBed; 3] = [
     SlowBed {
         name: "bare",
         command: &["bare"],
         inputs: &[".cargo", "Cargo.lock", "Cargo.toml", "build.rs", "cli", "data", "emu", "src", "sys", "xtask"],
+    },
+    SlowBed {
+        name: "loom",
+        command: &["loom"],
+        inputs: &["Cargo.lock", "Cargo.toml", "src/context", "src/context.rs", "xtask/src/loom.rs"],
     },
     SlowBed {
         name: "k8s",

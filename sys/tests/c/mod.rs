@@ -27,6 +27,16 @@ macro_rules! structure {
     }};
 }
 
+/// Offsets and sizes of the fields at the beginning of a structure that goes on.
+macro_rules! beginning {
+    ($c:ident, $name:ident { $($field:ident),* }) => {$({
+        let (name, field) = (stringify!($name), concat!(stringify!($name), ".", stringify!($field)));
+        let (offset, size) = (offset_of!($name, $field), $crate::c::size_of_field(|s: &$name| &raw const s.$field));
+        $crate::c::must(&mut $c, &format!("offsetof(struct {name}, {}) == {offset}", stringify!($field)), &format!("offset of {field}"));
+        $crate::c::must(&mut $c, &format!("sizeof(((struct {name} *)0)->{}) == {size}", stringify!($field)), &format!("size of {field}"));
+    })*};
+}
+
 pub(crate) fn must(c: &mut String, condition: &str, what: &str) {
     c.push_str(&format!("_Static_assert({condition}, \"{what}\");\n"));
 }

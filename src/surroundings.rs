@@ -11,7 +11,7 @@ pub use kubelet::Kubelet;
 pub use libraries::{InstalledLibrary, Library, MappedLibrary};
 pub use process::{Limit, Process};
 use serde::{Deserialize, Serialize};
-pub use variables::EFA_VARIABLES;
+pub use variables::{EFA_VARIABLES, aborting};
 
 use crate::error::{Problems, Result};
 use crate::host::Host;

@@ -55,7 +55,10 @@ pub(crate) fn compilers(test: &str, headers: &str, package: &str) -> Vec<Compile
     let usable = all.into_iter().filter(|compiler| {
         let reason = match compiler.compile(headers) {
             Ok(output) if output.status.success() => return true,
-            Ok(_) => format!("{} does not find the headers (Debian: {package})", compiler.0),
+            Ok(_) => format!(
+                "{} does not find the headers (Debian: {package}; for aarch64 libc6-dev-arm64-cross as well)",
+                compiler.0
+            ),
             Err(error) => {
                 format!("{}: {error} (Debian: gcc, gcc-aarch64-linux-gnu with libc6-dev-arm64-cross)", compiler.0)
             }

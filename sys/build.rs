@@ -3,7 +3,10 @@
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     #[cfg(feature = "generate")]
-    generate::verbs();
+    {
+        generate::verbs();
+        generate::fabric();
+    }
 }
 
 #[cfg(feature = "generate")]
@@ -11,6 +14,7 @@ mod generate {
     use std::env;
     use std::path::Path;
 
+    use bindgen::callbacks::{IntKind, ParseCallbacks};
     use bindgen::{Builder, EnumVariation, Formatter};
 
     /// What nearfab calls, and nothing else: a narrow list is a short text to review when the headers change.
@@ -58,5 +62,57 @@ mod generate {
         let folder = env::var_os("OUT_DIR").expect("cargo sets OUT_DIR");
         bindings.write_to_file(Path::new(&folder).join("verbs.rs")).expect("OUT_DIR can be written");
         println!("cargo::rerun-if-changed=wrapper.h");
+    }
+
+    /// What libfabric exports of what nearfab calls; the rest of it is in the tables of its objects.
+    const FABRIC_FUNCTIONS: &str = "fi_(getinfo|freeinfo|dupinfo|fabric|version|strerror)";
+
+    /// The objects, their tables, and the attributes that they are made with.
+    const FABRIC_TYPES: &str = "fi_info|fid_(fabric|domain|ep|av|cq|mr|nic)|fi_ops_(fabric|domain|mr|av|cq|msg|cm)\
+        |fi_(av|cq)_attr|fi_cq_(msg|err)_entry|fi_context2";
+
+    /// Objects and tables that nearfab does not look into.
+    const FABRIC_OPAQUE: &str = "fi_ops_(ep|rma|tagged|atomic|collective)|fi_(atomic|collective|wait|poll|eq|cntr|av_set)_attr|fi_msg\
+        |fid_(stx|pep|eq|cntr|poll|wait|av_set|mc)|iovec|fi_mr_attr";
+
+    const FABRIC_CONSTANTS: &str = "FI_(MSG|RMA|TAGGED|READ|WRITE|RECV|SEND|TRANSMIT|REMOTE_READ|REMOTE_WRITE|HMEM|CONTEXT|CONTEXT2\
+        |MR_(LOCAL|VIRT_ADDR|ALLOCATED|PROV_KEY|ENDPOINT|HMEM)|EAGAIN|EAVAIL|ENODATA|ENOSYS|ENABLE)";
+
+    pub(super) fn fabric() {
+        let fabric = pkg_config::Config::new().cargo_metadata(false).probe("libfabric");
+        let fabric = fabric.unwrap_or_else(|e| panic!("the headers of libfabric (Debian: libfabric-dev): {e}"));
+        let bindings = Builder::default()
+            .header("wrapper-fabric.h")
+            .clang_args(fabric.include_paths.iter().map(|path| format!("-I{}", path.display())))
+            .allowlist_function(FABRIC_FUNCTIONS)
+            .allowlist_type(FABRIC_TYPES)
+            .allowlist_var(FABRIC_CONSTANTS)
+            .opaque_type(FABRIC_OPAQUE)
+            .parse_callbacks(Box::new(Macros))
+            .default_enum_style(EnumVariation::Consts)
+            .prepend_enum_name(false)
+            .derive_default(true)
+            .use_core()
+            .generate_comments(false)
+            .disable_header_comment()
+            .formatter(Formatter::Prettyplease)
+            .raw_line(format!("// Made by `cargo xtask generate` from libfabric {}. Do not edit.", fabric.version))
+            .generate()
+            .expect("the headers are C that libclang reads");
+        let folder = env::var_os("OUT_DIR").expect("cargo sets OUT_DIR");
+        bindings.write_to_file(Path::new(&folder).join("fabric.rs")).expect("OUT_DIR can be written");
+        println!("cargo::rerun-if-changed=wrapper-fabric.h");
+    }
+
+    /// Types for macros: bindgen goes by the value, and would give small flags another type than large ones.
+    #[derive(Debug)]
+    struct Macros;
+
+    impl ParseCallbacks for Macros {
+        fn int_macro(&self, name: &str, _: i64) -> Option<IntKind> {
+            let int =
+                name.starts_with("FI_MR_") || ["FI_EAGAIN", "FI_EAVAIL", "FI_ENODATA", "FI_ENOSYS"].contains(&name);
+            name.starts_with("FI_").then_some(if int { IntKind::Int } else { IntKind::U64 })
+        }
     }
 }

@@ -3,6 +3,7 @@
 use core::ffi::{CStr, c_char, c_int, c_void};
 use core::ptr::NonNull;
 
+use crate::fabric::{fi_fabric_attr, fi_info, fid_fabric};
 use crate::verbs::{
     _compat_ibv_port_attr, efadv_device_attr, ibv_async_event, ibv_device_attr, ibv_gid, ibv_mr, ibv_qp_init_attr,
 };
@@ -12,7 +13,7 @@ use crate::{ibv_comp_channel, ibv_context, ibv_cq, ibv_device, ibv_pd, ibv_qp};
 macro_rules! table {
     (
         $(#[$table_doc:meta])*
-        pub struct $table:ident;
+        pub struct $table:ident of $bindings:ident;
         $($(#[$doc:meta])* fn $function:ident($($argument:ident: $type:ty),*) $(-> $result:ty)?;)*
     ) => {
         $(#[$table_doc])*
@@ -52,13 +53,13 @@ macro_rules! table {
             }
         }
 
-        $(const _: unsafe extern "C" fn($($type),*) $(-> $result)? = crate::verbs::$function;)*
+        $(const _: unsafe extern "C" fn($($type),*) $(-> $result)? = crate::$bindings::$function;)*
     };
 }
 
 table! {
     /// What nearfab calls of `libibverbs.so.1`; all of it is there since rdma-core 20.
-    pub struct Verbs;
+    pub struct Verbs of verbs;
 
     /// Lists the RDMA devices whose node exists: an array ended by NULL, to be given back to `ibv_free_device_list`.
     ///
@@ -104,7 +105,7 @@ table! {
 
 table! {
     /// What is there since rdma-core 34 only.
-    pub struct VerbsDmabuf;
+    pub struct VerbsDmabuf of verbs;
 
     /// Registers a part of a dma-buf, which `iova` is the device's address of: NULL and errno on failure.
     fn ibv_reg_dmabuf_mr(pd: *mut ibv_pd, offset: u64, length: usize, iova: u64, fd: c_int, access: c_int) -> *mut ibv_mr;
@@ -112,7 +113,7 @@ table! {
 
 table! {
     /// What nearfab calls of `libefa.so.1`; all of it is there since rdma-core 26.
-    pub struct Efadv;
+    pub struct Efadv of verbs;
 
     /// Attributes that only an EFA interface has: 0, or an errno value (EOPNOTSUPP: not an EFA interface).
     ///
@@ -120,4 +121,25 @@ table! {
     fn efadv_query_device(ibvctx: *mut ibv_context, attr: *mut efadv_device_attr, inlen: u32) -> c_int;
     /// A queue pair of a type of EFA's own, as SRD is: NULL and errno on failure.
     fn efadv_create_driver_qp(ibvpd: *mut ibv_pd, attr: *mut ibv_qp_init_attr, driver_qp_type: u32) -> *mut ibv_qp;
+}
+
+table! {
+    /// What `libfabric.so.1` exports of what nearfab calls; all of it is there since libfabric 1.5. The rest of libfabric is in
+    /// the tables of its objects, see [`operations`](crate::operations).
+    pub struct Fabric of fabric;
+
+    /// The newest interface that the library speaks, the major number in the upper half. It has no side effect.
+    fn fi_version() -> u32;
+    /// What there is that fits `hints`, as a list for `fi_freeinfo`: 0, or a negative error (`-FI_ENODATA`: nothing).
+    ///
+    /// The first call of a process opens every EFA interface, and keeps what it finds and the environment it reads.
+    fn fi_getinfo(version: u32, node: *const c_char, service: *const c_char, flags: u64, hints: *const fi_info, info: *mut *mut fi_info) -> c_int;
+    /// Frees a list, or what `fi_dupinfo` made.
+    fn fi_freeinfo(info: *mut fi_info);
+    /// A copy of one entry; of NULL, an empty one. The only way to get one: the structure grows with the library.
+    fn fi_dupinfo(info: *const fi_info) -> *mut fi_info;
+    /// Opens a fabric: 0, or a negative error.
+    fn fi_fabric(attr: *mut fi_fabric_attr, fabric: *mut *mut fid_fabric, context: *mut c_void) -> c_int;
+    /// The text of an error, by its positive number.
+    fn fi_strerror(errnum: c_int) -> *const c_char;
 }

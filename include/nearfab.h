@@ -117,6 +117,10 @@ typedef enum {
    */
   NEARFAB_ERROR_SEVERAL_LIBRARIES = 18,
   /**
+   * A variable of this process makes a vendor library end it.
+   */
+  NEARFAB_ERROR_ABORTS = 19,
+  /**
    * An argument is a null pointer, a text that is not UTF-8, or a number out of range.
    */
   NEARFAB_ERROR_INVALID_ARGUMENT = 64,

@@ -28,6 +28,7 @@ mod attributes;
 mod child;
 mod device;
 mod event;
+mod fabric;
 mod memory;
 mod object;
 mod process;
@@ -41,6 +42,7 @@ pub use attributes::{
 };
 use device::Device;
 pub use event::{AsyncEvent, AsyncEventKind, AsyncEventSubject};
+pub use fabric::{EndpointKind, FabricInterface, FabricQuery};
 pub use memory::{Access, MemoryRegion, ProtectionDomain};
 pub use object::Closed;
 #[doc(hidden)]

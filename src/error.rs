@@ -96,6 +96,14 @@ pub enum Error {
         /// The files.
         paths: Vec<String>,
     },
+    /// A variable of this process makes a vendor library end it.
+    #[error("libfabric would end this process, because of {variable}: {reason}; unset it")]
+    Aborts {
+        /// The environment variable.
+        variable: String,
+        /// What is wrong with its value.
+        reason: String,
+    },
     /// A vendor library lacks a function that is needed.
     #[error("{library} has no {symbol}: it is older than the oldest supported version")]
     MissingSymbol {
@@ -214,6 +222,8 @@ pub enum ErrorCode {
     Memory = 17,
     /// [`Error::SeveralLibraries`].
     SeveralLibraries = 18,
+    /// [`Error::Aborts`].
+    Aborts = 19,
     /// A C caller passed a null pointer, a text that is not UTF-8, or a number out of range.
     InvalidArgument = 64,
     /// A C caller passed a handle that is zero, closed or of another kind.
@@ -224,7 +234,7 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// Every code, ascending.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::Read,
         Self::Malformed,
         Self::UnknownInstance,
@@ -243,6 +253,7 @@ impl ErrorCode {
         Self::NoTree,
         Self::Memory,
         Self::SeveralLibraries,
+        Self::Aborts,
         Self::InvalidArgument,
         Self::InvalidHandle,
         Self::Internal,
@@ -279,6 +290,7 @@ impl Error {
             Self::NoTree { .. } => ErrorCode::NoTree,
             Self::Memory { .. } => ErrorCode::Memory,
             Self::SeveralLibraries { .. } => ErrorCode::SeveralLibraries,
+            Self::Aborts { .. } => ErrorCode::Aborts,
         }
     }
 

@@ -3,7 +3,7 @@
 
 use std::sync::OnceLock;
 
-use nearfab_sys::{Efadv, Verbs, VerbsDmabuf};
+use nearfab_sys::{Efadv, Fabric, Verbs, VerbsDmabuf};
 
 use crate::error::Result;
 use crate::surroundings;
@@ -79,6 +79,16 @@ pub(crate) fn efadv() -> Result<&'static Efadv> {
         let library = EFA.load()?;
         // SAFETY: as for libibverbs.
         unsafe { Efadv::resolve(|name| library.address(name)) }
+    })
+}
+
+/// The functions of libfabric that it exports.
+pub(crate) fn fabric() -> Result<&'static Fabric> {
+    static TABLE: OnceLock<Fabric> = OnceLock::new();
+    once(&TABLE, || {
+        let library = FABRIC.load()?;
+        // SAFETY: as for libibverbs.
+        unsafe { Fabric::resolve(|name| library.address(name)) }
     })
 }
 

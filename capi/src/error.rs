@@ -45,6 +45,8 @@ pub enum NearfabError {
     Memory = 17,
     /// A vendor library is in the process more than once.
     SeveralLibraries = 18,
+    /// A variable of this process makes a vendor library end it.
+    Aborts = 19,
     /// An argument is a null pointer, a text that is not UTF-8, or a number out of range.
     InvalidArgument = 64,
     /// A handle is zero, closed or of another kind.

@@ -71,6 +71,7 @@ class ErrorCode(IntEnum):
     NO_TREE = 16
     MEMORY = 17
     SEVERAL_LIBRARIES = 18
+    ABORTS = 19
     """Telemetry, or a process, was wanted of a host that is no file tree."""
     INVALID_ARGUMENT = 64
     """Only in C: a null pointer, a text that is not UTF-8, or a number out of range."""

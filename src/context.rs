@@ -222,6 +222,9 @@ impl Efa {
 
     /// The next asynchronous event, if there is one; it is acknowledged, so that nothing that is closed waits for it.
     ///
+    /// Any number of threads may ask. Who else reads events of the context, having borrowed it or lent it, can take away the one
+    /// that is seen here, and then this waits for the next: let one side read them.
+    ///
     /// # Errors
     /// [`Error::Call`] where libibverbs fails, [`Error::Forked`] in a forked child.
     #[doc(alias = "ibv_get_async_event")]

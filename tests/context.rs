@@ -92,16 +92,7 @@ fn attributes_are_those_of_the_library() {
 #[test]
 fn valgrind_finds_nothing() {
     let prepare = |machine: &mut Machine| {
-        if !support::is_installed("valgrind") {
-            return Err(Skip("valgrind is not installed".to_owned()));
-        }
-        machine.wrap(&[
-            "valgrind",
-            "--quiet",
-            "--error-exitcode=9",
-            "--leak-check=full",
-            "--errors-for-leak-kinds=definite",
-        ]);
+        machine.check_memory()?;
         machine.add_stub()
     };
     on_machine("valgrind_finds_nothing", prepare, || {

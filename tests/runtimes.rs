@@ -34,8 +34,10 @@ fn fabric(machine: &Machine, name: &str, version: &str) -> std::result::Result<(
     machine.compile(name, &text).map_err(|_| Skip("no C compiler".to_owned()))
 }
 
+/// The machine's folder of libraries; valgrind has one of its own before it.
 fn libraries() -> PathBuf {
-    std::env::var_os("LD_LIBRARY_PATH").unwrap().into()
+    let searched = std::env::var_os("LD_LIBRARY_PATH").unwrap();
+    std::env::split_paths(&searched).find(|folder| folder.join(HASHED).exists()).unwrap()
 }
 
 #[test]

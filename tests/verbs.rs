@@ -20,7 +20,7 @@ use nearfab::context::{
     QueuePairOptions,
 };
 use nearfab::{Error, Host, Result};
-use support::{Machine, Skip, calls, log, on_machine};
+use support::{Machine, calls, log, on_machine};
 
 /// One of each.
 struct All {
@@ -207,6 +207,7 @@ fn pairs_and_regions_that_are_refused_say_why() {
         let error = register(&domain).unwrap_err();
         let text = error.chain();
         assert!(text.contains("8192 bytes") && text.contains(&limit) && text.contains("262144 regions"), "{text}");
+        assert!(text.contains("in pages of 4096 bytes or more"), "{text}");
         assert!(matches!(error, Error::Memory { length: 8192, ref source, .. } if source.raw_os_error() == Some(12)));
         let zero = File::open("/dev/zero").unwrap();
         let error = domain.register_dmabuf(zero.as_fd(), 0, 1 << 40, 0, Access::LOCAL_WRITE).unwrap_err();
@@ -262,8 +263,15 @@ fn in_a_forked_child_nothing_is_used_and_nothing_ended() {
                 && forked(domain.queue_pair(&QueuePairOptions::srd(), queue, queue))
                 && forked(domain.as_raw())
                 && forked(queue.as_raw())
+                && forked(domain.register_dmabuf(std::io::stdin().as_fd(), 0, 1, 0, Access::LOCAL_READ))
+                && forked(domain.clone().close())
+                && forked(queue.clone().close())
+                && forked(efa.clone().close())
                 && forked(srd.as_ref().unwrap().number())
+                && forked(srd.as_ref().unwrap().as_raw())
                 && forked(region.as_ref().unwrap().local_key())
+                && forked(region.as_ref().unwrap().remote_key())
+                && forked(region.as_ref().unwrap().as_raw())
                 && forked(dmabuf.take().unwrap().close())
                 && forked(ud.take().unwrap().close())
                 && forked(region.take().unwrap().close());
@@ -385,11 +393,7 @@ fn what_another_runtime_opened_is_used_and_left_open() {
 #[test]
 fn valgrind_finds_nothing_in_it() {
     let prepare = |machine: &mut Machine| {
-        if !support::is_installed("valgrind") {
-            return Err(Skip("valgrind is not installed".to_owned()));
-        }
-        let leaks = ["--leak-check=full", "--errors-for-leak-kinds=definite"];
-        machine.wrap(&["valgrind", "--quiet", "--error-exitcode=9", leaks[0], leaks[1]]);
+        machine.check_memory()?;
         machine.add_stub()
     };
     on_machine("valgrind_finds_nothing_in_it", prepare, || {

@@ -221,30 +221,37 @@ impl MemoryRegion {
 
 /// What may stand against a registration, by its errno.
 fn refused(source: io::Error, device: &Device, length: usize) -> Error {
-    let limits = device.query_device().ok();
     let hint = match source.raw_os_error().map(Errno::from_raw) {
         Some(Errno::ENOMEM | Errno::EAGAIN | Errno::EPERM) => {
-            let locked = match getrlimit(Resource::RLIMIT_MEMLOCK) {
-                Ok((RLIM_INFINITY, _)) => "without limit".to_owned(),
-                Ok((bytes, _)) => format!(
-                    "up to {bytes} bytes (ulimit -l; LimitMEMLOCK of a service; of containers, that of containerd)"
-                ),
-                Err(error) => format!("as far as nobody knows ({error})"),
-            };
-            let regions =
-                limits.map(|limits| format!(", and the interface has {} regions for all processes", limits.max_mr));
-            format!("this process may lock memory {locked}{}", regions.unwrap_or_default())
+            format!("this process may lock memory {}{}", lockable(), limits(device))
         }
         Some(Errno::EINVAL | Errno::E2BIG) => {
-            let of = limits.map(|limits| {
-                let page = limits.page_size_cap & limits.page_size_cap.wrapping_neg();
-                format!("a region has at most {} bytes, in pages of {page} bytes or more; ", limits.max_mr_size)
-            });
-            format!("{}or the access is one that this interface does not give", of.unwrap_or_default())
+            format!("the access may be one that this interface does not give{}", limits(device))
         }
         Some(Errno::EFAULT) => "not all of it is mapped with the rights that are asked for".to_owned(),
         Some(Errno::EOPNOTSUPP) => "the driver or the library of this machine does not know how to".to_owned(),
         _ => "the system refuses it".to_owned(),
     };
     Error::Memory { device: device.name().to_owned(), length, hint, source }
+}
+
+fn lockable() -> String {
+    match getrlimit(Resource::RLIMIT_MEMLOCK) {
+        Ok((RLIM_INFINITY, _)) => "without limit".to_owned(),
+        Ok((bytes, _)) => {
+            format!("up to {bytes} bytes (ulimit -l; of a service LimitMEMLOCK, of containers that of containerd)")
+        }
+        Err(error) => format!("as far as nobody knows ({error})"),
+    }
+}
+
+/// Large memory in small pages can be too many pages for the device, whatever its length.
+fn limits(device: &Device) -> String {
+    let Ok(limits) = device.query_device() else { return String::new() };
+    let page = limits.page_size_cap & limits.page_size_cap.wrapping_neg();
+    let (regions, longest) = (limits.max_mr, limits.max_mr_size);
+    format!(
+        "; the interface has {regions} regions for all processes, each of at most {longest} bytes, in pages of {page} bytes \
+         or more: huge pages make fewer of them"
+    )
 }

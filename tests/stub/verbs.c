@@ -20,6 +20,7 @@
 #include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -266,6 +267,42 @@ int efadv_query_device(struct ibv_context *context, struct efadv_device_attr *at
 	return 0;
 }
 
+/*
+ * What is made is kept in a list: what a caller has forgotten, because it could not be ended or belongs to the parent of a forked
+ * process, is in reach of checkers of leaks, as the kernel's object is of the library.
+ */
+struct kept {
+	struct kept *next;
+	max_align_t object;
+};
+
+static struct kept *kept;
+static pthread_mutex_t keeping = PTHREAD_MUTEX_INITIALIZER;
+
+static void *make(size_t size)
+{
+	struct kept *made = calloc(1, offsetof(struct kept, object) + size);
+	if (!made)
+		abort();
+	pthread_mutex_lock(&keeping);
+	made->next = kept;
+	kept = made;
+	pthread_mutex_unlock(&keeping);
+	return &made->object;
+}
+
+static void unmake(void *object)
+{
+	pthread_mutex_lock(&keeping);
+	struct kept **at = &kept;
+	while ((void *)&(*at)->object != object)
+		at = &(*at)->next;
+	struct kept *made = *at;
+	*at = made->next;
+	pthread_mutex_unlock(&keeping);
+	free(made);
+}
+
 /* What is made on a device counts its children, and cannot be ended before them. */
 struct domain {
 	struct ibv_pd pd;
@@ -285,7 +322,7 @@ struct ibv_pd *ibv_alloc_pd(struct ibv_context *context)
 	errno = called("ibv_alloc_pd", context->device->name);
 	if (errno)
 		return NULL;
-	struct domain *domain = calloc(1, sizeof(*domain));
+	struct domain *domain = make(sizeof(*domain));
 	domain->pd.context = context;
 	return &domain->pd;
 }
@@ -297,7 +334,7 @@ int ibv_dealloc_pd(struct ibv_pd *pd)
 	if (domain->children)
 		abort();
 	if (!error)
-		free(domain);
+		unmake(domain);
 	return error;
 }
 
@@ -306,7 +343,7 @@ static struct ibv_mr *reg_mr(const char *function, struct ibv_pd *pd, void *addr
 	errno = called(function, pd->context->device->name);
 	if (errno)
 		return NULL;
-	struct ibv_mr *mr = calloc(1, sizeof(*mr));
+	struct ibv_mr *mr = make(sizeof(*mr));
 	mr->context = pd->context;
 	mr->pd = pd;
 	mr->addr = addr;
@@ -338,7 +375,7 @@ int ibv_dereg_mr(struct ibv_mr *mr)
 	if (error)
 		return error;
 	((struct domain *)mr->pd)->children--;
-	free(mr);
+	unmake(mr);
 	return 0;
 }
 
@@ -349,7 +386,7 @@ struct ibv_cq *ibv_create_cq(struct ibv_context *context, int cqe, void *cq_cont
 	errno = called("ibv_create_cq", context->device->name);
 	if (errno)
 		return NULL;
-	struct queue *queue = calloc(1, sizeof(*queue));
+	struct queue *queue = make(sizeof(*queue));
 	queue->cq.context = context;
 	queue->cq.cqe = cqe;
 	return &queue->cq;
@@ -361,7 +398,7 @@ int ibv_destroy_cq(struct ibv_cq *cq)
 	if (((struct queue *)cq)->children)
 		abort();
 	if (!error)
-		free(cq);
+		unmake(cq);
 	return error;
 }
 
@@ -370,7 +407,7 @@ static struct ibv_qp *create_qp(const char *function, struct ibv_pd *pd, struct 
 	errno = called(function, pd->context->device->name);
 	if (errno)
 		return NULL;
-	struct ibv_qp *qp = calloc(1, sizeof(*qp));
+	struct ibv_qp *qp = make(sizeof(*qp));
 	qp->context = pd->context;
 	qp->pd = pd;
 	qp->send_cq = attr->send_cq;
@@ -405,7 +442,7 @@ int ibv_destroy_qp(struct ibv_qp *qp)
 	((struct domain *)qp->pd)->children--;
 	((struct queue *)qp->send_cq)->children--;
 	((struct queue *)qp->recv_cq)->children--;
-	free(qp);
+	unmake(qp);
 	return 0;
 }
 

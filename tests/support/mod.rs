@@ -14,6 +14,11 @@ use tempfile::TempDir;
 
 const MACHINE: &str = include_str!("machine.sh");
 pub(crate) const STUB: &str = include_str!("../stub/verbs.c");
+/// Set, every program of a machine runs under valgrind: `cargo xtask valgrind`.
+const ALWAYS_VALGRIND: &str = "NEARFAB_TEST_VALGRIND";
+const VALGRIND: [&str; 5] =
+    ["valgrind", "--quiet", "--error-exitcode=9", "--leak-check=full", "--errors-for-leak-kinds=definite"];
+const SUPPRESSIONS: &str = include_str!("valgrind.supp");
 const LOG: &str = "STUB_VERBS_LOG";
 pub(crate) const INSIDE: &str = "NEARFAB_TEST_INSIDE";
 
@@ -21,7 +26,8 @@ pub(crate) const INSIDE: &str = "NEARFAB_TEST_INSIDE";
 pub(crate) struct Machine {
     /// Everybody may read it, whoever the tests run as.
     folder: TempDir,
-    wrapper: Vec<&'static str>,
+    /// By valgrind.
+    checked: bool,
     unprivileged: bool,
     environment: Vec<(&'static str, String)>,
 }
@@ -74,7 +80,12 @@ impl Machine {
         fs::create_dir(folder.path().join("lib")).expect("a folder for libraries");
         fs::write(folder.path().join("machine.sh"), MACHINE).expect("the script");
         fs::copy(env::current_exe().expect("this program"), folder.path().join("test")).expect("a copy of it");
-        let machine = Self { folder, wrapper: Vec::new(), unprivileged: false, environment: Vec::new() };
+        let machine = Self {
+            folder,
+            checked: env::var_os(ALWAYS_VALGRIND).is_some(),
+            unprivileged: false,
+            environment: Vec::new(),
+        };
 
         let check = machine.script().arg("--check").output().expect("sh");
         if check.status.success() { Ok(machine) } else { Err(Skip(complaint(&check))) }
@@ -130,9 +141,13 @@ impl Machine {
         self.unprivileged = true;
     }
 
-    /// Runs the program under another one.
-    pub(crate) fn wrap(&mut self, wrapper: &[&'static str]) {
-        self.wrapper = wrapper.to_vec();
+    /// Runs the program under valgrind, where that is installed.
+    pub(crate) fn check_memory(&mut self) -> Result<(), Skip> {
+        if !is_installed("valgrind") {
+            return Err(Skip("valgrind is not installed".to_owned()));
+        }
+        self.checked = true;
+        Ok(())
     }
 
     pub(crate) fn run(&self, arguments: &[&str]) -> Output {
@@ -140,7 +155,13 @@ impl Machine {
         if self.unprivileged {
             command.arg("--unprivileged");
         }
-        command.arg(self.file("")).args(&self.wrapper).arg(self.folder.path().join("test")).args(arguments);
+        command.arg(self.file(""));
+        if self.checked {
+            let file = self.folder.path().join("valgrind.supp");
+            fs::write(&file, SUPPRESSIONS).expect("the suppressions");
+            command.args(VALGRIND).arg(format!("--suppressions={}", file.display()));
+        }
+        command.arg(self.folder.path().join("test")).args(arguments);
         command.env(INSIDE, "1").env("LD_LIBRARY_PATH", self.library(""));
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.output().expect("sh")

@@ -13,6 +13,7 @@ mod setup;
 mod tally;
 mod test;
 mod tools;
+mod valgrind;
 
 use std::process::ExitCode;
 
@@ -51,6 +52,8 @@ enum Command {
     Fuzz(fuzz::Options),
     /// Check the registry of open devices in every order in which threads can meet in it
     Loom,
+    /// Run all that calls vendor libraries under valgrind
+    Valgrind,
     /// A real Kubernetes on this machine, in namespaces of its own
     #[command(subcommand)]
     K8s(k8s::Command),
@@ -66,6 +69,7 @@ fn main() -> ExitCode {
         Command::Bench => bench::run(),
         Command::Fuzz(options) => fuzz::run(&options),
         Command::Loom => loom::run(),
+        Command::Valgrind => valgrind::run(),
         Command::K8s(command) => command.run(),
     };
     match done {

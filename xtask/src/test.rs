@@ -21,7 +21,7 @@ struct SlowBed {
     inputs: &'static [&'static str],
 }
 
-const SLOW_BEDS: [SlowBed; 3] = [
+const SLOW_BEDS: [SlowBed; 4] = [
     SlowBed {
         name: "bare",
         command: &["bare"],
@@ -31,6 +31,19 @@ const SLOW_BEDS: [SlowBed; 3] = [
         name: "loom",
         command: &["loom"],
         inputs: &["Cargo.lock", "Cargo.toml", "src/context", "src/context.rs", "xtask/src/loom.rs"],
+    },
+    SlowBed {
+        name: "valgrind",
+        command: &["valgrind"],
+        inputs: &[
+            "Cargo.lock",
+            "src/context",
+            "src/context.rs",
+            "src/runtime",
+            "src/runtime.rs",
+            "sys/src",
+            "tests/stub",
+        ],
     },
     SlowBed {
         name: "k8s",

@@ -63,6 +63,9 @@ pub(crate) const BENCH: &[Tool] = &[
 /// What puts bugs into a copy of the sources.
 pub(crate) const SEEDED: &[Tool] = &[tool("git", "git"), tool("patch", "patch")];
 
+/// What looks for errors of memory.
+pub(crate) const VALGRIND: &[Tool] = &[tool("valgrind", "valgrind")];
+
 /// What makes a bare Debian root.
 pub(crate) const BARE: &[Tool] = &[tool("debootstrap", "debootstrap"), tool("unshare", "util-linux")];
 

@@ -1,4 +1,4 @@
-//! Turns `data/` into the constants of `src/instances.rs` and `src/compatibility.rs`, and refuses a file that cannot be true of any host, or that
+//! Turns `data/` into the constants of `src/instances.rs`, `src/compatibility.rs` and `src/plan/environment.rs`, and refuses a file that cannot be true of any host, or that
 //! does not say how its facts are known.
 
 #[path = "src/pci/bdf.rs"]
@@ -7,6 +7,8 @@ mod bdf;
 mod compatibility;
 #[path = "src/numa/cpulist.rs"]
 mod cpulist;
+#[path = "src/plan/environment/file.rs"]
+mod environment;
 #[path = "src/instances/file.rs"]
 mod file;
 
@@ -46,6 +48,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let products: Vec<&str> = data.products.iter().map(|product| product.name.as_str()).collect();
     let rules = compatibility::read(&read("data/compatibility.toml")?, &products).map_err(|e| format!("data/: {e}"))?;
     fs::write(folder.join("compatibility.rs"), written(&rules)?)?;
+    let variables = environment::read(&read("data/environment.toml")?, &products).map_err(|e| format!("data/: {e}"))?;
+    fs::write(folder.join("environment.rs"), written_variables(&variables)?)?;
     Ok(())
 }
 
@@ -95,7 +99,7 @@ fn write_claims(out: &mut String, data: &Data) -> std::fmt::Result {
 }
 
 fn written(rules: &[compatibility::Rule]) -> Result<String, std::fmt::Error> {
-    let range = |range: &compatibility::Range| format!("Range {{ from: {:?}, below: {:?} }}", range.from, range.below);
+    let range = |range_of: &compatibility::Range| range(range_of.from.as_ref(), range_of.below.as_ref());
     let mut out = "const RULES: &[Rule] = &[\n".to_owned();
     for r in rules {
         writeln!(
@@ -113,6 +117,36 @@ fn written(rules: &[compatibility::Rule]) -> Result<String, std::fmt::Error> {
     }
     writeln!(out, "];")?;
     Ok(out)
+}
+
+fn written_variables(variables: &[environment::Variable]) -> Result<String, std::fmt::Error> {
+    let mut out = "const VARIABLES: &[Variable] = &[\n".to_owned();
+    for v in variables {
+        let value = match (&v.value, v.is) {
+            (_, Some(selection)) => format!("Value::Selection(Selection::{selection:?})"),
+            (text, None) => format!("Value::Text({:?})", text.as_deref().unwrap_or_default()),
+        };
+        writeln!(
+            out,
+            "    Variable {{ name: {:?}, value: {value}, accelerators: {}, efa: {}, products: &{:?}, kernel: {}, \
+             read_by: {:?}, versions: {}, why: {:?}, source: {:?} }},",
+            v.name,
+            option(v.accelerators.map(|accelerators| format!("Accelerators::{accelerators:?}"))),
+            v.efa,
+            v.products,
+            range(v.kernel.from.as_ref(), v.kernel.below.as_ref()),
+            v.read_by,
+            range(v.from.as_ref(), v.below.as_ref()),
+            v.why,
+            v.source
+        )?;
+    }
+    writeln!(out, "];")?;
+    Ok(out)
+}
+
+fn range(from: Option<&String>, below: Option<&String>) -> String {
+    format!("Range {{ from: {from:?}, below: {below:?} }}")
 }
 
 fn write_instances(out: &mut String, data: &Data) -> std::fmt::Result {

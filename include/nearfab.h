@@ -121,6 +121,10 @@ typedef enum {
    */
   NEARFAB_ERROR_ABORTS = 19,
   /**
+   * Ranks cannot be placed as was asked.
+   */
+  NEARFAB_ERROR_NO_PLAN = 20,
+  /**
    * An argument is a null pointer, a text that is not UTF-8, or a number out of range.
    */
   NEARFAB_ERROR_INVALID_ARGUMENT = 64,

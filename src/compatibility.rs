@@ -8,6 +8,8 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
+use serde::Serialize;
+
 use crate::id::number;
 
 include!(concat!(env!("OUT_DIR"), "/compatibility.rs"));
@@ -100,10 +102,10 @@ pub struct Rule {
 }
 
 /// From a version on, and below another.
-#[derive(Debug)]
-struct Range {
-    from: Option<&'static str>,
-    below: Option<&'static str>,
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub(crate) struct Range {
+    pub(crate) from: Option<&'static str>,
+    pub(crate) below: Option<&'static str>,
 }
 
 /// The versions of a host; what is not known fits no rule that is about it.
@@ -144,7 +146,8 @@ impl Rule {
 }
 
 impl Range {
-    fn has(&self, version: Option<&Version>) -> bool {
+    /// Whether a version is in it; one that is not known is only in that of every version.
+    pub(crate) fn has(&self, version: Option<&Version>) -> bool {
         // The versions of the rules were checked when they were compiled in.
         let bound = |text: Option<&str>| text.and_then(|text| text.parse::<Version>().ok());
         let (from, below) = (bound(self.from), bound(self.below));
@@ -153,6 +156,17 @@ impl Range {
         }
         let Some(version) = version else { return false };
         from.is_none_or(|from| *version >= from) && below.is_none_or(|below| *version < below)
+    }
+}
+
+impl fmt::Display for Range {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.from, self.below) {
+            (None, None) => f.pad("of any version"),
+            (Some(from), None) => f.pad(&format!("{from} or newer")),
+            (None, Some(below)) => f.pad(&format!("before {below}")),
+            (Some(from), Some(below)) => f.pad(&format!("{from} or newer, before {below}")),
+        }
     }
 }
 

@@ -160,6 +160,12 @@ pub enum Error {
         /// What it could change, and what to do.
         reason: String,
     },
+    /// Ranks cannot be placed as was asked.
+    #[error("no plan: {reason}")]
+    NoPlan {
+        /// What stands against it, and what to do.
+        reason: String,
+    },
     /// Telemetry, or a process, was wanted of a host that is no file tree.
     #[error("telemetry and processes are read from a machine or a tree; this host comes from {origin}")]
     NoTree {
@@ -224,6 +230,8 @@ pub enum ErrorCode {
     SeveralLibraries = 18,
     /// [`Error::Aborts`].
     Aborts = 19,
+    /// [`Error::NoPlan`].
+    NoPlan = 20,
     /// A C caller passed a null pointer, a text that is not UTF-8, or a number out of range.
     InvalidArgument = 64,
     /// A C caller passed a handle that is zero, closed or of another kind.
@@ -234,7 +242,7 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// Every code, ascending.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::Read,
         Self::Malformed,
         Self::UnknownInstance,
@@ -254,6 +262,7 @@ impl ErrorCode {
         Self::Memory,
         Self::SeveralLibraries,
         Self::Aborts,
+        Self::NoPlan,
         Self::InvalidArgument,
         Self::InvalidHandle,
         Self::Internal,
@@ -291,6 +300,7 @@ impl Error {
             Self::Memory { .. } => ErrorCode::Memory,
             Self::SeveralLibraries { .. } => ErrorCode::SeveralLibraries,
             Self::Aborts { .. } => ErrorCode::Aborts,
+            Self::NoPlan { .. } => ErrorCode::NoPlan,
         }
     }
 

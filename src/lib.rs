@@ -41,6 +41,8 @@ mod numa;
 #[forbid(unsafe_code)]
 mod pci;
 #[forbid(unsafe_code)]
+pub mod plan;
+#[forbid(unsafe_code)]
 pub mod probe;
 #[forbid(unsafe_code)]
 mod rdma;
@@ -67,8 +69,9 @@ pub use id::{ContainerDevice, Core, HostDevice, LogicalCore, PhysicalCore};
 pub use neuron::{
     CoreMap, CoreMapEvidence, DriverLayout, Lnc, LncEvidence, Location, LocationEvidence, NeuronDevice, NeuronDriver,
 };
-pub use numa::{CpuList, NumaNode, ParseCpuListError};
+pub use numa::{CpuCores, CpuList, NumaNode, ParseCpuListError};
 pub use pci::{Bdf, LinkSpeed, LinkWidth, ParseBdfError, ParseLinkError, PciFunction, PciId, PciLink, PciRoot};
+pub use plan::plan;
 pub use probe::probe;
 pub use rdma::RdmaDevice;
 pub use record::Record;

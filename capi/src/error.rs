@@ -47,6 +47,8 @@ pub enum NearfabError {
     SeveralLibraries = 18,
     /// A variable of this process makes a vendor library end it.
     Aborts = 19,
+    /// Ranks cannot be placed as was asked.
+    NoPlan = 20,
     /// An argument is a null pointer, a text that is not UTF-8, or a number out of range.
     InvalidArgument = 64,
     /// A handle is zero, closed or of another kind.

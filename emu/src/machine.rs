@@ -44,6 +44,7 @@ pub(crate) fn write(tree: &Tree, plan: &Plan) -> Result<(), Error> {
             tree.attribute(&format!("{topology}/physical_package_id"), 0o444, node)?;
             tree.attribute(&format!("{topology}/core_id"), 0o444, core)?;
             tree.attribute(&format!("{topology}/core_cpus"), 0o444, mask(&siblings))?;
+            tree.attribute(&format!("{topology}/thread_siblings_list"), 0o444, &siblings)?;
             tree.attribute(&format!("{topology}/package_cpus"), 0o444, mask(cpus))?;
             // Infallible for a String.
             let _ = write!(cpuinfo, "processor\t: {cpu}\nphysical id\t: {node}\ncore id\t\t: {core}\n\n");

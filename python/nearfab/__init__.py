@@ -73,6 +73,8 @@ class ErrorCode(IntEnum):
     SEVERAL_LIBRARIES = 18
     ABORTS = 19
     """Telemetry, or a process, was wanted of a host that is no file tree."""
+    NO_PLAN = 20
+    """Ranks cannot be placed as was asked."""
     INVALID_ARGUMENT = 64
     """Only in C: a null pointer, a text that is not UTF-8, or a number out of range."""
     INVALID_HANDLE = 65

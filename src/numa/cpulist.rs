@@ -43,6 +43,18 @@ impl CpuList {
     pub fn iter(&self) -> impl Iterator<Item = u32> + '_ {
         self.ranges.iter().flat_map(|&(first, last)| first..=last)
     }
+
+    fn merged(mut ranges: Vec<(u32, u32)>) -> Self {
+        ranges.sort_unstable();
+        let mut merged: Vec<(u32, u32)> = Vec::with_capacity(ranges.len());
+        for (first, last) in ranges {
+            match merged.last_mut() {
+                Some(previous) if first <= previous.1.saturating_add(1) => previous.1 = previous.1.max(last),
+                _ => merged.push((first, last)),
+            }
+        }
+        Self { ranges: merged }
+    }
 }
 
 impl fmt::Display for CpuList {
@@ -65,6 +77,13 @@ impl fmt::Debug for CpuList {
     }
 }
 
+/// Of CPU numbers in any order.
+impl FromIterator<u32> for CpuList {
+    fn from_iter<T: IntoIterator<Item = u32>>(cpus: T) -> Self {
+        Self::merged(cpus.into_iter().map(|cpu| (cpu, cpu)).collect())
+    }
+}
+
 impl FromStr for CpuList {
     type Err = ParseCpuListError;
 
@@ -82,15 +101,7 @@ impl FromStr for CpuList {
             }
             ranges.push((first, last));
         }
-        ranges.sort_unstable();
-        let mut merged: Vec<(u32, u32)> = Vec::with_capacity(ranges.len());
-        for (first, last) in ranges {
-            match merged.last_mut() {
-                Some(previous) if first <= previous.1.saturating_add(1) => previous.1 = previous.1.max(last),
-                _ => merged.push((first, last)),
-            }
-        }
-        Ok(Self { ranges: merged })
+        Ok(Self::merged(ranges))
     }
 }
 

@@ -62,7 +62,7 @@ impl Default for Recorded {
 }
 
 impl Recorded {
-    fn failing(command: &'static str, status: i32) -> Self {
+    pub(crate) fn failing(command: &'static str, status: i32) -> Self {
         Self { failing: [(command, status)].into(), ..Self::default() }
     }
 
@@ -174,9 +174,18 @@ impl Driver for Recording {
 }
 
 /// What drivers say of the devices of a host, each of its own recording.
-pub(crate) fn probe_of(host: &Host, mut record: impl FnMut(HostDevice) -> Recorded) -> Probe {
+pub(crate) fn probe_of(host: &Host, record: impl FnMut(HostDevice) -> Recorded) -> Probe {
+    probe_of_with(host, ProbeOptions::default(), record)
+}
+
+/// The same, of what the options ask.
+pub(crate) fn probe_of_with(
+    host: &Host,
+    options: ProbeOptions,
+    mut record: impl FnMut(HostDevice) -> Recorded,
+) -> Probe {
     let recording = Recording(host.neuron().iter().map(|device| (device.index, record(device.index))).collect());
-    ask(host.neuron(), ProbeOptions::default(), &recording, true)
+    ask(host.neuron(), options, &recording, true)
 }
 
 fn devices(count: usize) -> Vec<NeuronDevice> {

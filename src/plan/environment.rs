@@ -1,0 +1,164 @@
+//! Environment variables of a rank's process: the table of `data/environment.toml`, compiled in.
+
+#[cfg(test)]
+#[expect(dead_code, reason = "the build script, for which this is, reads every field")]
+pub(super) mod file;
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Serialize;
+
+use super::{PlanOptions, Share};
+use crate::compatibility::Range;
+use crate::error::{Error, Result};
+use crate::host::Host;
+use crate::neuron::{Lnc, LncEvidence};
+use crate::pci::Bdf;
+
+include!(concat!(env!("OUT_DIR"), "/environment.rs"));
+
+/// A variable by which a library is told what to use: who reads it, and since when.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Variable {
+    /// Its name.
+    pub name: &'static str,
+    /// The library that reads it.
+    pub read_by: &'static str,
+    #[serde(flatten)]
+    versions: Range,
+    /// Why it is set.
+    pub why: &'static str,
+    /// How that is known.
+    pub source: &'static str,
+    #[serde(rename = "is_default", serialize_with = "is_text")]
+    value: Value,
+    #[serde(skip)]
+    accelerators: Option<Accelerators>,
+    #[serde(skip)]
+    efa: bool,
+    #[serde(skip)]
+    products: &'static [&'static str],
+    #[serde(skip)]
+    kernel: Range,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Value {
+    Text(&'static str),
+    Selection(Selection),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Selection {
+    Cores,
+    Lnc,
+    Gpus,
+    Interfaces,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Accelerators {
+    Neuron,
+    Gpu,
+}
+
+fn is_text<S: serde::Serializer>(value: &Value, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+    serializer.serialize_bool(matches!(value, Value::Text(_)))
+}
+
+impl Variable {
+    /// The first version of the library that reads it; `None`: every one does, as far as known.
+    #[must_use]
+    pub const fn from(&self) -> Option<&'static str> {
+        self.versions.from
+    }
+
+    /// The first version that reads it no more, where there is one.
+    #[must_use]
+    pub const fn below(&self) -> Option<&'static str> {
+        self.versions.below
+    }
+
+    /// Whether it says the same for every rank: a default, which gives way to what is set already.
+    #[must_use]
+    pub const fn is_default(&self) -> bool {
+        matches!(self.value, Value::Text(_))
+    }
+}
+
+/// `FI_HMEM, read by libfabric 1.20 or newer`.
+impl fmt::Display for Variable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, read by {} {}", self.name, self.read_by, self.versions)
+    }
+}
+
+/// Whether the variable of this name is one that gives way.
+pub(super) fn is_default(name: &str) -> bool {
+    VARIABLES.iter().any(|variable| variable.name == name && variable.is_default())
+}
+
+/// Those that this host needs.
+pub(super) fn variables(host: &Host, options: &PlanOptions) -> Vec<&'static Variable> {
+    let accelerators = if host.neuron().is_empty() { Accelerators::Gpu } else { Accelerators::Neuron };
+    let product = host.neuron().first().and_then(|device| device.product.as_deref());
+    let needed = |variable: &&Variable| {
+        variable.accelerators.is_none_or(|needed| needed == accelerators)
+            && (!variable.efa || !host.efa().is_empty())
+            && (variable.products.is_empty() || product.is_some_and(|product| variable.products.contains(&product)))
+            && variable.kernel.has(options.kernel.as_ref())
+            && (options.narrowed || variable.value != Value::Selection(Selection::Interfaces))
+    };
+    VARIABLES.iter().filter(needed).collect()
+}
+
+/// What a rank is told.
+pub(super) struct Told<'a> {
+    pub(super) host: &'a Host,
+    pub(super) share: &'a Share,
+    pub(super) lnc: Option<&'a Lnc>,
+    pub(super) interfaces: &'a [Bdf],
+}
+
+impl Told<'_> {
+    pub(super) fn environment(&self, rank: u32, variables: &[&Variable]) -> Result<BTreeMap<&'static str, String>> {
+        let mut environment = BTreeMap::new();
+        for variable in variables {
+            let value = match variable.value {
+                Value::Text(text) => Some(text.to_owned()),
+                Value::Selection(Selection::Cores | Selection::Gpus) => Some(self.share.numbers()),
+                Value::Selection(Selection::Lnc) => self.lnc.and_then(choice),
+                Value::Selection(Selection::Interfaces) => Some(self.names(rank)?),
+            };
+            environment.extend(value.map(|value| (variable.name, value)));
+        }
+        Ok(environment)
+    }
+
+    /// The names of the interfaces, by which libfabric chooses.
+    fn names(&self, rank: u32) -> Result<String> {
+        let name = |&address: &Bdf| {
+            self.host.find_efa(address)?.rdma.clone().ok_or_else(|| Error::NoPlan {
+                reason: format!(
+                    "rank {rank} cannot be narrowed to {address}: its RDMA name is not known, which only a machine's efa \
+                     driver gives"
+                ),
+            })
+        };
+        let names: Result<Vec<String>> = self.interfaces.iter().map(name).collect();
+        match names? {
+            // libfabric aborts where the variable is empty.
+            names if names.is_empty() => Err(Error::NoPlan {
+                reason: format!("rank {rank} cannot be narrowed to its near interfaces: none is known to be near"),
+            }),
+            names => Ok(names.join(",")),
+        }
+    }
+}
+
+/// Where the product leaves no choice, nobody has to be told.
+fn choice(lnc: &Lnc) -> Option<String> {
+    (lnc.evidence != LncEvidence::Product).then(|| lnc.size.to_string())
+}

@@ -109,6 +109,18 @@ typedef enum {
    */
   NEARFAB_ERROR_NO_TREE = 16,
   /**
+   * Memory could not be registered with an interface.
+   */
+  NEARFAB_ERROR_MEMORY = 17,
+  /**
+   * A vendor library is in the process more than once.
+   */
+  NEARFAB_ERROR_SEVERAL_LIBRARIES = 18,
+  /**
+   * A variable of this process makes a vendor library end it.
+   */
+  NEARFAB_ERROR_ABORTS = 19,
+  /**
    * Ranks cannot be placed as was asked.
    */
   NEARFAB_ERROR_NO_PLAN = 20,

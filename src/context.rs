@@ -7,25 +7,47 @@
 //! and [`Efa::clone`] share it, and it is closed when the last of them is gone. In a forked child a handle of the parent
 //! is of no use and does no harm: its calls return [`Error::Forked`], and dropping it touches nothing. The child can open
 //! the interface for itself.
+//!
+//! What is made on an interface holds it: a [`ProtectionDomain`] and a [`CompletionQueue`] the interface, a [`MemoryRegion`] its
+//! domain, a [`QueuePair`] its domain and its completion queues. So whatever order they are dropped in, each is closed
+//! before what it hangs on.
 
+use std::ffi::c_void;
 use std::net::Ipv6Addr;
+use std::os::fd::BorrowedFd;
+use std::ptr::NonNull;
+use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::pci::Bdf;
 
 mod attributes;
+#[cfg(test)]
+#[path = "../tests/support/child.rs"]
+mod child;
 mod device;
+mod event;
+mod fabric;
+mod memory;
+mod object;
 mod process;
+mod queue;
 mod registry;
+mod sync;
 
 pub use attributes::{
     DeviceAttributes, EfaAttributes, EfaCapabilities, LinkLayer, LinkSpeed, LinkWidth, Mtu, PhysicalState,
     PortAttributes, PortState,
 };
 use device::Device;
+pub use event::{AsyncEvent, AsyncEventKind, AsyncEventSubject};
+pub use fabric::{EndpointKind, FabricInterface, FabricQuery};
+pub use memory::{Access, MemoryRegion, ProtectionDomain};
+pub use object::Closed;
 #[doc(hidden)]
 pub use process::{Owned, PerProcess};
+pub use queue::{CompletionQueue, QueuePair, QueuePairKind, QueuePairOptions};
 use registry::{Lease, Registry};
 
 /// One for the process: an interface that has two users has one context.
@@ -39,7 +61,21 @@ const GID: i32 = 0;
 #[doc(alias = "ibv_context")]
 #[derive(Debug, Clone)]
 pub struct Efa {
-    lease: Lease<Device>,
+    from: From,
+}
+
+#[derive(Debug, Clone)]
+enum From {
+    /// One of the users of what nearfab opened.
+    Registry(Lease<Device>),
+    /// What somebody else opened, and closes.
+    Borrowed(Arc<Borrowed>),
+}
+
+#[derive(Debug)]
+struct Borrowed {
+    address: Bdf,
+    device: Owned<Device>,
 }
 
 impl Efa {
@@ -72,21 +108,61 @@ impl Efa {
         }
         let interface = host.find_efa(address)?;
         let lease = EFA.lease(address, || Device::open(interface))?;
-        Ok(Self { lease })
+        Ok(Self { from: From::Registry(lease) })
+    }
+
+    /// Uses an interface that another runtime of this process has opened. It is that runtime's to close; who opens the interface
+    /// by [`Efa::open`] does not share it.
+    ///
+    /// # Safety
+    ///
+    /// `context` is an open `ibv_context`, and stays open until this and all that is made of it is dropped.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchDevice`]: the host has no interface of the context's name. [`Error::NotLive`]: the host is not this
+    /// machine. [`Error::Library`], [`Error::MissingSymbol`]: libibverbs is not the one that opened it, or too old.
+    #[doc(alias = "ibv_context")]
+    pub unsafe fn borrow_raw(host: &Host, context: NonNull<c_void>) -> Result<Self> {
+        if !host.is_live() {
+            return Err(Error::NotLive { origin: host.origin().to_string() });
+        }
+        // SAFETY: as the caller promises.
+        let (interface, device) = unsafe { Device::borrow(context.cast(), host.efa())? };
+        let borrowed = Borrowed { address: interface.address(), device: Owned::new(device) };
+        Ok(Self { from: From::Borrowed(Arc::new(borrowed)) })
     }
 
     /// The PCI address.
     #[must_use]
     pub fn address(&self) -> Bdf {
-        self.lease.address()
+        match &self.from {
+            From::Registry(lease) => lease.address(),
+            From::Borrowed(borrowed) => borrowed.address,
+        }
     }
 
-    /// How many users the interface has in this process, this one included.
+    /// The device, in the process that opened it.
+    fn device(&self) -> Result<&Device> {
+        match &self.from {
+            From::Registry(lease) => lease.shared(),
+            From::Borrowed(borrowed) => borrowed.device.get(),
+        }
+    }
+
+    /// Whether both are uses of one context.
+    fn is_same(&self, other: &Self) -> Result<bool> {
+        Ok(self.device()?.context() == other.device()?.context())
+    }
+
+    /// How many users the interface has in this process, this one included. What is made on it is a user as well.
     ///
     /// # Errors
     /// [`Error::Forked`] in a forked child.
     pub fn users(&self) -> Result<usize> {
-        self.lease.users()
+        match &self.from {
+            From::Registry(lease) => lease.users(),
+            From::Borrowed(borrowed) => borrowed.device.get().map(|_| Arc::strong_count(borrowed)),
+        }
     }
 
     /// Attributes and limits of the device.
@@ -95,7 +171,7 @@ impl Efa {
     /// [`Error::Call`] where libibverbs fails, [`Error::Forked`] in a forked child.
     #[doc(alias = "ibv_query_device")]
     pub fn device_attributes(&self) -> Result<DeviceAttributes> {
-        Ok(DeviceAttributes::from_raw(&self.lease.shared()?.query_device()?))
+        Ok(DeviceAttributes::from_raw(&self.device()?.query_device()?))
     }
 
     /// Attributes of the port: an EFA interface has one.
@@ -104,7 +180,7 @@ impl Efa {
     /// [`Error::Call`] where libibverbs fails, [`Error::Forked`] in a forked child.
     #[doc(alias = "ibv_query_port")]
     pub fn port_attributes(&self) -> Result<PortAttributes> {
-        Ok(PortAttributes::from_raw(&self.lease.shared()?.query_port(PORT)?))
+        Ok(PortAttributes::from_raw(&self.device()?.query_port(PORT)?))
     }
 
     /// Attributes and limits that only an EFA interface has.
@@ -114,7 +190,7 @@ impl Efa {
     /// fails, [`Error::Forked`] in a forked child.
     #[doc(alias = "efadv_query_device")]
     pub fn efa_attributes(&self) -> Result<EfaAttributes> {
-        Ok(EfaAttributes::from_raw(&self.lease.shared()?.query_efa()?))
+        Ok(EfaAttributes::from_raw(&self.device()?.query_efa()?))
     }
 
     /// The port's GID, which peers address it by: a link-local IPv6 address made from its hardware address.
@@ -123,7 +199,54 @@ impl Efa {
     /// [`Error::Call`] where libibverbs fails, [`Error::Forked`] in a forked child.
     #[doc(alias = "ibv_query_gid")]
     pub fn gid(&self) -> Result<Ipv6Addr> {
-        self.lease.shared()?.query_gid(PORT, GID)
+        self.device()?.query_gid(PORT, GID)
+    }
+
+    /// A new protection domain on it.
+    ///
+    /// # Errors
+    /// [`Error::Call`] where libibverbs fails, [`Error::Forked`] in a forked child.
+    #[doc(alias = "ibv_alloc_pd")]
+    pub fn protection_domain(&self) -> Result<ProtectionDomain> {
+        ProtectionDomain::new(self)
+    }
+
+    /// A new completion queue on it, for at least so many completions.
+    ///
+    /// # Errors
+    /// [`Error::Call`] where libibverbs fails, [`Error::Forked`] in a forked child.
+    #[doc(alias = "ibv_create_cq")]
+    pub fn completion_queue(&self, entries: u32) -> Result<CompletionQueue> {
+        CompletionQueue::new(self, entries)
+    }
+
+    /// The next asynchronous event, if there is one; it is acknowledged, so that nothing that is closed waits for it.
+    ///
+    /// Any number of threads may ask. Who else reads events of the context, having borrowed it or lent it, can take away the one
+    /// that is seen here, and then this waits for the next: let one side read them.
+    ///
+    /// # Errors
+    /// [`Error::Call`] where libibverbs fails, [`Error::Forked`] in a forked child.
+    #[doc(alias = "ibv_get_async_event")]
+    pub fn next_event(&self) -> Result<Option<AsyncEvent>> {
+        self.device()?.next_event()
+    }
+
+    /// Readable when there is an asynchronous event: to be waited for together with others.
+    ///
+    /// # Errors
+    /// [`Error::Forked`] in a forked child.
+    pub fn event_fd(&self) -> Result<BorrowedFd<'_>> {
+        Ok(self.device()?.async_fd())
+    }
+
+    /// The `ibv_context`, to be used by others as long as this is there, and not to be closed by them.
+    ///
+    /// # Errors
+    /// [`Error::Forked`] in a forked child.
+    #[doc(alias = "ibv_context")]
+    pub fn as_raw(&self) -> Result<*mut c_void> {
+        Ok(self.device()?.context().as_ptr().cast())
     }
 
     /// Ends this use, and tells how many other users the interface has in this process; at none, it has been closed.
@@ -135,6 +258,9 @@ impl Efa {
     /// same. [`Error::Forked`] in a forked child.
     #[doc(alias = "ibv_close_device")]
     pub fn close(self) -> Result<usize> {
-        self.lease.give_back()
+        match self.from {
+            From::Registry(lease) => lease.give_back(),
+            From::Borrowed(borrowed) => borrowed.device.get().map(|_| Arc::strong_count(&borrowed) - 1),
+        }
     }
 }

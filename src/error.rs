@@ -85,6 +85,25 @@ pub enum Error {
         /// What the absence means and which package has the library.
         hint: &'static str,
     },
+    /// A vendor library is in the process more than once.
+    #[error(
+        "this process has {library} more than once: {}. Each has a state of its own, and the devices that one has the other \
+         does not get: see to it that all use the same file, or tell nearfab which one is meant", paths.join(", ")
+    )]
+    SeveralLibraries {
+        /// The library's soname.
+        library: &'static str,
+        /// The files.
+        paths: Vec<String>,
+    },
+    /// A variable of this process makes a vendor library end it.
+    #[error("libfabric would end this process, because of {variable}: {reason}; unset it")]
+    Aborts {
+        /// The environment variable.
+        variable: String,
+        /// What is wrong with its value.
+        reason: String,
+    },
     /// A vendor library lacks a function that is needed.
     #[error("{library} has no {symbol}: it is older than the oldest supported version")]
     MissingSymbol {
@@ -153,6 +172,18 @@ pub enum Error {
         /// Where the host comes from.
         origin: String,
     },
+    /// Memory could not be registered with an interface.
+    #[error("cannot register {length} bytes of memory with {device}: {hint}")]
+    Memory {
+        /// The interface.
+        device: String,
+        /// The length in bytes.
+        length: usize,
+        /// What the reason means here, with the limits that may be it.
+        hint: String,
+        /// The errno of the function.
+        source: io::Error,
+    },
 }
 
 /// The stable number of an [`Error`], the same in Rust, C (`NEARFAB_ERROR_*`) and Python (`NearfabError.code`).
@@ -193,6 +224,12 @@ pub enum ErrorCode {
     ProbeRefused = 15,
     /// [`Error::NoTree`].
     NoTree = 16,
+    /// [`Error::Memory`].
+    Memory = 17,
+    /// [`Error::SeveralLibraries`].
+    SeveralLibraries = 18,
+    /// [`Error::Aborts`].
+    Aborts = 19,
     /// [`Error::NoPlan`].
     NoPlan = 20,
     /// A C caller passed a null pointer, a text that is not UTF-8, or a number out of range.
@@ -205,7 +242,7 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// Every code, ascending.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 23] = [
         Self::Read,
         Self::Malformed,
         Self::UnknownInstance,
@@ -222,6 +259,9 @@ impl ErrorCode {
         Self::Deadline,
         Self::ProbeRefused,
         Self::NoTree,
+        Self::Memory,
+        Self::SeveralLibraries,
+        Self::Aborts,
         Self::NoPlan,
         Self::InvalidArgument,
         Self::InvalidHandle,
@@ -257,6 +297,9 @@ impl Error {
             Self::Deadline { .. } => ErrorCode::Deadline,
             Self::ProbeRefused { .. } => ErrorCode::ProbeRefused,
             Self::NoTree { .. } => ErrorCode::NoTree,
+            Self::Memory { .. } => ErrorCode::Memory,
+            Self::SeveralLibraries { .. } => ErrorCode::SeveralLibraries,
+            Self::Aborts { .. } => ErrorCode::Aborts,
             Self::NoPlan { .. } => ErrorCode::NoPlan,
         }
     }

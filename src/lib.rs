@@ -51,7 +51,7 @@ mod record;
 #[forbid(unsafe_code)]
 mod root;
 #[expect(unsafe_code, reason = "maps vendor libraries, asks drivers")]
-mod runtime;
+pub mod runtime;
 #[forbid(unsafe_code)]
 pub mod surroundings;
 #[forbid(unsafe_code)]

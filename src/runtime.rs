@@ -3,26 +3,52 @@
 
 use std::sync::OnceLock;
 
-use nearfab_sys::{Efadv, Verbs};
+use nearfab_sys::{Efadv, Fabric, Verbs, VerbsDmabuf};
 
 use crate::error::Result;
+use crate::surroundings;
 
 mod child;
 mod library;
 pub(crate) mod neuron;
+mod report;
 
 use library::Library;
+pub use report::{Missing, Runtime, all, prefer};
 
 const VERBS: Library = Library {
+    kind: surroundings::Library::Libibverbs,
     soname: "libibverbs.so.1",
+    places: &[],
+    global: false,
     hint: "EFA interfaces are opened through it: install the EFA software of AWS, or the package libibverbs1 (Debian, \
         Ubuntu) or libibverbs (Amazon Linux, Fedora)",
 };
 
 const EFA: Library = Library {
+    kind: surroundings::Library::Libefa,
     soname: "libefa.so.1",
+    places: &[],
+    global: false,
     hint: "libibverbs needs it for EFA interfaces: install the EFA software of AWS, or the package ibverbs-providers \
         (Debian, Ubuntu) or libibverbs (Amazon Linux, Fedora)",
+};
+
+const FABRIC: Library = Library {
+    kind: surroundings::Library::Libfabric,
+    soname: "libfabric.so.1",
+    places: &["/opt/amazon/efa/lib64/libfabric.so.1", "/opt/amazon/efa/lib/libfabric.so.1"],
+    global: false,
+    hint: "MPI, NCCL and NIXL reach EFA through it: install the EFA software of AWS",
+};
+
+/// In the scope of all: libfabric looks for it by its soname when memory of a device is registered.
+const NRT: Library = Library {
+    kind: surroundings::Library::Libnrt,
+    soname: "libnrt.so.1",
+    places: &["/opt/aws/neuron/lib/libnrt.so.1"],
+    global: true,
+    hint: "it is the Neuron runtime: install aws-neuronx-runtime-lib",
 };
 
 /// The functions of libibverbs.
@@ -36,6 +62,16 @@ pub(crate) fn verbs() -> Result<&'static Verbs> {
     })
 }
 
+/// Those of them that older versions lack.
+pub(crate) fn verbs_dmabuf() -> Result<&'static VerbsDmabuf> {
+    static TABLE: OnceLock<VerbsDmabuf> = OnceLock::new();
+    once(&TABLE, || {
+        let library = VERBS.load()?;
+        // SAFETY: as above.
+        unsafe { VerbsDmabuf::resolve(|name| library.address(name)) }
+    })
+}
+
 /// The functions of libefa that go beyond libibverbs.
 pub(crate) fn efadv() -> Result<&'static Efadv> {
     static TABLE: OnceLock<Efadv> = OnceLock::new();
@@ -43,6 +79,16 @@ pub(crate) fn efadv() -> Result<&'static Efadv> {
         let library = EFA.load()?;
         // SAFETY: as for libibverbs.
         unsafe { Efadv::resolve(|name| library.address(name)) }
+    })
+}
+
+/// The functions of libfabric that it exports.
+pub(crate) fn fabric() -> Result<&'static Fabric> {
+    static TABLE: OnceLock<Fabric> = OnceLock::new();
+    once(&TABLE, || {
+        let library = FABRIC.load()?;
+        // SAFETY: as for libibverbs.
+        unsafe { Fabric::resolve(|name| library.address(name)) }
     })
 }
 

@@ -9,9 +9,10 @@ mod variables;
 
 pub use kubelet::Kubelet;
 pub use libraries::{InstalledLibrary, Library, MappedLibrary};
+pub(crate) use libraries::{mapped, version as version_of_file};
 pub use process::{Limit, Process};
 use serde::{Deserialize, Serialize};
-pub use variables::EFA_VARIABLES;
+pub use variables::{EFA_VARIABLES, aborting};
 
 use crate::error::{Problems, Result};
 use crate::host::Host;
@@ -191,7 +192,7 @@ fn huge_pages(root: &HostRoot, problems: &mut Problems) -> Vec<HugePages> {
     for name in names {
         let Some(size) = page_size(&name) else { continue };
         let mut count = |file: &str| {
-            let read = root.parse(&format!("{FOLDER}/{name}/{file}"), "a number of pages", |text| text.parse().ok());
+            let read = root.parse(&format!("{FOLDER}/{name}/{file}"), "a number of pages", number);
             problems.take(read).flatten()
         };
         if let (Some(total), Some(free)) = (count("nr_hugepages"), count("free_hugepages")) {
@@ -204,7 +205,7 @@ fn huge_pages(root: &HostRoot, problems: &mut Problems) -> Vec<HugePages> {
 
 /// `hugepages-2048kB`, in bytes.
 fn page_size(name: &str) -> Option<u64> {
-    name.strip_prefix("hugepages-")?.strip_suffix("kB")?.parse::<u64>().ok()?.checked_mul(1024)
+    number::<u64>(name.strip_prefix("hugepages-")?.strip_suffix("kB")?)?.checked_mul(1024)
 }
 
 fn rdma_namespaces(root: &HostRoot, problems: &mut Problems) -> Option<RdmaNamespaces> {
@@ -246,6 +247,13 @@ mod tests {
         #[test]
         fn page_sizes_are_read(kb in 1..1_u64 << 40) {
             prop_assert_eq!(page_size(&format!("hugepages-{kb}kB")), Some(kb * 1024));
+        }
+    }
+
+    #[test]
+    fn other_folders_are_no_page_sizes() {
+        for name in ["hugepages-+64kB", "hugepages-kB", "hugepages-2MB", "hugepages-18014398509481984kB"] {
+            assert_eq!(page_size(name), None, "{name}");
         }
     }
 

@@ -3,7 +3,10 @@
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     #[cfg(feature = "generate")]
-    generate::verbs();
+    {
+        generate::verbs();
+        generate::fabric();
+    }
 }
 
 #[cfg(feature = "generate")]
@@ -11,19 +14,22 @@ mod generate {
     use std::env;
     use std::path::Path;
 
+    use bindgen::callbacks::{IntKind, ParseCallbacks};
     use bindgen::{Builder, EnumVariation, Formatter};
 
     /// What nearfab calls, and nothing else: a narrow list is a short text to review when the headers change.
     const FUNCTIONS: &str = "ibv_(get_device_list|free_device_list|get_device_name|open_device|close_device\
-        |query_device|query_port|query_gid)|efadv_query_device";
+        |query_device|query_port|query_gid|alloc_pd|dealloc_pd|reg_mr|reg_dmabuf_mr|dereg_mr|create_cq|destroy_cq\
+        |create_qp|destroy_qp|get_async_event|ack_async_event)|efadv_(query_device|create_driver_qp)";
 
-    /// The types in their signatures. `ibv_device` and `ibv_context` are left out on purpose and stay opaque: the library makes
-    /// them and hands out pointers, and what is in them (a pthread mutex, for one) has another size on another architecture.
+    /// The types in their signatures. Those of src/objects.rs are left out on purpose: the library makes them and hands out
+    /// pointers, and what is in them (a pthread mutex, for one) has another size on another architecture.
     const TYPES: &str = "ibv_device_attr|ibv_port_attr|_compat_ibv_port_attr|ibv_gid|ibv_gid__bindgen_ty_1|efadv_device_attr\
-        |ibv_atomic_cap|ibv_port_state|ibv_mtu|__u64|__be64";
+        |ibv_atomic_cap|ibv_port_state|ibv_mtu|__u64|__be64|ibv_mr|ibv_qp_init_attr|ibv_qp_cap|ibv_qp_type\
+        |ibv_access_flags|ibv_async_event|ibv_async_event__bindgen_ty_1|ibv_event_type";
 
     /// Constants of unnamed enums.
-    const CONSTANTS: &str = "EFADV_DEVICE_ATTR_CAPS_.*|IBV_LINK_LAYER_.*";
+    const CONSTANTS: &str = "EFADV_DEVICE_ATTR_CAPS_.*|EFADV_QP_DRIVER_TYPE_SRD|IBV_LINK_LAYER_.*";
 
     pub(super) fn verbs() {
         let verbs = pkg_config::Config::new().cargo_metadata(false).probe("libibverbs");
@@ -49,12 +55,64 @@ mod generate {
                 "// Made by `cargo xtask generate` from libibverbs {} and libefa {}; the last number is rdma-core's. Do not edit.",
                 verbs.version, efa.version
             ))
-            .raw_line("use crate::opaque::{ibv_context, ibv_device};")
+            .raw_line("use crate::objects::{ibv_comp_channel, ibv_context, ibv_cq, ibv_device, ibv_pd, ibv_qp, ibv_srq, ibv_wq};")
             .generate()
             .expect("the headers are C that libclang reads");
 
         let folder = env::var_os("OUT_DIR").expect("cargo sets OUT_DIR");
         bindings.write_to_file(Path::new(&folder).join("verbs.rs")).expect("OUT_DIR can be written");
         println!("cargo::rerun-if-changed=wrapper.h");
+    }
+
+    /// What libfabric exports of what nearfab calls; the rest of it is in the tables of its objects.
+    const FABRIC_FUNCTIONS: &str = "fi_(getinfo|freeinfo|dupinfo|fabric|version|strerror)";
+
+    /// The objects, their tables, and the attributes that they are made with.
+    const FABRIC_TYPES: &str = "fi_info|fid_(fabric|domain|ep|av|cq|mr|nic)|fi_ops_(fabric|domain|mr|av|cq|msg|cm)\
+        |fi_(av|cq)_attr|fi_cq_(msg|err)_entry|fi_context2";
+
+    /// Objects and tables that nearfab does not look into.
+    const FABRIC_OPAQUE: &str = "fi_ops_(ep|rma|tagged|atomic|collective)|fi_(atomic|collective|wait|poll|eq|cntr|av_set)_attr|fi_msg\
+        |fid_(stx|pep|eq|cntr|poll|wait|av_set|mc)|iovec|fi_mr_attr";
+
+    const FABRIC_CONSTANTS: &str = "FI_(MSG|RMA|TAGGED|READ|WRITE|RECV|SEND|TRANSMIT|REMOTE_READ|REMOTE_WRITE|HMEM|CONTEXT|CONTEXT2\
+        |MR_(LOCAL|VIRT_ADDR|ALLOCATED|PROV_KEY|ENDPOINT|HMEM)|EAGAIN|EAVAIL|ENODATA|ENOSYS|ENABLE)";
+
+    pub(super) fn fabric() {
+        let fabric = pkg_config::Config::new().cargo_metadata(false).probe("libfabric");
+        let fabric = fabric.unwrap_or_else(|e| panic!("the headers of libfabric (Debian: libfabric-dev): {e}"));
+        let bindings = Builder::default()
+            .header("wrapper-fabric.h")
+            .clang_args(fabric.include_paths.iter().map(|path| format!("-I{}", path.display())))
+            .allowlist_function(FABRIC_FUNCTIONS)
+            .allowlist_type(FABRIC_TYPES)
+            .allowlist_var(FABRIC_CONSTANTS)
+            .opaque_type(FABRIC_OPAQUE)
+            .parse_callbacks(Box::new(Macros))
+            .default_enum_style(EnumVariation::Consts)
+            .prepend_enum_name(false)
+            .derive_default(true)
+            .use_core()
+            .generate_comments(false)
+            .disable_header_comment()
+            .formatter(Formatter::Prettyplease)
+            .raw_line(format!("// Made by `cargo xtask generate` from libfabric {}. Do not edit.", fabric.version))
+            .generate()
+            .expect("the headers are C that libclang reads");
+        let folder = env::var_os("OUT_DIR").expect("cargo sets OUT_DIR");
+        bindings.write_to_file(Path::new(&folder).join("fabric.rs")).expect("OUT_DIR can be written");
+        println!("cargo::rerun-if-changed=wrapper-fabric.h");
+    }
+
+    /// Types for macros: bindgen goes by the value, and would give small flags another type than large ones.
+    #[derive(Debug)]
+    struct Macros;
+
+    impl ParseCallbacks for Macros {
+        fn int_macro(&self, name: &str, _: i64) -> Option<IntKind> {
+            let int =
+                name.starts_with("FI_MR_") || ["FI_EAGAIN", "FI_EAVAIL", "FI_ENODATA", "FI_ENOSYS"].contains(&name);
+            name.starts_with("FI_").then_some(if int { IntKind::Int } else { IntKind::U64 })
+        }
     }
 }

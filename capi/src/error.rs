@@ -41,6 +41,12 @@ pub enum NearfabError {
     ProbeRefused = 15,
     /// Telemetry, or a process, was wanted of a host that is no file tree.
     NoTree = 16,
+    /// Memory could not be registered with an interface.
+    Memory = 17,
+    /// A vendor library is in the process more than once.
+    SeveralLibraries = 18,
+    /// A variable of this process makes a vendor library end it.
+    Aborts = 19,
     /// Ranks cannot be placed as was asked.
     NoPlan = 20,
     /// An argument is a null pointer, a text that is not UTF-8, or a number out of range.

@@ -14,6 +14,7 @@ mod notes;
 mod plan;
 mod record;
 mod run;
+mod runtimes;
 mod source;
 mod start;
 mod table;
@@ -109,6 +110,8 @@ enum Command {
     /// The first step of a rank that `run` starts.
     #[command(hide = true)]
     Start(start::Arguments),
+    /// List the vendor libraries that programs on this machine get: version, file, what they lack and what that means.
+    Runtimes,
     /// List the instance types with a table, or all that the table of one says, with the source of each fact.
     Instances {
         /// The instance type, such as trn2.48xlarge.
@@ -191,6 +194,10 @@ fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<ExitCode, Failure> 
     match &arguments.command {
         Command::Instances { instance_type } => {
             instances::write(instance_type.as_deref(), output, out)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Runtimes => {
+            runtimes::write(output, out)?;
             Ok(ExitCode::SUCCESS)
         }
         Command::List => arguments.of_host(|seen| Ok(list::write(seen, output, out)?)),

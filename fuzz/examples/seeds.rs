@@ -7,8 +7,8 @@ use std::error::Error;
 use std::fs;
 use std::path::Path;
 
-use nearfab::Host;
 use nearfab::instances::{InstanceTable, tables};
+use nearfab::{Host, Record};
 use nearfab_emu::Defect;
 use nearfab_fuzz::attributes::Attributes;
 
@@ -44,7 +44,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         let dir = tempfile::tempdir()?;
         let some = first(table, 2);
         nearfab_emu::write_tree_with(&some, &small(&some), dir.path())?;
-        seed(&corpus.join("host_json"), table.instance_type, Host::from_root(dir.path())?.to_json())?;
+        let record = Record::take(&Host::from_root(dir.path())?)?;
+        seed(&corpus.join("host_json"), table.instance_type, record.to_json())?;
         // Trees are written and removed for each input: the smaller, the more of them.
         let dir = tempfile::tempdir()?;
         let some = first(table, 1);

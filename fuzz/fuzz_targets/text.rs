@@ -1,4 +1,5 @@
-//! Texts that people and records write: addresses, roots and ids of PCI, devices and cores, instance types, links, GUIDs.
+//! Texts that people and records write: addresses, roots and ids of PCI, devices and cores, instance types, links, GUIDs,
+//! versions.
 //! What is understood is what a plain reading understands; it is written in one form, which is read as the same.
 
 #![no_main]
@@ -7,6 +8,7 @@ use std::fmt::{Debug, Display};
 use std::str::FromStr;
 
 use libfuzzer_sys::fuzz_target;
+use nearfab::compatibility::Version;
 use nearfab::instances::tables;
 use nearfab::{Bdf, Core, Guid, Host, HostDevice, LinkSpeed, LinkWidth, PciId, PciRoot};
 use nearfab_fuzz::readings;
@@ -23,6 +25,7 @@ fuzz_target!(|text: &str| {
     check::<LinkSpeed>(text, readings::speed(text));
     check::<LinkWidth>(text, readings::width(text));
     check::<Guid>(text, readings::guid(text));
+    check::<Version>(text, readings::version(text));
     let id = PciId::try_from(text.to_owned()).ok();
     assert_eq!(id.map(|id| id.to_string()), readings::id(text));
 

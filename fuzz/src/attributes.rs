@@ -3,11 +3,12 @@
 
 use std::path::{Path, PathBuf};
 
-use nearfab::{Host, telemetry};
-use serde_json::Value;
+use nearfab::surroundings::Process;
+use nearfab::{Host, Surroundings, telemetry};
+use serde_json::{Value, json};
 
-use crate::expectations::{self, Attribute, Of};
-use crate::small::{Replaced, Small};
+use crate::expectations::{self, Attribute, Of, Problems};
+use crate::small::{PROCESS, Replaced, Small};
 use crate::{OUTSIDE, check};
 
 /// The tree, what is read of it, and what can be replaced in it.
@@ -16,14 +17,8 @@ pub struct Attributes {
     host: Host,
     record: Value,
     telemetry: Value,
+    around: Value,
     attributes: Vec<(PathBuf, Attribute)>,
-}
-
-/// What reading the tree should give: how many problems, and whether one of them names the attribute.
-#[derive(Clone, Copy)]
-pub(crate) struct Problems {
-    pub(crate) count: usize,
-    pub(crate) named: bool,
 }
 
 impl Attributes {
@@ -36,9 +31,11 @@ impl Attributes {
         assert!(host.problems().is_empty(), "{:?}", host.problems());
         let record = value(&host.to_json());
         let telemetry = telemetry_of(&host);
+        let (around, problems) = around(&host);
+        assert!(problems.is_empty(), "{problems:?}");
         let all = expectations::all(&host);
         let attributes = all.into_iter().map(|attribute| (small.root().join(&attribute.path), attribute)).collect();
-        Self { small, host, record, telemetry, attributes }
+        Self { small, host, record, telemetry, around, attributes }
     }
 
     /// Inputs that say of each attribute what it says now, and what else it may.
@@ -69,6 +66,7 @@ impl Attributes {
         match attribute.of {
             Of::Host => self.check_host(path, attribute, text),
             Of::Telemetry(pointer) => self.check_telemetry(path, attribute, text, pointer),
+            Of::Surroundings => self.check_around(path, attribute, text),
         }
     }
 
@@ -83,14 +81,19 @@ impl Attributes {
             Some(problems) => {
                 found["problems"] = Value::Array(Vec::new());
                 assert_eq!(found, expected, "{} says {text:?}", path.display());
-                assert_eq!(host.problems().len(), problems.count, "{text:?}: {:?}", host.problems());
-                // As it was asked for, whatever links it led through.
-                let tail: PathBuf = path.iter().skip(path.iter().count() - 2).collect();
-                let names = |problem: &String| problem.contains(&*tail.to_string_lossy());
-                assert!(!problems.named || host.problems().iter().any(names), "{tail:?}: {:?}", host.problems());
+                check_problems(problems, host.problems(), path, text);
             }
             // What becomes of the device itself is too much to tell here.
             None => assert_eq!((&found["numa"], &found["efa_driver"]), (&expected["numa"], &expected["efa_driver"])),
+        }
+    }
+
+    fn check_around(&self, path: &Path, attribute: &Attribute, text: Option<&str>) {
+        let (found, told) = around(&self.host);
+        let mut expected = self.around.clone();
+        if let Some(problems) = (attribute.expect)(text, &mut expected) {
+            assert_eq!(found, expected, "{} says {text:?}", path.display());
+            check_problems(problems, &told, path, text);
         }
     }
 
@@ -106,6 +109,24 @@ impl Attributes {
         }
         assert_eq!(found, expected, "{} says {text:?}", path.display());
     }
+}
+
+fn check_problems(expected: Problems, told: &[String], path: &Path, text: Option<&str>) {
+    assert_eq!(told.len(), expected.count, "{text:?}: {told:?}");
+    // As it was asked for, whatever links it led through.
+    let tail: PathBuf = path.iter().skip(path.iter().count() - 2).collect();
+    let names = |problem: &String| problem.contains(&*tail.to_string_lossy());
+    assert!(!expected.named || told.iter().any(names), "{tail:?}: {told:?}");
+}
+
+/// What is around the host, a process included, and the problems apart.
+fn around(host: &Host) -> (Value, Vec<String>) {
+    let mut surroundings = Surroundings::read(host).expect("a tree").expect("of a tree");
+    let problems = std::mem::take(&mut surroundings.problems);
+    let process = Process::read(host, PROCESS).expect("a process");
+    let around = json!({"surroundings": surroundings, "process": process});
+    assert!(!around.to_string().contains(OUTSIDE), "a link led out of the tree");
+    (around, problems)
 }
 
 fn value(json: &str) -> Value {

@@ -3,18 +3,25 @@
 use nearfab::{Bdf, EfaInterface, Host};
 use serde_json::{Value, json};
 
-use crate::attributes::Problems;
+use crate::around;
 use crate::measured::{power, reading, state};
 use crate::readings;
 use crate::small::Kind;
 
-const NONE: Option<Problems> = Some(Problems { count: 0, named: false });
-const NAMED: Option<Problems> = Some(Problems { count: 1, named: true });
+/// What reading the tree should give: how many problems, and whether one of them names the attribute.
+#[derive(Clone, Copy)]
+pub(crate) struct Problems {
+    pub(crate) count: usize,
+    pub(crate) named: bool,
+}
+
+pub(crate) const NONE: Option<Problems> = Some(Problems { count: 0, named: false });
+pub(crate) const NAMED: Option<Problems> = Some(Problems { count: 1, named: true });
 const NOTED: Option<Problems> = Some(Problems { count: 1, named: false });
 
 /// Changes what was read before into what should be read of a text; `None` is one that is not UTF-8. Gives the problems
 /// to expect, or `None` where it is not told what should be read.
-type Expect = Box<dyn Fn(Option<&str>, &mut Value) -> Option<Problems>>;
+pub(crate) type Expect = Box<dyn Fn(Option<&str>, &mut Value) -> Option<Problems>>;
 
 /// Something in the tree that can be replaced.
 pub(crate) struct Attribute {
@@ -32,6 +39,8 @@ pub(crate) enum Of {
     Host,
     /// A reading, at that place.
     Telemetry(&'static str),
+    /// What is around the host.
+    Surroundings,
 }
 
 impl Attribute {
@@ -50,6 +59,7 @@ pub(crate) fn all(host: &Host) -> Vec<Attribute> {
     of_neuron(&mut all);
     of_machine(&mut all);
     of_telemetry(&mut all, victim);
+    all.extend(around::all());
     all
 }
 

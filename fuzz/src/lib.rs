@@ -1,6 +1,7 @@
 //! What the fuzz targets share: what must hold for every host, plain readings to compare the library's with, and small
 //! file trees.
 
+mod around;
 pub mod attributes;
 mod expectations;
 mod measured;

@@ -1,6 +1,10 @@
 //! What texts mean, read by other means than the library's: plain, slow, by the forms that the kernel, the drivers and
 //! people write. What is no such text has no reading.
 
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
 /// Whether a text has a form, in which `x` stands for a hexadecimal digit and all else for itself.
 fn has_form(text: &str, form: &str) -> bool {
     let fits = |(found, wanted): (char, char)| if wanted == 'x' { found.is_ascii_hexdigit() } else { found == wanted };
@@ -191,4 +195,96 @@ pub fn lnc(text: &str) -> Option<u64> {
 pub fn driver_version(text: &str) -> Option<(u64, u64)> {
     let parts: Vec<&str> = text.split('.').collect();
     Some((number(parts[0])?, number(parts.get(1)?)?))
+}
+
+/// The vendors' libraries, by their names up to `.so`, in the order in which they are listed.
+pub const LIBRARIES: [&str; 5] = ["libibverbs", "libefa", "libfabric", "libnrt", "libnccom"];
+
+/// Which library a file is, under its own name or with the hash of a wheel.
+pub fn library(file: &str) -> Option<&'static str> {
+    let (begin, end) = file.split_once(".so")?;
+    let (name, hash) = begin.split_once('-').map_or((begin, None), |(name, hash)| (name, Some(hash)));
+    let hashed = hash.is_none_or(|hash| hash.len() > 5 && has_form(hash, &"x".repeat(hash.len())));
+    LIBRARIES.into_iter().find(|library| *library == name && hashed && (end.is_empty() || end.starts_with('.')))
+}
+
+/// The folders in a file of the loader.
+pub fn loader_folders(text: &str) -> Vec<String> {
+    let lines = text.split('\n').map(|line| line.split('#').next().unwrap_or_default().trim());
+    let folders = lines.filter(|line| line.starts_with('/'));
+    let trimmed = |folder: &str| {
+        let mut folder = folder.to_owned();
+        while folder.len() > 1 && folder.ends_with('/') {
+            folder.pop();
+        }
+        folder
+    };
+    folders.map(trimmed).collect()
+}
+
+/// The bytes that may be locked; the inner `None` is no limit.
+pub fn locked_memory(limits: &str) -> Option<Option<u64>> {
+    let begin = "Max locked memory";
+    let line = limits.split('\n').find(|line| line.starts_with(begin))?;
+    match line[begin.len()..].split_whitespace().next()? {
+        "unlimited" => Some(None),
+        bytes => number_up_to(u64::MAX, bytes).map(Some),
+    }
+}
+
+/// Whether a process may lock more than that: bit 14, the third of the fourth digit from the right.
+pub fn may_lock(status: &str) -> Option<bool> {
+    let line = status.split('\n').find(|line| line.starts_with("CapEff:"))?;
+    let mask = line["CapEff:".len()..].trim();
+    hex_up_to(16, mask)?;
+    let digit = mask.chars().rev().nth(3).and_then(|digit| digit.to_digit(16)).unwrap_or(0);
+    Some(digit & 4 != 0)
+}
+
+/// Those variables of an environment that matter; of two of one name the first counts, as for `getenv`.
+pub fn environment(text: &str) -> BTreeMap<&str, &str> {
+    let begins = ["FI_", "IBV_", "MLX5_", "NCCL_", "NEURON", "OFI_NCCL_", "RDMAV_", "VERBS_"];
+    let names = ["AWS_NEURON_VISIBLE_DEVICES", "LD_LIBRARY_PATH", "LD_PRELOAD", "PATH"];
+    let mut all = BTreeMap::new();
+    for pair in text.split('\0') {
+        let Some((name, value)) = pair.split_once('=') else { continue };
+        if names.contains(&name) || begins.iter().any(|begin| name.starts_with(begin)) {
+            all.entry(name).or_insert(value);
+        }
+    }
+    all
+}
+
+/// The libraries that a process has mapped as they are recorded, each file once.
+pub fn mapped(maps: &str) -> Vec<Value> {
+    let mut files = Vec::new();
+    let mut all = Vec::new();
+    for line in maps.lines() {
+        let fields: Vec<&str> = line.split(' ').collect();
+        if fields.len() < 6 {
+            continue;
+        }
+        let file = (fields[3], fields[4]);
+        let named = fields[5..].join(" ");
+        let named = named.trim_start_matches(' ');
+        let path = named.strip_suffix(" (deleted)").unwrap_or(named);
+        let name = path.chars().rev().take_while(|c| *c != '/').collect::<Vec<_>>();
+        let library = library(&name.into_iter().rev().collect::<String>());
+        if let Some(library) = library.filter(|_| path.starts_with('/') && !files.contains(&file)) {
+            files.push(file);
+            all.push(json!({"library": library, "path": path, "deleted": path != named}));
+        }
+    }
+    all
+}
+
+/// The numbers that a version begins with, at least two, in the form that is written.
+pub fn version(text: &str) -> Option<String> {
+    let digits: String = text.chars().take_while(|c| c.is_ascii_digit() || *c == '.').collect();
+    let mut parts: Vec<&str> = digits.split('.').collect();
+    while parts.last() == Some(&"") {
+        parts.pop();
+    }
+    let numbers: Vec<String> = parts.iter().map(|part| Some(number(part)?.to_string())).collect::<Option<_>>()?;
+    (numbers.len() > 1).then(|| numbers.join("."))
 }

@@ -15,6 +15,20 @@ const DEVICES: usize = 2;
 const ALIKE: [&str; 4] =
     ["stats/memory_usage/host_mem", "stats/memory_usage/device_mem", "stats/hardware", "hw_counters"];
 
+/// A process of the tree.
+pub(crate) const PROCESS: u32 = 7;
+const OF_PROCESS: [(&str, &str); 5] = [
+    ("comm", "python3\n"),
+    ("limits", "Max locked memory         65536                65536                bytes     \n"),
+    ("status", "Name:\tpython3\nCapEff:\t0000000000000000\n"),
+    ("environ", "FI_PROVIDER=efa\0PATH=/bin\0"),
+    ("maps", "7f00-7f01 r-xp 00000000 103:01 22                       /usr/lib64/libefa.so.1.4.61.0\n"),
+];
+const KUBELET: [(&str, &str); 2] = [
+    ("plugins_registry/dra.net-reg.sock", ""),
+    ("device-plugins/kubelet_internal_checkpoint", r#"{"Data":{"RegisteredDevices":{"aws.amazon.com/neuron":["a"]}}}"#),
+];
+
 /// What can stand in the place of an attribute.
 #[derive(Clone, Copy)]
 pub(crate) enum Kind {
@@ -27,6 +41,8 @@ pub(crate) enum Kind {
     Place { up: &'static str },
     /// One more folder, whose name begins so and ends with the input.
     Name { begin: &'static str },
+    /// The folder under another name, which begins so and ends with the input.
+    Renamed { begin: &'static str },
 }
 
 /// The tree, and what stands outside of it.
@@ -44,6 +60,7 @@ enum Was<'a> {
     Nothing,
     File(&'a Path, Vec<u8>),
     Link(&'a Path, PathBuf),
+    Folder(&'a Path, PathBuf),
 }
 
 impl Small {
@@ -54,9 +71,13 @@ impl Small {
         let small = Self { place: tempfile::tempdir().expect("a temporary folder") };
         nearfab_emu::write_tree(&some, &small.root()).expect("a tree");
         fs::write(small.place.path().join("outside"), crate::OUTSIDE).expect("a file");
-        let file = small.root().join("opt/aws/neuron/logical_nc_config");
-        fs::create_dir_all(file.parent().expect("a folder")).expect("a folder");
-        fs::write(file, "NEURON_LOGICAL_NC_CONFIG=1\n").expect("a file");
+        small.write("opt/aws/neuron/logical_nc_config", "NEURON_LOGICAL_NC_CONFIG=1\n");
+        for (file, content) in OF_PROCESS {
+            small.write(&format!("proc/{PROCESS}/{file}"), content);
+        }
+        for (file, content) in KUBELET {
+            small.write(&format!("var/lib/kubelet/{file}"), content);
+        }
         // Trees copied from elsewhere may lack it.
         fs::remove_file(small.root().join(format!("sys/bus/pci/devices/{}/uevent", table.efa[1].address)))
             .expect("there");
@@ -66,6 +87,12 @@ impl Small {
 
     pub(crate) fn root(&self) -> PathBuf {
         self.place.path().join("tree")
+    }
+
+    fn write(&self, file: &str, content: &str) {
+        let file = self.root().join(file);
+        fs::create_dir_all(file.parent().expect("a folder")).expect("a folder");
+        fs::write(file, content).expect("a file");
     }
 }
 
@@ -89,6 +116,13 @@ fn thin_folder(folder: &Path, alike: bool) {
     for folder in entries.iter().filter(|path| is(path, Path::is_dir)) {
         thin_folder(folder, ALIKE.iter().any(|end| folder.ends_with(end)));
     }
+}
+
+/// A path in the folder where nothing is, named by the beginning and the input; `None` where there is none such.
+fn new_name(folder: &Path, begin: &str, input: &[u8]) -> Option<PathBuf> {
+    let name = [begin.as_bytes(), input].concat();
+    let one = !name.contains(&b'/') && !matches!(&name[..], b"" | b"." | b"..");
+    one.then(|| folder.join(OsStr::from_bytes(&name))).filter(|path| !path.exists())
 }
 
 impl<'a> Replaced<'a> {
@@ -119,11 +153,14 @@ impl<'a> Replaced<'a> {
                 replaced.link(path, OsStr::from_bytes(&target))
             }
             Kind::Name { begin } => {
-                let name = [begin.as_bytes(), input].concat();
-                let one = !name.contains(&b'/') && !matches!(&name[..], b"" | b"." | b"..");
-                let path = one.then(|| path.join(OsStr::from_bytes(&name))).filter(|path| !path.exists())?;
+                let path = new_name(path, begin, input)?;
                 fs::create_dir(&path).ok()?;
                 Some(Self { made: vec![path], was: Was::Nothing })
+            }
+            Kind::Renamed { begin } => {
+                let renamed = new_name(path.parent()?, begin, input)?;
+                fs::rename(path, &renamed).ok()?;
+                Some(Self { made: Vec::new(), was: Was::Folder(path, renamed) })
             }
         }
     }
@@ -164,6 +201,7 @@ impl Drop for Replaced<'_> {
         match &self.was {
             Was::Nothing => {}
             Was::File(path, content) => fs::write(path, content).expect("an attribute"),
+            Was::Folder(path, renamed) => fs::rename(renamed, path).expect("a folder"),
             Was::Link(path, target) => {
                 fs::remove_file(path).expect("a link");
                 symlink(target, path).expect("a link");

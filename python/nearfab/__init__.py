@@ -69,6 +69,9 @@ class ErrorCode(IntEnum):
     PROBE_REFUSED = 15
     """A probe was not made, because of what it could change."""
     NO_TREE = 16
+    MEMORY = 17
+    SEVERAL_LIBRARIES = 18
+    ABORTS = 19
     """Telemetry, or a process, was wanted of a host that is no file tree."""
     NO_PLAN = 20
     """Ranks cannot be placed as was asked."""

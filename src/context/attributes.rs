@@ -31,6 +31,7 @@ macro_rules! numbers {
         }
     };
 }
+pub(super) use numbers;
 
 /// Attributes and limits of a device, as `ibv_query_device` reports them.
 ///

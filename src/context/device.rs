@@ -5,14 +5,19 @@ use std::fs::File;
 use std::io;
 use std::mem::size_of;
 use std::net::Ipv6Addr;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
+use std::ptr;
 use std::ptr::NonNull;
 use std::slice;
+use std::sync::{Mutex, PoisonError};
 
-use nearfab_sys::verbs::{efadv_device_attr, ibv_device_attr, ibv_gid, ibv_port_attr};
-use nearfab_sys::{Verbs, ibv_context, ibv_device};
+use nearfab_sys::verbs::{efadv_device_attr, ibv_async_event, ibv_device_attr, ibv_gid, ibv_port_attr};
+use nearfab_sys::{Verbs, ibv_context, ibv_cq, ibv_device, ibv_pd};
 use nix::libc;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use super::event::AsyncEvent;
 use super::registry::Shared;
 use crate::efa::{self, EfaInterface};
 use crate::error::{Error, Result};
@@ -27,6 +32,8 @@ pub(super) struct Device {
     context: NonNull<ibv_context>,
     /// For messages.
     name: String,
+    /// One thread at a time takes an event: a second one would wait for the next.
+    events: Mutex<()>,
 }
 
 // SAFETY: libibverbs lets any thread use a context at any time; `context` is never changed.
@@ -63,9 +70,41 @@ impl Device {
         let context = unsafe { (verbs.ibv_open_device)(device) };
         // Errno says something on failure only: after success it may be anything.
         match NonNull::new(context) {
-            Some(context) => Ok(Self { verbs, context, name }),
+            Some(context) => Ok(Self { verbs, context, name, events: Mutex::default() }),
             None => Err(failed("ibv_open_device", &name, io::Error::last_os_error())),
         }
+    }
+
+    /// One that another runtime opened, and the interface that it is.
+    ///
+    /// # Safety
+    ///
+    /// The context is open, and stays so as long as the device is used. It is not closed by it.
+    pub(super) unsafe fn borrow(
+        context: NonNull<ibv_context>,
+        interfaces: &[EfaInterface],
+    ) -> Result<(&EfaInterface, Self)> {
+        let verbs = runtime::verbs()?;
+        // SAFETY: the context is open.
+        let device = unsafe { (*context.as_ptr()).device };
+        // SAFETY: the device lives as long as its context.
+        let name = unsafe { name_of(verbs, device) }.to_string_lossy();
+        let interface = interfaces.iter().find(|interface| interface.rdma.as_deref() == Some(&*name));
+        let interface = interface.ok_or_else(|| {
+            let names: Vec<&str> = interfaces.iter().filter_map(|interface| interface.rdma.as_deref()).collect();
+            Error::NoSuchDevice { wanted: format!("EFA interface with the name {name}"), present: names.join(", ") }
+        })?;
+        let name = format!("{name} ({})", interface.address());
+        Ok((interface, Self { verbs, context, name, events: Mutex::default() }))
+    }
+
+    /// Its name for messages.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) fn context(&self) -> NonNull<ibv_context> {
+        self.context
     }
 
     pub(super) fn query_device(&self) -> Result<ibv_device_attr> {
@@ -76,13 +115,21 @@ impl Device {
         Ok(attributes)
     }
 
-    /// What comes after `flags` stays zero: see nearfab-sys about the two functions of this name.
     pub(super) fn query_port(&self, port: u8) -> Result<ibv_port_attr> {
         let mut attributes = ibv_port_attr::default();
-        let old_part = (&raw mut attributes).cast();
-        // SAFETY: the context is open, and the function fills the beginning of the structure, which it knows from before
-        // the last fields were added.
-        let status = unsafe { (self.verbs.ibv_query_port)(self.context.as_ptr(), port, old_part) };
+        // SAFETY: the context is open.
+        let status = match unsafe { ibv_context::query_port(self.context.as_ptr()) } {
+            Some(query) => {
+                let length = size_of::<ibv_port_attr>();
+                // SAFETY: the operation is this context's, and fills no more of the structure than the length says.
+                unsafe { query(self.context.as_ptr(), port, &raw mut attributes, length) }
+            }
+            None => {
+                let old_part = (&raw mut attributes).cast();
+                // SAFETY: the function, which is older, fills the beginning of the structure. The rest stays zero.
+                unsafe { (self.verbs.ibv_query_port)(self.context.as_ptr(), port, old_part) }
+            }
+        };
         self.check("ibv_query_port", status)?;
         Ok(attributes)
     }
@@ -109,8 +156,56 @@ impl Device {
         Ok(attributes)
     }
 
+    pub(super) fn alloc_pd(&self) -> Result<NonNull<ibv_pd>> {
+        // SAFETY: the context is open.
+        let domain = unsafe { (self.verbs.ibv_alloc_pd)(self.context.as_ptr()) };
+        NonNull::new(domain).ok_or_else(|| failed("ibv_alloc_pd", &self.name, io::Error::last_os_error()))
+    }
+
+    /// Without a channel: completions are polled for.
+    pub(super) fn create_cq(&self, entries: u32) -> Result<NonNull<ibv_cq>> {
+        let failed = |error| failed("ibv_create_cq", &self.name, error);
+        let entries = c_int::try_from(entries).map_err(|e| failed(io::Error::new(io::ErrorKind::InvalidInput, e)))?;
+        let (context, null) = (self.context.as_ptr(), ptr::null_mut());
+        // SAFETY: the context is open.
+        let queue = unsafe { (self.verbs.ibv_create_cq)(context, entries, null, ptr::null_mut(), 0) };
+        NonNull::new(queue).ok_or_else(|| failed(io::Error::last_os_error()))
+    }
+
+    /// Readable when there is an event.
+    pub(super) fn async_fd(&self) -> BorrowedFd<'_> {
+        // SAFETY: the context is open.
+        let fd = unsafe { (*self.context.as_ptr()).async_fd };
+        // SAFETY: the descriptor is the open context's.
+        unsafe { BorrowedFd::borrow_raw(fd) }
+    }
+
+    /// The next event, acknowledged, if there is one.
+    pub(super) fn next_event(&self) -> Result<Option<AsyncEvent>> {
+        let _alone = self.events.lock().unwrap_or_else(PoisonError::into_inner);
+        let failed = |function, error| failed(function, &self.name, error);
+        let fd = self.async_fd();
+        let ready = poll(&mut [PollFd::new(fd.as_fd(), PollFlags::POLLIN)], PollTimeout::ZERO);
+        if ready.map_err(|errno| failed("poll", errno.into()))? == 0 {
+            return Ok(None);
+        }
+        let mut event = ibv_async_event::default();
+        // SAFETY: the context is open, and the structure is one that the function fills.
+        let status = unsafe { (self.verbs.ibv_get_async_event)(self.context.as_ptr(), &raw mut event) };
+        match (status, io::Error::last_os_error()) {
+            (0, _) => {}
+            (_, error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None), // Somebody else took it.
+            (_, error) => return Err(failed("ibv_get_async_event", error)),
+        }
+        // SAFETY: it was given just now, and is acknowledged below.
+        let seen = unsafe { AsyncEvent::from_raw(&event) };
+        // SAFETY: once, and for an event of this context.
+        unsafe { (self.verbs.ibv_ack_async_event)(&raw mut event) };
+        Ok(Some(seen))
+    }
+
     /// Some functions return errno, some -1 and set it.
-    fn check(&self, function: &'static str, status: c_int) -> Result<()> {
+    pub(super) fn check(&self, function: &'static str, status: c_int) -> Result<()> {
         match status {
             0 => Ok(()),
             -1 => Err(failed(function, &self.name, io::Error::last_os_error())),
@@ -174,10 +269,20 @@ impl DeviceList {
 
     fn name(&self, device: *mut ibv_device) -> &CStr {
         // SAFETY: the device is of this list.
-        let name = unsafe { (self.verbs.ibv_get_device_name)(device) };
-        // SAFETY: the name is a part of the device, ends with a zero byte, and lives as long as the list does.
-        unsafe { CStr::from_ptr(name) }
+        unsafe { name_of(self.verbs, device) }
     }
+}
+
+/// The kernel's name of a device.
+///
+/// # Safety
+///
+/// The library's device lives as long as the name is used.
+unsafe fn name_of<'a>(verbs: &Verbs, device: *mut ibv_device) -> &'a CStr {
+    // SAFETY: as the caller promises.
+    let name = unsafe { (verbs.ibv_get_device_name)(device) };
+    // SAFETY: the name is a part of the device, ends with a zero byte, and lives as long as it.
+    unsafe { CStr::from_ptr(name) }
 }
 
 impl Drop for DeviceList {
@@ -187,7 +292,7 @@ impl Drop for DeviceList {
     }
 }
 
-fn failed(function: &'static str, device: &str, source: io::Error) -> Error {
+pub(super) fn failed(function: &'static str, device: &str, source: io::Error) -> Error {
     Error::Call { function, device: device.to_owned(), source }
 }
 

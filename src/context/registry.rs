@@ -9,10 +9,10 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
 
 use super::process::{Owned, PerProcess};
+use super::sync::{Arc, AtomicBool, Mutex, MutexGuard, Ordering};
 use crate::error::{Error, Result};
 use crate::pci::Bdf;
 
@@ -57,15 +57,20 @@ impl<T: Shared> Registry<T> {
 
     /// One more use of what is shared at `address`; the first one opens it.
     pub(super) fn lease(&self, address: Bdf, open: impl FnOnce() -> Result<T>) -> Result<Lease<T>> {
-        let own = self.0.get(Slots::new)?;
-        let slots = own.get()?;
+        self.0.get(Slots::new)?.lease(address, open)
+    }
+}
+
+impl<T: Shared> Owned<Slots<T>> {
+    fn lease(&'static self, address: Bdf, open: impl FnOnce() -> Result<T>) -> Result<Lease<T>> {
+        let slots = self.get()?;
         let mut all = slots.lock();
         let slot = match all.entry(address) {
             Entry::Occupied(slot) => slot.into_mut(),
             Entry::Vacant(slot) => slot.insert(Slot { users: 0, shared: Arc::new(slots.busy_with(open)?) }),
         };
         slot.users += 1;
-        Ok(Lease { slots: own, address, shared: Arc::clone(&slot.shared), given_back: false })
+        Ok(Lease { slots: self, address, shared: Arc::clone(&slot.shared), given_back: false })
     }
 }
 
@@ -162,17 +167,18 @@ impl<T: Shared> Drop for Lease<T> {
     }
 }
 
-#[cfg(test)]
-#[path = "../../tests/support/child.rs"]
-mod child;
-#[cfg(test)]
+#[cfg(all(test, loom))]
+#[path = "registry/model.rs"]
+mod model;
+
+#[cfg(all(test, not(loom)))]
 mod tests {
     use std::io;
     use std::panic;
     use std::sync::atomic::AtomicUsize;
     use std::thread;
 
-    use super::child::in_a_child;
+    use super::super::child::in_a_child;
     use super::*;
 
     const ADDRESS: Bdf = Bdf::new(0, 0xc9, 0, 0);
@@ -249,9 +255,9 @@ mod tests {
     fn a_last_drop_and_a_new_open_do_not_meet() {
         let (registry, open) = registry!();
         thread::scope(|scope| {
-            for _ in 0..4 {
+            for _ in 0..8 {
                 scope.spawn(|| {
-                    for _ in 0..2000 {
+                    for _ in 0..1_000_000 {
                         let lease = registry.lease(ADDRESS, || Device::open(open)).unwrap();
                         assert_eq!(lease.shared().unwrap().open.load(Ordering::SeqCst), 1);
                     }

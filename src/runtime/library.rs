@@ -1,18 +1,29 @@
 //! One shared library: found, mapped, and kept until the process ends.
 
+use std::collections::BTreeMap;
 use std::error::Error as _;
-use std::ffi::{CStr, c_void};
-use std::mem::ManuallyDrop;
+use std::ffi::{CStr, CString, c_void};
+use std::mem::{ManuallyDrop, MaybeUninit};
+use std::path::Path;
 use std::ptr::NonNull;
+use std::sync::{Mutex, PoisonError};
 
 use libloading::os::unix;
-use nix::libc::RTLD_NOLOAD;
+use nix::libc::{self, RTLD_NOLOAD};
 
 use crate::error::{Error, Result};
+use crate::root::HostRoot;
+use crate::surroundings::{self, MappedLibrary};
 
 /// A library that may be installed.
+#[derive(Debug)]
 pub(super) struct Library {
+    pub(super) kind: surroundings::Library,
     pub(super) soname: &'static str,
+    /// Where it is when the system's loader does not know it.
+    pub(super) places: &'static [&'static str],
+    /// Whether others that look for its functions by name are to find them.
+    pub(super) global: bool,
     /// For people: what its absence means, and which package has it.
     pub(super) hint: &'static str,
 }
@@ -24,12 +35,54 @@ pub(super) struct Loaded {
     handle: ManuallyDrop<unix::Library>,
 }
 
+/// The copies that are wanted where there are several.
+static PREFERRED: Mutex<BTreeMap<surroundings::Library, String>> = Mutex::new(BTreeMap::new());
+
+pub(super) fn prefer(library: surroundings::Library, path: &str) {
+    PREFERRED.lock().unwrap_or_else(PoisonError::into_inner).insert(library, path.to_owned());
+}
+
 impl Library {
-    /// Takes the copy of this soname that the process has already, or else maps the one that the system's loader finds. A
-    /// copy that was built with another soname, or linked into the program, is not seen.
+    /// Takes the copy that the process has already, under whatever name, or else maps the one that the system's loader
+    /// finds, or the one in its vendor's place. A copy that was linked into the program is not seen.
     pub(super) fn load(&self) -> Result<Loaded> {
-        let flags = unix::RTLD_NOW | unix::RTLD_LOCAL;
-        let handle = dlopen(self.soname, flags | RTLD_NOLOAD).or_else(|_| dlopen(self.soname, flags));
+        if let Some(path) = PREFERRED.lock().unwrap_or_else(PoisonError::into_inner).get(&self.kind) {
+            return self.loaded(self.open(path, 0));
+        }
+        let mut copies: Vec<(MappedLibrary, unix::Library)> = self.mapped();
+        if copies.len() > 1 {
+            let paths = copies.into_iter().map(|(copy, _)| copy.path).collect();
+            return Err(Error::SeveralLibraries { library: self.soname, paths });
+        }
+        match copies.pop() {
+            Some((_, handle)) => self.loaded(Ok(handle)),
+            None => self.loaded(self.find()),
+        }
+    }
+
+    /// The copies that the loader of this process has mapped. Others, which a debugger has mapped to read them, are none.
+    fn mapped(&self) -> Vec<(MappedLibrary, unix::Library)> {
+        // Where that cannot be read, the loader is asked by name alone.
+        let maps = HostRoot::open(Path::new("/")).and_then(|root| root.read("proc/self/maps")).ok().flatten();
+        let mapped = surroundings::mapped(maps.as_deref().unwrap_or_default());
+        let own = mapped.into_iter().filter(|copy| copy.library == self.kind);
+        own.filter_map(|copy| Some((copy.clone(), self.open(&copy.path, RTLD_NOLOAD).ok()?))).collect()
+    }
+
+    fn find(&self) -> std::result::Result<unix::Library, libloading::Error> {
+        let by_name = self.open(self.soname, RTLD_NOLOAD).or_else(|_| self.open(self.soname, 0));
+        // What the loader says of its own search is the reason to tell.
+        by_name.or_else(|error| self.places.iter().find_map(|place| self.open(place, 0).ok()).ok_or(error))
+    }
+
+    fn open(&self, name: &str, more: i32) -> std::result::Result<unix::Library, libloading::Error> {
+        let scope = if self.global { unix::RTLD_GLOBAL } else { unix::RTLD_LOCAL };
+        // SAFETY: initializers run, of libraries that are made to be loaded by any program at any time; their finalizers run
+        // only when the process ends.
+        unsafe { unix::Library::open(Some(name), unix::RTLD_NOW | scope | more) }
+    }
+
+    fn loaded(&self, handle: std::result::Result<unix::Library, libloading::Error>) -> Result<Loaded> {
         match handle {
             Ok(handle) => Ok(Loaded { soname: self.soname, handle: ManuallyDrop::new(handle) }),
             Err(error) => Err(Error::Library { library: self.soname, reason: reason(&error), hint: self.hint }),
@@ -40,19 +93,35 @@ impl Library {
 impl Loaded {
     /// The address of a function.
     pub(super) fn address(&self, symbol: &'static CStr) -> Result<NonNull<c_void>> {
+        let missing = || Error::MissingSymbol { library: self.soname, symbol: symbol.to_str().unwrap_or_default() };
+        self.find(symbol).ok_or_else(missing)
+    }
+
+    /// Whether it has a function.
+    pub(super) fn has(&self, function: &str) -> bool {
+        CString::new(function).is_ok_and(|function| self.find(&function).is_some())
+    }
+
+    fn find(&self, symbol: &CStr) -> Option<NonNull<c_void>> {
         // SAFETY: the symbol is not used as anything but an address here.
         let found = unsafe { self.handle.get::<*mut c_void>(symbol) };
-        found
-            .ok()
-            .and_then(|found| NonNull::new(found.into_raw()))
-            .ok_or_else(|| Error::MissingSymbol { library: self.soname, symbol: symbol.to_str().unwrap_or_default() })
+        NonNull::new(found.ok()?.into_raw())
     }
-}
 
-fn dlopen(soname: &str, flags: i32) -> std::result::Result<unix::Library, libloading::Error> {
-    // SAFETY: initializers run, of libraries that are made to be loaded by any program at any time; their finalizers run
-    // only when the process ends.
-    unsafe { unix::Library::open(Some(soname), flags) }
+    /// The file that a function of it is in, as the loader names it.
+    pub(super) fn file(&self, function: &CStr) -> Option<String> {
+        let address = self.find(function)?;
+        let mut info = MaybeUninit::<libc::Dl_info>::zeroed();
+        // SAFETY: any address may be asked about, and the structure is one that the function fills.
+        let found = unsafe { libc::dladdr(address.as_ptr(), info.as_mut_ptr()) } != 0;
+        // SAFETY: zero is a value of each of its fields.
+        let name = unsafe { info.assume_init() }.dli_fname;
+        if !found || name.is_null() {
+            return None;
+        }
+        // SAFETY: the loader's name of an object that is never closed.
+        Some(unsafe { CStr::from_ptr(name) }.to_string_lossy().into_owned())
+    }
 }
 
 /// The loader's own words: libloading's only say that dlopen failed, and keep them as the cause.
@@ -64,9 +133,13 @@ fn reason(error: &libloading::Error) -> String {
 mod tests {
     use super::*;
 
+    fn library(soname: &'static str, places: &'static [&'static str], hint: &'static str) -> Library {
+        Library { kind: surroundings::Library::Unknown, soname, places, global: false, hint }
+    }
+
     #[test]
     fn a_missing_library_is_explained() {
-        let library = Library { soname: "libnearfab-absent.so.1", hint: "install it" };
+        let library = library("libnearfab-absent.so.1", &["/nowhere/libnearfab-absent.so.1"], "install it");
         let Err(error) = library.load() else { panic!("there is such a library") };
         assert_eq!(
             error.to_string(),
@@ -77,9 +150,19 @@ mod tests {
 
     #[test]
     fn a_missing_function_is_named_with_its_library() {
-        let libc = Library { soname: "libc.so.6", hint: "" }.load().unwrap();
+        let libc = library("libc.so.6", &[], "").load().unwrap();
         libc.address(c"getpid").unwrap();
+        assert!(libc.has("getpid") && !libc.has("nearfab_absent"));
+        assert!(libc.file(c"getpid").unwrap().contains("libc.so.6"));
         let error = libc.address(c"nearfab_absent").unwrap_err();
         assert!(matches!(error, Error::MissingSymbol { library: "libc.so.6", symbol: "nearfab_absent" }), "{error}");
+    }
+
+    #[test]
+    fn what_the_loader_does_not_know_is_found_in_its_place() {
+        let libc = library("libc.so.6", &[], "").load().unwrap().file(c"getpid").unwrap();
+        let place: &'static str = libc.leak();
+        let elsewhere = library("libnearfab-absent.so.1", Vec::leak(vec!["/nowhere", place]), "");
+        elsewhere.load().unwrap().address(c"getpid").unwrap();
     }
 }

@@ -134,7 +134,8 @@ impl MappedLibrary {
     }
 }
 
-fn version(path: &str) -> Option<&str> {
+/// The number after `.so.` of a file's name.
+pub(crate) fn version(path: &str) -> Option<&str> {
     Some(path.rsplit('/').next()?.split_once(".so.")?.1)
 }
 
@@ -196,11 +197,19 @@ fn named_folders(text: &str) -> impl Iterator<Item = &str> {
     text.lines()
         .map(|line| line.split('#').next().unwrap_or_default().trim())
         .filter(|line| line.starts_with('/'))
-        .map(|folder| if folder == "/" { folder } else { folder.trim_end_matches('/') })
+        .map(without_end)
+}
+
+/// Without slashes at its end.
+fn without_end(folder: &str) -> &str {
+    match folder.trim_end_matches('/') {
+        "" => "/",
+        folder => folder,
+    }
 }
 
 /// The libraries among the lines of `/proc/PID/maps`, each file once, in the order of addresses.
-pub(super) fn mapped(maps: &str) -> Vec<MappedLibrary> {
+pub(crate) fn mapped(maps: &str) -> Vec<MappedLibrary> {
     let mut seen = BTreeSet::new();
     let mut all = Vec::new();
     for line in maps.lines() {
@@ -220,11 +229,11 @@ pub(super) fn mapped(maps: &str) -> Vec<MappedLibrary> {
 /// Device with inode, and path, of a line such as
 /// `7f5c8a200000-7f5c8a400000 r-xp 00000000 103:01 1234   /usr/lib/libfabric.so.1`: a file is one object to the loader
 /// under whatever name.
-fn mapping(line: &str) -> Option<(&str, &str)> {
-    let path_at = line.find('/')?;
-    let (fields, path) = line.split_at(path_at);
-    let device_at = fields.match_indices(' ').nth(2)?.0;
-    Some((fields.get(device_at..)?.trim(), path))
+fn mapping(line: &str) -> Option<((&str, &str), &str)> {
+    let mut fields = line.splitn(6, ' ');
+    let file = (fields.nth(3)?, fields.next()?);
+    let path = fields.next()?.trim_start_matches(' ');
+    path.starts_with('/').then_some((file, path))
 }
 
 #[cfg(test)]
@@ -267,8 +276,8 @@ mod tests {
 
     #[test]
     fn folders_of_the_loader_are_its_plain_lines() {
-        let text = "# comment\ninclude /etc/ld.so.conf.d/*.conf\n/opt/aws/neuron/lib/ # Neuron\n\n/usr/local/lib";
-        assert_eq!(named_folders(text).collect::<Vec<_>>(), ["/opt/aws/neuron/lib", "/usr/local/lib"]);
+        let text = "# comment\ninclude /etc/ld.so.conf.d/*.conf\n/opt/aws/neuron/lib/ # Neuron\n\n//\n/usr/local/lib";
+        assert_eq!(named_folders(text).collect::<Vec<_>>(), ["/opt/aws/neuron/lib", "/", "/usr/local/lib"]);
     }
 
     proptest! {

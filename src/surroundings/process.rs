@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::libraries::{self, MappedLibrary};
 use crate::error::{Error, Problems, Result};
 use crate::host::Host;
+use crate::id::number;
 use crate::root::HostRoot;
 
 /// The beginnings of the names of variables that libfabric, verbs, the runtimes and their launchers read.
@@ -71,10 +72,7 @@ impl Process {
             return Err(Error::Read { path: path.join(folder), source });
         }
         let environment = root.read(&format!("{folder}/environ"));
-        let environment = environment.ok().flatten().map(|text| {
-            let pairs = text.split('\0').filter_map(|pair| pair.split_once('='));
-            relevant(pairs.map(|(name, value)| (name.to_owned(), value.to_owned())))
-        });
+        let environment = environment.ok().flatten().as_deref().map(started_with);
         Ok(Self { pid: Some(pid), environment, ..Self::shown(&root, &mut Problems::default(), &folder) })
     }
 
@@ -107,6 +105,13 @@ impl Process {
     }
 }
 
+/// The variables that matter of `NAME=VALUE` with zero bytes between them. Of two of one name the first counts, as it does
+/// for `getenv`.
+fn started_with(environ: &str) -> BTreeMap<String, String> {
+    let pairs = environ.split('\0').filter_map(|pair| pair.split_once('='));
+    relevant(pairs.rev().map(|(name, value)| (name.to_owned(), value.to_owned())))
+}
+
 /// The variables that matter.
 fn relevant(pairs: impl Iterator<Item = (String, String)>) -> BTreeMap<String, String> {
     let matters = |name: &str| VARIABLES.contains(&name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix));
@@ -118,14 +123,17 @@ fn locked_memory(limits: &str) -> Option<Limit> {
     let line = limits.lines().find_map(|line| line.strip_prefix("Max locked memory"))?;
     match line.split_whitespace().next()? {
         "unlimited" => Some(Limit::Unlimited),
-        bytes => bytes.parse().ok().map(Limit::Bytes),
+        bytes => number(bytes).map(Limit::Bytes),
     }
 }
 
 /// From the mask in the line `CapEff: 000001ffffffffff`.
 fn may_exceed(status: &str) -> Option<bool> {
     let mask = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
-    let mask = u64::from_str_radix(mask.trim(), 16).ok()?;
+    let mask = mask.trim();
+    // The kernel writes 16 digits; `from_str_radix` would take a sign.
+    let digits = mask.len() <= 16 && mask.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let mask = u64::from_str_radix(mask, 16).ok().filter(|_| digits)?;
     Some(mask >> CAP_IPC_LOCK & 1 == 1)
 }
 
@@ -146,6 +154,19 @@ mod tests {
         assert_eq!(locked_memory("Max open files            1024"), None);
         assert_eq!(may_exceed("Name:\tcat\nCapEff:\t000001ffffffffff\n"), Some(true));
         assert_eq!(may_exceed("CapEff:\t0000000000000000\n"), Some(false));
+    }
+
+    #[test]
+    fn signs_are_no_digits() {
+        assert_eq!(locked_memory("Max locked memory         +65536 0 bytes"), None);
+        assert_eq!(may_exceed("CapEff:\t+000001ffffffffff\n"), None);
+        assert_eq!(may_exceed("CapEff:\t-4000\n"), None);
+    }
+
+    #[test]
+    fn of_a_variable_that_is_there_twice_the_first_counts() {
+        let started = started_with("FI_PROVIDER=efa\0HOME=/root\0FI_PROVIDER=tcp\0FI_X\0");
+        assert_eq!(started, BTreeMap::from([("FI_PROVIDER".to_owned(), "efa".to_owned())]));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Environment variables of libfabric's efa provider.
 
+use std::collections::BTreeMap;
+
 /// The variables that the efa provider of some libfabric up to 2.6 reads, without their beginning `FI_EFA_`. It ignores any
 /// other, without a word. Source: `prov/efa/src/efa_env.c` of libfabric, and what is read elsewhere in that provider.
 #[rustfmt::skip]
@@ -13,3 +15,70 @@ pub const EFA_VARIABLES: &[&str] = &[
     "TX_SIZE", "USE_DATA_PATH_DIRECT", "USE_DEVICE_RDMA", "USE_HUGE_PAGE", "USE_HW_CNTR", "USE_SM2", "USE_SQ_REQ_ID_64_BIT",
     "USE_UNSOLICITED_WRITE_RECV", "USE_ZCPY_RX", "WRITE_SEGMENT_SIZE", "ZCPY_RX_SEED",
 ];
+
+/// Whose mere presence makes it abort.
+const FORBIDDEN: [&str; 3] = ["FI_EFA_MTU_SIZE", "FI_EFA_TX_IOV_LIMIT", "FI_EFA_RX_IOV_LIMIT"];
+
+/// The variables with which the efa provider ends the process (abort) at the first `fi_getinfo`, whatever provider is asked
+/// for, each with what is wrong with its value. Source: `prov/efa/src/efa_env.c` and `efa_fork_support.c` of libfabric.
+///
+/// ```
+/// use nearfab::surroundings::aborting;
+///
+/// let environment = [("FI_EFA_IFACE", ""), ("FI_PROVIDER", "efa")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+/// let found = aborting(&environment.into());
+/// assert_eq!(found, [("FI_EFA_IFACE".to_owned(), "its value is \"\"".to_owned())]);
+/// ```
+#[must_use]
+pub fn aborting(environment: &BTreeMap<String, String>) -> Vec<(String, String)> {
+    let get = |name: &'static str| environment.get(name).map(|value| (name, value.as_str()));
+    let mut bad: Vec<(&str, &str)> = FORBIDDEN.into_iter().filter_map(get).collect();
+    bad.extend(get("FI_EFA_IFACE").filter(|(_, value)| value.is_empty()));
+    let number = |value: &str| value.parse::<i64>().ok();
+    bad.extend(get("FI_EFA_TX_MIN_CREDITS").filter(|(_, value)| number(value).is_some_and(|credits| credits <= 0)));
+    let seen = |(name, value): (&str, &str)| (name.to_owned(), format!("its value is {value:?}"));
+    let mut found: Vec<(String, String)> = bad.into_iter().map(seen).collect();
+    // Verbs takes any value for yes.
+    let fork_safe = get("FI_EFA_FORK_SAFE").is_some_and(|(_, value)| is_on(value))
+        || get("RDMAV_FORK_SAFE").or_else(|| get("IBV_FORK_SAFE")).is_some();
+    found.extend(get("FI_EFA_USE_HUGE_PAGE").filter(|(_, value)| fork_safe && is_on(value)).map(|(name, value)| {
+        let seen = format!("its value is {value:?}, and fork safety is asked for, with which huge pages cannot be");
+        (name.to_owned(), seen)
+    }));
+    found
+}
+
+/// What libfabric reads as yes.
+fn is_on(value: &str) -> bool {
+    ["1", "on", "true", "yes"].iter().any(|yes| value.eq_ignore_ascii_case(yes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(pairs: &[(&str, &str)]) -> Vec<String> {
+        let environment = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        aborting(&environment).into_iter().map(|(name, _)| name).collect()
+    }
+
+    #[test]
+    fn what_aborts_is_told_from_what_does_not() {
+        for (pairs, expected) in [
+            (&[("FI_EFA_MTU_SIZE", "4096")][..], &["FI_EFA_MTU_SIZE"][..]),
+            (
+                &[("FI_EFA_TX_IOV_LIMIT", "1"), ("FI_EFA_RX_IOV_LIMIT", "")],
+                &["FI_EFA_TX_IOV_LIMIT", "FI_EFA_RX_IOV_LIMIT"],
+            ),
+            (&[("FI_EFA_IFACE", "rdmap16s27")], &[]),
+            (&[("FI_EFA_TX_MIN_CREDITS", "0")], &["FI_EFA_TX_MIN_CREDITS"]),
+            (&[("FI_EFA_TX_MIN_CREDITS", "32")], &[]),
+            (&[("FI_EFA_USE_HUGE_PAGE", "1")], &[]),
+            (&[("FI_EFA_USE_HUGE_PAGE", "1"), ("RDMAV_FORK_SAFE", "0")], &["FI_EFA_USE_HUGE_PAGE"]),
+            (&[("FI_EFA_USE_HUGE_PAGE", "0"), ("FI_EFA_FORK_SAFE", "1")], &[]),
+            (&[("FI_EFA_USE_HUGE_PAGE", "on"), ("FI_EFA_FORK_SAFE", "0")], &[]),
+        ] {
+            assert_eq!(names(pairs), expected, "{pairs:?}");
+        }
+    }
+}

@@ -1,12 +1,11 @@
 //! Compares the Neuron ioctls, which are written by hand, with C: structures declared anew in C, field by field as the
 //! driver takes them, and numbers put together by the kernel's own macros.
 
-use std::env;
-use std::fs;
-use std::io::{self, Write as _};
-use std::mem::{align_of, offset_of, size_of};
-use std::process::{Command, Output};
+mod c;
 
+use std::mem::{align_of, offset_of, size_of};
+
+use c::{Compiler, must, size_of_field};
 use nearfab_sys::neuron::{
     self, AppInfo, AppsInfo, BasicInfo, BdfExt, DatastoreInfo, DriverInfo, NcMap, NcMapEntry, NcMapRequest, NcRange,
 };
@@ -32,14 +31,6 @@ _Static_assert(sizeof(struct AppInfo) == 152, \"an application's entry\");
 _Static_assert(offsetof(struct AppsInfo, apps) == 16, \"the first application's entry\");
 _Static_assert(offsetof(struct DatastoreInfo, mmap_offset) == 8 && sizeof(struct DatastoreInfo) == 24, \"datastore\");
 ";
-
-fn must(c: &mut String, condition: &str, what: &str) {
-    c.push_str(&format!("_Static_assert({condition}, \"{what}\");\n"));
-}
-
-fn size_of_field<S, F>(_: fn(&S) -> *const F) -> usize {
-    size_of::<F>()
-}
 
 /// A field that is not named here is an error of compilation.
 macro_rules! structure {
@@ -87,37 +78,20 @@ fn assertions() -> String {
     c
 }
 
-fn compile(text: &str) -> io::Result<Output> {
-    let folder = tempfile::tempdir()?;
-    let file = folder.path().join("neuron.c");
-    fs::write(&file, text)?;
-    let compiler = env::var("CC").unwrap_or_else(|_| "cc".into());
-    Command::new(compiler).args(["-std=c11", "-fsyntax-only"]).arg(file).output()
-}
-
-/// Whether a C compiler is here; says so by name if not.
-fn compiler_is_here(test: &str) -> bool {
-    let reason = match compile("#include <linux/ioctl.h>\n") {
-        Ok(output) if output.status.success() => return true,
-        Ok(_) => "the kernel's headers are not installed (Debian: linux-libc-dev)".to_owned(),
-        Err(error) => format!("no C compiler: {error}"),
-    };
-    // Not by `eprintln!`, which cargo shows of failed tests only.
-    let _ = writeln!(io::stderr(), "SKIPPED {test}: {reason}");
-    false
+fn compilers(test: &str) -> Vec<Compiler> {
+    c::compilers(test, "#include <linux/ioctl.h>\n", "linux-libc-dev")
 }
 
 #[test]
 fn c_agrees_with_the_arguments_and_numbers() {
-    if compiler_is_here("neuron ioctls") {
-        let output = compile(&assertions()).unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    for compiler in compilers("neuron ioctls") {
+        compiler.accepts(&assertions());
     }
 }
 
 #[test]
 fn a_wrong_number_or_offset_is_noticed() {
-    if compiler_is_here("wrong neuron ioctls") {
+    for compiler in compilers("wrong neuron ioctls") {
         let right = assertions();
         for (from, to, complaint) in [
             ("== 0xc0504e55", "== 0xc0504e56", "_IOWR('N', 85"),
@@ -125,8 +99,7 @@ fn a_wrong_number_or_offset_is_noticed() {
         ] {
             let wrong = right.replace(from, to);
             assert_ne!(wrong, right);
-            let errors = compile(&wrong).unwrap().stderr;
-            assert!(String::from_utf8_lossy(&errors).contains(complaint), "{}", String::from_utf8_lossy(&errors));
+            compiler.refuses(&wrong, complaint);
         }
     }
 }

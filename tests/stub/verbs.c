@@ -5,6 +5,12 @@
  *
  *   cc -shared -fPIC -o libibverbs.so.1 verbs.c && ln -s libibverbs.so.1 libefa.so.1
  *
+ * The port query of the headers is an operation of its contexts, as in the real one, and tells of more than the exported
+ * function. STUB_VERBS_OLD makes contexts of a library that is older than that.
+ *
+ * An asynchronous event is what is written to the pipe STUB_VERBS_EVENTS: the number of its kind, one a line; those of a queue
+ * pair are of the one made last.
+ *
  * STUB_VERBS_LOG   file that gets a line for each call: the function, and the device if there is one
  * STUB_VERBS_FAIL  functions that fail, each with its errno: "ibv_query_device:5,ibv_close_device:16"
  */
@@ -14,6 +20,7 @@
 #include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -108,6 +115,50 @@ const char *ibv_get_device_name(struct ibv_device *device)
 	return device->name;
 }
 
+static const struct ibv_port_attr port = {
+	.state = IBV_PORT_ACTIVE,
+	.max_mtu = IBV_MTU_4096,
+	.active_mtu = IBV_MTU_4096,
+	.gid_tbl_len = 1,
+	.max_msg_sz = 8928,
+	.pkey_tbl_len = 1,
+	.lmc = 1,
+	.max_vl_num = 1,
+	.active_width = 2,
+	.active_speed = 32,
+	.phys_state = 5,
+	.link_layer = IBV_LINK_LAYER_UNSPECIFIED,
+	.port_cap_flags2 = 7,
+};
+
+/* Like the real one, it writes the old structure only, which ends before port_cap_flags2. */
+int ibv_query_port(struct ibv_context *context, uint8_t port_num, struct _compat_ibv_port_attr *port_attr)
+{
+	int error = called("ibv_query_port", context->device->name);
+	if (error)
+		return error;
+	if (port_num != 1)
+		return EINVAL;
+	memcpy(port_attr, &port, offsetof(struct ibv_port_attr, port_cap_flags2));
+	return 0;
+}
+
+/* The operation, which knows how much the caller has room for. */
+static int query_port(struct ibv_context *context, uint8_t port_num, struct ibv_port_attr *port_attr, size_t length)
+{
+	int error = called("query_port", context->device->name);
+	if (error)
+		return error;
+	if (port_num != 1)
+		return EINVAL;
+	memset(port_attr, 0, length);
+	memcpy(port_attr, &port, length < sizeof(port) ? length : sizeof(port));
+	return 0;
+}
+
+/* Where contexts begin, by their descriptors: all others know of them is their middle, which checkers of leaks doubt. */
+static void *begins[1024];
+
 struct ibv_context *ibv_open_device(struct ibv_device *device)
 {
 	errno = called("ibv_open_device", device->name);
@@ -120,15 +171,28 @@ struct ibv_context *ibv_open_device(struct ibv_device *device)
 	if (fd < 0)
 		return NULL;
 
-	struct ibv_context *context = calloc(1, sizeof(*context));
+	struct verbs_context *whole = calloc(1, sizeof(*whole));
 	struct ibv_device *copy = malloc(sizeof(*copy));
-	if (!context || !copy)
+	if (!whole || !copy)
 		abort();
+	struct ibv_context *context = &whole->context;
 	*copy = *device;
 	context->device = copy;
 	context->cmd_fd = fd;
-	context->async_fd = -1;
+	const char *events = getenv("STUB_VERBS_EVENTS");
+	context->async_fd = events ? open(events, O_RDWR | O_CLOEXEC) : open("/dev/null", O_WRONLY | O_CLOEXEC);
 	context->num_comp_vectors = 1;
+	context->abi_compat = __VERBS_ABI_IS_EXTENDED;
+	whole->sz = sizeof(*whole);
+	begins[fd % 1024] = whole;
+	whole->query_port = query_port;
+	const char *old = getenv("STUB_VERBS_OLD");
+	if (old && !strcmp(old, "size"))
+		whole->sz -= sizeof(void *);
+	if (old && !strcmp(old, "operation"))
+		whole->query_port = NULL;
+	if (old && !strcmp(old, "context"))
+		context->abi_compat = NULL;
 	errno = ENOSPC; /* As the real one leaves it after success. */
 	return context;
 }
@@ -136,9 +200,12 @@ struct ibv_context *ibv_open_device(struct ibv_device *device)
 int ibv_close_device(struct ibv_context *context)
 {
 	int error = called("ibv_close_device", context->device->name);
+	void **begin = &begins[context->cmd_fd % 1024];
 	close(context->cmd_fd);
+	close(context->async_fd);
 	free(context->device);
-	free(context);
+	free(*begin);
+	*begin = NULL;
 	return error ? failed(error) : 0;
 }
 
@@ -170,32 +237,6 @@ int ibv_query_device(struct ibv_context *context, struct ibv_device_attr *attr)
 	return 0;
 }
 
-/* Like the real one, it writes the old structure only, which ends before port_cap_flags2. */
-int ibv_query_port(struct ibv_context *context, uint8_t port_num, struct _compat_ibv_port_attr *port_attr)
-{
-	int error = called("ibv_query_port", context->device->name);
-	if (error)
-		return error;
-	if (port_num != 1)
-		return EINVAL;
-	struct ibv_port_attr attr = {
-		.state = IBV_PORT_ACTIVE,
-		.max_mtu = IBV_MTU_4096,
-		.active_mtu = IBV_MTU_4096,
-		.gid_tbl_len = 1,
-		.max_msg_sz = 8928,
-		.pkey_tbl_len = 1,
-		.lmc = 1,
-		.max_vl_num = 1,
-		.active_width = 2,
-		.active_speed = 32,
-		.phys_state = 5,
-		.link_layer = IBV_LINK_LAYER_UNSPECIFIED,
-	};
-	memcpy(port_attr, &attr, offsetof(struct ibv_port_attr, port_cap_flags2));
-	return 0;
-}
-
 int ibv_query_gid(struct ibv_context *context, uint8_t port_num, int index, union ibv_gid *gid)
 {
 	int error = called("ibv_query_gid", context->device->name);
@@ -224,4 +265,209 @@ int efadv_query_device(struct ibv_context *context, struct efadv_device_attr *at
 	attr->device_caps = 0xf | 1u << 31;
 	attr->max_rdma_size = 1 << 30;
 	return 0;
+}
+
+/*
+ * What is made is kept in a list: what a caller has forgotten, because it could not be ended or belongs to the parent of a forked
+ * process, is in reach of checkers of leaks, as the kernel's object is of the library.
+ */
+struct kept {
+	struct kept *next;
+	max_align_t object;
+};
+
+static struct kept *kept;
+static pthread_mutex_t keeping = PTHREAD_MUTEX_INITIALIZER;
+
+static void *make(size_t size)
+{
+	struct kept *made = calloc(1, offsetof(struct kept, object) + size);
+	if (!made)
+		abort();
+	pthread_mutex_lock(&keeping);
+	made->next = kept;
+	kept = made;
+	pthread_mutex_unlock(&keeping);
+	return &made->object;
+}
+
+static void unmake(void *object)
+{
+	pthread_mutex_lock(&keeping);
+	struct kept **at = &kept;
+	while ((void *)&(*at)->object != object)
+		at = &(*at)->next;
+	struct kept *made = *at;
+	*at = made->next;
+	pthread_mutex_unlock(&keeping);
+	free(made);
+}
+
+/* What is made on a device counts its children, and cannot be ended before them. */
+struct domain {
+	struct ibv_pd pd;
+	int children;
+};
+
+struct queue {
+	struct ibv_cq cq;
+	int children;
+};
+
+static uint32_t pairs;
+static struct ibv_qp *last_pair;
+
+struct ibv_pd *ibv_alloc_pd(struct ibv_context *context)
+{
+	errno = called("ibv_alloc_pd", context->device->name);
+	if (errno)
+		return NULL;
+	struct domain *domain = make(sizeof(*domain));
+	domain->pd.context = context;
+	return &domain->pd;
+}
+
+int ibv_dealloc_pd(struct ibv_pd *pd)
+{
+	struct domain *domain = (struct domain *)pd;
+	int error = called("ibv_dealloc_pd", pd->context->device->name);
+	if (domain->children)
+		abort();
+	if (!error)
+		unmake(domain);
+	return error;
+}
+
+static struct ibv_mr *reg_mr(const char *function, struct ibv_pd *pd, void *addr, size_t length)
+{
+	errno = called(function, pd->context->device->name);
+	if (errno)
+		return NULL;
+	struct ibv_mr *mr = make(sizeof(*mr));
+	mr->context = pd->context;
+	mr->pd = pd;
+	mr->addr = addr;
+	mr->length = length;
+	mr->lkey = 0x1001;
+	mr->rkey = 0x2002;
+	((struct domain *)pd)->children++;
+	return mr;
+}
+
+#undef ibv_reg_mr
+struct ibv_mr *ibv_reg_mr(struct ibv_pd *pd, void *addr, size_t length, int access)
+{
+	(void)access;
+	return reg_mr("ibv_reg_mr", pd, addr, length);
+}
+
+#ifndef STUB_VERBS_WITHOUT_DMABUF
+struct ibv_mr *ibv_reg_dmabuf_mr(struct ibv_pd *pd, uint64_t offset, size_t length, uint64_t iova, int fd, int access)
+{
+	(void)offset, (void)fd, (void)access;
+	return reg_mr("ibv_reg_dmabuf_mr", pd, (void *)iova, length);
+}
+#endif
+
+int ibv_dereg_mr(struct ibv_mr *mr)
+{
+	int error = called("ibv_dereg_mr", mr->context->device->name);
+	if (error)
+		return error;
+	((struct domain *)mr->pd)->children--;
+	unmake(mr);
+	return 0;
+}
+
+struct ibv_cq *ibv_create_cq(struct ibv_context *context, int cqe, void *cq_context, struct ibv_comp_channel *channel,
+			     int comp_vector)
+{
+	(void)cq_context, (void)channel, (void)comp_vector;
+	errno = called("ibv_create_cq", context->device->name);
+	if (errno)
+		return NULL;
+	struct queue *queue = make(sizeof(*queue));
+	queue->cq.context = context;
+	queue->cq.cqe = cqe;
+	return &queue->cq;
+}
+
+int ibv_destroy_cq(struct ibv_cq *cq)
+{
+	int error = called("ibv_destroy_cq", cq->context->device->name);
+	if (((struct queue *)cq)->children)
+		abort();
+	if (!error)
+		unmake(cq);
+	return error;
+}
+
+static struct ibv_qp *create_qp(const char *function, struct ibv_pd *pd, struct ibv_qp_init_attr *attr)
+{
+	errno = called(function, pd->context->device->name);
+	if (errno)
+		return NULL;
+	struct ibv_qp *qp = make(sizeof(*qp));
+	qp->context = pd->context;
+	qp->pd = pd;
+	qp->send_cq = attr->send_cq;
+	qp->recv_cq = attr->recv_cq;
+	qp->qp_type = attr->qp_type;
+	qp->qp_num = ++pairs;
+	((struct domain *)pd)->children++;
+	((struct queue *)qp->send_cq)->children++;
+	((struct queue *)qp->recv_cq)->children++;
+	return last_pair = qp;
+}
+
+struct ibv_qp *ibv_create_qp(struct ibv_pd *pd, struct ibv_qp_init_attr *attr)
+{
+	if (attr->qp_type != IBV_QPT_UD)
+		abort();
+	return create_qp("ibv_create_qp", pd, attr);
+}
+
+struct ibv_qp *efadv_create_driver_qp(struct ibv_pd *pd, struct ibv_qp_init_attr *attr, uint32_t driver_qp_type)
+{
+	if (attr->qp_type != IBV_QPT_DRIVER || driver_qp_type != EFADV_QP_DRIVER_TYPE_SRD)
+		abort();
+	return create_qp("efadv_create_driver_qp", pd, attr);
+}
+
+int ibv_destroy_qp(struct ibv_qp *qp)
+{
+	int error = called("ibv_destroy_qp", qp->context->device->name);
+	if (error)
+		return error;
+	((struct domain *)qp->pd)->children--;
+	((struct queue *)qp->send_cq)->children--;
+	((struct queue *)qp->recv_cq)->children--;
+	unmake(qp);
+	return 0;
+}
+
+int ibv_get_async_event(struct ibv_context *context, struct ibv_async_event *event)
+{
+	int error = called("ibv_get_async_event", context->device->name);
+	char kind[8] = "";
+
+	for (char *end = kind; !error && end < kind + sizeof(kind) - 1; end++)
+		if (read(context->async_fd, end, 1) != 1)
+			error = EAGAIN;
+		else if (*end == '\n')
+			break;
+	if (error)
+		return failed(error);
+	*event = (struct ibv_async_event){ .event_type = atoi(kind) };
+	if (event->event_type >= IBV_EVENT_PORT_ACTIVE)
+		event->element.port_num = 1;
+	else if (event->event_type != IBV_EVENT_CQ_ERR)
+		event->element.qp = last_pair;
+	return 0;
+}
+
+void ibv_ack_async_event(struct ibv_async_event *event)
+{
+	(void)event;
+	called("ibv_ack_async_event", NULL);
 }

@@ -13,15 +13,21 @@ use nearfab_emu::{Defect, skipped};
 use tempfile::TempDir;
 
 const MACHINE: &str = include_str!("machine.sh");
-const STUB: &str = include_str!("../stub/verbs.c");
+pub(crate) const STUB: &str = include_str!("../stub/verbs.c");
+/// Set, every program of a machine runs under valgrind: `cargo xtask valgrind`.
+const ALWAYS_VALGRIND: &str = "NEARFAB_TEST_VALGRIND";
+const VALGRIND: [&str; 5] =
+    ["valgrind", "--quiet", "--error-exitcode=9", "--leak-check=full", "--errors-for-leak-kinds=definite"];
+const SUPPRESSIONS: &str = include_str!("valgrind.supp");
 const LOG: &str = "STUB_VERBS_LOG";
-const INSIDE: &str = "NEARFAB_TEST_INSIDE";
+pub(crate) const INSIDE: &str = "NEARFAB_TEST_INSIDE";
 
 /// A machine of an instance type, to be changed before something runs on it.
 pub(crate) struct Machine {
     /// Everybody may read it, whoever the tests run as.
     folder: TempDir,
-    wrapper: Vec<&'static str>,
+    /// By valgrind.
+    checked: bool,
     unprivileged: bool,
     environment: Vec<(&'static str, String)>,
 }
@@ -65,7 +71,7 @@ pub(crate) fn log() -> Vec<String> {
 }
 
 impl Machine {
-    fn new() -> Result<Self, Skip> {
+    pub(crate) fn new() -> Result<Self, Skip> {
         let folder = tempfile::tempdir().expect("a temporary folder");
         fs::set_permissions(&folder, Permissions::from_mode(0o755)).expect("its permissions");
         let table = InstanceTable::find("trn2.48xlarge").expect("its table");
@@ -74,7 +80,12 @@ impl Machine {
         fs::create_dir(folder.path().join("lib")).expect("a folder for libraries");
         fs::write(folder.path().join("machine.sh"), MACHINE).expect("the script");
         fs::copy(env::current_exe().expect("this program"), folder.path().join("test")).expect("a copy of it");
-        let machine = Self { folder, wrapper: Vec::new(), unprivileged: false, environment: Vec::new() };
+        let machine = Self {
+            folder,
+            checked: env::var_os(ALWAYS_VALGRIND).is_some(),
+            unprivileged: false,
+            environment: Vec::new(),
+        };
 
         let check = machine.script().arg("--check").output().expect("sh");
         if check.status.success() { Ok(machine) } else { Err(Skip(complaint(&check))) }
@@ -130,17 +141,27 @@ impl Machine {
         self.unprivileged = true;
     }
 
-    /// Runs the program under another one.
-    pub(crate) fn wrap(&mut self, wrapper: &[&'static str]) {
-        self.wrapper = wrapper.to_vec();
+    /// Runs the program under valgrind, where that is installed.
+    pub(crate) fn check_memory(&mut self) -> Result<(), Skip> {
+        if !is_installed("valgrind") {
+            return Err(Skip("valgrind is not installed".to_owned()));
+        }
+        self.checked = true;
+        Ok(())
     }
 
-    fn run(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Output {
         let mut command = self.script();
         if self.unprivileged {
             command.arg("--unprivileged");
         }
-        command.arg(self.file("")).args(&self.wrapper).arg(self.folder.path().join("test")).args(arguments);
+        command.arg(self.file(""));
+        if self.checked {
+            let file = self.folder.path().join("valgrind.supp");
+            fs::write(&file, SUPPRESSIONS).expect("the suppressions");
+            command.args(VALGRIND).arg(format!("--suppressions={}", file.display()));
+        }
+        command.arg(self.folder.path().join("test")).args(arguments);
         command.env(INSIDE, "1").env("LD_LIBRARY_PATH", self.library(""));
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.output().expect("sh")

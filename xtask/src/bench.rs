@@ -1,4 +1,5 @@
-//! `cargo xtask bench`: what seeing a host costs, beside lstopo and beside the least it could cost.
+//! `cargo xtask bench`: what seeing a host costs, beside lstopo and beside the least it could cost; and what sharing an open
+//! interface does.
 
 use std::process::Command;
 
@@ -33,5 +34,6 @@ pub(crate) fn run() -> Result<()> {
         unshare.arg("--map-root-user");
     }
     unshare.args(["sh", "-euc", script, env!("CARGO")]).arg(workspace().join("target/release/nearfab"));
-    visibly(&mut unshare)
+    visibly(&mut unshare)?;
+    visibly(&mut cargo("bench --quiet --bench contexts"))
 }

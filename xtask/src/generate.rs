@@ -13,7 +13,8 @@ use crate::tools;
 /// A generated file: its path, and what makes its content.
 type Generated = (&'static str, fn() -> Result<String>);
 
-const FILES: [Generated; 5] = [
+const FILES: [Generated; 6] = [
+    ("sys/src/bindings/fabric.rs", || from_build_script("nearfab-sys", "fabric.rs")),
     ("sys/src/bindings/verbs.rs", || from_build_script("nearfab-sys", "verbs.rs")),
     ("dra/src/proto/dra.rs", || from_build_script("nearfab-dra", "k8s.io.kubelet.pkg.apis.dra.v1.rs")),
     ("dra/src/proto/registration.rs", || from_build_script("nearfab-dra", "pluginregistration.rs")),

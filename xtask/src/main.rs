@@ -6,12 +6,14 @@ mod check;
 mod fuzz;
 mod generate;
 mod k8s;
+mod loom;
 mod python;
 mod run;
 mod setup;
 mod tally;
 mod test;
 mod tools;
+mod valgrind;
 
 use std::process::ExitCode;
 
@@ -48,6 +50,10 @@ enum Command {
     Bench,
     /// Give generated inputs to the fuzz targets
     Fuzz(fuzz::Options),
+    /// Check the registry of open devices in every order in which threads can meet in it
+    Loom,
+    /// Run all that calls vendor libraries under valgrind
+    Valgrind,
     /// A real Kubernetes on this machine, in namespaces of its own
     #[command(subcommand)]
     K8s(k8s::Command),
@@ -62,6 +68,8 @@ fn main() -> ExitCode {
         Command::Bare => bare::run(),
         Command::Bench => bench::run(),
         Command::Fuzz(options) => fuzz::run(&options),
+        Command::Loom => loom::run(),
+        Command::Valgrind => valgrind::run(),
         Command::K8s(command) => command.run(),
     };
     match done {

@@ -21,11 +21,29 @@ struct SlowBed {
     inputs: &'static [&'static str],
 }
 
-const SLOW_BEDS: [SlowBed; 2] = [
+const SLOW_BEDS: [SlowBed; 4] = [
     SlowBed {
         name: "bare",
         command: &["bare"],
         inputs: &[".cargo", "Cargo.lock", "Cargo.toml", "build.rs", "cli", "data", "emu", "src", "sys", "xtask"],
+    },
+    SlowBed {
+        name: "loom",
+        command: &["loom"],
+        inputs: &["Cargo.lock", "Cargo.toml", "src/context", "src/context.rs", "xtask/src/loom.rs"],
+    },
+    SlowBed {
+        name: "valgrind",
+        command: &["valgrind"],
+        inputs: &[
+            "Cargo.lock",
+            "src/context",
+            "src/context.rs",
+            "src/runtime",
+            "src/runtime.rs",
+            "sys/src",
+            "tests/stub",
+        ],
     },
     SlowBed {
         name: "k8s",

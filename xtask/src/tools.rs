@@ -32,11 +32,14 @@ pub(crate) const CLUSTER: &[Tool] = &[
 
 /// What the other tests use.
 pub(crate) const TESTS: &[Tool] = &[
+    tool("/usr/aarch64-linux-gnu/include/stdio.h", "libc6-dev-arm64-cross"),
     tool("/usr/include/infiniband/efadv.h", "libibverbs-dev"),
+    tool("/usr/include/rdma/fabric.h", "libfabric-dev"),
     tool("/usr/lib/python3.11/ensurepip/__init__.py", "python3-venv"),
     tool("/usr/lib/x86_64-linux-gnu/libclang-14.so.1", "libclang1-14"),
     // The compiler's own headers, which no package of the library brings along.
     tool("/usr/lib/llvm-14/lib/clang/14.0.6/include/stddef.h", "libclang-common-14-dev"),
+    tool("aarch64-linux-gnu-gcc", "gcc-aarch64-linux-gnu"),
     tool("cc", "gcc"),
     tool("debootstrap", "debootstrap"),
     tool("fi_info", "libfabric-bin"),
@@ -59,6 +62,9 @@ pub(crate) const BENCH: &[Tool] = &[
 
 /// What puts bugs into a copy of the sources.
 pub(crate) const SEEDED: &[Tool] = &[tool("git", "git"), tool("patch", "patch")];
+
+/// What looks for errors of memory.
+pub(crate) const VALGRIND: &[Tool] = &[tool("valgrind", "valgrind")];
 
 /// What makes a bare Debian root.
 pub(crate) const BARE: &[Tool] = &[tool("debootstrap", "debootstrap"), tool("unshare", "util-linux")];

@@ -1,6 +1,6 @@
 //! Environment variables that make libfabric abort, or go another way without a word.
 
-use nearfab::surroundings::EFA_VARIABLES;
+use nearfab::surroundings::{EFA_VARIABLES, aborting};
 
 use super::case::{Case, Skip};
 use super::finding::{Check, Complaint, Finding, Severity};
@@ -51,8 +51,6 @@ pub(super) const INTERFACES: Check =
 pub(super) const SETTINGS: Check =
     Check { name: "other variables", complaints: || vec![NO_SUCH_VARIABLE, REMOVED, SLOW], run: settings };
 
-/// Whose mere presence aborts.
-const FORBIDDEN: [&str; 3] = ["FI_EFA_MTU_SIZE", "FI_EFA_TX_IOV_LIMIT", "FI_EFA_RX_IOV_LIMIT"];
 const WITHOUT_MEANING: [&str; 4] = [
     "FI_EFA_SET_CUDA_SYNC_MEMOPS",
     "FI_EFA_SHM_MAX_MEDIUM_SIZE",
@@ -81,22 +79,8 @@ fn of(complaint: &Complaint, severity: Severity, name: &str, value: &str) -> Fin
 
 fn aborts(case: &Case<'_>) -> Result<Vec<Finding>, Skip> {
     case.efa()?;
-    let environment = case.environment()?;
-    let get = |name: &'static str| environment.get(name).map(|value| (name, value.as_str()));
-    let mut bad: Vec<(&str, &str)> = FORBIDDEN.into_iter().filter_map(get).collect();
-    bad.extend(get("FI_EFA_IFACE").filter(|(_, value)| value.is_empty()));
-    let number = |value: &str| value.parse::<i64>().ok();
-    bad.extend(get("FI_EFA_TX_MIN_CREDITS").filter(|(_, value)| number(value).is_some_and(|credits| credits <= 0)));
-    // Verbs takes any value for yes.
-    let fork_safe = get("FI_EFA_FORK_SAFE").is_some_and(|(_, value)| is_on(value))
-        || get("RDMAV_FORK_SAFE").or_else(|| get("IBV_FORK_SAFE")).is_some();
-    let mut found: Vec<Finding> =
-        bad.into_iter().map(|(name, value)| of(&ABORT, Severity::Problem, name, value)).collect();
-    if let Some((name, value)) = get("FI_EFA_USE_HUGE_PAGE").filter(|(_, value)| fork_safe && is_on(value)) {
-        let seen = format!("its value is {value:?}, and fork safety is asked for, with which huge pages cannot be");
-        found.push(ABORT.problem(vec![name.to_owned()], seen));
-    }
-    Ok(found)
+    let found = aborting(case.environment()?);
+    Ok(found.into_iter().map(|(name, seen)| ABORT.problem(vec![name], seen)).collect())
 }
 
 fn provider(case: &Case<'_>) -> Result<Vec<Finding>, Skip> {

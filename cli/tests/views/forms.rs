@@ -151,6 +151,11 @@ fn json_of_every_instance_type_is_as_its_schema_says() {
 }
 
 #[test]
+fn json_of_the_runtimes_is_as_its_schema_says() {
+    with_judge(|judge| judge.judge("runtimes.json", &stdout(&["runtimes", "-o", "json"]), "runtimes"));
+}
+
+#[test]
 fn json_of_a_probe_is_as_its_schema_says() {
     with_judge(|judge| {
         // What the library makes of answers that were written down: its own test holds it to this file.

@@ -1,5 +1,5 @@
 // Made by `cargo xtask generate` from libibverbs 1.14.44.0 and libefa 1.2.44.0; the last number is rdma-core's. Do not edit.
-use crate::opaque::{ibv_context, ibv_device};
+use crate::objects::{ibv_comp_channel, ibv_context, ibv_cq, ibv_device, ibv_pd, ibv_qp, ibv_srq, ibv_wq};
 
 pub type __u64 = ::core::ffi::c_ulonglong;
 pub type __be64 = __u64;
@@ -355,6 +355,230 @@ impl Default for ibv_port_attr {
         }
     }
 }
+pub const IBV_EVENT_CQ_ERR: ibv_event_type = 0;
+pub const IBV_EVENT_QP_FATAL: ibv_event_type = 1;
+pub const IBV_EVENT_QP_REQ_ERR: ibv_event_type = 2;
+pub const IBV_EVENT_QP_ACCESS_ERR: ibv_event_type = 3;
+pub const IBV_EVENT_COMM_EST: ibv_event_type = 4;
+pub const IBV_EVENT_SQ_DRAINED: ibv_event_type = 5;
+pub const IBV_EVENT_PATH_MIG: ibv_event_type = 6;
+pub const IBV_EVENT_PATH_MIG_ERR: ibv_event_type = 7;
+pub const IBV_EVENT_DEVICE_FATAL: ibv_event_type = 8;
+pub const IBV_EVENT_PORT_ACTIVE: ibv_event_type = 9;
+pub const IBV_EVENT_PORT_ERR: ibv_event_type = 10;
+pub const IBV_EVENT_LID_CHANGE: ibv_event_type = 11;
+pub const IBV_EVENT_PKEY_CHANGE: ibv_event_type = 12;
+pub const IBV_EVENT_SM_CHANGE: ibv_event_type = 13;
+pub const IBV_EVENT_SRQ_ERR: ibv_event_type = 14;
+pub const IBV_EVENT_SRQ_LIMIT_REACHED: ibv_event_type = 15;
+pub const IBV_EVENT_QP_LAST_WQE_REACHED: ibv_event_type = 16;
+pub const IBV_EVENT_CLIENT_REREGISTER: ibv_event_type = 17;
+pub const IBV_EVENT_GID_CHANGE: ibv_event_type = 18;
+pub const IBV_EVENT_WQ_FATAL: ibv_event_type = 19;
+pub type ibv_event_type = ::core::ffi::c_uint;
+#[repr(C)]
+#[derive(Copy, Clone)]
+pub struct ibv_async_event {
+    pub element: ibv_async_event__bindgen_ty_1,
+    pub event_type: ibv_event_type,
+}
+#[repr(C)]
+#[derive(Copy, Clone)]
+pub union ibv_async_event__bindgen_ty_1 {
+    pub cq: *mut ibv_cq,
+    pub qp: *mut ibv_qp,
+    pub srq: *mut ibv_srq,
+    pub wq: *mut ibv_wq,
+    pub port_num: ::core::ffi::c_int,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    [
+        "Size of ibv_async_event__bindgen_ty_1",
+    ][::core::mem::size_of::<ibv_async_event__bindgen_ty_1>() - 8usize];
+    [
+        "Alignment of ibv_async_event__bindgen_ty_1",
+    ][::core::mem::align_of::<ibv_async_event__bindgen_ty_1>() - 8usize];
+    [
+        "Offset of field: ibv_async_event__bindgen_ty_1::cq",
+    ][::core::mem::offset_of!(ibv_async_event__bindgen_ty_1, cq) - 0usize];
+    [
+        "Offset of field: ibv_async_event__bindgen_ty_1::qp",
+    ][::core::mem::offset_of!(ibv_async_event__bindgen_ty_1, qp) - 0usize];
+    [
+        "Offset of field: ibv_async_event__bindgen_ty_1::srq",
+    ][::core::mem::offset_of!(ibv_async_event__bindgen_ty_1, srq) - 0usize];
+    [
+        "Offset of field: ibv_async_event__bindgen_ty_1::wq",
+    ][::core::mem::offset_of!(ibv_async_event__bindgen_ty_1, wq) - 0usize];
+    [
+        "Offset of field: ibv_async_event__bindgen_ty_1::port_num",
+    ][::core::mem::offset_of!(ibv_async_event__bindgen_ty_1, port_num) - 0usize];
+};
+impl Default for ibv_async_event__bindgen_ty_1 {
+    fn default() -> Self {
+        let mut s = ::core::mem::MaybeUninit::<Self>::uninit();
+        unsafe {
+            ::core::ptr::write_bytes(s.as_mut_ptr(), 0, 1);
+            s.assume_init()
+        }
+    }
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of ibv_async_event"][::core::mem::size_of::<ibv_async_event>() - 16usize];
+    [
+        "Alignment of ibv_async_event",
+    ][::core::mem::align_of::<ibv_async_event>() - 8usize];
+    [
+        "Offset of field: ibv_async_event::element",
+    ][::core::mem::offset_of!(ibv_async_event, element) - 0usize];
+    [
+        "Offset of field: ibv_async_event::event_type",
+    ][::core::mem::offset_of!(ibv_async_event, event_type) - 8usize];
+};
+impl Default for ibv_async_event {
+    fn default() -> Self {
+        let mut s = ::core::mem::MaybeUninit::<Self>::uninit();
+        unsafe {
+            ::core::ptr::write_bytes(s.as_mut_ptr(), 0, 1);
+            s.assume_init()
+        }
+    }
+}
+pub const IBV_ACCESS_LOCAL_WRITE: ibv_access_flags = 1;
+pub const IBV_ACCESS_REMOTE_WRITE: ibv_access_flags = 2;
+pub const IBV_ACCESS_REMOTE_READ: ibv_access_flags = 4;
+pub const IBV_ACCESS_REMOTE_ATOMIC: ibv_access_flags = 8;
+pub const IBV_ACCESS_MW_BIND: ibv_access_flags = 16;
+pub const IBV_ACCESS_ZERO_BASED: ibv_access_flags = 32;
+pub const IBV_ACCESS_ON_DEMAND: ibv_access_flags = 64;
+pub const IBV_ACCESS_HUGETLB: ibv_access_flags = 128;
+pub const IBV_ACCESS_RELAXED_ORDERING: ibv_access_flags = 1048576;
+pub type ibv_access_flags = ::core::ffi::c_uint;
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct ibv_mr {
+    pub context: *mut ibv_context,
+    pub pd: *mut ibv_pd,
+    pub addr: *mut ::core::ffi::c_void,
+    pub length: usize,
+    pub handle: u32,
+    pub lkey: u32,
+    pub rkey: u32,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of ibv_mr"][::core::mem::size_of::<ibv_mr>() - 48usize];
+    ["Alignment of ibv_mr"][::core::mem::align_of::<ibv_mr>() - 8usize];
+    [
+        "Offset of field: ibv_mr::context",
+    ][::core::mem::offset_of!(ibv_mr, context) - 0usize];
+    ["Offset of field: ibv_mr::pd"][::core::mem::offset_of!(ibv_mr, pd) - 8usize];
+    ["Offset of field: ibv_mr::addr"][::core::mem::offset_of!(ibv_mr, addr) - 16usize];
+    [
+        "Offset of field: ibv_mr::length",
+    ][::core::mem::offset_of!(ibv_mr, length) - 24usize];
+    [
+        "Offset of field: ibv_mr::handle",
+    ][::core::mem::offset_of!(ibv_mr, handle) - 32usize];
+    ["Offset of field: ibv_mr::lkey"][::core::mem::offset_of!(ibv_mr, lkey) - 36usize];
+    ["Offset of field: ibv_mr::rkey"][::core::mem::offset_of!(ibv_mr, rkey) - 40usize];
+};
+impl Default for ibv_mr {
+    fn default() -> Self {
+        let mut s = ::core::mem::MaybeUninit::<Self>::uninit();
+        unsafe {
+            ::core::ptr::write_bytes(s.as_mut_ptr(), 0, 1);
+            s.assume_init()
+        }
+    }
+}
+pub const IBV_QPT_RC: ibv_qp_type = 2;
+pub const IBV_QPT_UC: ibv_qp_type = 3;
+pub const IBV_QPT_UD: ibv_qp_type = 4;
+pub const IBV_QPT_RAW_PACKET: ibv_qp_type = 8;
+pub const IBV_QPT_XRC_SEND: ibv_qp_type = 9;
+pub const IBV_QPT_XRC_RECV: ibv_qp_type = 10;
+pub const IBV_QPT_DRIVER: ibv_qp_type = 255;
+pub type ibv_qp_type = ::core::ffi::c_uint;
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone)]
+pub struct ibv_qp_cap {
+    pub max_send_wr: u32,
+    pub max_recv_wr: u32,
+    pub max_send_sge: u32,
+    pub max_recv_sge: u32,
+    pub max_inline_data: u32,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of ibv_qp_cap"][::core::mem::size_of::<ibv_qp_cap>() - 20usize];
+    ["Alignment of ibv_qp_cap"][::core::mem::align_of::<ibv_qp_cap>() - 4usize];
+    [
+        "Offset of field: ibv_qp_cap::max_send_wr",
+    ][::core::mem::offset_of!(ibv_qp_cap, max_send_wr) - 0usize];
+    [
+        "Offset of field: ibv_qp_cap::max_recv_wr",
+    ][::core::mem::offset_of!(ibv_qp_cap, max_recv_wr) - 4usize];
+    [
+        "Offset of field: ibv_qp_cap::max_send_sge",
+    ][::core::mem::offset_of!(ibv_qp_cap, max_send_sge) - 8usize];
+    [
+        "Offset of field: ibv_qp_cap::max_recv_sge",
+    ][::core::mem::offset_of!(ibv_qp_cap, max_recv_sge) - 12usize];
+    [
+        "Offset of field: ibv_qp_cap::max_inline_data",
+    ][::core::mem::offset_of!(ibv_qp_cap, max_inline_data) - 16usize];
+};
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct ibv_qp_init_attr {
+    pub qp_context: *mut ::core::ffi::c_void,
+    pub send_cq: *mut ibv_cq,
+    pub recv_cq: *mut ibv_cq,
+    pub srq: *mut ibv_srq,
+    pub cap: ibv_qp_cap,
+    pub qp_type: ibv_qp_type,
+    pub sq_sig_all: ::core::ffi::c_int,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of ibv_qp_init_attr"][::core::mem::size_of::<ibv_qp_init_attr>() - 64usize];
+    [
+        "Alignment of ibv_qp_init_attr",
+    ][::core::mem::align_of::<ibv_qp_init_attr>() - 8usize];
+    [
+        "Offset of field: ibv_qp_init_attr::qp_context",
+    ][::core::mem::offset_of!(ibv_qp_init_attr, qp_context) - 0usize];
+    [
+        "Offset of field: ibv_qp_init_attr::send_cq",
+    ][::core::mem::offset_of!(ibv_qp_init_attr, send_cq) - 8usize];
+    [
+        "Offset of field: ibv_qp_init_attr::recv_cq",
+    ][::core::mem::offset_of!(ibv_qp_init_attr, recv_cq) - 16usize];
+    [
+        "Offset of field: ibv_qp_init_attr::srq",
+    ][::core::mem::offset_of!(ibv_qp_init_attr, srq) - 24usize];
+    [
+        "Offset of field: ibv_qp_init_attr::cap",
+    ][::core::mem::offset_of!(ibv_qp_init_attr, cap) - 32usize];
+    [
+        "Offset of field: ibv_qp_init_attr::qp_type",
+    ][::core::mem::offset_of!(ibv_qp_init_attr, qp_type) - 52usize];
+    [
+        "Offset of field: ibv_qp_init_attr::sq_sig_all",
+    ][::core::mem::offset_of!(ibv_qp_init_attr, sq_sig_all) - 56usize];
+};
+impl Default for ibv_qp_init_attr {
+    fn default() -> Self {
+        let mut s = ::core::mem::MaybeUninit::<Self>::uninit();
+        unsafe {
+            ::core::ptr::write_bytes(s.as_mut_ptr(), 0, 1);
+            s.assume_init()
+        }
+    }
+}
 #[repr(C)]
 #[derive(Debug)]
 pub struct _compat_ibv_port_attr {
@@ -378,6 +602,15 @@ unsafe extern "C" {
     pub fn ibv_close_device(context: *mut ibv_context) -> ::core::ffi::c_int;
 }
 unsafe extern "C" {
+    pub fn ibv_get_async_event(
+        context: *mut ibv_context,
+        event: *mut ibv_async_event,
+    ) -> ::core::ffi::c_int;
+}
+unsafe extern "C" {
+    pub fn ibv_ack_async_event(event: *mut ibv_async_event);
+}
+unsafe extern "C" {
     pub fn ibv_query_device(
         context: *mut ibv_context,
         device_attr: *mut ibv_device_attr,
@@ -397,6 +630,63 @@ unsafe extern "C" {
         index: ::core::ffi::c_int,
         gid: *mut ibv_gid,
     ) -> ::core::ffi::c_int;
+}
+unsafe extern "C" {
+    pub fn ibv_alloc_pd(context: *mut ibv_context) -> *mut ibv_pd;
+}
+unsafe extern "C" {
+    pub fn ibv_dealloc_pd(pd: *mut ibv_pd) -> ::core::ffi::c_int;
+}
+unsafe extern "C" {
+    pub fn ibv_reg_mr(
+        pd: *mut ibv_pd,
+        addr: *mut ::core::ffi::c_void,
+        length: usize,
+        access: ::core::ffi::c_int,
+    ) -> *mut ibv_mr;
+}
+unsafe extern "C" {
+    pub fn ibv_reg_dmabuf_mr(
+        pd: *mut ibv_pd,
+        offset: u64,
+        length: usize,
+        iova: u64,
+        fd: ::core::ffi::c_int,
+        access: ::core::ffi::c_int,
+    ) -> *mut ibv_mr;
+}
+unsafe extern "C" {
+    pub fn ibv_dereg_mr(mr: *mut ibv_mr) -> ::core::ffi::c_int;
+}
+unsafe extern "C" {
+    pub fn ibv_create_cq(
+        context: *mut ibv_context,
+        cqe: ::core::ffi::c_int,
+        cq_context: *mut ::core::ffi::c_void,
+        channel: *mut ibv_comp_channel,
+        comp_vector: ::core::ffi::c_int,
+    ) -> *mut ibv_cq;
+}
+unsafe extern "C" {
+    pub fn ibv_destroy_cq(cq: *mut ibv_cq) -> ::core::ffi::c_int;
+}
+unsafe extern "C" {
+    pub fn ibv_create_qp(
+        pd: *mut ibv_pd,
+        qp_init_attr: *mut ibv_qp_init_attr,
+    ) -> *mut ibv_qp;
+}
+unsafe extern "C" {
+    pub fn ibv_destroy_qp(qp: *mut ibv_qp) -> ::core::ffi::c_int;
+}
+pub const EFADV_QP_DRIVER_TYPE_SRD: _bindgen_ty_18 = 0;
+pub type _bindgen_ty_18 = ::core::ffi::c_uint;
+unsafe extern "C" {
+    pub fn efadv_create_driver_qp(
+        ibvpd: *mut ibv_pd,
+        attr: *mut ibv_qp_init_attr,
+        driver_qp_type: u32,
+    ) -> *mut ibv_qp;
 }
 pub const EFADV_DEVICE_ATTR_CAPS_RDMA_READ: _bindgen_ty_19 = 1;
 pub const EFADV_DEVICE_ATTR_CAPS_RNR_RETRY: _bindgen_ty_19 = 2;

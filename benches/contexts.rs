@@ -1,0 +1,91 @@
+//! What sharing an open interface costs: `Efa::open` of one that is open, and its drop, against a stand-in for libibverbs on an
+//! emulated machine. `cargo bench --bench contexts`.
+
+#[path = "../tests/support/mod.rs"]
+#[expect(dead_code, reason = "for tests; a machine and a stand-in is all that is needed here")]
+mod support;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nearfab::context::Efa;
+use nearfab::{Bdf, Host};
+use support::{Machine, Skip};
+
+const OPENINGS: u32 = 1_000_000;
+const ROUNDS: u32 = 7;
+const THREADS: u32 = 8;
+
+/// Counts what is allocated.
+struct Counting;
+
+static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: the system's allocator does it all.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: as the caller promises.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        // SAFETY: as the caller promises.
+        unsafe { System.dealloc(memory, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn main() {
+    if std::env::var_os(support::INSIDE).is_some() {
+        return measure();
+    }
+    let on_machine = || {
+        let mut machine = Machine::new()?;
+        machine.add_stub()?;
+        Ok(machine.run(&[]))
+    };
+    match on_machine() {
+        Ok(output) => {
+            print(&format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr)))
+        }
+        Err(Skip(reason)) => nearfab_emu::skipped("contexts", reason),
+    }
+}
+
+fn measure() {
+    let host = Host::discover().expect("the emulated machine");
+    let efa = host.efa()[0].address();
+    let _kept = Efa::open(&host, efa).expect("the stand-in opens it");
+
+    let before = ALLOCATIONS.load(Ordering::Relaxed);
+    let alone = (0..ROUNDS).map(|_| open_and_drop(&host, efa)).min().unwrap_or_default();
+    let allocations = ALLOCATIONS.load(Ordering::Relaxed) - before;
+    print("| threads | opening and closing one that is open | allocations |\n|---|---|---|\n");
+    print(&format!("| 1 | {} ns | {allocations} |\n", alone.as_nanos() / u128::from(OPENINGS)));
+
+    let start = Instant::now();
+    thread::scope(|scope| {
+        (0..THREADS).for_each(|_| drop(scope.spawn(|| open_and_drop(&host, efa))));
+    });
+    let each = start.elapsed().as_nanos() / u128::from(OPENINGS * THREADS);
+    print(&format!("| {THREADS}, on one interface | {each} ns of all | |\n"));
+}
+
+fn open_and_drop(host: &Host, efa: Bdf) -> Duration {
+    let start = Instant::now();
+    for _ in 0..OPENINGS {
+        drop(Efa::open(host, efa).expect("it is open"));
+    }
+    start.elapsed()
+}
+
+fn print(text: &str) {
+    use std::io::Write;
+    // The table is the whole answer: without anybody to read it there is nothing to do.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}

@@ -1,0 +1,103 @@
+//! What libfabric finds: through the real one, and through a stand-in for a host with EFA interfaces.
+
+#[expect(dead_code, reason = "no test here opens a device")]
+mod support;
+
+use nearfab::context::{EndpointKind, FabricInterface, FabricQuery};
+use nearfab::{Error, Host, Result};
+use support::{Machine, Skip, on_machine};
+
+fn of(provider: &str) -> FabricQuery {
+    FabricQuery { provider: Some(provider.to_owned()), domain: None }
+}
+
+fn stub(machine: &mut Machine) -> std::result::Result<(), Skip> {
+    let headers = "#include <rdma/fabric.h>\ntypedef int nothing;\n";
+    let missing = |_| Skip("no C compiler, or no headers of libfabric (Debian: libfabric-dev)".to_owned());
+    machine.compile("headers", headers).map_err(missing)?;
+    machine.compile("libfabric.so.1", include_str!("stub/fabric.c")).unwrap_or_else(|errors| panic!("{errors}"));
+    Ok(())
+}
+
+fn find_everything() -> Result<()> {
+    let host = Host::from_instance("trn2.48xlarge")?;
+    let all = FabricInterface::find(&FabricQuery::default())?;
+    assert_eq!(all.len(), 7);
+    let efa: Vec<Option<String>> =
+        all.iter().map(|interface| interface.efa(&host).map(|efa| efa.address().to_string())).collect();
+    let (first, second) = (Some("0000:c9:00.0".to_owned()), Some("0000:ca:00.0".to_owned()));
+    assert_eq!(efa, [first.clone(), first.clone(), first, second, None, None, None]);
+    assert_eq!((all[0].provider.as_str(), all[0].domain.as_str()), ("efa", "rdmap201s0-rdm"));
+    assert_eq!((all[0].endpoint, all[0].max_message), (EndpointKind::ReliableDatagram, 8928));
+    assert_eq!((all[2].endpoint, all[4].endpoint), (EndpointKind::Datagram, EndpointKind::Unknown(77)));
+    assert_eq!((all[4].address, all[5].address), (None, None), "no place that PCI has, and no PCI");
+    assert_eq!((all[6].domain.as_str(), all[6].address), ("", None));
+    assert_eq!(FabricInterface::find(&of("efa"))?.len(), 5);
+    assert_eq!(FabricInterface::find(&of("sockets"))?, []);
+    Ok(())
+}
+
+#[test]
+fn entries_of_one_interface_are_one_device() {
+    on_machine("entries_of_one_interface_are_one_device", stub, || find_everything().unwrap());
+}
+
+#[test]
+fn valgrind_finds_nothing_in_the_list() {
+    let prepare = |machine: &mut Machine| {
+        machine.check_memory()?;
+        stub(machine)
+    };
+    on_machine("valgrind_finds_nothing_in_the_list", prepare, || find_everything().unwrap());
+}
+
+#[test]
+fn a_failure_is_told_in_the_librarys_words() {
+    let prepare = |machine: &mut Machine| {
+        machine.set("STUB_FABRIC_FAIL", "22");
+        stub(machine)
+    };
+    on_machine("a_failure_is_told_in_the_librarys_words", prepare, || {
+        let error = FabricInterface::find(&FabricQuery::default()).unwrap_err();
+        assert!(matches!(error, Error::Call { function: "fi_getinfo", .. }), "{error}");
+        assert!(error.chain().contains("Invalid argument"), "{}", error.chain());
+    });
+}
+
+#[test]
+fn what_makes_libfabric_abort_is_refused_before_it_is_loaded() {
+    let prepare = |machine: &mut Machine| {
+        machine.set("FI_EFA_IFACE", "");
+        std::fs::write(machine.library("libfabric.so.1"), "").unwrap();
+        Ok(())
+    };
+    on_machine("what_makes_libfabric_abort_is_refused_before_it_is_loaded", prepare, || {
+        let Error::Aborts { variable, .. } = FabricInterface::find(&of("tcp")).unwrap_err() else { panic!("asked") };
+        assert_eq!(variable, "FI_EFA_IFACE");
+    });
+}
+
+#[test]
+fn a_name_with_a_zero_byte_is_refused() {
+    match FabricInterface::find(&of("e\0a")) {
+        Err(Error::Library { reason, .. }) => nearfab_emu::skipped("fabric name", reason),
+        other => assert!(matches!(other, Err(Error::BadName { .. })), "{other:?}"),
+    }
+}
+
+/// TCP and shared memory are on any host, and on no PCI function.
+#[test]
+fn the_real_library_finds_what_is_on_any_host() {
+    for provider in ["tcp", "shm"] {
+        let found = match FabricInterface::find(&of(provider)) {
+            Err(Error::Library { reason, .. }) => return nearfab_emu::skipped("libfabric", reason),
+            found => found.unwrap(),
+        };
+        assert!(!found.is_empty(), "{provider}");
+        for interface in found {
+            assert!(interface.provider.contains(provider), "{interface:?}");
+            assert!(interface.max_message > 0 && !interface.fabric.is_empty(), "{interface:?}");
+            assert_eq!(interface.address, None, "{interface:?}");
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! Vendor libraries of this process: the one that it has already is used, and two are refused by name.
+
+#![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
+
+#[expect(dead_code, reason = "no test here opens a device")]
+mod support;
+
+use std::path::{Path, PathBuf};
+
+use libloading::os::unix::{self, RTLD_LOCAL, RTLD_NOW};
+use nearfab::runtime::{self, Runtime, prefer};
+use nearfab::surroundings::Library;
+use nearfab::{Error, Result};
+use support::{Machine, Skip, on_machine};
+
+const HASHED: &str = "libfabric-1a2b3c4d.so.1.20.0";
+const FABRIC: &str = "typedef unsigned version;\nversion fi_version(void) { return NUMBER; }\nvoid fi_getinfo(void) {}\n\
+                      void fi_fabric(void) {}\nvoid fi_dupinfo(void) {}\n";
+
+fn runtime(soname: &str) -> Result<Runtime> {
+    runtime::all().into_iter().find(|(name, _)| *name == soname).unwrap().1
+}
+
+/// Has a library mapped, as another part of the process would.
+fn map(path: &Path) {
+    // SAFETY: the stand-ins have no initializers, and the real one is made to be loaded.
+    let library = unsafe { unix::Library::open(Some(path), RTLD_NOW | RTLD_LOCAL) }.unwrap();
+    std::mem::forget(library);
+}
+
+/// Compiles a stand-in for libfabric with a version.
+fn fabric(machine: &Machine, name: &str, version: &str) -> std::result::Result<(), Skip> {
+    let text = format!("#define NUMBER ({version})\n{FABRIC}");
+    machine.compile(name, &text).map_err(|_| Skip("no C compiler".to_owned()))
+}
+
+/// The machine's folder of libraries; valgrind has one of its own before it.
+fn libraries() -> PathBuf {
+    let searched = std::env::var_os("LD_LIBRARY_PATH").unwrap();
+    std::env::split_paths(&searched).find(|folder| folder.join(HASHED).exists()).unwrap()
+}
+
+#[test]
+fn the_copy_that_is_mapped_under_a_wheels_name_is_used() {
+    let name = "the_copy_that_is_mapped_under_a_wheels_name_is_used";
+    let prepare = |machine: &mut Machine| {
+        fabric(machine, "libfabric.so.1", "1 << 16 | 17")?;
+        fabric(machine, HASHED, "2 << 16 | 3")
+    };
+    on_machine(name, prepare, || {
+        map(&libraries().join(HASHED));
+        let found = runtime("libfabric.so.1").unwrap();
+        assert_eq!(found.version.as_deref(), Some("2.3"));
+        assert!(found.path.unwrap().ends_with(HASHED));
+        assert_eq!(found.missing, []);
+    });
+}
+
+#[test]
+fn two_copies_are_refused_by_name_unless_one_is_preferred() {
+    let name = "two_copies_are_refused_by_name_unless_one_is_preferred";
+    let prepare = |machine: &mut Machine| {
+        fabric(machine, "libfabric.so.1", "1 << 16 | 17")?;
+        fabric(machine, HASHED, "2 << 16 | 3")
+    };
+    on_machine(name, prepare, || {
+        let [one, other] = ["libfabric.so.1", HASHED].map(|file| libraries().join(file));
+        map(&one);
+        map(&other);
+        let error = runtime("libfabric.so.1").unwrap_err();
+        let text = error.to_string();
+        assert!([&one, &other].iter().all(|path| text.contains(path.to_str().unwrap())), "{text}");
+        let Error::SeveralLibraries { library, paths } = error else { panic!("{text}") };
+        assert_eq!((library, paths.len()), ("libfabric.so.1", 2));
+        prefer(Library::Libfabric, other.to_str().unwrap());
+        assert_eq!(runtime("libfabric.so.1").unwrap().version.as_deref(), Some("2.3"));
+    });
+}
+
+#[test]
+fn a_file_that_is_only_read_is_no_copy() {
+    let name = "a_file_that_is_only_read_is_no_copy";
+    let prepare = |machine: &mut Machine| {
+        fabric(machine, "libfabric.so.1", "1 << 16 | 17")?;
+        fabric(machine, HASHED, "2 << 16 | 3")
+    };
+    on_machine(name, prepare, || {
+        let file = std::fs::File::open(libraries().join(HASHED)).unwrap();
+        // SAFETY: nobody changes the file.
+        let _read = unsafe { memmap2::Mmap::map(&file) }.unwrap();
+        assert_eq!(runtime("libfabric.so.1").unwrap().version.as_deref(), Some("1.17"));
+    });
+}
+
+#[test]
+fn what_a_library_lacks_is_told_with_what_it_means() {
+    let name = "what_a_library_lacks_is_told_with_what_it_means";
+    let prepare = |machine: &mut Machine| {
+        let old = "void nrt_init(void) {}\nvoid nrt_get_version(void) {}\n";
+        machine.compile("libnrt.so.1", old).map_err(|_| Skip("no C compiler".to_owned()))
+    };
+    on_machine(name, prepare, || {
+        let found = runtime("libnrt.so.1").unwrap();
+        assert_eq!(found.missing.len(), 1);
+        assert_eq!(found.missing[0].symbol, "nrt_get_attached_efa_bdf");
+        assert!(found.missing[0].means.contains("instance's table"), "{:?}", found.missing);
+    });
+}
+
+/// The distribution's own, and a copy of it under a wheel's name.
+#[test]
+fn two_real_libfabrics_are_refused_by_name() {
+    let Ok(found) = runtime("libfabric.so.1") else {
+        return nearfab_emu::skipped("two_real_libfabrics_are_refused_by_name", "libfabric is not installed");
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let copy = dir.path().join(HASHED);
+    std::fs::copy(found.path.as_ref().unwrap(), &copy).unwrap();
+    map(&copy);
+    let Error::SeveralLibraries { paths, .. } = runtime("libfabric.so.1").unwrap_err() else { panic!("not two") };
+    assert_eq!(paths.len(), 2);
+    assert!(paths.contains(&copy.display().to_string()), "{paths:?}");
+}

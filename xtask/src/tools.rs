@@ -46,6 +46,7 @@ pub(crate) const TESTS: &[Tool] = &[
     tool("git", "git"),
     tool("ibv_devices", "ibverbs-utils"),
     tool("lstopo-no-graphics", "hwloc-nox"),
+    tool("mpirun", "openmpi-bin"),
     tool("pkg-config", "pkg-config"),
     tool("strace", "strace"),
     tool("unshare", "util-linux"),

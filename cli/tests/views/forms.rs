@@ -51,15 +51,19 @@ impl Schemas {
     }
 
     /// Every property of the value has to have a description wherever its schema may be.
-    fn describe(&self, value: &Value, schema: &Value, base: &str, at: &str) {
+    fn describe<'a>(&'a self, value: &Value, schema: &'a Value, base: &str, at: &str) {
         let mut parts = Vec::new();
         self.parts(schema, base, &mut parts);
         match value {
             Value::Object(fields) => {
                 for (name, value) in fields {
                     let at = format!("{at}/{name}");
-                    let of: Vec<_> =
-                        parts.iter().filter_map(|(part, base)| Some((part["properties"].get(name)?, base))).collect();
+                    // Where names are data, one description is for all.
+                    let schema = |part: &'a Value| {
+                        let any = part.get("additionalProperties").filter(|any| any.is_object());
+                        part["properties"].get(name).or(any)
+                    };
+                    let of: Vec<_> = parts.iter().filter_map(|(part, base)| Some((schema(part)?, base))).collect();
                     let described =
                         |schema: &Value| schema["description"].as_str().is_some_and(|text| !text.is_empty());
                     assert!(of.iter().any(|(schema, _)| described(schema)), "{at} has no description in the schemas");
@@ -153,6 +157,22 @@ fn json_of_every_instance_type_is_as_its_schema_says() {
 #[test]
 fn json_of_the_runtimes_is_as_its_schema_says() {
     with_judge(|judge| judge.judge("runtimes.json", &stdout(&["runtimes", "-o", "json"]), "runtimes"));
+}
+
+/// One rank, and as many as there are cores or GPUs.
+#[test]
+fn json_of_plans_is_as_its_schema_says() {
+    with_judge(|judge| {
+        for table in tables() {
+            let host = Host::from_instance(table.instance_type).unwrap();
+            let units = host.numbering().rows.len().max(host.gpus().len());
+            for ranks in if units == 0 { vec![] } else { vec![1, units] } {
+                let ranks = ranks.to_string();
+                let arguments = ["plan", "-n", &ranks, "-o", "json", "--instance", table.instance_type];
+                judge.judge("plan.json", &stdout(&arguments), &arguments.join(" "));
+            }
+        }
+    });
 }
 
 #[test]

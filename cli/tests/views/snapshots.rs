@@ -69,6 +69,27 @@ fn other_types() {
 }
 
 #[test]
+fn plans() {
+    let mut shown = String::new();
+    for command in [
+        "plan -n 16 --instance trn2.48xlarge -o wide",
+        "plan -n 64 --instance trn2.48xlarge",
+        "run -n 4 --dry-run --instance trn2.48xlarge -- train.py",
+        "plan -n 16 --instance trn1.32xlarge",
+        "plan -n 12 --instance inf2.48xlarge",
+        "plan -n 8 --instance p5.48xlarge",
+        "plan -n 1 --instance p5.48xlarge",
+        "plan -n 8 --instance g5.48xlarge",
+        "plan -n 12 --instance trn2.48xlarge",
+    ] {
+        let output = nearfab(&command.split(' ').collect::<Vec<_>>());
+        let [stdout, stderr] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
+        writeln!(shown, "$ nearfab {command}\n{stdout}{stderr}").unwrap();
+    }
+    compare("plans", &shown);
+}
+
+#[test]
 fn all_types() {
     let output = nearfab(&["instances", "-o", "wide"]);
     compare("instances", &String::from_utf8(output.stdout).unwrap());

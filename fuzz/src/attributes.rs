@@ -7,6 +7,7 @@ use nearfab::surroundings::Process;
 use nearfab::{Host, Surroundings, telemetry};
 use serde_json::{Value, json};
 
+use crate::around;
 use crate::expectations::{self, Attribute, Of, Problems};
 use crate::small::{PROCESS, Replaced, Small};
 use crate::{OUTSIDE, check};
@@ -33,8 +34,8 @@ impl Attributes {
         let telemetry = telemetry_of(&host);
         let (around, problems) = around(&host);
         assert!(problems.is_empty(), "{problems:?}");
-        let all = expectations::all(&host);
-        let attributes = all.into_iter().map(|attribute| (small.root().join(&attribute.path), attribute)).collect();
+        let all = expectations::all(&host).into_iter().chain(around::all());
+        let attributes = all.map(|attribute| (small.root().join(&attribute.path), attribute)).collect();
         Self { small, host, record, telemetry, around, attributes }
     }
 

@@ -3,7 +3,6 @@
 use nearfab::{Bdf, EfaInterface, Host};
 use serde_json::{Value, json};
 
-use crate::around;
 use crate::measured::{power, reading, state};
 use crate::readings;
 use crate::small::Kind;
@@ -59,7 +58,6 @@ pub(crate) fn all(host: &Host) -> Vec<Attribute> {
     of_neuron(&mut all);
     of_machine(&mut all);
     of_telemetry(&mut all, victim);
-    all.extend(around::all());
     all
 }
 

@@ -12,9 +12,9 @@ use nearfab_sys::{ibv_pd, verbs};
 use nix::errno::Errno;
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
 
+use super::Efa;
 use super::device::Device;
 use super::object::{Closed, Destroy, Object};
-use super::{CompletionQueue, Efa, QueuePair, QueuePairOptions, queue};
 use crate::error::{Error, Result};
 use crate::runtime;
 
@@ -140,22 +140,6 @@ impl ProtectionDomain {
         let destroy = Destroy { name: "ibv_dereg_mr", function: runtime::verbs()?.ibv_dereg_mr };
         // SAFETY: it was made in this domain just now.
         Ok(MemoryRegion { object: unsafe { Object::new(raw, destroy, self.clone(), &self.object.efa) } })
-    }
-
-    /// Makes a queue pair, whose sends and receives complete on these queues.
-    ///
-    /// # Errors
-    /// [`Error::Call`] where it cannot be made, and where a completion queue is of another interface; [`Error::Library`] and
-    /// [`Error::MissingSymbol`] where libefa is missing or too old; [`Error::Forked`] in a forked child.
-    #[doc(alias = "ibv_create_qp")]
-    #[doc(alias = "efadv_create_driver_qp")]
-    pub fn queue_pair(
-        &self,
-        options: &QueuePairOptions,
-        send: &CompletionQueue,
-        receive: &CompletionQueue,
-    ) -> Result<QueuePair> {
-        queue::pair(self, options, send, receive)
     }
 
     /// The `ibv_pd`, to be used by others as long as this is there, and not to be given back by them.

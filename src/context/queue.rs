@@ -83,6 +83,28 @@ impl QueuePairOptions {
             inline: 0,
         }
     }
+
+    fn attributes(&self, send_cq: *mut ibv_cq, recv_cq: *mut ibv_cq) -> ibv_qp_init_attr {
+        ibv_qp_init_attr {
+            qp_context: ptr::null_mut(),
+            send_cq,
+            recv_cq,
+            srq: ptr::null_mut(),
+            cap: ibv_qp_cap {
+                max_send_wr: self.send_requests,
+                max_recv_wr: self.receive_requests,
+                max_send_sge: self.send_segments,
+                max_recv_sge: self.receive_segments,
+                max_inline_data: self.inline,
+            },
+            qp_type: match self.kind {
+                QueuePairKind::Srd => IBV_QPT_DRIVER,
+                QueuePairKind::Ud => IBV_QPT_UD,
+            },
+            // The driver knows no sends without a completion.
+            sq_sig_all: 1,
+        }
+    }
 }
 
 impl CompletionQueue {
@@ -112,61 +134,55 @@ impl CompletionQueue {
     }
 }
 
-pub(super) fn pair(
-    domain: &ProtectionDomain,
-    options: &QueuePairOptions,
-    send: &CompletionQueue,
-    receive: &CompletionQueue,
-) -> Result<QueuePair> {
-    let efa = &domain.object.efa;
-    let device = efa.device()?;
-    let function = match options.kind {
-        QueuePairKind::Srd => "efadv_create_driver_qp",
-        QueuePairKind::Ud => "ibv_create_qp",
-    };
-    // libibverbs would take the number of the queue for one of its own interface's.
-    for queue in [send, receive] {
-        if !queue.object.efa.is_same(efa)? {
-            let other = queue.object.efa.address();
-            let reason = format!("a completion queue is of another interface, {other}");
-            return Err(failed(function, device.name(), io::Error::new(io::ErrorKind::InvalidInput, reason)));
+impl ProtectionDomain {
+    /// Makes a queue pair, whose sends and receives complete on these queues.
+    ///
+    /// # Errors
+    /// [`Error::Call`](crate::Error::Call) where it cannot be made, and where a completion queue is of another interface;
+    /// [`Error::Library`](crate::Error::Library) and [`Error::MissingSymbol`](crate::Error::MissingSymbol) where libefa is
+    /// missing or too old; [`Error::Forked`](crate::Error::Forked) in a forked child.
+    #[doc(alias = "ibv_create_qp")]
+    #[doc(alias = "efadv_create_driver_qp")]
+    pub fn queue_pair(
+        &self,
+        options: &QueuePairOptions,
+        send: &CompletionQueue,
+        receive: &CompletionQueue,
+    ) -> Result<QueuePair> {
+        let efa = &self.object.efa;
+        let device = efa.device()?;
+        let function = match options.kind {
+            QueuePairKind::Srd => "efadv_create_driver_qp",
+            QueuePairKind::Ud => "ibv_create_qp",
+        };
+        // libibverbs would take the number of the queue for one of its own interface's.
+        for queue in [send, receive] {
+            if !queue.object.efa.is_same(efa)? {
+                let other = queue.object.efa.address();
+                let reason = format!("a completion queue is of another interface, {other}");
+                return Err(failed(function, device.name(), io::Error::new(io::ErrorKind::InvalidInput, reason)));
+            }
         }
+        let mut attributes = options.attributes(send.object.get()?, receive.object.get()?);
+        let raw = match options.kind {
+            QueuePairKind::Ud => {
+                // SAFETY: domain and queues are open and of one device.
+                unsafe { (runtime::verbs()?.ibv_create_qp)(self.object.get()?, &raw mut attributes) }
+            }
+            QueuePairKind::Srd => {
+                let (create, domain) = (runtime::efadv()?.efadv_create_driver_qp, self.object.get()?);
+                // SAFETY: as above.
+                unsafe { create(domain, &raw mut attributes, EFADV_QP_DRIVER_TYPE_SRD) }
+            }
+        };
+        let Some(raw) = NonNull::new(raw) else {
+            return Err(failed(function, device.name(), io::Error::last_os_error()));
+        };
+        let destroy = Destroy { name: "ibv_destroy_qp", function: runtime::verbs()?.ibv_destroy_qp };
+        let parents = (self.clone(), send.clone(), receive.clone());
+        // SAFETY: it was made in this domain and with these queues just now, and hangs on nothing else.
+        Ok(QueuePair { object: unsafe { Object::new(raw, destroy, parents, efa) } })
     }
-    let mut attributes = ibv_qp_init_attr {
-        qp_context: ptr::null_mut(),
-        send_cq: send.object.get()?,
-        recv_cq: receive.object.get()?,
-        srq: ptr::null_mut(),
-        cap: ibv_qp_cap {
-            max_send_wr: options.send_requests,
-            max_recv_wr: options.receive_requests,
-            max_send_sge: options.send_segments,
-            max_recv_sge: options.receive_segments,
-            max_inline_data: options.inline,
-        },
-        qp_type: IBV_QPT_UD,
-        // The driver knows no sends without a completion.
-        sq_sig_all: 1,
-    };
-    let raw = match options.kind {
-        QueuePairKind::Ud => {
-            // SAFETY: domain and queues are open and of one device.
-            unsafe { (runtime::verbs()?.ibv_create_qp)(domain.object.get()?, &raw mut attributes) }
-        }
-        QueuePairKind::Srd => {
-            attributes.qp_type = IBV_QPT_DRIVER;
-            let (create, domain) = (runtime::efadv()?.efadv_create_driver_qp, domain.object.get()?);
-            // SAFETY: as above.
-            unsafe { create(domain, &raw mut attributes, EFADV_QP_DRIVER_TYPE_SRD) }
-        }
-    };
-    let Some(raw) = NonNull::new(raw) else {
-        return Err(failed(function, device.name(), io::Error::last_os_error()));
-    };
-    let destroy = Destroy { name: "ibv_destroy_qp", function: runtime::verbs()?.ibv_destroy_qp };
-    let parents = (domain.clone(), send.clone(), receive.clone());
-    // SAFETY: it was made in this domain and with these queues just now, and hangs on nothing else.
-    Ok(QueuePair { object: unsafe { Object::new(raw, destroy, parents, efa) } })
 }
 
 impl QueuePair {

@@ -3,6 +3,7 @@
 
 use std::sync::OnceLock;
 
+use nearfab_sys::nrt::Nrt;
 use nearfab_sys::{Efadv, Fabric, Verbs, VerbsDmabuf};
 
 use crate::error::Result;
@@ -19,6 +20,7 @@ pub use report::{Missing, Runtime, all, prefer};
 const VERBS: Library = Library {
     kind: surroundings::Library::Libibverbs,
     soname: "libibverbs.so.1",
+    variable: None,
     places: &[],
     global: false,
     hint: "EFA interfaces are opened through it: install the EFA software of AWS, or the package libibverbs1 (Debian, \
@@ -28,6 +30,7 @@ const VERBS: Library = Library {
 const EFA: Library = Library {
     kind: surroundings::Library::Libefa,
     soname: "libefa.so.1",
+    variable: None,
     places: &[],
     global: false,
     hint: "libibverbs needs it for EFA interfaces: install the EFA software of AWS, or the package ibverbs-providers \
@@ -37,6 +40,7 @@ const EFA: Library = Library {
 const FABRIC: Library = Library {
     kind: surroundings::Library::Libfabric,
     soname: "libfabric.so.1",
+    variable: None,
     places: &["/opt/amazon/efa/lib64/libfabric.so.1", "/opt/amazon/efa/lib/libfabric.so.1"],
     global: false,
     hint: "MPI, NCCL and NIXL reach EFA through it: install the EFA software of AWS",
@@ -45,7 +49,8 @@ const FABRIC: Library = Library {
 /// In the scope of all: libfabric looks for it by its soname when memory of a device is registered.
 const NRT: Library = Library {
     kind: surroundings::Library::Libnrt,
-    soname: "libnrt.so.1",
+    soname: Nrt::LIBRARY,
+    variable: Some("EFA_NEURON_LIBNRT"),
     places: &["/opt/aws/neuron/lib/libnrt.so.1"],
     global: true,
     hint: "it is the Neuron runtime: install aws-neuronx-runtime-lib",

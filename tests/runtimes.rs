@@ -121,3 +121,65 @@ fn two_real_libfabrics_are_refused_by_name() {
     assert_eq!(paths.len(), 2);
     assert!(paths.contains(&copy.display().to_string()), "{paths:?}");
 }
+
+const NAMED: &str = "EFA_NEURON_LIBNRT";
+const ELSEWHERE: &str = "libnrt.so.2.34.10.0";
+
+/// A libnrt, and another one where the loader does not look, which the environment names.
+fn two_runtimes(machine: &mut Machine) -> std::result::Result<(), Skip> {
+    for name in ["libnrt.so.1", ELSEWHERE] {
+        let text = "void nrt_init(void) {}\nvoid nrt_get_version(void) {}\nvoid nrt_get_attached_efa_bdf(void) {}\n";
+        machine.compile(name, text).map_err(|_| Skip("no C compiler".to_owned()))?;
+    }
+    let elsewhere = machine.file("elsewhere");
+    std::fs::create_dir(&elsewhere).unwrap();
+    std::fs::rename(machine.library(ELSEWHERE), elsewhere.join(ELSEWHERE)).unwrap();
+    machine.set(NAMED, elsewhere.join(ELSEWHERE).to_str().unwrap());
+    Ok(())
+}
+
+fn named() -> String {
+    std::env::var(NAMED).unwrap()
+}
+
+#[test]
+fn the_runtime_that_the_environment_names_is_used() {
+    on_machine("the_runtime_that_the_environment_names_is_used", two_runtimes, || {
+        let found = runtime("libnrt.so.1").unwrap();
+        assert_eq!(found.path, Some(named()));
+        assert_eq!(found.version.as_deref(), Some("2.34.10.0"));
+        // What has been mapped is found again, under whatever name.
+        assert_eq!(runtime("libnrt.so.1").unwrap().path, Some(named()));
+    });
+}
+
+#[test]
+fn the_runtime_that_the_environment_names_is_no_second_one() {
+    on_machine("the_runtime_that_the_environment_names_is_no_second_one", two_runtimes, || {
+        let searched = std::env::var_os("LD_LIBRARY_PATH").unwrap();
+        let mapped =
+            std::env::split_paths(&searched).map(|folder| folder.join("libnrt.so.1")).find(|file| file.exists());
+        let mapped = mapped.unwrap();
+        map(&mapped);
+        let Error::SeveralLibraries { library, paths } = runtime("libnrt.so.1").unwrap_err() else { panic!("mapped") };
+        assert_eq!(library, "libnrt.so.1");
+        assert_eq!(paths, [mapped.display().to_string(), named()]);
+
+        // Of what is mapped it may choose.
+        map(Path::new(&named()));
+        assert_eq!(runtime("libnrt.so.1").unwrap().path, Some(named()));
+    });
+}
+
+#[test]
+fn a_runtime_that_is_named_and_not_there_is_explained() {
+    let prepare = |machine: &mut Machine| {
+        machine.set(NAMED, "/nowhere/libnrt.so.1");
+        Ok(())
+    };
+    on_machine("a_runtime_that_is_named_and_not_there_is_explained", prepare, || {
+        let error = runtime("libnrt.so.1").unwrap_err();
+        assert!(matches!(error, Error::Library { library: "libnrt.so.1", .. }), "{error}");
+        assert!(error.to_string().contains("/nowhere/libnrt.so.1"), "{error}");
+    });
+}

@@ -20,6 +20,8 @@ use crate::surroundings::{self, MappedLibrary};
 pub(super) struct Library {
     pub(super) kind: surroundings::Library,
     pub(super) soname: &'static str,
+    /// The environment variable in which people name the file to use.
+    pub(super) variable: Option<&'static str>,
     /// Where it is when the system's loader does not know it.
     pub(super) places: &'static [&'static str],
     /// Whether others that look for its functions by name are to find them.
@@ -43,11 +45,15 @@ pub(super) fn prefer(library: surroundings::Library, path: &str) {
 }
 
 impl Library {
-    /// Takes the copy that the process has already, under whatever name, or else maps the one that the system's loader
-    /// finds, or the one in its vendor's place. A copy that was linked into the program is not seen.
+    /// Takes the file that is named for it, or the copy that the process has already, under whatever name, or else maps the
+    /// one that the system's loader finds, or the one in its vendor's place. A copy that was linked into the program is not
+    /// seen.
     pub(super) fn load(&self) -> Result<Loaded> {
         if let Some(path) = PREFERRED.lock().unwrap_or_else(PoisonError::into_inner).get(&self.kind) {
             return self.loaded(self.open(path, 0));
+        }
+        if let Some(path) = self.named() {
+            return self.load_named(path);
         }
         let mut copies: Vec<(MappedLibrary, unix::Library)> = self.mapped();
         if copies.len() > 1 {
@@ -58,6 +64,26 @@ impl Library {
             Some((_, handle)) => self.loaded(Ok(handle)),
             None => self.loaded(self.find()),
         }
+    }
+
+    /// The file that the environment names; one that is set to nothing names none.
+    fn named(&self) -> Option<String> {
+        let path = std::env::var_os(self.variable?)?.to_string_lossy().into_owned();
+        Some(path).filter(|path| !path.is_empty())
+    }
+
+    /// The environment was set before anything was loaded: it may choose among copies, and adds no second one.
+    fn load_named(&self, path: String) -> Result<Loaded> {
+        let mapped = self.open(&path, RTLD_NOLOAD);
+        if mapped.is_ok() {
+            return self.loaded(mapped);
+        }
+        let mut paths: Vec<String> = self.mapped().into_iter().map(|(copy, _)| copy.path).collect();
+        if paths.is_empty() {
+            return self.loaded(self.open(&path, 0));
+        }
+        paths.push(path);
+        Err(Error::SeveralLibraries { library: self.soname, paths })
     }
 
     /// The copies that the loader of this process has mapped. Others, which a debugger has mapped to read them, are none.
@@ -134,7 +160,7 @@ mod tests {
     use super::*;
 
     fn library(soname: &'static str, places: &'static [&'static str], hint: &'static str) -> Library {
-        Library { kind: surroundings::Library::Unknown, soname, places, global: false, hint }
+        Library { kind: surroundings::Library::Unknown, soname, variable: None, places, global: false, hint }
     }
 
     #[test]

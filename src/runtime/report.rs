@@ -94,6 +94,9 @@ pub fn all() -> Vec<(&'static str, Result<Runtime>)> {
 /// Says which file to use of a library, where a process has several copies or the loader would find another. To be said
 /// before it is used first: what is in use stays.
 ///
+/// For libnrt the environment variable `EFA_NEURON_LIBNRT` says the same for a program as it is; it chooses among copies, and a
+/// second one beside a mapped one is refused.
+///
 /// ```
 /// use nearfab::runtime::prefer;
 /// use nearfab::surroundings::Library;

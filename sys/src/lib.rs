@@ -1,5 +1,5 @@
 //! Raw C interfaces of the libraries that nearfab opens at run time: libibverbs, libefa's direct verbs (`efadv`),
-//! and libfabric; and the ioctls of the Neuron driver ([`neuron`]).
+//! libfabric, and libnrt ([`nrt`]); and the ioctls of the Neuron driver ([`neuron`]).
 //!
 //! Nothing here links a vendor library: a program that holds this crate runs on a machine that has none of them. The
 //! functions come as tables ([`Verbs`], [`Efadv`], [`VerbsDmabuf`], [`Fabric`]) that the caller fills with what `dlsym`
@@ -26,6 +26,7 @@
 #[path = "bindings/fabric.rs"]
 pub mod fabric;
 pub mod neuron;
+pub mod nrt;
 mod objects;
 pub mod operations;
 mod table;

@@ -26,6 +26,8 @@ pub const GET_LOGICAL_TO_PHYSICAL_NC_MAP: c_ulong = 0xc010_4e78;
 pub const NC_RANGE_MARK_EXT0: c_ulong = 0xc050_4e55;
 /// Frees the cores in the bitmap of a [`NcRange`] that are the process's own. Any.
 pub const NC_RANGE_UNMARK_EXT0: c_ulong = 0x4050_4e56;
+/// Tells whose memory is at an address of the process that asks, in a [`VaPlacement`]. Any. ENXIO: no device's.
+pub const GET_VA_PLACEMENT: c_ulong = 0x4010_4e83;
 /// Fills an [`AppsInfo`].
 pub const DEVICE_GET_ALL_APPS_INFO: c_ulong = 0x8008_4e07;
 /// Finds a process's datastore, as a [`DatastoreInfo`] says, and keeps it until [`RELEASE_NEURON_DS`].
@@ -182,4 +184,16 @@ pub struct DatastoreInfo {
     pub mmap_offset: u64,
     /// Its size in bytes.
     pub size: u32,
+}
+
+/// Argument of [`GET_VA_PLACEMENT`].
+#[repr(C)]
+#[derive(Debug, Default, Clone, Copy)]
+pub struct VaPlacement {
+    /// In: the address.
+    pub va: u64,
+    /// The host's number of the device, whatever device the descriptor is of.
+    pub device_index: i32,
+    /// Which of its memories.
+    pub hbm_index: i32,
 }

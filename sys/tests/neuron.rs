@@ -8,6 +8,7 @@ use std::mem::{align_of, offset_of, size_of};
 use c::{Compiler, must, size_of_field};
 use nearfab_sys::neuron::{
     self, AppInfo, AppsInfo, BasicInfo, BdfExt, DatastoreInfo, DriverInfo, NcMap, NcMapEntry, NcMapRequest, NcRange,
+    VaPlacement,
 };
 
 const DECLARATIONS: &str = "
@@ -24,6 +25,7 @@ struct NcRange { uint32_t nc_count, start, end, max_nc_available; uint64_t bitma
 struct AppInfo { int32_t pid; uint8_t nc_lock_map; char uuids[4][32]; size_t host_mem_size, device_mem_size; };
 struct AppsInfo { uint16_t flags; uint32_t capacity, size; struct AppInfo apps[16]; };
 struct DatastoreInfo { int32_t pid; uint64_t mmap_offset; uint32_t size; };
+struct VaPlacement { uint64_t va; int32_t device_index, hbm_index; };
 /* Facts of the driver that no structure above could show: sizes that are counted in its numbers or walked over. */
 _Static_assert(sizeof(struct DriverInfo) == 24, \"DRIVER_INFO_GET\");
 _Static_assert(sizeof(struct NcRange) == 80, \"NC_RANGE_MARK_EXT0\");
@@ -61,6 +63,7 @@ fn assertions() -> String {
     structure!(c, AppInfo { pid, nc_lock_map, uuids, host_mem_size, device_mem_size });
     structure!(c, AppsInfo { flags, capacity, size, apps });
     structure!(c, DatastoreInfo { pid, mmap_offset, size });
+    structure!(c, VaPlacement { va, device_index, hbm_index });
     for (expression, number) in [
         ("_IOW('N', 100, void *)", neuron::DEVICE_BASIC_INFO),
         ("_IOR('N', 110, struct DriverInfo)", neuron::DRIVER_INFO_GET),
@@ -72,6 +75,7 @@ fn assertions() -> String {
         ("_IOR('N', 7, void *)", neuron::DEVICE_GET_ALL_APPS_INFO),
         ("_IOR('N', 71, void *)", neuron::ACQUIRE_NEURON_DS),
         ("_IOR('N', 72, void *)", neuron::RELEASE_NEURON_DS),
+        ("_IOW('N', 131, struct VaPlacement)", neuron::GET_VA_PLACEMENT),
     ] {
         must(&mut c, &format!("{expression} == {number:#x}"), expression.trim_end_matches(')'));
     }

@@ -7,6 +7,9 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::process::{Command, Output};
 
+/// Where libnrt's headers are, if they are to be compared: AWS lets nobody pass them on.
+pub(crate) const NEURON_INCLUDE: &str = "NEURON_INCLUDE_DIR";
+
 /// Appends a `_Static_assert` for the structure's alignment and for each field's offset and size. Taking the structure apart
 /// without `..` makes a field that is not named here an error of compilation.
 macro_rules! structure {
@@ -76,7 +79,12 @@ impl Compiler {
         let file = folder.path().join("layouts.c");
         fs::write(&file, text)?;
         // The vendors' headers are the same for every machine; those of the C library are the compiler's own, first.
-        Command::new(&self.0).args(["-std=c11", "-fsyntax-only", "-idirafter", "/usr/include"]).arg(file).output()
+        let mut command = Command::new(&self.0);
+        command.args(["-std=c11", "-fsyntax-only", "-idirafter", "/usr/include"]);
+        if let Some(folder) = env::var_os(NEURON_INCLUDE) {
+            command.arg("-idirafter").arg(folder);
+        }
+        command.arg(file).output()
     }
 
     pub(crate) fn accepts(&self, text: &str) {

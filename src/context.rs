@@ -11,12 +11,13 @@
 //! What is made on an interface holds it: a [`ProtectionDomain`] and a [`CompletionQueue`] the interface, a [`MemoryRegion`] its
 //! domain, a [`QueuePair`] its domain and its completion queues. So whatever order they are dropped in, each is closed
 //! before what it hangs on.
+//!
+//! [`fabric`] has the same for libfabric.
 
-use std::ffi::c_void;
+use std::ffi::{c_int, c_void};
 use std::net::Ipv6Addr;
 use std::os::fd::BorrowedFd;
 use std::ptr::NonNull;
-use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::host::Host;
@@ -28,13 +29,14 @@ mod attributes;
 mod child;
 mod device;
 mod event;
-mod fabric;
+pub mod fabric;
 mod memory;
 mod object;
 mod process;
 mod queue;
 mod registry;
 mod sync;
+mod usage;
 
 pub use attributes::{
     DeviceAttributes, EfaAttributes, EfaCapabilities, LinkLayer, LinkSpeed, LinkWidth, Mtu, PhysicalState,
@@ -42,13 +44,14 @@ pub use attributes::{
 };
 use device::Device;
 pub use event::{AsyncEvent, AsyncEventKind, AsyncEventSubject};
-pub use fabric::{EndpointKind, FabricInterface, FabricQuery};
 pub use memory::{Access, MemoryRegion, ProtectionDomain};
 pub use object::Closed;
+use object::Home;
 #[doc(hidden)]
 pub use process::{Owned, PerProcess};
 pub use queue::{CompletionQueue, QueuePair, QueuePairKind, QueuePairOptions};
-use registry::{Lease, Registry};
+use registry::Registry;
+use usage::Use;
 
 /// One for the process: an interface that has two users has one context.
 static EFA: Registry<Device> = Registry::new();
@@ -61,21 +64,7 @@ const GID: i32 = 0;
 #[doc(alias = "ibv_context")]
 #[derive(Debug, Clone)]
 pub struct Efa {
-    from: From,
-}
-
-#[derive(Debug, Clone)]
-enum From {
-    /// One of the users of what nearfab opened.
-    Registry(Lease<Device>),
-    /// What somebody else opened, and closes.
-    Borrowed(Arc<Borrowed>),
-}
-
-#[derive(Debug)]
-struct Borrowed {
-    address: Bdf,
-    device: Owned<Device>,
+    usage: Use<Device>,
 }
 
 impl Efa {
@@ -108,7 +97,7 @@ impl Efa {
         }
         let interface = host.find_efa(address)?;
         let lease = EFA.lease(address, || Device::open(interface))?;
-        Ok(Self { from: From::Registry(lease) })
+        Ok(Self { usage: Use::Leased(lease) })
     }
 
     /// Uses an interface that another runtime of this process has opened. It is that runtime's to close; who opens the interface
@@ -128,25 +117,18 @@ impl Efa {
         }
         // SAFETY: as the caller promises.
         let (interface, device) = unsafe { Device::borrow(context.cast(), host.efa())? };
-        let borrowed = Borrowed { address: interface.address(), device: Owned::new(device) };
-        Ok(Self { from: From::Borrowed(Arc::new(borrowed)) })
+        Ok(Self { usage: Use::borrowed(interface.address(), device) })
     }
 
     /// The PCI address.
     #[must_use]
     pub fn address(&self) -> Bdf {
-        match &self.from {
-            From::Registry(lease) => lease.address(),
-            From::Borrowed(borrowed) => borrowed.address,
-        }
+        *self.usage.key()
     }
 
     /// The device, in the process that opened it.
     fn device(&self) -> Result<&Device> {
-        match &self.from {
-            From::Registry(lease) => lease.shared(),
-            From::Borrowed(borrowed) => borrowed.device.get(),
-        }
+        self.usage.get()
     }
 
     /// Whether both are uses of one context.
@@ -159,10 +141,7 @@ impl Efa {
     /// # Errors
     /// [`Error::Forked`] in a forked child.
     pub fn users(&self) -> Result<usize> {
-        match &self.from {
-            From::Registry(lease) => lease.users(),
-            From::Borrowed(borrowed) => borrowed.device.get().map(|_| Arc::strong_count(borrowed)),
-        }
+        self.usage.users()
     }
 
     /// Attributes and limits of the device.
@@ -258,9 +237,12 @@ impl Efa {
     /// same. [`Error::Forked`] in a forked child.
     #[doc(alias = "ibv_close_device")]
     pub fn close(self) -> Result<usize> {
-        match self.from {
-            From::Registry(lease) => lease.give_back(),
-            From::Borrowed(borrowed) => borrowed.device.get().map(|_| Arc::strong_count(&borrowed) - 1),
-        }
+        self.usage.close()
+    }
+}
+
+impl Home for Efa {
+    fn check(&self, function: &'static str, status: c_int) -> Result<()> {
+        self.device()?.check(function, status)
     }
 }

@@ -1,5 +1,6 @@
 //! Opening EFA interfaces through a stand-in for libibverbs, on an emulated machine.
 
+#[expect(dead_code, reason = "the tests of what is made on an interface use the rest")]
 mod support;
 
 use std::fs::{self, Permissions};
@@ -157,7 +158,7 @@ fn what_the_library_fails_at_is_reported() {
     let prepare = |machine: &mut Machine| {
         let functions =
             ["ibv_query_device:5", "query_port:22", "ibv_query_gid:61", "efadv_query_device:95", "ibv_close_device:16"];
-        machine.set("STUB_VERBS_FAIL", &functions.join(","));
+        machine.set("STUB_FAIL", &functions.join(","));
         machine.add_stub()
     };
     on_machine("what_the_library_fails_at_is_reported", prepare, || {
@@ -179,7 +180,7 @@ fn what_the_library_fails_at_is_reported() {
 #[test]
 fn what_failed_to_open_can_be_tried_again() {
     let prepare = |machine: &mut Machine| {
-        machine.set("STUB_VERBS_FAIL", "ibv_open_device:12");
+        machine.set("STUB_FAIL", "ibv_open_device:12");
         machine.add_stub()
     };
     on_machine("what_failed_to_open_can_be_tried_again", prepare, || {
@@ -201,7 +202,7 @@ fn failed<T>(result: Result<T>, name: &str, errno: i32) {
 #[test]
 fn a_kernel_without_rdma_is_explained() {
     let prepare = |machine: &mut Machine| {
-        machine.set("STUB_VERBS_FAIL", "ibv_get_device_list:38");
+        machine.set("STUB_FAIL", "ibv_get_device_list:38");
         machine.add_stub()
     };
     on_machine("a_kernel_without_rdma_is_explained", prepare, || {

@@ -3,25 +3,17 @@
 #[expect(dead_code, reason = "no test here opens a device")]
 mod support;
 
-use nearfab::context::{EndpointKind, FabricInterface, FabricQuery};
+use nearfab::context::fabric::{EndpointKind, Interface, Query};
 use nearfab::{Error, Host, Result};
-use support::{Machine, Skip, on_machine};
+use support::{Machine, on_machine};
 
-fn of(provider: &str) -> FabricQuery {
-    FabricQuery { provider: Some(provider.to_owned()), domain: None }
-}
-
-fn stub(machine: &mut Machine) -> std::result::Result<(), Skip> {
-    let headers = "#include <rdma/fabric.h>\ntypedef int nothing;\n";
-    let missing = |_| Skip("no C compiler, or no headers of libfabric (Debian: libfabric-dev)".to_owned());
-    machine.compile("headers", headers).map_err(missing)?;
-    machine.compile("libfabric.so.1", include_str!("stub/fabric.c")).unwrap_or_else(|errors| panic!("{errors}"));
-    Ok(())
+fn of(provider: &str) -> Query {
+    Query { provider: Some(provider.to_owned()), domain: None }
 }
 
 fn find_everything() -> Result<()> {
     let host = Host::from_instance("trn2.48xlarge")?;
-    let all = FabricInterface::find(&FabricQuery::default())?;
+    let all = Interface::find(&Query::default())?;
     assert_eq!(all.len(), 7);
     let efa: Vec<Option<String>> =
         all.iter().map(|interface| interface.efa(&host).map(|efa| efa.address().to_string())).collect();
@@ -32,21 +24,21 @@ fn find_everything() -> Result<()> {
     assert_eq!((all[2].endpoint, all[4].endpoint), (EndpointKind::Datagram, EndpointKind::Unknown(77)));
     assert_eq!((all[4].address, all[5].address), (None, None), "no place that PCI has, and no PCI");
     assert_eq!((all[6].domain.as_str(), all[6].address), ("", None));
-    assert_eq!(FabricInterface::find(&of("efa"))?.len(), 5);
-    assert_eq!(FabricInterface::find(&of("sockets"))?, []);
+    assert_eq!(Interface::find(&of("efa"))?.len(), 5);
+    assert!(Interface::find(&of("sockets"))?.is_empty());
     Ok(())
 }
 
 #[test]
 fn entries_of_one_interface_are_one_device() {
-    on_machine("entries_of_one_interface_are_one_device", stub, || find_everything().unwrap());
+    on_machine("entries_of_one_interface_are_one_device", Machine::add_fabric, || find_everything().unwrap());
 }
 
 #[test]
 fn valgrind_finds_nothing_in_the_list() {
     let prepare = |machine: &mut Machine| {
         machine.check_memory()?;
-        stub(machine)
+        machine.add_fabric()
     };
     on_machine("valgrind_finds_nothing_in_the_list", prepare, || find_everything().unwrap());
 }
@@ -54,11 +46,11 @@ fn valgrind_finds_nothing_in_the_list() {
 #[test]
 fn a_failure_is_told_in_the_librarys_words() {
     let prepare = |machine: &mut Machine| {
-        machine.set("STUB_FABRIC_FAIL", "22");
-        stub(machine)
+        machine.set("STUB_FAIL", "fi_getinfo:22");
+        machine.add_fabric()
     };
     on_machine("a_failure_is_told_in_the_librarys_words", prepare, || {
-        let error = FabricInterface::find(&FabricQuery::default()).unwrap_err();
+        let error = Interface::find(&Query::default()).unwrap_err();
         assert!(matches!(error, Error::Call { function: "fi_getinfo", .. }), "{error}");
         assert!(error.chain().contains("Invalid argument"), "{}", error.chain());
     });
@@ -72,14 +64,14 @@ fn what_makes_libfabric_abort_is_refused_before_it_is_loaded() {
         Ok(())
     };
     on_machine("what_makes_libfabric_abort_is_refused_before_it_is_loaded", prepare, || {
-        let Error::Aborts { variable, .. } = FabricInterface::find(&of("tcp")).unwrap_err() else { panic!("asked") };
+        let Error::Aborts { variable, .. } = Interface::find(&of("tcp")).unwrap_err() else { panic!("asked") };
         assert_eq!(variable, "FI_EFA_IFACE");
     });
 }
 
 #[test]
 fn a_name_with_a_zero_byte_is_refused() {
-    match FabricInterface::find(&of("e\0a")) {
+    match Interface::find(&of("e\0a")) {
         Err(Error::Library { reason, .. }) => nearfab_emu::skipped("fabric name", reason),
         other => assert!(matches!(other, Err(Error::BadName { .. })), "{other:?}"),
     }
@@ -89,7 +81,7 @@ fn a_name_with_a_zero_byte_is_refused() {
 #[test]
 fn the_real_library_finds_what_is_on_any_host() {
     for provider in ["tcp", "shm"] {
-        let found = match FabricInterface::find(&of(provider)) {
+        let found = match Interface::find(&of(provider)) {
             Err(Error::Library { reason, .. }) => return nearfab_emu::skipped("libfabric", reason),
             found => found.unwrap(),
         };

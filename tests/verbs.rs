@@ -8,7 +8,6 @@ mod child;
 #[expect(dead_code, reason = "the tests of opening use the rest")]
 mod support;
 
-use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::fd::AsFd;
@@ -20,7 +19,7 @@ use nearfab::context::{
     QueuePairOptions,
 };
 use nearfab::{Error, Host, Result};
-use support::{Machine, calls, log, on_machine};
+use support::{Machine, calls, check_ends, log, on_machine, orders};
 
 /// One of each.
 struct All {
@@ -88,37 +87,13 @@ impl All {
     }
 }
 
-/// All orders of the numbers below `count`.
-fn orders(count: usize) -> Vec<Vec<usize>> {
-    let Some(last) = count.checked_sub(1) else { return vec![Vec::new()] };
-    let insert = |order: Vec<usize>| (0..count).map(move |at| [&order[..at], &[last], &order[at..]].concat());
-    orders(last).into_iter().flat_map(insert).collect()
-}
-
-/// The functions that the stand-in was called for since.
-fn functions_since(start: usize) -> Vec<String> {
-    log()[start..].iter().map(|line| line.split(' ').next().unwrap_or_default().to_owned()).collect()
-}
-
 fn close_in_every_order() -> Result<()> {
     for order in orders(6) {
         let start = log().len();
         let mut all = All::new()?;
         order.iter().for_each(|&which| all.drop_one(which));
         drop(all); // With the second region, which has nothing of its own.
-        let called = functions_since(start);
-        let positions = |function: &str| {
-            let found = called.iter().enumerate().filter(|(_, name)| *name == function);
-            found.map(|(at, _)| at).collect::<Vec<_>>()
-        };
-        let mut made: BTreeMap<&str, usize> = BTreeMap::new();
-        for (make, end, before) in ENDS {
-            *made.entry(end).or_default() += positions(make).len();
-            for first in before {
-                assert!(positions(first).last() < positions(end).first(), "{order:?}: {called:?}");
-            }
-        }
-        assert!(made.iter().all(|(end, made)| positions(end).len() == *made), "{order:?}: {called:?}");
+        check_ends(&ENDS, start, order);
     }
     Ok(())
 }
@@ -173,7 +148,7 @@ fn failed<T>(result: Result<T>, name: &str, errno: i32) {
 fn what_cannot_be_made_is_reported_and_leaves_nothing() {
     let prepare = |machine: &mut Machine| {
         let functions = ["ibv_alloc_pd:12", "ibv_create_cq:22"];
-        machine.set("STUB_VERBS_FAIL", &functions.join(","));
+        machine.set("STUB_FAIL", &functions.join(","));
         machine.add_stub()
     };
     on_machine("what_cannot_be_made_is_reported_and_leaves_nothing", prepare, || {
@@ -192,7 +167,7 @@ fn what_cannot_be_made_is_reported_and_leaves_nothing() {
 fn pairs_and_regions_that_are_refused_say_why() {
     let prepare = |machine: &mut Machine| {
         let functions = ["efadv_create_driver_qp:12", "ibv_create_qp:95", "ibv_reg_mr:12", "ibv_reg_dmabuf_mr:22"];
-        machine.set("STUB_VERBS_FAIL", &functions.join(","));
+        machine.set("STUB_FAIL", &functions.join(","));
         machine.add_stub()
     };
     on_machine("pairs_and_regions_that_are_refused_say_why", prepare, || {
@@ -228,7 +203,7 @@ fn what_cannot_be_ended_is_reported_and_never_tried_again() {
     let prepare = |machine: &mut Machine| {
         let functions =
             ["ibv_dealloc_pd:16", "ibv_dereg_mr:22", "ibv_destroy_cq:16", "ibv_destroy_qp:22", "ibv_close_device:5"];
-        machine.set("STUB_VERBS_FAIL", &functions.join(","));
+        machine.set("STUB_FAIL", &functions.join(","));
         machine.add_stub()
     };
     on_machine("what_cannot_be_ended_is_reported_and_never_tried_again", prepare, || {

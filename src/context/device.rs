@@ -21,6 +21,7 @@ use super::event::AsyncEvent;
 use super::registry::Shared;
 use crate::efa::{self, EfaInterface};
 use crate::error::{Error, Result};
+use crate::pci::Bdf;
 use crate::root::HostRoot;
 use crate::runtime;
 
@@ -215,6 +216,8 @@ impl Device {
 }
 
 impl Shared for Device {
+    type Key = Bdf;
+
     unsafe fn close(&self) -> Result<()> {
         // SAFETY: the context is open, and as our caller promises, nothing uses it from here on.
         let status = unsafe { (self.verbs.ibv_close_device)(self.context.as_ptr()) };

@@ -1,238 +1,76 @@
-//! What libfabric finds: interfaces by provider and domain, and which of a host's EFA interfaces they are.
+//! What libfabric opens: a domain, and on it endpoints, address vectors, completion queues and memory regions.
+//!
+//! [`Interface::find`] asks libfabric what there is, and [`Interface::open`] opens the domain of what it found, or shares it
+//! where this process has it open: for the same PCI address, names, version of the interface, capabilities, memory mode
+//! and threading, and for nothing less. What is made in a domain holds it, and an [`Endpoint`] its queues and its address
+//! vector too; the domain holds the fabric. So whatever order they are dropped in, each is closed before what it hangs on.
+//!
+//! In a forked child all of it returns [`Error::Forked`], and dropping it touches nothing. The child of a process that has
+//! asked libfabric cannot ask for itself: what libfabric opened then is the parent's.
+//!
+//! Sending and receiving here is as much as it takes to try a way out: two processes can talk.
+//!
+//! ```no_run
+//! use nearfab::context::fabric::{EndpointKind, Interface, Query};
+//!
+//! let query = Query { provider: Some("efa".to_owned()), ..Query::default() };
+//! let found = Interface::find(&query)?;
+//! let Some(interface) = found.iter().find(|found| found.endpoint == EndpointKind::ReliableDatagram) else { return Ok(()) };
+//! let domain = interface.open()?;
+//! let (peers, queue) = (domain.address_vector()?, domain.completion_queue(64)?);
+//! let endpoint = domain.endpoint(&peers, &queue, &queue)?;
+//! println!("{} is at {:02x?}", interface.domain, endpoint.address()?);
+//! # Ok::<(), nearfab::Error>(())
+//! ```
 
-use std::collections::BTreeMap;
-use std::ffi::{CStr, CString, c_char, c_int};
+use std::ffi::{CStr, c_int};
 use std::io;
-use std::ptr::{self, NonNull};
 
-use nearfab_sys::Fabric;
-use nearfab_sys::fabric::{
-    FI_BUS_PCI, FI_CONTEXT, FI_CONTEXT2, FI_ENODATA, FI_MR_ALLOCATED, FI_MR_ENDPOINT, FI_MR_HMEM, FI_MR_LOCAL,
-    FI_MR_PROV_KEY, FI_MR_VIRT_ADDR, fi_info, fid_nic,
-};
-use nix::libc;
+use nearfab_sys::fabric::FI_EOTHER;
 
-use super::attributes::numbers;
-use crate::efa::EfaInterface;
-use crate::error::{Error, Result};
-use crate::host::Host;
-use crate::pci::Bdf;
+use crate::error::Error;
 use crate::runtime;
-use crate::surroundings::aborting;
 
-/// The newest interface of libfabric that nearfab knows: 1.17.
-const NEWEST: u32 = 1 << 16 | 17;
-/// What programs of nearfab's kind can live with: keys, addresses and buffers as the provider wants them.
-const MEMORY_MODES: c_int =
-    FI_MR_LOCAL | FI_MR_VIRT_ADDR | FI_MR_ALLOCATED | FI_MR_PROV_KEY | FI_MR_ENDPOINT | FI_MR_HMEM;
+mod address;
+mod completion;
+mod domain;
+mod endpoint;
+mod interface;
+mod memory;
 
-/// What is wanted of libfabric; without a word, everything.
-///
-/// ```
-/// use nearfab::context::FabricQuery;
-/// let query = FabricQuery { provider: Some("efa".to_owned()), ..FabricQuery::default() };
-/// assert_eq!(query.domain, None);
-/// ```
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct FabricQuery {
-    /// Of this provider: `efa`, `tcp`, `shm`.
-    pub provider: Option<String>,
-    /// Of this domain: for EFA the name of the RDMA device with an end such as `-rdm`.
-    pub domain: Option<String>,
+pub use address::{AddressVector, Peer};
+pub use completion::{Completion, CompletionQueue, Failure, Finished};
+pub use domain::Domain;
+pub use endpoint::{Endpoint, Operation, Posted};
+pub use interface::{EndpointKind, Interface, Query};
+pub use memory::MemoryRegion;
+
+/// A call that failed with libfabric's number, which is negative.
+fn failed(function: &'static str, device: &str, status: impl TryInto<c_int>) -> Error {
+    // Of either width the numbers are small.
+    call(function, device, reason(status.try_into().map_or(FI_EOTHER.cast_signed(), c_int::wrapping_neg)))
 }
 
-/// One of the ways to communicate that libfabric finds. An EFA interface has two or three.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct FabricInterface {
-    /// The provider's name.
-    pub provider: String,
-    /// The fabric's name.
-    pub fabric: String,
-    /// The domain's name.
-    pub domain: String,
-    /// The kind of endpoints.
-    pub endpoint: EndpointKind,
-    /// The PCI address of what it is on, where the provider tells: EFA's does, those of TCP and of shared memory do not.
-    pub address: Option<Bdf>,
-    /// The longest message, in bytes.
-    pub max_message: usize,
-    /// What it can do, by the bits of fi_getinfo(3).
-    pub capabilities: u64,
+fn call(function: &'static str, device: &str, source: io::Error) -> Error {
+    Error::Call { function, device: device.to_owned(), source }
 }
 
-numbers! {
-    /// A kind of endpoint, by the numbers of `fi_ep_type`.
-    pub enum EndpointKind: u32;
-
-    /// Not said.
-    Unspecified = 0,
-    /// Connected.
-    Message = 1,
-    /// Unreliable datagrams.
-    Datagram = 2,
-    /// Reliable datagrams, as MPI, NCCL and NIXL use them.
-    ReliableDatagram = 3,
+fn invalid(function: &'static str, device: &str, reason: String) -> Error {
+    call(function, device, io::Error::new(io::ErrorKind::InvalidInput, reason))
 }
 
-impl FabricInterface {
-    /// The EFA interface of a host that it is on.
-    ///
-    /// By the PCI address, as libfabric and the kernel tell it; never by a name.
-    #[must_use]
-    pub fn efa<'a>(&self, host: &'a Host) -> Option<&'a EfaInterface> {
-        host.find_efa(self.address?).ok()
-    }
-
-    /// Asks libfabric for interfaces.
-    ///
-    /// The first call of a process is no small thing: it opens every EFA interface, may make a CUDA context, reads the
-    /// environment, and what it finds then is what later calls find. A program that only wants to know what there is asks a
-    /// [`Host`], or makes this call in a child process. It is refused where the environment has what makes libfabric end the process.
-    ///
-    /// ```no_run
-    /// use nearfab::context::{FabricInterface, FabricQuery};
-    /// let query = FabricQuery { provider: Some("efa".to_owned()), ..FabricQuery::default() };
-    /// for interface in FabricInterface::find(&query)? {
-    ///     println!("{} at {:?}", interface.domain, interface.address);
-    /// }
-    /// # Ok::<(), nearfab::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    /// [`Error::Aborts`]: a variable of this process makes libfabric abort. [`Error::Library`], [`Error::SeveralLibraries`],
-    /// [`Error::MissingSymbol`]: there is no libfabric, or more than one, or one that is too old. [`Error::Call`]: it fails.
-    /// [`Error::BadName`]: a name has a zero byte. That nothing fits is no error.
-    #[doc(alias = "fi_getinfo")]
-    pub fn find(query: &FabricQuery) -> Result<Vec<Self>> {
-        let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
-            (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned())
-        };
-        let environment: BTreeMap<String, String> = std::env::vars_os().map(text).collect();
-        if let Some((variable, reason)) = aborting(&environment).into_iter().next() {
-            return Err(Error::Aborts { variable, reason });
+/// What a positive number of libfabric's means: the system's, or one of its own.
+fn reason(number: c_int) -> io::Error {
+    /// Its own begin here.
+    const OWN: c_int = 256;
+    match runtime::fabric() {
+        Ok(fabric) if number >= OWN => {
+            // SAFETY: any number has a text.
+            let text = unsafe { (fabric.fi_strerror)(number) };
+            // SAFETY: it ends with a zero byte, and lives as long as the library.
+            let text = unsafe { CStr::from_ptr(text) };
+            io::Error::other(text.to_string_lossy().into_owned())
         }
-        let fabric = runtime::fabric()?;
-        let found = List::get(fabric, &List::hints(fabric, query)?)?;
-        Ok(found.entries().map(Self::of).collect())
+        _ => io::Error::from_raw_os_error(number),
     }
-
-    fn of(info: &fi_info) -> Self {
-        // SAFETY: an entry of libfabric's list has this, or null, and it lives as long.
-        let fabric = unsafe { info.fabric_attr.as_ref() };
-        // SAFETY: as above.
-        let domain = unsafe { info.domain_attr.as_ref() };
-        // SAFETY: as above.
-        let endpoint = unsafe { info.ep_attr.as_ref() };
-        // SAFETY: as above.
-        let address = unsafe { info.nic.as_ref() }.and_then(address);
-        Self {
-            provider: text(fabric.map(|fabric| fabric.prov_name)),
-            fabric: text(fabric.map(|fabric| fabric.name)),
-            domain: text(domain.map(|domain| domain.name)),
-            endpoint: endpoint.map_or(0, |endpoint| endpoint.type_).into(),
-            address,
-            max_message: endpoint.map_or(0, |endpoint| endpoint.max_msg_size),
-            capabilities: info.caps,
-        }
-    }
-}
-
-fn address(nic: &fid_nic) -> Option<Bdf> {
-    // SAFETY: an interface's bus is there or null, and lives as long.
-    let bus = unsafe { nic.bus_attr.as_ref() }?;
-    if bus.bus_type != FI_BUS_PCI {
-        return None;
-    }
-    // SAFETY: of that type of bus this is the member.
-    let pci = unsafe { bus.attr.pci };
-    let fits = pci.device_id < 32 && pci.function_id < 8;
-    fits.then(|| Bdf::new(pci.domain_id.into(), pci.bus_id, pci.device_id, pci.function_id))
-}
-
-fn text(name: Option<*mut c_char>) -> String {
-    let name = name.filter(|name| !name.is_null());
-    // SAFETY: names of an entry end with a zero byte, and live as long as it.
-    name.map(|name| unsafe { CStr::from_ptr(name) }.to_string_lossy().into_owned()).unwrap_or_default()
-}
-
-/// What libfabric made: a list of what it found, or hints.
-struct List {
-    fabric: &'static Fabric,
-    first: NonNull<fi_info>,
-}
-
-impl List {
-    /// Hints are made by libfabric too: the structure grows with it.
-    fn hints(fabric: &'static Fabric, query: &FabricQuery) -> Result<Self> {
-        let copy = |name: &Option<String>| {
-            let bad = |text: &String| Error::BadName { text: text.clone(), expected: "a name without a zero byte" };
-            name.as_ref().map(|text| CString::new(text.as_str()).map_err(|_| bad(text))).transpose()
-        };
-        let (provider, domain) = (copy(&query.provider)?, copy(&query.domain)?);
-        // SAFETY: a copy of nothing is an empty one.
-        let made = unsafe { (fabric.fi_dupinfo)(ptr::null()) };
-        let first = NonNull::new(made).ok_or_else(|| failed("fi_dupinfo", io::ErrorKind::OutOfMemory.into()))?;
-        let hints = Self { fabric, first };
-        // SAFETY: the entry is ours alone, and whole.
-        let info = unsafe { &mut *hints.first.as_ptr() };
-        info.mode = FI_CONTEXT | FI_CONTEXT2;
-        // SAFETY: an empty entry has all of its parts.
-        let of_domain = unsafe { &mut *info.domain_attr };
-        // SAFETY: as above.
-        let of_fabric = unsafe { &mut *info.fabric_attr };
-        of_domain.mr_mode = MEMORY_MODES;
-        of_fabric.prov_name = provider.as_deref().map_or(ptr::null_mut(), copy_of);
-        of_domain.name = domain.as_deref().map_or(ptr::null_mut(), copy_of);
-        Ok(hints)
-    }
-
-    fn get(fabric: &'static Fabric, hints: &Self) -> Result<Found> {
-        // SAFETY: it takes nothing and may be called at any time.
-        let version = unsafe { (fabric.fi_version)() }.min(NEWEST);
-        let mut first = ptr::null_mut();
-        // SAFETY: the hints are an entry of libfabric's own, and the list is given back when it is dropped.
-        let status =
-            unsafe { (fabric.fi_getinfo)(version, ptr::null(), ptr::null(), 0, hints.first.as_ptr(), &raw mut first) };
-        match (status, NonNull::new(first)) {
-            (0, Some(first)) => Ok(Found(Some(Self { fabric, first }))),
-            (0, None) => Ok(Found(None)),
-            (error, _) if error == -FI_ENODATA => Ok(Found(None)),
-            (error, _) => {
-                // SAFETY: any number has a text.
-                let reason = unsafe { (fabric.fi_strerror)(error.wrapping_neg()) };
-                // SAFETY: it ends with a zero byte, and lives as long as the library.
-                let reason = unsafe { CStr::from_ptr(reason) };
-                Err(failed("fi_getinfo", io::Error::other(reason.to_string_lossy().into_owned())))
-            }
-        }
-    }
-}
-
-impl Drop for List {
-    fn drop(&mut self) {
-        // SAFETY: libfabric made it, and nothing uses it any more.
-        unsafe { (self.fabric.fi_freeinfo)(self.first.as_ptr()) };
-    }
-}
-
-struct Found(Option<List>);
-
-impl Found {
-    fn entries(&self) -> impl Iterator<Item = &fi_info> {
-        // SAFETY: entries of a list that lives as long as what is borrowed of it; the last is followed by null.
-        let next = |info: &&fi_info| unsafe { info.next.as_ref() };
-        // SAFETY: the first entry of such a list.
-        std::iter::successors(self.0.as_ref().map(|list| unsafe { list.first.as_ref() }), next)
-    }
-}
-
-/// As libfabric makes its names, which it frees.
-fn copy_of(name: &CStr) -> *mut c_char {
-    // SAFETY: the name ends with a zero byte.
-    unsafe { libc::strdup(name.as_ptr()) }
-}
-
-fn failed(function: &'static str, source: io::Error) -> Error {
-    Error::Call { function, device: "this machine".to_owned(), source }
 }

@@ -37,14 +37,14 @@ use crate::runtime;
 #[doc(alias = "ibv_pd")]
 #[derive(Debug, Clone)]
 pub struct ProtectionDomain {
-    pub(super) object: Arc<Object<ibv_pd>>,
+    pub(super) object: Arc<Object<ibv_pd, Efa>>,
 }
 
 /// Memory that an interface may read and write.
 #[doc(alias = "ibv_mr")]
 #[derive(Debug, Clone)]
 pub struct MemoryRegion {
-    object: Arc<Object<ibv_mr, ProtectionDomain>>,
+    object: Arc<Object<ibv_mr, Efa, ProtectionDomain>>,
 }
 
 /// Who may do what with a memory region: a set.
@@ -87,7 +87,7 @@ impl ProtectionDomain {
         let raw = efa.device()?.alloc_pd()?;
         let destroy = Destroy { name: "ibv_dealloc_pd", function: runtime::verbs()?.ibv_dealloc_pd };
         // SAFETY: it was made on this interface just now, and hangs on nothing else.
-        Ok(Self { object: unsafe { Object::new(raw, destroy, (), efa) } })
+        Ok(Self { object: unsafe { Object::new(raw, destroy, (), efa.clone()) } })
     }
 
     /// Registers memory of this process.
@@ -104,7 +104,7 @@ impl ProtectionDomain {
     /// child.
     #[doc(alias = "ibv_reg_mr")]
     pub unsafe fn register(&self, memory: NonNull<[u8]>, access: Access) -> Result<MemoryRegion> {
-        let (domain, device, verbs) = (self.object.get()?, self.object.efa.device()?, runtime::verbs()?);
+        let (domain, device, verbs) = (self.object.get()?, self.object.home.device()?, runtime::verbs()?);
         let (start, length) = (memory.cast::<c_void>().as_ptr(), memory.len());
         // SAFETY: the domain is open; the caller promises the rest.
         let raw = unsafe { (verbs.ibv_reg_mr)(domain, start, length, access.0.cast_signed()) };
@@ -128,7 +128,7 @@ impl ProtectionDomain {
         address: u64,
         access: Access,
     ) -> Result<MemoryRegion> {
-        let (domain, device, verbs) = (self.object.get()?, self.object.efa.device()?, runtime::verbs_dmabuf()?);
+        let (domain, device, verbs) = (self.object.get()?, self.object.home.device()?, runtime::verbs_dmabuf()?);
         let (fd, access) = (dmabuf.as_raw_fd(), access.0.cast_signed());
         // SAFETY: the domain is open, and the kernel checks the rest.
         let raw = unsafe { (verbs.ibv_reg_dmabuf_mr)(domain, offset, length, address, fd, access) };
@@ -139,7 +139,7 @@ impl ProtectionDomain {
         let Some(raw) = NonNull::new(raw) else { return Err(refused(io::Error::last_os_error(), device, length)) };
         let destroy = Destroy { name: "ibv_dereg_mr", function: runtime::verbs()?.ibv_dereg_mr };
         // SAFETY: it was made in this domain just now.
-        Ok(MemoryRegion { object: unsafe { Object::new(raw, destroy, self.clone(), &self.object.efa) } })
+        Ok(MemoryRegion { object: unsafe { Object::new(raw, destroy, self.clone(), self.object.home.clone()) } })
     }
 
     /// The `ibv_pd`, to be used by others as long as this is there, and not to be given back by them.

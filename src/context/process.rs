@@ -5,6 +5,7 @@ use std::process;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
+use nix::libc;
 use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap_anonymous};
 
 use crate::error::{Error, Result};
@@ -73,43 +74,59 @@ impl<T> Owned<T> {
     ///
     /// # Errors
     /// [`Error::Forked`] in every other.
+    #[inline]
     pub fn get(&self) -> Result<&T> {
-        if self.owner == id() { Ok(&self.value) } else { Err(Error::Forked { owner: self.owner }) }
+        self.check().map(|()| &self.value)
+    }
+
+    #[inline]
+    fn check(&self) -> Result<()> {
+        if self.owner == known_id() { Ok(()) } else { Err(forked(self.owner)) }
     }
 }
 
-/// The number of this process. It is asked for in each call, which a call of the system would make several times as long: so it
-/// is kept where the kernel wipes it in each child, however it is forked.
+#[cold]
+fn forked(owner: u32) -> Error {
+    Error::Forked { owner }
+}
+
+/// The number of this process.
 fn id() -> u32 {
-    let known = known();
-    match known.load(Ordering::Relaxed) {
-        0 => {
-            let id = process::id();
-            if !ptr::eq(known, &raw const NOWHERE) {
-                known.store(id, Ordering::Relaxed);
-            }
-            id
-        }
+    match known_id() {
+        0 => learn_id(),
         id => id,
     }
 }
 
-/// In place of a page, where the kernel (before 4.14) does not wipe one: always 0.
+/// The number of this process, or 0 where it has not been asked for yet: so in a child, whatever its parent knew.
+///
+/// It is compared in each call of the library, which a call of the system would make several times as long.
+#[inline]
+fn known_id() -> u32 {
+    // SAFETY: it is one of the two here, or a page that was leaked: aligned, and only ever used as this number.
+    unsafe { &*KNOWN.load(Ordering::Acquire) }.load(Ordering::Relaxed)
+}
+
+/// Where the number is kept. No lock, which a child could inherit while it is taken.
+static KNOWN: AtomicPtr<AtomicU32> = AtomicPtr::new((&raw const NOWHERE).cast_mut());
+
+/// Until the first call: always 0.
 static NOWHERE: AtomicU32 = AtomicU32::new(0);
 
-/// Where the number is kept: 0 until it is known.
-fn known() -> &'static AtomicU32 {
-    // No lock, which a child could inherit while it is taken.
-    static PAGE: AtomicPtr<AtomicU32> = AtomicPtr::new(ptr::null_mut());
-    // SAFETY: it is null, or what was leaked below.
-    if let Some(known) = unsafe { PAGE.load(Ordering::Acquire).as_ref() } {
-        return known;
+/// In place of a page, where the kernel (before 4.14) does not clear one.
+static CLEARED_BY_FORK: AtomicU32 = AtomicU32::new(0);
+
+fn learn_id() -> u32 {
+    let nowhere = (&raw const NOWHERE).cast_mut();
+    if ptr::eq(KNOWN.load(Ordering::Acquire), nowhere) {
+        let place = wiped_page().map_or_else(|_| cleared_by_fork(), NonNull::as_ptr);
+        // A page that loses the race is left: it is one, and once.
+        let _ = KNOWN.compare_exchange(nowhere, place, Ordering::AcqRel, Ordering::Relaxed);
     }
-    let made = wiped_page().map_or_else(|_| (&raw const NOWHERE).cast_mut(), NonNull::as_ptr);
-    // A page that loses the race is left: it is one, and once.
-    let _ = PAGE.compare_exchange(ptr::null_mut(), made, Ordering::AcqRel, Ordering::Relaxed);
-    // SAFETY: it is what was leaked here or by another thread: aligned as a page, zero, and only ever used as this number.
-    unsafe { &*PAGE.load(Ordering::Acquire) }
+    let id = process::id();
+    // SAFETY: as for `known_id`, and it is not `NOWHERE` any more.
+    unsafe { &*KNOWN.load(Ordering::Acquire) }.store(id, Ordering::Relaxed);
+    id
 }
 
 /// A page that the kernel clears in each child.
@@ -121,6 +138,16 @@ fn wiped_page() -> nix::Result<NonNull<AtomicU32>> {
     // SAFETY: the page is ours, and nothing is in it yet.
     unsafe { madvise(page, size.get(), MmapAdvise::MADV_WIPEONFORK) }?;
     Ok(page.cast())
+}
+
+/// A place that `fork(3)` clears. Who makes a child by the bare call of the system, and goes on in it, is not noticed.
+fn cleared_by_fork() -> *mut AtomicU32 {
+    extern "C" fn clear() {
+        CLEARED_BY_FORK.store(0, Ordering::Relaxed);
+    }
+    // SAFETY: what it calls in each child does no more than a store.
+    unsafe { libc::pthread_atfork(None, None, Some(clear)) };
+    (&raw const CLEARED_BY_FORK).cast_mut()
 }
 
 #[cfg(test)]
@@ -137,5 +164,14 @@ mod tests {
             right && id() == process::id()
         });
         assert_eq!(id(), process::id());
+    }
+
+    #[test]
+    fn an_old_kernel_has_a_place_that_fork_clears() {
+        // SAFETY: a static.
+        let place = unsafe { &*cleared_by_fork() };
+        place.store(7, Ordering::Relaxed);
+        in_a_child(|| place.load(Ordering::Relaxed) == 0);
+        assert_eq!(place.load(Ordering::Relaxed), 7);
     }
 }

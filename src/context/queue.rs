@@ -21,14 +21,14 @@ use crate::runtime;
 #[doc(alias = "ibv_cq")]
 #[derive(Debug, Clone)]
 pub struct CompletionQueue {
-    object: Arc<Object<ibv_cq>>,
+    object: Arc<Object<ibv_cq, Efa>>,
 }
 
 /// A send queue and a receive queue.
 #[doc(alias = "ibv_qp")]
 #[derive(Debug, Clone)]
 pub struct QueuePair {
-    object: Arc<Object<ibv_qp, (ProtectionDomain, CompletionQueue, CompletionQueue)>>,
+    object: Arc<Object<ibv_qp, Efa, (ProtectionDomain, CompletionQueue, CompletionQueue)>>,
 }
 
 /// The kind of a queue pair. EFA has no others.
@@ -112,7 +112,7 @@ impl CompletionQueue {
         let raw = efa.device()?.create_cq(entries)?;
         let destroy = Destroy { name: "ibv_destroy_cq", function: runtime::verbs()?.ibv_destroy_cq };
         // SAFETY: it was made on this interface just now, and hangs on nothing else.
-        Ok(Self { object: unsafe { Object::new(raw, destroy, (), efa) } })
+        Ok(Self { object: unsafe { Object::new(raw, destroy, (), efa.clone()) } })
     }
 
     /// The `ibv_cq`, to be used by others as long as this is there, and not to be destroyed by them.
@@ -149,7 +149,7 @@ impl ProtectionDomain {
         send: &CompletionQueue,
         receive: &CompletionQueue,
     ) -> Result<QueuePair> {
-        let efa = &self.object.efa;
+        let efa = &self.object.home;
         let device = efa.device()?;
         let function = match options.kind {
             QueuePairKind::Srd => "efadv_create_driver_qp",
@@ -157,8 +157,8 @@ impl ProtectionDomain {
         };
         // libibverbs would take the number of the queue for one of its own interface's.
         for queue in [send, receive] {
-            if !queue.object.efa.is_same(efa)? {
-                let other = queue.object.efa.address();
+            if !queue.object.home.is_same(efa)? {
+                let other = queue.object.home.address();
                 let reason = format!("a completion queue is of another interface, {other}");
                 return Err(failed(function, device.name(), io::Error::new(io::ErrorKind::InvalidInput, reason)));
             }
@@ -181,7 +181,7 @@ impl ProtectionDomain {
         let destroy = Destroy { name: "ibv_destroy_qp", function: runtime::verbs()?.ibv_destroy_qp };
         let parents = (self.clone(), send.clone(), receive.clone());
         // SAFETY: it was made in this domain and with these queues just now, and hangs on nothing else.
-        Ok(QueuePair { object: unsafe { Object::new(raw, destroy, parents, efa) } })
+        Ok(QueuePair { object: unsafe { Object::new(raw, destroy, parents, efa.clone()) } })
     }
 }
 

@@ -9,15 +9,18 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::fmt;
 use std::sync::PoisonError;
 
 use super::process::{Owned, PerProcess};
 use super::sync::{Arc, AtomicBool, Mutex, MutexGuard, Ordering};
 use crate::error::{Error, Result};
-use crate::pci::Bdf;
 
 /// Something that is shared, and closed when its last user is gone.
 pub(super) trait Shared: Send + Sync + 'static {
+    /// What it is known by.
+    type Key: Ord + Clone + fmt::Debug + Send + Sync;
+
     /// Closes what is shared.
     ///
     /// # Safety
@@ -27,13 +30,13 @@ pub(super) trait Shared: Send + Sync + 'static {
 
 /// What is shared, in the process that asks.
 #[derive(Debug)]
-pub(super) struct Registry<T: 'static>(PerProcess<Slots<T>>);
+pub(super) struct Registry<T: Shared>(PerProcess<Slots<T>>);
 
 #[derive(Debug)]
-struct Slots<T> {
+struct Slots<T: Shared> {
     /// Whether a thread is opening or closing, and so inside the vendor library.
     busy: AtomicBool,
-    all: Mutex<BTreeMap<Bdf, Slot<T>>>,
+    all: Mutex<BTreeMap<T::Key, Slot<T>>>,
 }
 
 #[derive(Debug)]
@@ -46,35 +49,36 @@ struct Slot<T> {
 #[derive(Debug)]
 pub(super) struct Lease<T: Shared> {
     slots: &'static Owned<Slots<T>>,
-    address: Bdf,
+    key: T::Key,
     shared: Arc<T>,
     given_back: bool,
 }
+
 impl<T: Shared> Registry<T> {
     pub(super) const fn new() -> Self {
         Self(PerProcess::new())
     }
 
-    /// One more use of what is shared at `address`; the first one opens it.
-    pub(super) fn lease(&self, address: Bdf, open: impl FnOnce() -> Result<T>) -> Result<Lease<T>> {
-        self.0.get(Slots::new)?.lease(address, open)
+    /// One more use of what is shared by this key; the first one opens it.
+    pub(super) fn lease(&self, key: T::Key, open: impl FnOnce() -> Result<T>) -> Result<Lease<T>> {
+        self.0.get(Slots::new)?.lease(key, open)
     }
 }
 
 impl<T: Shared> Owned<Slots<T>> {
-    fn lease(&'static self, address: Bdf, open: impl FnOnce() -> Result<T>) -> Result<Lease<T>> {
+    fn lease(&'static self, key: T::Key, open: impl FnOnce() -> Result<T>) -> Result<Lease<T>> {
         let slots = self.get()?;
         let mut all = slots.lock();
-        let slot = match all.entry(address) {
+        let slot = match all.entry(key.clone()) {
             Entry::Occupied(slot) => slot.into_mut(),
             Entry::Vacant(slot) => slot.insert(Slot { users: 0, shared: Arc::new(slots.busy_with(open)?) }),
         };
         slot.users += 1;
-        Ok(Lease { slots: self, address, shared: Arc::clone(&slot.shared), given_back: false })
+        Ok(Lease { slots: self, key, shared: Arc::clone(&slot.shared), given_back: false })
     }
 }
 
-impl<T> Slots<T> {
+impl<T: Shared> Slots<T> {
     /// None for a child that was forked while a thread of its parent, which does not exist here, was opening or closing:
     /// the locks of the vendor library may be held as well, for ever.
     fn new(inherited: Option<&Owned<Self>>) -> Result<Self> {
@@ -84,7 +88,7 @@ impl<T> Slots<T> {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Bdf, Slot<T>>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<T::Key, Slot<T>>> {
         // A panic in `open` or `close` leaves the slots as they were.
         self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -105,8 +109,8 @@ impl<T> Slots<T> {
 }
 
 impl<T: Shared> Lease<T> {
-    pub(super) fn address(&self) -> Bdf {
-        self.address
+    pub(super) fn key(&self) -> &T::Key {
+        &self.key
     }
 
     /// What is shared, for use in the process that opened it.
@@ -116,7 +120,7 @@ impl<T: Shared> Lease<T> {
     }
 
     pub(super) fn users(&self) -> Result<usize> {
-        Ok(self.slots.get()?.lock().get(&self.address).map_or(0, |slot| slot.users))
+        Ok(self.slots.get()?.lock().get(&self.key).map_or(0, |slot| slot.users))
     }
 
     /// Ends this use and tells how many others there are; at none, what was shared has been closed.
@@ -128,11 +132,11 @@ impl<T: Shared> Lease<T> {
         self.given_back = true;
         let slots = self.slots.get()?;
         let mut all = slots.lock();
-        let Some(slot) = all.get_mut(&self.address) else { return Ok(0) };
+        let Some(slot) = all.get_mut(&self.key) else { return Ok(0) };
         slot.users -= 1;
         let others = slot.users;
         if others == 0 {
-            all.remove(&self.address);
+            all.remove(&self.key);
             slots.busy_with(|| {
                 // SAFETY: in its own process, as `slots` shows; no lease is left, by which alone it is reached, but this
                 // one, which is given back and borrowed by nobody; and its slot is gone, so no other comes to it.
@@ -147,11 +151,11 @@ impl<T: Shared> Lease<T> {
 impl<T: Shared> Clone for Lease<T> {
     fn clone(&self) -> Self {
         if let Ok(slots) = self.slots.get()
-            && let Some(slot) = slots.lock().get_mut(&self.address)
+            && let Some(slot) = slots.lock().get_mut(&self.key)
         {
             slot.users += 1;
         }
-        Self { slots: self.slots, address: self.address, shared: Arc::clone(&self.shared), given_back: false }
+        Self { slots: self.slots, key: self.key.clone(), shared: Arc::clone(&self.shared), given_back: false }
     }
 }
 
@@ -162,7 +166,7 @@ impl<T: Shared> Drop for Lease<T> {
         }
         match self.end() {
             Ok(_) | Err(Error::Forked { .. }) => {} // The parent's own handle lives on.
-            Err(error) => tracing::warn!(address = %self.address, error = error.chain(), "closed with an error"),
+            Err(error) => tracing::warn!(key = ?self.key, error = error.chain(), "closed with an error"),
         }
     }
 }
@@ -180,6 +184,7 @@ mod tests {
 
     use super::super::child::in_a_child;
     use super::*;
+    use crate::pci::Bdf;
 
     const ADDRESS: Bdf = Bdf::new(0, 0xc9, 0, 0);
 
@@ -198,6 +203,8 @@ mod tests {
     }
 
     impl Shared for Device {
+        type Key = Bdf;
+
         unsafe fn close(&self) -> Result<()> {
             thread::yield_now(); // Lets others in, if anything does.
             assert_eq!(self.open.fetch_sub(1, Ordering::SeqCst), 1, "closed twice");

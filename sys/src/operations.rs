@@ -17,34 +17,39 @@ use core::mem::offset_of;
 use crate::fabric::*;
 
 /// There is no such operation.
-const MISSING: i16 = {
-    assert!(FI_ENOSYS == 38);
-    -38
-};
+#[cold]
+#[inline(never)] // A constant, but not one to be made ready on the way to each call.
+fn missing() -> i16 {
+    const STATUS: i16 = {
+        assert!(FI_ENOSYS == 38);
+        -38
+    };
+    STATUS
+}
 
 /// Calls an operation of a table, if the table is long enough and has it.
 macro_rules! call {
     ($table:expr, $kind:ident, $operation:ident($($argument:expr),*)) => {{
         let table: *const $kind = $table;
         if table.is_null() {
-            return MISSING.into();
+            return missing().into();
         }
         // SAFETY: every table begins with its size, and the caller promises a valid object.
         let size = unsafe { (&raw const (*table).size).read() };
         if size <= offset_of!($kind, $operation) {
-            return MISSING.into();
+            return missing().into();
         }
         // SAFETY: the table is long enough to have the field, as its size says.
         match unsafe { (&raw const (*table).$operation).read() } {
             // SAFETY: as the caller of the function around this promises.
             Some(operation) => unsafe { operation($($argument),*) },
-            None => MISSING.into(),
+            None => missing().into(),
         }
     }};
 }
 
 /// Closes an object: 0, or a negative error.
-pub unsafe fn fi_close(object: *mut fid) -> c_int {
+pub unsafe extern "C" fn fi_close(object: *mut fid) -> c_int {
     // SAFETY: a valid object, as the caller promises.
     call!(unsafe { (*object).ops }, fi_ops, close(object))
 }
@@ -128,6 +133,7 @@ pub unsafe fn fi_cq_open(
 }
 
 /// Reads completions, in the queue's format: how many, or a negative error (`-FI_EAGAIN`: none; `-FI_EAVAIL`: a failed one).
+#[inline]
 pub unsafe fn fi_cq_read(cq: *mut fid_cq, entries: *mut c_void, count: usize) -> isize {
     // SAFETY: a valid object, as the caller promises.
     call!(unsafe { (*cq).ops }, fi_ops_cq, read(cq, entries, count))
@@ -158,6 +164,7 @@ pub unsafe fn fi_mr_reg(
 }
 
 /// Sends: 0, or a negative error (`-FI_EAGAIN`: read the completion queue, and try again).
+#[inline]
 pub unsafe fn fi_send(
     endpoint: *mut fid_ep,
     buffer: *const c_void,
@@ -171,6 +178,7 @@ pub unsafe fn fi_send(
 }
 
 /// Offers a buffer for what comes: 0, or a negative error (`-FI_EAGAIN`: as for `fi_send`).
+#[inline]
 pub unsafe fn fi_recv(
     endpoint: *mut fid_ep,
     buffer: *mut c_void,

@@ -10,9 +10,6 @@
  *
  * An asynchronous event is what is written to the pipe STUB_VERBS_EVENTS: the number of its kind, one a line; those of a queue
  * pair are of the one made last.
- *
- * STUB_VERBS_LOG   file that gets a line for each call: the function, and the device if there is one
- * STUB_VERBS_FAIL  functions that fail, each with its errno: "ibv_query_device:5,ibv_close_device:16"
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -30,32 +27,13 @@
 #include <infiniband/efadv.h>
 #include <infiniband/verbs.h>
 
+#include "called.h"
+
 /* The library exports the old function, which the header hides behind a macro. */
 #undef ibv_query_port
 
 #define VERBS_CLASS "/sys/class/infiniband_verbs"
 #define MOST_DEVICES 64
-
-/* Writes the call down; gives the errno with which it is to fail, or 0. */
-static int called(const char *function, const char *device)
-{
-	const char *log = getenv("STUB_VERBS_LOG");
-	if (log) {
-		char line[256];
-		int length = snprintf(line, sizeof(line), "%s%s%s\n", function, device ? " " : "", device ? device : "");
-		int fd = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
-		/* A log that cannot be written would prove that nothing was called. */
-		if (fd < 0 || write(fd, line, length) != length)
-			abort();
-		close(fd);
-	}
-
-	char wanted[64];
-	int length = snprintf(wanted, sizeof(wanted), "%s:", function);
-	const char *fail = getenv("STUB_VERBS_FAIL");
-	const char *found = fail ? strstr(fail, wanted) : NULL;
-	return found ? atoi(found + length) : 0;
-}
 
 static int failed(int error)
 {

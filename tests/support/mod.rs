@@ -1,8 +1,10 @@
-//! What tests need to open devices where there are none: an emulated machine, and a stand-in for libibverbs and libefa.
+//! What tests need to open devices where there are none: an emulated machine, and stand-ins for vendor libraries.
 //!
-//! `machine.sh` and `../stub/verbs.c` serve tests in other languages as well.
+//! `machine.sh` and what is in `../stub` serve tests in other languages as well.
 
+use std::collections::BTreeMap;
 use std::env;
+use std::fmt::Debug;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
@@ -14,12 +16,14 @@ use tempfile::TempDir;
 
 const MACHINE: &str = include_str!("machine.sh");
 pub(crate) const STUB: &str = include_str!("../stub/verbs.c");
+const FABRIC: &str = include_str!("../stub/fabric.c");
+const CALLED: &str = include_str!("../stub/called.h");
 /// Set, every program of a machine runs under valgrind: `cargo xtask valgrind`.
 const ALWAYS_VALGRIND: &str = "NEARFAB_TEST_VALGRIND";
 const VALGRIND: [&str; 5] =
     ["valgrind", "--quiet", "--error-exitcode=9", "--leak-check=full", "--errors-for-leak-kinds=definite"];
 const SUPPRESSIONS: &str = include_str!("valgrind.supp");
-const LOG: &str = "STUB_VERBS_LOG";
+const LOG: &str = "STUB_LOG";
 pub(crate) const INSIDE: &str = "NEARFAB_TEST_INSIDE";
 
 /// A machine of an instance type, to be changed before something runs on it.
@@ -70,6 +74,34 @@ pub(crate) fn log() -> Vec<String> {
     fs::read_to_string(path).expect("the log").lines().map(str::to_owned).collect()
 }
 
+/// What a function of a vendor library makes, and the one that ends it, by which that has to be ended before.
+pub(crate) type Ends<'a> = &'a [(&'a str, &'a str, &'a [&'a str])];
+
+/// Fails unless each thing made since the log had `start` lines was ended once, and after what hangs on it.
+pub(crate) fn check_ends(ends: Ends<'_>, start: usize, what: impl Debug) {
+    let called: Vec<String> =
+        log()[start..].iter().map(|line| line.split(' ').next().unwrap_or_default().to_owned()).collect();
+    let positions = |function: &str| {
+        let found = called.iter().enumerate().filter(|(_, name)| *name == function);
+        found.map(|(at, _)| at).collect::<Vec<_>>()
+    };
+    let mut made: BTreeMap<&str, usize> = BTreeMap::new();
+    for &(make, end, before) in ends {
+        *made.entry(end).or_default() += positions(make).len();
+        for first in before {
+            assert!(positions(first).last() < positions(end).first(), "{what:?}: {called:?}");
+        }
+    }
+    assert!(made.iter().all(|(end, made)| positions(end).len() == *made), "{what:?}: {called:?}");
+}
+
+/// All orders of the numbers below `count`.
+pub(crate) fn orders(count: usize) -> Vec<Vec<usize>> {
+    let Some(last) = count.checked_sub(1) else { return vec![Vec::new()] };
+    let insert = |order: Vec<usize>| (0..count).map(move |at| [&order[..at], &[last], &order[at..]].concat());
+    orders(last).into_iter().flat_map(insert).collect()
+}
+
 impl Machine {
     pub(crate) fn new() -> Result<Self, Skip> {
         let folder = tempfile::tempdir().expect("a temporary folder");
@@ -109,18 +141,32 @@ impl Machine {
         self.compile("libibverbs.so.1", STUB).unwrap_or_else(|errors| panic!("{errors}"));
         symlink("libibverbs.so.1", self.library("libefa.so.1")).expect("a link");
 
-        // Made here, because the program may run as somebody else.
+        self.keep_log();
+        Ok(())
+    }
+
+    /// Compiles the stand-in for libfabric, and gives the machine it.
+    pub(crate) fn add_fabric(&mut self) -> Result<(), Skip> {
+        self.compile("headers", "#include <rdma/fabric.h>\ntypedef int nothing;\n")
+            .map_err(|_| Skip("no C compiler, or no headers of libfabric (Debian: libfabric-dev)".to_owned()))?;
+        self.compile("libfabric.so.1", FABRIC).unwrap_or_else(|errors| panic!("{errors}"));
+        self.keep_log();
+        Ok(())
+    }
+
+    /// Of the calls of stand-ins. Made here, because the program may run as somebody else.
+    fn keep_log(&mut self) {
         let log = self.folder.path().join("log");
         fs::write(&log, "").expect("a log");
         fs::set_permissions(&log, Permissions::from_mode(0o666)).expect("its permissions");
         self.set(LOG, log.to_str().expect("a temporary folder with a name in UTF-8"));
-        Ok(())
     }
 
     /// Compiles a library for the machine; the error is the compiler's.
     pub(crate) fn compile(&self, soname: &str, text: &str) -> Result<(), String> {
         let source = self.folder.path().join("source.c");
         fs::write(&source, text).expect("the source");
+        fs::write(self.folder.path().join("called.h"), CALLED).expect("its header");
         let mut compiler = Command::new(env::var_os("CC").unwrap_or_else(|| "cc".into()));
         compiler.args(["-std=c11", "-g", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC"]);
         compiler.arg(format!("-Wl,-soname,{soname}")).arg("-o").arg(self.library(soname)).arg(source);

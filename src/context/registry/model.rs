@@ -5,6 +5,7 @@ use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
 
 use super::*;
+use crate::pci::Bdf;
 
 const ADDRESS: Bdf = Bdf::new(0, 0xc9, 0, 0);
 
@@ -24,6 +25,8 @@ impl Device {
 }
 
 impl Shared for Device {
+    type Key = Bdf;
+
     unsafe fn close(&self) -> Result<()> {
         assert_eq!(self.0.fetch_sub(1, Ordering::SeqCst), 1, "closed twice");
         Ok(())

@@ -1,5 +1,5 @@
 //! `cargo xtask bench`: what seeing a host costs, beside lstopo and beside the least it could cost; and what sharing an open
-//! interface does.
+//! interface does, and talking over one.
 
 use std::process::Command;
 
@@ -35,5 +35,6 @@ pub(crate) fn run() -> Result<()> {
     }
     unshare.args(["sh", "-euc", script, env!("CARGO")]).arg(workspace().join("target/release/nearfab"));
     visibly(&mut unshare)?;
-    visibly(&mut cargo("bench --quiet --bench contexts"))
+    visibly(&mut cargo("bench --quiet --bench contexts"))?;
+    visibly(&mut cargo("bench --quiet --bench ping"))
 }

@@ -27,6 +27,12 @@ include!(concat!(env!("OUT_DIR"), "/compatibility.rs"));
 #[derive(Debug, Clone)]
 pub struct Version(Vec<u32>);
 
+impl Version {
+    pub(crate) fn of(numbers: impl Into<Vec<u32>>) -> Self {
+        Self(numbers.into())
+    }
+}
+
 impl FromStr for Version {
     type Err = ParseVersionError;
 

@@ -12,7 +12,7 @@
 //! domain, a [`QueuePair`] its domain and its completion queues. So whatever order they are dropped in, each is closed
 //! before what it hangs on.
 //!
-//! [`fabric`] has the same for libfabric.
+//! [`fabric`] has the same for libfabric, and [`neuron`] opens Neuron devices for questions, and libnrt.
 
 use std::ffi::{c_int, c_void};
 use std::net::Ipv6Addr;
@@ -26,13 +26,13 @@ use crate::pci::Bdf;
 mod attributes;
 #[cfg(test)]
 #[path = "../tests/support/child.rs"]
-mod child;
+pub(crate) mod child;
 mod device;
 mod event;
 pub mod fabric;
 mod memory;
+pub mod neuron;
 mod object;
-mod process;
 mod queue;
 mod registry;
 mod sync;
@@ -47,11 +47,12 @@ pub use event::{AsyncEvent, AsyncEventKind, AsyncEventSubject};
 pub use memory::{Access, MemoryRegion, ProtectionDomain};
 pub use object::Closed;
 use object::Home;
-#[doc(hidden)]
-pub use process::{Owned, PerProcess};
 pub use queue::{CompletionQueue, QueuePair, QueuePairKind, QueuePairOptions};
 use registry::Registry;
 use usage::Use;
+
+#[doc(hidden)]
+pub use crate::runtime::process::{Owned, PerProcess};
 
 /// One for the process: an interface that has two users has one context.
 static EFA: Registry<Device> = Registry::new();

@@ -94,3 +94,6 @@ struct Readme;
 #[cfg(doctest)]
 #[doc = include_str!("../docs/concepts/probe.md")]
 struct Probing;
+#[cfg(doctest)]
+#[doc = include_str!("../docs/contexts.md")]
+struct Contexts;

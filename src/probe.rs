@@ -4,14 +4,9 @@
 //! is not free of effects. [`ProbeOptions`] says which there are.
 
 use std::fmt;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
-use nearfab_sys::neuron::{
-    BasicInfo, BdfExt, DriverInfo as RawDriverInfo, ENOTSUPP, FEATURE_BIG_CORE_MAPS, NcMap, NcMapEntry, NcRange,
-};
-use nix::errno::Errno;
 use serde::Serialize;
 
 use crate::error::{Error, Result};
@@ -20,13 +15,15 @@ use crate::id::{Core, HostDevice, PhysicalCore};
 use crate::neuron::NeuronDevice;
 use crate::pci::Bdf;
 use crate::root::HostRoot;
-use crate::runtime::neuron::attached::{Attached, Attachment};
-use crate::runtime::neuron::{self, Driver, Machine, Node, Question};
+use crate::runtime::neuron::{self, Driver, Machine};
 
+pub(crate) mod asked;
 mod json;
-mod platform;
+pub(crate) mod platform;
 #[cfg(test)]
 pub(crate) mod tests;
+
+use asked::Asked;
 
 /// How to probe. The default asks what has the least effect, and not on UltraServers and pods.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -208,6 +205,9 @@ pub struct DeviceUsers {
 pub struct DeviceUser {
     /// Its number in the initial PID namespace: in a container another one than is seen there.
     pub pid: i32,
+    /// Its name, of at most 15 bytes. `None`: it has ended since, or this process sees others by other numbers, as in a
+    /// container.
+    pub name: Option<String>,
     /// Which of the first four cores it has locked for a model, one bit each.
     pub locked_cores: u8,
     /// Bytes of host memory that the driver allocated for it.
@@ -261,6 +261,16 @@ impl fmt::Debug for Datastore {
 /// What goes wrong with a device, or with one question, is in its place: [`Error::NodeRefused`], [`Error::Driver`],
 /// [`Error::Malformed`], [`Error::Deadline`].
 pub fn probe(host: &Host, options: ProbeOptions) -> Result<Probe> {
+    let machine = may_open(host, options)?;
+    if options.processes {
+        check_own_nodes(&machine)?;
+    }
+    let names = knows_names(&machine)?;
+    Ok(ask(host.neuron(), options, &Machine, names.then_some(&machine)))
+}
+
+/// The machine that a host is of, where its nodes may be opened.
+pub(crate) fn may_open(host: &Host, options: ProbeOptions) -> Result<HostRoot> {
     if !host.is_live() {
         return Err(Error::NotLive { origin: host.origin().to_string() });
     }
@@ -269,11 +279,20 @@ pub fn probe(host: &Host, options: ProbeOptions) -> Result<Probe> {
     if !options.on_pods && !host.neuron().is_empty() {
         platform::check(&root, host.instance_type())?;
     }
-    if options.processes {
-        check_own_nodes(&root)?;
-    }
-    let initial_namespace = root.link("proc/self/ns/pid")?.as_deref() == Some(INITIAL_PID_NAMESPACE);
-    Ok(ask(host.neuron(), options, &Machine, initial_namespace))
+    Ok(root)
+}
+
+/// Who has a device of this machine open, asked in a child process.
+pub(crate) fn users(device: HostDevice, node: &Asked<'_>, options: ProbeOptions) -> Result<DeviceUsers> {
+    let machine = HostRoot::open(Path::new("/"))?;
+    check_own_nodes(&machine)?;
+    let names = knows_names(&machine)?;
+    Ok(node.users(Machine.attachment(device, options.deadline)?, names.then_some(&machine)))
+}
+
+/// Whether this process sees processes by the numbers that the driver uses.
+fn knows_names(machine: &HostRoot) -> Result<bool> {
+    Ok(machine.link("proc/self/ns/pid")?.as_deref() == Some(INITIAL_PID_NAMESPACE))
 }
 
 /// The kernel gives it this number since it has namespaces.
@@ -296,25 +315,25 @@ fn check_own_nodes(root: &HostRoot) -> Result<()> {
     Ok(())
 }
 
-fn ask(devices: &[NeuronDevice], options: ProbeOptions, driver: &dyn Driver, initial_namespace: bool) -> Probe {
+fn ask(devices: &[NeuronDevice], options: ProbeOptions, driver: &dyn Driver, names: Option<&HostRoot>) -> Probe {
     let mut core_map = Err(Error::NoSuchDevice {
         wanted: "Neuron device that tells the cores' map".to_owned(),
         present: "none that answers".to_owned(),
     });
     let devices = devices.iter().map(|device| {
         let answers = driver.identity(device.index).map(|node| {
-            let node = Asked { node, path: neuron::node(device.index) };
+            let node = Asked::new(device.index, node);
             if core_map.is_err() {
                 core_map = node.core_map();
             }
             let info = node.driver_info();
             DeviceAnswers {
                 address: node.address(),
-                cores: node.cores(device, &info),
+                cores: node.cores(device.cores, &info),
                 driver: info,
                 attachment: options.processes.then(|| {
                     let attachment = driver.attachment(device.index, options.deadline)?;
-                    Ok(node.users(attachment, initial_namespace))
+                    Ok(node.users(attachment, names))
                 }),
             }
         });
@@ -322,148 +341,6 @@ fn ask(devices: &[NeuronDevice], options: ProbeOptions, driver: &dyn Driver, ini
     });
     let devices = devices.collect();
     Probe { devices, core_map }
-}
-
-/// A node and its name.
-struct Asked<'a> {
-    node: &'a dyn Node,
-    path: PathBuf,
-}
-
-impl Asked<'_> {
-    /// Any answer but 0 is a failure, positive ones included.
-    fn ask(&self, question: Question<'_>) -> Result<()> {
-        let command = question.command();
-        match self.node.ask(question) {
-            0 => Ok(()),
-            status => Err(self.failed(command, status)),
-        }
-    }
-
-    fn failed(&self, command: &'static str, status: i32) -> Error {
-        let errno = status.wrapping_neg();
-        let hint = match Errno::from_raw(errno) {
-            _ if status > 0 => "the driver could not hand over its answer",
-            Errno::ENOTTY => "what stands behind this node is not the Neuron driver",
-            Errno::EINVAL => {
-                "this driver does not know the command, or not for this device; the kernel's log may say which"
-            }
-            Errno::EACCES | Errno::EPERM => "the driver does not answer this process",
-            Errno::ENODEV | Errno::ENXIO => "the device was removed, or its driver was",
-            _ => "the driver's reason follows; the kernel's log may say more",
-        };
-        let source = match status {
-            1.. => io::Error::other(format!("{status} bytes of it were not copied")),
-            _ => io::Error::from_raw_os_error(errno),
-        };
-        Error::Driver { command, node: self.path.clone(), hint, source }
-    }
-
-    fn address(&self) -> Result<Bdf> {
-        // Counted from the device of the descriptor, so that it is right in containers too.
-        let mut answer = BdfExt { nd_index: 0, ..BdfExt::default() };
-        self.ask(Question::Address(&mut answer))?;
-        let BdfExt { domain, bus, slot, func, .. } = answer;
-        format!("{domain:04x}:{bus:02x}:{slot:02x}.{func:x}").parse().map_err(|_| Error::Malformed {
-            path: self.path.clone(),
-            expected: "a PCI address from DEVICE_BDF_EXT",
-            found: format!("domain {domain:#x}, bus {bus:#x}, device {slot:#x}, function {func:#x}"),
-        })
-    }
-
-    fn driver_info(&self) -> Result<DriverInfo> {
-        const SIZE: u32 = {
-            assert!(size_of::<RawDriverInfo>() == 24);
-            24
-        };
-        let mut info = RawDriverInfo { size: SIZE, ..RawDriverInfo::default() };
-        if self.ask(Question::DriverInfo(&mut info)).is_ok() {
-            let (architecture, revision) = (info.architecture.into(), info.revision);
-            return Ok(DriverInfo { architecture, revision, features: Some(info.feature_flags1) });
-        }
-        // Drivers that are older than the command.
-        let mut info = BasicInfo::default();
-        self.ask(Question::BasicInfo(&mut info))?;
-        Ok(DriverInfo { architecture: info.architecture.into(), revision: info.revision, features: None })
-    }
-
-    fn core_map(&self) -> Result<Option<Vec<Core>>> {
-        let mut map = NcMap::default();
-        match self.node.ask(Question::CoreMap(&mut map)) {
-            0 => {}
-            status if status == -ENOTSUPP || status == -(Errno::EOPNOTSUPP as i32) => return Ok(None),
-            status => return Err(self.failed(Question::CoreMap(&mut map).command(), status)),
-        }
-        let entries = usize::try_from(map.count).ok().and_then(|count| map.entries.get(..count));
-        let entries = entries.ok_or_else(|| Error::Malformed {
-            path: self.path.clone(),
-            expected: "at most 128 cores from GET_LOGICAL_TO_PHYSICAL_NC_MAP",
-            found: map.count.to_string(),
-        })?;
-        let core = |entry: &NcMapEntry| Core { device: HostDevice(entry.device_id), core: PhysicalCore(entry.nc) };
-        Ok(Some(entries.iter().map(core).collect()))
-    }
-
-    fn cores(&self, device: &NeuronDevice, driver: &Result<DriverInfo>) -> Vec<CoreProbe> {
-        let known =
-            driver.as_ref().is_ok_and(|info| info.features.is_some_and(|bits| bits & FEATURE_BIG_CORE_MAPS != 0));
-        let state = |core: PhysicalCore| if known { self.core_state(core) } else { Err(self.cannot_tell_cores()) };
-        device.cores().map(|core| CoreProbe { core: core.core, state: state(core.core) }).collect()
-    }
-
-    fn cannot_tell_cores(&self) -> Error {
-        Error::Driver {
-            command: "CRWL_NC_RANGE_MARK_EXT0",
-            node: self.path.clone(),
-            hint: "this driver is older than the command, or did not say that it has it",
-            source: io::ErrorKind::Unsupported.into(),
-        }
-    }
-
-    /// Asks for two cores in a row between this one and this one. There never are, so nothing is reserved; the refusal says
-    /// how many there would be.
-    fn core_state(&self, core: PhysicalCore) -> Result<CoreState> {
-        let mut range = NcRange { nc_count: 2, start: core.0, end: core.0, ..NcRange::default() };
-        let status = self.node.ask(Question::MarkCores(&mut range));
-        let found = match (status, range.max_nc_available) {
-            (0, _) => {
-                // No known driver does that. What it may have reserved is freed again, and only that.
-                self.ask(Question::UnmarkCores(&mut range))?;
-                "a reservation, which was taken back".to_owned()
-            }
-            (status, available) if status == -(Errno::EBUSY as i32) => match available {
-                0 => return Ok(CoreState::Held),
-                1 => return Ok(CoreState::Free),
-                more => format!("{more} cores"),
-            },
-            (status, _) => return Err(self.failed(Question::MarkCores(&mut range).command(), status)),
-        };
-        let expected = "no or one free core from CRWL_NC_RANGE_MARK_EXT0";
-        Err(Error::Malformed { path: self.path.clone(), expected, found })
-    }
-
-    fn users(&self, attachment: Attachment, initial_namespace: bool) -> DeviceUsers {
-        let Attachment { child, host_device, processes } = attachment;
-        let is_probe = |process: &Attached| initial_namespace && process.pid == child;
-        let processes = processes.map(|processes| {
-            processes.into_iter().filter(|process| !is_probe(process)).map(|process| self.user(process)).collect()
-        });
-        DeviceUsers {
-            host_device: host_device.map(HostDevice).map_err(|status| self.failed("HOST_DEVICE_ID", status)),
-            processes: processes.map_err(|status| self.failed("DEVICE_GET_ALL_APPS_INFO", status)),
-            includes_probe: !initial_namespace,
-        }
-    }
-
-    fn user(&self, process: Attached) -> DeviceUser {
-        let Attached { pid, locked_cores, host_memory, device_memory, datastore } = process;
-        let datastore = match datastore {
-            Ok(bytes) => Ok(Some(Datastore(bytes))),
-            Err(status) if status == -(Errno::ENOENT as i32) => Ok(None),
-            Err(status) => Err(self.failed("ACQUIRE_NEURON_DS", status)),
-        };
-        DeviceUser { pid, locked_cores, host_memory, device_memory, datastore }
-    }
 }
 
 impl From<u32> for Architecture {

@@ -12,6 +12,7 @@ use crate::surroundings;
 mod child;
 mod library;
 pub(crate) mod neuron;
+pub(crate) mod process;
 mod report;
 
 use library::Library;
@@ -85,6 +86,22 @@ pub(crate) fn efadv() -> Result<&'static Efadv> {
         // SAFETY: as for libibverbs.
         unsafe { Efadv::resolve(|name| library.address(name)) }
     })
+}
+
+static NRT_TABLE: OnceLock<Nrt> = OnceLock::new();
+
+/// The functions of libnrt, as far as it has them.
+pub(crate) fn nrt() -> Result<&'static Nrt> {
+    once(&NRT_TABLE, || {
+        let library = NRT.load()?;
+        // SAFETY: as for libibverbs, by what AWS publishes of it.
+        Ok(unsafe { Nrt::resolve(|name| library.find(name)) })
+    })
+}
+
+/// Whether this process has libnrt already.
+pub(crate) fn is_nrt_mapped() -> bool {
+    NRT_TABLE.get().is_some() || NRT.is_mapped()
 }
 
 /// The functions of libfabric that it exports.

@@ -364,7 +364,7 @@ impl EfaAttributes {
 }
 
 /// A text in a field of fixed length, ended by a zero byte or by the field.
-fn text(field: &[c_char]) -> String {
+pub(super) fn text(field: &[c_char]) -> String {
     let bytes: Vec<u8> = field.iter().map(|c| c.cast_unsigned()).take_while(|byte| *byte != 0).collect();
     String::from_utf8_lossy(&bytes).into_owned()
 }

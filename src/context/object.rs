@@ -5,8 +5,8 @@ use std::ffi::c_int;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
-use super::process::Owned;
 use crate::error::{Error, Result};
+use crate::runtime::process::Owned;
 
 /// What ending a use came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -12,9 +12,9 @@ use std::collections::btree_map::Entry;
 use std::fmt;
 use std::sync::PoisonError;
 
-use super::process::{Owned, PerProcess};
 use super::sync::{Arc, AtomicBool, Mutex, MutexGuard, Ordering};
 use crate::error::{Error, Result};
+use crate::runtime::process::{Owned, PerProcess};
 
 /// Something that is shared, and closed when its last user is gone.
 pub(super) trait Shared: Send + Sync + 'static {

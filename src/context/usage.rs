@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::process::Owned;
 use super::registry::{Lease, Shared};
 use crate::error::Result;
+use crate::runtime::process::Owned;
 
 /// One of the users.
 #[derive(Debug)]

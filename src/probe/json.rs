@@ -67,6 +67,7 @@ struct Users {
 #[derive(Serialize)]
 struct User {
     pid: i32,
+    name: Option<String>,
     locked_cores: u8,
     host_memory: u64,
     device_memory: u64,
@@ -117,8 +118,8 @@ impl Users {
 
 impl User {
     fn of(user: &DeviceUser) -> Self {
-        let &DeviceUser { pid, locked_cores, host_memory, device_memory, .. } = user;
-        Self { pid, locked_cores, host_memory, device_memory }
+        let &DeviceUser { pid, ref name, locked_cores, host_memory, device_memory, .. } = user;
+        Self { pid, name: name.clone(), locked_cores, host_memory, device_memory }
     }
 }
 

@@ -2,14 +2,18 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::io::{self, Write};
+use std::ops::Range;
 
-use nearfab_sys::neuron::AppInfo;
-use nix::libc::{EBUSY, EFBIG, EINVAL, ENOENT, ENOTTY, EOPNOTSUPP};
+use nearfab_sys::neuron::{
+    AppInfo, BasicInfo, BdfExt, DriverInfo as RawDriverInfo, ENOTSUPP, FEATURE_BIG_CORE_MAPS, NcMapEntry, NcRange,
+};
+use nix::libc::{EBUSY, EFBIG, EINVAL, ENOENT, ENOTTY, ENXIO, EOPNOTSUPP};
 
 use super::*;
 use crate::neuron::LocationEvidence;
-use crate::runtime::neuron::attached::{put, put_record};
+use crate::runtime::neuron::attached::{Attachment, put, put_record};
+use crate::runtime::neuron::{Node, Question};
 use crate::topology::Basis;
 
 /// The child of these tests, and another process that is attached.
@@ -31,6 +35,8 @@ pub(crate) struct Recorded {
     held: Cell<u64>,
     /// What a refused mark says instead of what is true.
     pub(crate) available: Option<u32>,
+    /// Whose memory is where.
+    placed: Vec<(Range<u64>, i32)>,
     apps: Vec<AppInfo>,
     datastore_size: u32,
     asked: RefCell<Vec<&'static str>>,
@@ -54,6 +60,7 @@ impl Default for Recorded {
             orders: vec![[4, 5, 6, 7, 2, 3, 0, 1]],
             held: Cell::new(0b1010_0001),
             available: None,
+            placed: Vec::new(),
             apps: vec![app(RUNTIME, 1 << 30), app(CHILD, 0)],
             datastore_size: u32::try_from(DATASTORE.len()).unwrap(),
             asked: RefCell::default(),
@@ -64,6 +71,11 @@ impl Default for Recorded {
 impl Recorded {
     pub(crate) fn failing(command: &'static str, status: i32) -> Self {
         Self { failing: [(command, status)].into(), ..Self::default() }
+    }
+
+    /// With memory of devices at these addresses.
+    pub(crate) fn with_memory(placed: impl Into<Vec<(Range<u64>, i32)>>) -> Self {
+        Self { placed: placed.into(), ..Self::default() }
     }
 
     pub(crate) fn set_address(&mut self, address: Bdf) {
@@ -130,6 +142,12 @@ impl Node for Recorded {
             }
             Question::MarkCores(range) => return self.mark(range),
             Question::UnmarkCores(range) => self.held.set(self.held.get() & !range.bitmap[0]),
+            Question::Placement(placement) => {
+                match self.placed.iter().find(|(memory, _)| memory.contains(&placement.va)) {
+                    Some(&(_, device)) => placement.device_index = device,
+                    None => return -ENXIO,
+                }
+            }
             Question::HostDevice(answer) => *answer = 13,
             Question::Processes(answer) => {
                 answer.size = u32::try_from(self.apps.len()).unwrap();
@@ -154,7 +172,7 @@ impl Node for Recorded {
 }
 
 /// Devices by their numbers; those that are not there cannot be opened.
-struct Recording(BTreeMap<HostDevice, Recorded>);
+pub(crate) struct Recording(pub(crate) BTreeMap<HostDevice, Recorded>);
 
 impl Driver for Recording {
     fn identity(&self, device: HostDevice) -> Result<&dyn Node> {
@@ -185,7 +203,16 @@ pub(crate) fn probe_of_with(
     mut record: impl FnMut(HostDevice) -> Recorded,
 ) -> Probe {
     let recording = Recording(host.neuron().iter().map(|device| (device.index, record(device.index))).collect());
-    ask(host.neuron(), options, &recording, true)
+    ask_recorded(host.neuron(), options, &recording)
+}
+
+/// Asks the recording, on a machine that sees processes by the driver's numbers, the runtime's among them.
+fn ask_recorded(devices: &[NeuronDevice], options: ProbeOptions, recording: &Recording) -> Probe {
+    let machine = tempfile::tempdir().unwrap();
+    let process = machine.path().join(format!("proc/{RUNTIME}"));
+    std::fs::create_dir_all(&process).unwrap();
+    std::fs::write(process.join("comm"), "train.py\n").unwrap();
+    ask(devices, options, recording, Some(&HostRoot::open(machine.path()).unwrap()))
 }
 
 fn devices(count: usize) -> Vec<NeuronDevice> {
@@ -196,7 +223,7 @@ fn devices(count: usize) -> Vec<NeuronDevice> {
 fn probe_one(node: Recorded) -> (DeviceAnswers, Result<Option<Vec<Core>>>, Recorded) {
     let mut recording = Recording([(HostDevice(0), node)].into());
     let options = ProbeOptions::default().with_processes();
-    let mut probe = ask(&devices(1), options, &recording, true);
+    let mut probe = ask_recorded(&devices(1), options, &recording);
     let answers = probe.devices.remove(0).answers.unwrap();
     (answers, probe.core_map, recording.0.remove(&HostDevice(0)).unwrap())
 }
@@ -233,6 +260,7 @@ fn a_device_answers_everything() {
     let processes = users.processes.unwrap();
     let [process] = &processes[..] else { panic!("{processes:?}") };
     assert_eq!((process.pid, process.locked_cores), (RUNTIME, 1));
+    assert_eq!(process.name.as_deref(), Some("train.py"));
     assert_eq!((process.host_memory, process.device_memory), (4096, 1 << 30));
     let datastore = process.datastore.as_ref().unwrap().as_ref().unwrap();
     assert_eq!(datastore.as_bytes(), DATASTORE);
@@ -332,7 +360,7 @@ fn a_reservation_against_all_reason_is_taken_back() {
 #[test]
 fn a_node_that_is_refused_hides_no_other() {
     let recording = Recording([1, 3].map(|number| (HostDevice(number), Recorded::default())).into());
-    let probe = ask(&devices(4), ProbeOptions::default(), &recording, true);
+    let probe = ask_recorded(&devices(4), ProbeOptions::default(), &recording);
     let opened: Vec<_> = probe.devices.iter().map(|device| (device.device.0, device.answers.is_ok())).collect();
     assert_eq!(opened, [(0, false), (1, true), (2, false), (3, true)]);
     assert_eq!(probe.core_map.unwrap().unwrap().len(), 128, "the first that answers tells it");
@@ -341,18 +369,18 @@ fn a_node_that_is_refused_hides_no_other() {
     assert!(answers.attachment.is_none(), "not asked for");
     assert!(!recording.0[&HostDevice(1)].was_asked("HOST_DEVICE_ID"));
 
-    let probe = ask(&devices(2), ProbeOptions::default(), &Recording(BTreeMap::new()), true);
+    let probe = ask_recorded(&devices(2), ProbeOptions::default(), &Recording(BTreeMap::new()));
     assert!(matches!(probe.core_map, Err(Error::NoSuchDevice { .. })));
 }
 
 #[test]
 fn in_a_pid_namespace_the_probe_cannot_find_itself() {
     let recording = Recording([(HostDevice(0), Recorded::default())].into());
-    let probe = ask(&devices(1), ProbeOptions::default().with_processes(), &recording, false);
+    let probe = ask(&devices(1), ProbeOptions::default().with_processes(), &recording, None);
     let users = users(probe.devices.into_iter().next().unwrap().answers.unwrap());
     assert!(users.includes_probe);
-    let pids: Vec<_> = users.processes.unwrap().iter().map(|process| process.pid).collect();
-    assert_eq!(pids, [RUNTIME, CHILD]);
+    let named: Vec<_> = users.processes.unwrap().into_iter().map(|process| (process.pid, process.name)).collect();
+    assert_eq!(named, [(RUNTIME, None), (CHILD, None)], "whose numbers these are here is not known");
 }
 
 #[test]
@@ -409,7 +437,7 @@ fn two_devices(host: &Host, buses: [u32; 2]) -> Probe {
     let at = |bus| Recorded { address: BdfExt { bus, ..Recorded::default().address }, ..Recorded::default() };
     let recording = Recording(BTreeMap::from([(HostDevice(0), at(buses[0])), (HostDevice(5), at(buses[1]))]));
     let devices = [0, 5].map(|index| host.find_neuron(HostDevice(index)).unwrap().clone());
-    ask(&devices, ProbeOptions::default(), &recording, true)
+    ask_recorded(&devices, ProbeOptions::default(), &recording)
 }
 
 #[test]
@@ -448,7 +476,7 @@ fn json_has_every_answer_and_the_reasons_of_those_that_failed() {
     let failing = [("DEVICE_BDF_EXT", -EINVAL), ("CRWL_NC_RANGE_MARK_EXT0", -EINVAL)].into();
     let refusing = Recorded { failing, ..Recorded::default() };
     let recording = Recording([(HostDevice(0), Recorded::default()), (HostDevice(1), refusing)].into());
-    let mut probe = ask(&devices(3), ProbeOptions::default(), &recording, true);
+    let mut probe = ask_recorded(&devices(3), ProbeOptions::default(), &recording);
     probe.devices[0].answers.as_mut().unwrap().attachment = Some(Ok(users(probe_one(Recorded::default()).0)));
     probe.core_map.as_mut().unwrap().as_mut().unwrap().truncate(2);
     assert_eq!(probe.devices.iter().map(DeviceProbe::held_cores).collect::<Vec<_>>(), [Some(3), None, None]);

@@ -86,6 +86,11 @@ impl Library {
         Err(Error::SeveralLibraries { library: self.soname, paths })
     }
 
+    /// Whether the process has it already.
+    pub(super) fn is_mapped(&self) -> bool {
+        !self.mapped().is_empty() || self.open(self.soname, RTLD_NOLOAD).is_ok()
+    }
+
     /// The copies that the loader of this process has mapped. Others, which a debugger has mapped to read them, are none.
     fn mapped(&self) -> Vec<(MappedLibrary, unix::Library)> {
         // Where that cannot be read, the loader is asked by name alone.
@@ -128,7 +133,7 @@ impl Loaded {
         CString::new(function).is_ok_and(|function| self.find(&function).is_some())
     }
 
-    fn find(&self, symbol: &CStr) -> Option<NonNull<c_void>> {
+    pub(super) fn find(&self, symbol: &CStr) -> Option<NonNull<c_void>> {
         // SAFETY: the symbol is not used as anything but an address here.
         let found = unsafe { self.handle.get::<*mut c_void>(symbol) };
         NonNull::new(found.ok()?.into_raw())

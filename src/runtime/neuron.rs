@@ -8,20 +8,22 @@
 //! - *For reading*, in a child process: it waits while the device is in reset, takes one of sixteen places for processes,
 //!   and closing one gives back what the process has there.
 
+use std::convert::Infallible;
 use std::ffi::{CString, c_int, c_long, c_void};
 use std::io::{self, Write};
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::ptr;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use memmap2::MmapOptions;
 use nearfab_sys::neuron::{
     ACQUIRE_NEURON_DS, AppsInfo, BasicInfo, BdfExt, DEVICE_BASIC_INFO, DEVICE_BDF_EXT, DEVICE_GET_ALL_APPS_INFO,
-    DRIVER_INFO_GET, DatastoreInfo, DriverInfo, GET_LOGICAL_TO_PHYSICAL_NC_MAP, HOST_DEVICE_ID, MAX_NC_MAP,
-    NC_MAP_AS_WIRED, NC_RANGE_MARK_EXT0, NC_RANGE_UNMARK_EXT0, NcMap, NcMapRequest, NcRange, RELEASE_NEURON_DS,
+    DRIVER_INFO_GET, DatastoreInfo, DriverInfo, GET_LOGICAL_TO_PHYSICAL_NC_MAP, GET_VA_PLACEMENT, HOST_DEVICE_ID,
+    MAX_NC_MAP, NC_MAP_AS_WIRED, NC_RANGE_MARK_EXT0, NC_RANGE_UNMARK_EXT0, NcMap, NcMapRequest, NcRange,
+    RELEASE_NEURON_DS, VaPlacement,
 };
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
@@ -29,6 +31,7 @@ use nix::libc;
 use nix::sys::stat::Mode;
 
 use super::child::{Said, ask_in_child};
+use super::process::{Owned, PerProcess};
 use crate::error::{Error, Result};
 use crate::id::HostDevice;
 
@@ -45,6 +48,7 @@ pub(crate) enum Question<'a> {
     CoreMap(&'a mut NcMap),
     MarkCores(&'a mut NcRange),
     UnmarkCores(&'a mut NcRange),
+    Placement(&'a mut VaPlacement),
     HostDevice(&'a mut u32),
     Processes(&'a mut AppsInfo),
     AcquireDatastore(&'a mut DatastoreInfo),
@@ -61,6 +65,7 @@ impl Question<'_> {
             Self::CoreMap(_) => "GET_LOGICAL_TO_PHYSICAL_NC_MAP",
             Self::MarkCores(_) => "CRWL_NC_RANGE_MARK_EXT0",
             Self::UnmarkCores(_) => "CRWL_NC_RANGE_UNMARK_EXT0",
+            Self::Placement(_) => "GET_VA_PLACEMENT",
             Self::HostDevice(_) => "HOST_DEVICE_ID",
             Self::Processes(_) => "DEVICE_GET_ALL_APPS_INFO",
             Self::AcquireDatastore(_) => "ACQUIRE_NEURON_DS",
@@ -99,32 +104,79 @@ pub(crate) struct Machine;
 /// The most devices that the driver makes nodes for.
 const MAX_DEVICES: usize = 64;
 
-/// The nodes for questions, which must not be closed: see above. A forked child can use them as well: the driver looks at
-/// who asks.
-static KEPT: [OnceLock<ManuallyDrop<Descriptor>>; MAX_DEVICES] = [const { OnceLock::new() }; MAX_DEVICES];
+/// The nodes for questions, which must not be closed: see above. A forked child does without its parent's, and opens its own.
+static KEPT: PerProcess<Kept> = PerProcess::new();
 
-/// Whether a descriptor of this process is one that [`Machine`] keeps.
-pub(crate) fn is_kept(descriptor: RawFd) -> bool {
-    KEPT.iter().filter_map(OnceLock::get).any(|kept| kept.0.as_raw_fd() == descriptor)
+#[derive(Debug)]
+struct Kept {
+    nodes: [OnceLock<ManuallyDrop<Descriptor>>; MAX_DEVICES],
+    /// Taken by who opens one, so that there is one of each.
+    opening: Mutex<()>,
+    /// Those of the processes that this one was forked from. They are open here too, and mean nothing: the driver looks at
+    /// who closes one.
+    inherited: Vec<RawFd>,
 }
 
-impl Driver for Machine {
-    fn identity(&self, device: HostDevice) -> Result<&dyn Node> {
-        let Some(kept) = usize::try_from(device.0).ok().and_then(|index| KEPT.get(index)) else {
+impl Kept {
+    fn of_process() -> &'static Owned<Self> {
+        let make = |inherited: Option<&Owned<Self>>| {
+            let inherited = inherited.map(|parent| parent.value.descriptors().collect()).unwrap_or_default();
+            let nodes = [const { OnceLock::new() }; MAX_DEVICES];
+            Ok::<_, Infallible>(Self { nodes, opening: Mutex::new(()), inherited })
+        };
+        match KEPT.get(make) {
+            Ok(kept) => kept,
+        }
+    }
+
+    fn descriptors(&self) -> impl Iterator<Item = RawFd> {
+        let own = self.nodes.iter().filter_map(OnceLock::get).map(|kept| kept.0.as_raw_fd());
+        own.chain(self.inherited.iter().copied())
+    }
+}
+
+/// Whether a descriptor of this process is one that is kept.
+pub(crate) fn is_kept(descriptor: RawFd) -> bool {
+    Kept::of_process().value.descriptors().any(|kept| kept == descriptor)
+}
+
+/// A device's node for questions. It is open until the process ends, and there is no way to close it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Identity {
+    kept: &'static Owned<Kept>,
+    node: &'static Descriptor,
+}
+
+impl Identity {
+    /// Opens the node, unless this process has it.
+    pub(crate) fn open(device: HostDevice) -> Result<Self> {
+        let kept = Kept::of_process();
+        let Some(place) = usize::try_from(device.0).ok().and_then(|index| kept.value.nodes.get(index)) else {
             return Err(Error::NoSuchDevice {
                 wanted: device.to_string(),
                 present: format!("at most {MAX_DEVICES}, as many as the driver makes nodes for"),
             });
         };
-        if let Some(descriptor) = kept.get() {
-            return Ok(&**descriptor);
+        let _one_at_a_time = kept.value.opening.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(node) = place.get() {
+            return Ok(Self { kept, node });
         }
         let path = node(device);
         let opened = open(&path, OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty());
         let opened = opened.map_err(|errno| refused(path, errno))?;
-        // Where another thread was faster, this one is kept for nothing, but kept.
-        let opened = ManuallyDrop::new(Descriptor(opened));
-        Ok(&**kept.get_or_init(|| opened))
+        Ok(Self { kept, node: place.get_or_init(|| ManuallyDrop::new(Descriptor(opened))) })
+    }
+
+    /// What can be asked, in the process that opened it.
+    pub(crate) fn node(&self) -> Result<&'static dyn Node> {
+        self.kept.get()?;
+        Ok(self.node)
+    }
+}
+
+impl Driver for Machine {
+    fn identity(&self, device: HostDevice) -> Result<&dyn Node> {
+        Identity::open(device)?.node()
     }
 
     fn attachment(&self, device: HostDevice, deadline: Duration) -> Result<Attachment> {
@@ -217,6 +269,7 @@ impl Node for Descriptor {
             }
             Question::MarkCores(range) => ask!(NC_RANGE_MARK_EXT0, ptr::from_mut(range)),
             Question::UnmarkCores(range) => ask!(NC_RANGE_UNMARK_EXT0, ptr::from_mut(range)),
+            Question::Placement(answer) => ask!(GET_VA_PLACEMENT, ptr::from_mut(answer)),
             Question::HostDevice(answer) => ask!(HOST_DEVICE_ID, ptr::from_mut(answer)),
             Question::Processes(answer) => ask!(DEVICE_GET_ALL_APPS_INFO, ptr::from_mut(answer)),
             Question::AcquireDatastore(answer) => ask!(ACQUIRE_NEURON_DS, ptr::from_mut(answer)),
@@ -291,6 +344,7 @@ mod tests {
             Question::Address(&mut BdfExt::default()),
             Question::CoreMap(&mut NcMap::default()),
             Question::MarkCores(&mut range),
+            Question::Placement(&mut VaPlacement::default()),
             Question::AcquireDatastore(&mut DatastoreInfo::default()),
         ] {
             let command = question.command();

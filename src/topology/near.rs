@@ -28,6 +28,8 @@ pub enum Basis {
 #[serde(tag = "by", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Evidence {
+    /// The vendor's library, libnrt, of this process, which was asked about an address.
+    Runtime,
     /// The vendor's pairing.
     Table {
         /// The instance type whose table has it.
@@ -40,9 +42,16 @@ pub enum Evidence {
     },
 }
 
+impl Evidence {
+    fn of(table: &InstanceTable) -> Self {
+        Self::Table { instance_type: table.instance_type.to_owned() }
+    }
+}
+
 impl fmt::Display for Evidence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Runtime => f.pad("libnrt"),
             Self::Table { instance_type } => f.pad(&format!("table {instance_type}")),
             Self::Place { proximity } => proximity.fmt(f),
         }
@@ -67,8 +76,8 @@ pub struct Near<T> {
 pub struct NearList<T> {
     /// Every candidate of the host, by rank and then by address or number.
     pub entries: Vec<Near<T>>,
-    /// The interface that the table pairs with the device and that this host does not have, as when fewer interfaces
-    /// than possible were attached at launch. The list is by place alone then.
+    /// The interface that the table pairs with the device, or libnrt with an address, and that this host does not have, as when
+    /// fewer interfaces than possible were attached at launch. The list does without it then.
     pub missing_pair: Option<Bdf>,
 }
 
@@ -116,15 +125,25 @@ impl Host {
     /// [`Error::NoSuchDevice`] where the host has no such device.
     pub fn near_device(&self, device: HostDevice, basis: Basis) -> Result<NearList<Bdf>> {
         let device = self.find_neuron(device)?;
-        let pairing = self.table().filter(|_| basis == Basis::Pairing);
+        let pairing = self.pairing(basis);
         let paired = pairing.and_then(|table| pair(table, device));
         let candidates = self.efa().iter().map(|efa| {
             let proximity = Proximity::between(device.function(), Some(&efa.function));
             (efa.address(), proximity, paired == Some(efa.address()))
         });
-        let entries = ranked(candidates.collect(), pairing);
+        let entries = ranked(candidates.collect(), pairing.map(Evidence::of));
         let missing_pair = paired.filter(|address| self.find_efa(*address).is_err());
         Ok(NearList { entries, missing_pair })
+    }
+
+    /// The EFA interfaces, of which libnrt says that this one is near; how far away the others are is not known.
+    pub(crate) fn near_by_runtime(&self, interface: Bdf) -> NearList<Bdf> {
+        let candidates = self.efa().iter().map(|efa| (efa.address(), Proximity::Unknown, efa.address() == interface));
+        NearList { entries: ranked(candidates.collect(), Some(Evidence::Runtime)), missing_pair: None }
+    }
+
+    fn pairing(&self, basis: Basis) -> Option<&'static InstanceTable> {
+        self.table().filter(|_| basis == Basis::Pairing)
     }
 
     /// The Neuron devices by their nearness to an EFA interface. On trn1.32xlarge each interface is paired with two.
@@ -142,12 +161,12 @@ impl Host {
     /// [`Error::NoSuchDevice`] where the host has no such interface.
     pub fn near_efa(&self, address: Bdf, basis: Basis) -> Result<NearList<HostDevice>> {
         let efa = self.find_efa(address)?;
-        let pairing = self.table().filter(|_| basis == Basis::Pairing);
+        let pairing = self.pairing(basis);
         let candidates = self.neuron().iter().map(|device| {
             let proximity = Proximity::between(device.function(), Some(&efa.function));
             (device.index, proximity, pairing.and_then(|table| pair(table, device)) == Some(address))
         });
-        Ok(NearList { entries: ranked(candidates.collect(), pairing), missing_pair: None })
+        Ok(NearList { entries: ranked(candidates.collect(), pairing.map(Evidence::of)), missing_pair: None })
     }
 
     /// The EFA interfaces by their nearness to an accelerator's PCI function, by place: a GPU, which no table pairs, or a
@@ -224,7 +243,8 @@ fn by_place<'a>(from: &PciFunction, candidates: impl Iterator<Item = &'a PciFunc
 }
 
 /// Orders the candidates (target, proximity, whether paired) and numbers them densely: equal means equally near.
-fn ranked<T: Copy + Ord>(mut candidates: Vec<(T, Proximity, bool)>, table: Option<&InstanceTable>) -> Vec<Near<T>> {
+/// `pairs`: how it is known of the pairs that they are.
+fn ranked<T: Copy + Ord>(mut candidates: Vec<(T, Proximity, bool)>, pairs: Option<Evidence>) -> Vec<Near<T>> {
     // A pair is nearest whatever the places say: the vendor publishes it as the best choice.
     let key = |&(_, proximity, paired): &(T, Proximity, bool)| (!paired, if paired { None } else { Some(proximity) });
     candidates.sort_by_key(|candidate| (key(candidate), candidate.0));
@@ -237,8 +257,8 @@ fn ranked<T: Copy + Ord>(mut candidates: Vec<(T, Proximity, bool)>, table: Optio
             previous = Some(key(&candidate));
         }
         let (target, proximity, paired) = candidate;
-        let evidence = match table {
-            Some(table) if paired => Evidence::Table { instance_type: table.instance_type.to_owned() },
+        let evidence = match &pairs {
+            Some(evidence) if paired => evidence.clone(),
             _ => Evidence::Place { proximity },
         };
         entries.push(Near { rank, target, proximity, evidence });

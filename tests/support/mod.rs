@@ -140,7 +140,6 @@ impl Machine {
             .map_err(|_| Skip("no C compiler, or no headers of libibverbs (Debian: libibverbs-dev)".to_owned()))?;
         self.compile("libibverbs.so.1", STUB).unwrap_or_else(|errors| panic!("{errors}"));
         symlink("libibverbs.so.1", self.library("libefa.so.1")).expect("a link");
-
         self.keep_log();
         Ok(())
     }
@@ -155,7 +154,7 @@ impl Machine {
     }
 
     /// Of the calls of stand-ins. Made here, because the program may run as somebody else.
-    fn keep_log(&mut self) {
+    pub(crate) fn keep_log(&mut self) {
         let log = self.folder.path().join("log");
         fs::write(&log, "").expect("a log");
         fs::set_permissions(&log, Permissions::from_mode(0o666)).expect("its permissions");

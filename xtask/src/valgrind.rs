@@ -8,7 +8,7 @@ use crate::run::{say, visibly, workspace};
 use crate::tools;
 
 /// The tests whose programs call libraries, real ones and stand-ins.
-const TESTS: [&str; 5] = ["context", "domains", "fabric", "runtimes", "verbs"];
+const TESTS: [&str; 6] = ["context", "domains", "fabric", "neuron_context", "runtimes", "verbs"];
 
 /// Runs the tests of calls into C with each of their programs under valgrind: failures, forks and closing in every order too.
 ///

@@ -6,7 +6,6 @@ use std::path::Path;
 
 use nearfab::NodeAccess;
 use nearfab::probe::{CoreState, DeviceAnswers, DeviceUsers};
-use nearfab::surroundings::Process;
 
 use super::case::{Case, Skip};
 use super::efa;
@@ -118,17 +117,17 @@ fn cores(case: &Case<'_>) -> Result<Vec<Finding>, Skip> {
         let name = device.device.to_string();
         match &device.answers {
             Err(error) => found.push(NO_ANSWER.problem(vec![name], error.chain())),
-            Ok(answers) => found.extend(of_device(case, &name, answers)),
+            Ok(answers) => found.extend(of_device(&name, answers)),
         }
     }
     Ok(found)
 }
 
-fn of_device(case: &Case<'_>, name: &str, answers: &DeviceAnswers) -> Vec<Finding> {
+fn of_device(name: &str, answers: &DeviceAnswers) -> Vec<Finding> {
     let held = answers.cores.iter().filter(|core| matches!(core.state, Ok(CoreState::Held)));
     let held = held.map(|core| format!("{name}:{}", core.core.0)).collect();
     let users = match &answers.attachment {
-        Some(Ok(users)) => users_of(case, users),
+        Some(Ok(users)) => users_of(users),
         _ => None,
     };
     judge(name, held, users)
@@ -152,13 +151,10 @@ fn judge(device: &str, held: Vec<String>, users: Option<Vec<String>>) -> Vec<Fin
 
 /// The processes that have a device open, as far as the driver told; the one that asked is not to be told apart from them in
 /// a PID namespace.
-fn users_of(case: &Case<'_>, users: &DeviceUsers) -> Option<Vec<String>> {
+fn users_of(users: &DeviceUsers) -> Option<Vec<String>> {
     let processes = users.processes.as_ref().ok()?;
     let named = processes.iter().map(|user| {
-        // In a PID namespace the driver's numbers are not those of proc.
-        let pid = u32::try_from(user.pid).ok().filter(|_| !users.includes_probe);
-        let name = pid.and_then(|pid| Process::read(case.host, pid).ok()?.name);
-        let name = name.map(|name| format!(" ({name})")).unwrap_or_default();
+        let name = user.name.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
         format!("process {}{name} with {} bytes of device memory", user.pid, user.device_memory)
     });
     let mut named: Vec<String> = named.collect();

@@ -66,7 +66,7 @@ impl<T: Send + Sync + 'static> PerProcess<T> {
 
 impl<T> Owned<T> {
     /// A value of this process.
-    pub(super) fn new(value: T) -> Self {
+    pub(crate) fn new(value: T) -> Self {
         Self { owner: id(), value, _inherited: None }
     }
 
@@ -152,8 +152,8 @@ fn cleared_by_fork() -> *mut AtomicU32 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::child::in_a_child;
     use super::*;
+    use crate::context::child::in_a_child;
 
     #[test]
     fn each_process_knows_its_own_number() {

@@ -10,6 +10,7 @@
  */
 #define _GNU_SOURCE
 #include "called.h"
+#include "kept.h"
 
 #include <rdma/fabric.h>
 #include <rdma/fi_cm.h>
@@ -162,7 +163,7 @@ static int close_object(struct fid *fid)
 		abort();
 	for (int i = 0; i < MOST_PARENTS && object->parents[i]; i++)
 		object->parents[i]->children--;
-	free(object);
+	unmake(object);
 	return -error;
 }
 
@@ -201,10 +202,10 @@ static size_t size_of(const char *table, size_t size)
 	static struct kind table = {.size = sizeof(table), __VA_ARGS__}; \
 	table.size = size_of(#kind, sizeof(table))
 
-static struct object *make(const char *close, size_t class)
+static struct object *make_object(const char *close, size_t class)
 {
 	TABLE(fi_ops, .close = close_object, .bind = bind, .control = control);
-	struct object *object = calloc(1, sizeof(*object));
+	struct object *object = make(sizeof(*object));
 	object->fid.fclass = class;
 	object->fid.ops = &table;
 	object->close = close;
@@ -257,7 +258,7 @@ static int open_endpoint(struct fid_domain *domain, struct fi_info *info, struct
 	int error = called("fi_endpoint", info->domain_attr->name);
 	if (error)
 		return -error;
-	struct object *object = hang_on(make("fi_close(ep)", FI_CLASS_EP), &domain->fid);
+	struct object *object = hang_on(make_object("fi_close(ep)", FI_CLASS_EP), &domain->fid);
 	static struct fi_ops_cm cm = {.size = sizeof(cm), .getname = getname};
 	cm.size = size_of("fi_ops_cm", sizeof(cm));
 	object->ep.msg = &table;
@@ -287,7 +288,7 @@ static int open_av(struct fid_domain *domain, struct fi_av_attr *attr, struct fi
 	int error = called("fi_av_open", NULL);
 	if (error)
 		return -error;
-	struct object *object = hang_on(make("fi_close(av)", FI_CLASS_AV), &domain->fid);
+	struct object *object = hang_on(make_object("fi_close(av)", FI_CLASS_AV), &domain->fid);
 	if (attr->type != FI_AV_TABLE)
 		abort();
 	object->av.ops = &table;
@@ -339,7 +340,7 @@ static int open_queue(struct fid_domain *domain, struct fi_cq_attr *attr, struct
 		return -error;
 	if (attr->format != FI_CQ_FORMAT_MSG || attr->wait_obj != FI_WAIT_NONE)
 		abort();
-	struct object *object = hang_on(make("fi_close(cq)", FI_CLASS_CQ), &domain->fid);
+	struct object *object = hang_on(make_object("fi_close(cq)", FI_CLASS_CQ), &domain->fid);
 	object->cq.ops = &table;
 	*cq = &object->cq;
 	(void)context;
@@ -359,7 +360,7 @@ static int register_memory(struct fid *domain, const void *buf, size_t len, uint
 		return -FI_ENOKEY;
 	if (error)
 		return -error;
-	struct object *object = hang_on(make("fi_close(mr)", FI_CLASS_MR), domain);
+	struct object *object = hang_on(make_object("fi_close(mr)", FI_CLASS_MR), domain);
 	object->mr.mem_desc = object;
 	object->mr.key = key;
 	*mr = &object->mr;
@@ -372,7 +373,7 @@ static int open_domain(struct fid_fabric *fabric, struct fi_info *info, struct f
 	int error = called("fi_domain", info->domain_attr->name);
 	if (error)
 		return -error;
-	struct object *object = hang_on(make("fi_close(domain)", FI_CLASS_DOMAIN), &fabric->fid);
+	struct object *object = hang_on(make_object("fi_close(domain)", FI_CLASS_DOMAIN), &fabric->fid);
 	static struct fi_ops_mr mr = {.size = sizeof(mr), .reg = register_memory};
 	mr.size = size_of("fi_ops_mr", sizeof(mr));
 	object->domain.ops = &table;
@@ -388,7 +389,7 @@ int fi_fabric(struct fi_fabric_attr *attr, struct fid_fabric **fabric, void *con
 	int error = called("fi_fabric", attr->name);
 	if (error)
 		return -error;
-	struct object *object = make("fi_close(fabric)", FI_CLASS_FABRIC);
+	struct object *object = make_object("fi_close(fabric)", FI_CLASS_FABRIC);
 	object->fabric.ops = &table;
 	*fabric = &object->fabric;
 	(void)context;

@@ -17,8 +17,6 @@
 #include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,6 +26,7 @@
 #include <infiniband/verbs.h>
 
 #include "called.h"
+#include "kept.h"
 
 /* The library exports the old function, which the header hides behind a macro. */
 #undef ibv_query_port
@@ -243,42 +242,6 @@ int efadv_query_device(struct ibv_context *context, struct efadv_device_attr *at
 	attr->device_caps = 0xf | 1u << 31;
 	attr->max_rdma_size = 1 << 30;
 	return 0;
-}
-
-/*
- * What is made is kept in a list: what a caller has forgotten, because it could not be ended or belongs to the parent of a forked
- * process, is in reach of checkers of leaks, as the kernel's object is of the library.
- */
-struct kept {
-	struct kept *next;
-	max_align_t object;
-};
-
-static struct kept *kept;
-static pthread_mutex_t keeping = PTHREAD_MUTEX_INITIALIZER;
-
-static void *make(size_t size)
-{
-	struct kept *made = calloc(1, offsetof(struct kept, object) + size);
-	if (!made)
-		abort();
-	pthread_mutex_lock(&keeping);
-	made->next = kept;
-	kept = made;
-	pthread_mutex_unlock(&keeping);
-	return &made->object;
-}
-
-static void unmake(void *object)
-{
-	pthread_mutex_lock(&keeping);
-	struct kept **at = &kept;
-	while ((void *)&(*at)->object != object)
-		at = &(*at)->next;
-	struct kept *made = *at;
-	*at = made->next;
-	pthread_mutex_unlock(&keeping);
-	free(made);
 }
 
 /* What is made on a device counts its children, and cannot be ended before them. */

@@ -17,7 +17,8 @@ use tempfile::TempDir;
 const MACHINE: &str = include_str!("machine.sh");
 pub(crate) const STUB: &str = include_str!("../stub/verbs.c");
 const FABRIC: &str = include_str!("../stub/fabric.c");
-const CALLED: &str = include_str!("../stub/called.h");
+/// Where the headers that stand-ins share are.
+const HEADERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/stub");
 /// Set, every program of a machine runs under valgrind: `cargo xtask valgrind`.
 const ALWAYS_VALGRIND: &str = "NEARFAB_TEST_VALGRIND";
 const VALGRIND: [&str; 5] =
@@ -165,9 +166,8 @@ impl Machine {
     pub(crate) fn compile(&self, soname: &str, text: &str) -> Result<(), String> {
         let source = self.folder.path().join("source.c");
         fs::write(&source, text).expect("the source");
-        fs::write(self.folder.path().join("called.h"), CALLED).expect("its header");
         let mut compiler = Command::new(env::var_os("CC").unwrap_or_else(|| "cc".into()));
-        compiler.args(["-std=c11", "-g", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC"]);
+        compiler.args(["-std=c11", "-g", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-I", HEADERS]);
         compiler.arg(format!("-Wl,-soname,{soname}")).arg("-o").arg(self.library(soname)).arg(source);
         match compiler.output() {
             Ok(output) if output.status.success() => Ok(()),

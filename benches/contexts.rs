@@ -1,15 +1,16 @@
 //! What sharing an open interface costs: `Efa::open` of one that is open, and its drop, against a stand-in for libibverbs on an
 //! emulated machine. `cargo bench --bench contexts`.
 
+#[path = "../tests/support/allocations.rs"]
+mod allocations;
 #[path = "../tests/support/mod.rs"]
 #[expect(dead_code, reason = "for tests; a machine and a stand-in is all that is needed here")]
 mod support;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use allocations::allocations;
 use nearfab::context::Efa;
 use nearfab::{Bdf, Host};
 use support::{Machine, Skip};
@@ -17,28 +18,6 @@ use support::{Machine, Skip};
 const OPENINGS: u32 = 1_000_000;
 const ROUNDS: u32 = 7;
 const THREADS: u32 = 8;
-
-/// Counts what is allocated.
-struct Counting;
-
-static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: the system's allocator does it all.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: as the caller promises.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        // SAFETY: as the caller promises.
-        unsafe { System.dealloc(memory, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 fn main() {
     if std::env::var_os(support::INSIDE).is_some() {
@@ -62,9 +41,9 @@ fn measure() {
     let efa = host.efa()[0].address();
     let _kept = Efa::open(&host, efa).expect("the stand-in opens it");
 
-    let before = ALLOCATIONS.load(Ordering::Relaxed);
+    let before = allocations();
     let alone = (0..ROUNDS).map(|_| open_and_drop(&host, efa)).min().unwrap_or_default();
-    let allocations = ALLOCATIONS.load(Ordering::Relaxed) - before;
+    let allocations = allocations() - before;
     print("| threads | opening and closing one that is open | allocations |\n|---|---|---|\n");
     print(&format!("| 1 | {} ns | {allocations} |\n", alone.as_nanos() / u128::from(OPENINGS)));
 

@@ -8,12 +8,14 @@ mod support;
 use std::path::{Path, PathBuf};
 
 use libloading::os::unix::{self, RTLD_LOCAL, RTLD_NOW};
+use nearfab::context::Efa;
 use nearfab::runtime::{self, Runtime, prefer};
 use nearfab::surroundings::Library;
-use nearfab::{Error, Result};
-use support::{Machine, Skip, on_machine};
+use nearfab::{Error, Host, Result};
+use support::{Machine, Skip, calls, on_machine};
 
 const HASHED: &str = "libfabric-1a2b3c4d.so.1.20.0";
+const HASHED_VERBS: &str = "libibverbs-1a2b3c4d.so.1.14.57.0";
 const FABRIC: &str = "typedef unsigned version;\nversion fi_version(void) { return NUMBER; }\nvoid fi_getinfo(void) {}\n\
                       void fi_fabric(void) {}\nvoid fi_dupinfo(void) {}\n";
 
@@ -37,7 +39,7 @@ fn fabric(machine: &Machine, name: &str, version: &str) -> std::result::Result<(
 /// The machine's folder of libraries; valgrind has one of its own before it.
 fn libraries() -> PathBuf {
     let searched = std::env::var_os("LD_LIBRARY_PATH").unwrap();
-    std::env::split_paths(&searched).find(|folder| folder.join(HASHED).exists()).unwrap()
+    std::env::split_paths(&searched).find(|folder| folder.ends_with("lib")).unwrap()
 }
 
 #[test]
@@ -74,6 +76,28 @@ fn two_copies_are_refused_by_name_unless_one_is_preferred() {
         assert_eq!((library, paths.len()), ("libfabric.so.1", 2));
         prefer(Library::Libfabric, other.to_str().unwrap());
         assert_eq!(runtime("libfabric.so.1").unwrap().version.as_deref(), Some("2.3"));
+    });
+}
+
+#[test]
+fn no_interface_is_opened_by_one_of_two_copies() {
+    let prepare = |machine: &mut Machine| {
+        machine.add_stub()?;
+        std::fs::copy(machine.library("libibverbs.so.1"), machine.library(HASHED_VERBS)).unwrap();
+        Ok(())
+    };
+    on_machine("no_interface_is_opened_by_one_of_two_copies", prepare, || {
+        let [one, other] = ["libibverbs.so.1", HASHED_VERBS].map(|file| libraries().join(file));
+        map(&one);
+        map(&other);
+        let host = Host::discover().unwrap();
+        let efa = host.efa()[0].address();
+        let Error::SeveralLibraries { library, paths } = Efa::open(&host, efa).unwrap_err() else { panic!("opened") };
+        assert_eq!((library, paths.len()), ("libibverbs.so.1", 2));
+        assert!([&one, &other].iter().all(|path| paths.contains(&path.display().to_string())), "{paths:?}");
+        assert_eq!(calls("ibv_get_device_list"), 0);
+        prefer(Library::Libibverbs, other.to_str().unwrap());
+        assert_eq!(Efa::open(&host, efa).unwrap().device_attributes().unwrap().ports, 1);
     });
 }
 

@@ -17,6 +17,8 @@
 #include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -133,6 +135,26 @@ static int query_port(struct ibv_context *context, uint8_t port_num, struct ibv_
 	return 0;
 }
 
+/*
+ * STUB_VERBS_ALONE: nobody else opens devices in this process, which ends where one has two contexts, or where a context is
+ * closed that is in use.
+ */
+static struct {
+	_Atomic int contexts, users;
+} alone[MOST_DEVICES];
+
+static void count(_Atomic int *of, int change, int least, int most)
+{
+	int now = (*of += change);
+	if (getenv("STUB_VERBS_ALONE") && (now < least || now > most))
+		abort();
+}
+
+static int number(const struct ibv_device *device)
+{
+	return atoi(device->dev_name + strlen("uverbs")) % MOST_DEVICES;
+}
+
 /* Where contexts begin, by their descriptors: all others know of them is their middle, which checkers of leaks doubt. */
 static void *begins[1024];
 
@@ -147,6 +169,7 @@ struct ibv_context *ibv_open_device(struct ibv_device *device)
 	int fd = open(path, O_RDWR | O_CLOEXEC);
 	if (fd < 0)
 		return NULL;
+	count(&alone[number(device)].contexts, 1, 1, 1);
 
 	struct verbs_context *whole = calloc(1, sizeof(*whole));
 	struct ibv_device *copy = malloc(sizeof(*copy));
@@ -178,6 +201,9 @@ int ibv_close_device(struct ibv_context *context)
 {
 	int error = called("ibv_close_device", context->device->name);
 	void **begin = &begins[context->cmd_fd % 1024];
+	sched_yield(); /* Who comes now has to wait. */
+	count(&alone[number(context->device)].contexts, -1, 0, 0);
+	count(&alone[number(context->device)].users, 0, 0, 0);
 	close(context->cmd_fd);
 	close(context->async_fd);
 	free(context->device);
@@ -188,9 +214,10 @@ int ibv_close_device(struct ibv_context *context)
 
 int ibv_query_device(struct ibv_context *context, struct ibv_device_attr *attr)
 {
-	int error = called("ibv_query_device", context->device->name);
+	int error = called("ibv_query_device", context->device->name), device = number(context->device);
 	if (error)
 		return error;
+	count(&alone[device].users, 1, 1, INT_MAX);
 	*attr = (struct ibv_device_attr){
 		.fw_ver = "0.0.0.0",
 		.node_guid = htobe64(0x0102030405060708),
@@ -211,6 +238,8 @@ int ibv_query_device(struct ibv_context *context, struct ibv_device_attr *attr)
 		.max_pkeys = 1,
 		.phys_port_cnt = 1,
 	};
+	count(&alone[device].contexts, 0, 1, 1);
+	count(&alone[device].users, -1, 0, INT_MAX);
 	return 0;
 }
 

@@ -17,8 +17,9 @@ use tempfile::TempDir;
 const MACHINE: &str = include_str!("machine.sh");
 pub(crate) const STUB: &str = include_str!("../stub/verbs.c");
 const FABRIC: &str = include_str!("../stub/fabric.c");
-/// Where the headers that stand-ins share are.
-const HEADERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/stub");
+/// What stand-ins include, beside whose text they are looked for.
+const HEADERS: [(&str, &str); 2] =
+    [("called.h", include_str!("../stub/called.h")), ("kept.h", include_str!("../stub/kept.h"))];
 /// Set, every program of a machine runs under valgrind: `cargo xtask valgrind`.
 const ALWAYS_VALGRIND: &str = "NEARFAB_TEST_VALGRIND";
 const VALGRIND: [&str; 5] =
@@ -75,6 +76,11 @@ pub(crate) fn log() -> Vec<String> {
     fs::read_to_string(path).expect("the log").lines().map(str::to_owned).collect()
 }
 
+/// Whether this process runs under valgrind, where a test should do less.
+pub(crate) fn is_slow() -> bool {
+    env::var_os(ALWAYS_VALGRIND).is_some()
+}
+
 /// What a function of a vendor library makes, and the one that ends it, by which that has to be ended before.
 pub(crate) type Ends<'a> = &'a [(&'a str, &'a str, &'a [&'a str])];
 
@@ -112,13 +118,11 @@ impl Machine {
         nearfab_emu::write_tree_with(table, &[Defect::NoCoreStatistics], &tree).expect("its tree");
         fs::create_dir(folder.path().join("lib")).expect("a folder for libraries");
         fs::write(folder.path().join("machine.sh"), MACHINE).expect("the script");
+        for (name, text) in HEADERS {
+            fs::write(folder.path().join(name), text).expect("a header");
+        }
         fs::copy(env::current_exe().expect("this program"), folder.path().join("test")).expect("a copy of it");
-        let machine = Self {
-            folder,
-            checked: env::var_os(ALWAYS_VALGRIND).is_some(),
-            unprivileged: false,
-            environment: Vec::new(),
-        };
+        let machine = Self { folder, checked: is_slow(), unprivileged: false, environment: Vec::new() };
 
         let check = machine.script().arg("--check").output().expect("sh");
         if check.status.success() { Ok(machine) } else { Err(Skip(complaint(&check))) }
@@ -162,12 +166,17 @@ impl Machine {
         self.set(LOG, log.to_str().expect("a temporary folder with a name in UTF-8"));
     }
 
+    /// For a test with more calls than a file should have lines.
+    pub(crate) fn forget_log(&mut self) {
+        self.environment.retain(|(name, _)| *name != LOG);
+    }
+
     /// Compiles a library for the machine; the error is the compiler's.
     pub(crate) fn compile(&self, soname: &str, text: &str) -> Result<(), String> {
         let source = self.folder.path().join("source.c");
         fs::write(&source, text).expect("the source");
         let mut compiler = Command::new(env::var_os("CC").unwrap_or_else(|| "cc".into()));
-        compiler.args(["-std=c11", "-g", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-I", HEADERS]);
+        compiler.args(["-std=c11", "-g", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC"]);
         compiler.arg(format!("-Wl,-soname,{soname}")).arg("-o").arg(self.library(soname)).arg(source);
         match compiler.output() {
             Ok(output) if output.status.success() => Ok(()),

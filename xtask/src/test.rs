@@ -43,6 +43,7 @@ const SLOW_BEDS: [SlowBed; 4] = [
             "src/runtime.rs",
             "sys/src",
             "tests/stub",
+            "tests/support",
         ],
     },
     SlowBed {

@@ -1,5 +1,6 @@
 //! `nearfab run`: the ranks of a plan as processes of this one.
 
+mod listing;
 mod processes;
 pub(crate) mod signals;
 
@@ -36,7 +37,7 @@ pub(crate) struct Arguments {
     dry_run: bool,
     /// How many seconds ranks have to end after SIGTERM, once one has failed.
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
-    grace: u64,
+    grace: u32,
     /// The command and its arguments.
     #[arg(last = true, required = true)]
     command: Vec<OsString>,
@@ -59,7 +60,7 @@ pub(crate) fn run(
     let plan = on_this_machine(seen, arguments)?;
     launch::refuse_held(seen, source, |probe| plan.refuse_held(probe))?;
     let commands = plan.ranks.iter().map(|rank| command(rank, &plan, &arguments.command));
-    let grace = Duration::from_secs(arguments.grace);
+    let grace = Duration::from_secs(arguments.grace.into());
     Processes::start(commands, grace)?.supervise()
 }
 

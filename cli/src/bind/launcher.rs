@@ -64,8 +64,11 @@ fn number_of(launcher: &Launcher, environment: &impl Fn(&str) -> Option<String>)
     at(&text, node).ok_or_else(|| format!("{name}={text:?} does not tell how many ranks this host has: say it with -n"))
 }
 
-/// The element of a list such as `16(x2),8`; a number alone is a list too.
+/// The element of a list such as `16(x2),8`; a number alone is every node's, or this host's, as other launchers say it.
 fn at(list: &str, node: u32) -> Option<u32> {
+    if let Ok(number) = list.trim().parse() {
+        return Some(number);
+    }
     let mut before: u32 = 0;
     for part in list.trim().split(',') {
         let (number, times) = match part.split_once("(x") {
@@ -92,13 +95,19 @@ mod tests {
     fn each_launcher_is_understood() {
         for (variables, said_by) in [
             (&[("LOCAL_RANK", "3"), ("LOCAL_WORLD_SIZE", "8")][..], "LOCAL_RANK"),
+            (&[("LOCAL_RANK", "3"), ("LOCAL_WORLD_SIZE", "8"), ("SLURM_NODEID", "1")], "LOCAL_RANK"),
             (
-                &[("OMPI_COMM_WORLD_LOCAL_RANK", "3"), ("OMPI_COMM_WORLD_LOCAL_SIZE", "8"), ("SLURM_LOCALID", "0")],
+                &[
+                    ("OMPI_COMM_WORLD_LOCAL_RANK", "3"),
+                    ("OMPI_COMM_WORLD_LOCAL_SIZE", "8"),
+                    ("SLURM_LOCALID", "0"),
+                    ("SLURM_NODEID", "1"),
+                ],
                 "OMPI_COMM_WORLD_LOCAL_RANK",
             ),
             (&[("MPI_LOCALRANKID", "3"), ("MPI_LOCALNRANKS", "8")], "MPI_LOCALRANKID"),
             (&[("PMI_LOCAL_RANK", "3"), ("PMI_LOCAL_SIZE", "8")], "PMI_LOCAL_RANK"),
-            (&[("SLURM_LOCALID", "3"), ("SLURM_NTASKS_PER_NODE", "8")], "SLURM_LOCALID"),
+            (&[("SLURM_LOCALID", "3"), ("SLURM_NTASKS_PER_NODE", "8"), ("SLURM_NODEID", "1")], "SLURM_LOCALID"),
             (
                 &[("SLURM_LOCALID", "3"), ("SLURM_STEP_TASKS_PER_NODE", "16(x2),8"), ("SLURM_NODEID", "2")],
                 "SLURM_LOCALID",

@@ -1,5 +1,6 @@
 //! Signals as something to wait for.
 
+use std::fs;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
@@ -12,9 +13,16 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 const FORWARDED: [Signal; 6] =
     [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGUSR1, Signal::SIGUSR2];
 
-/// What is taken.
+/// Whether whoever started this process made it ignore this signal, as nohup does, and a shell for what it starts with `&`.
+pub(super) fn is_ignored(signal: Signal) -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
+    mask.is_some_and(|mask| mask & (1 << (signal as i32 - 1)) != 0)
+}
+
+/// What is taken. What is ignored stays so, in the ranks too.
 fn taken() -> SigSet {
-    FORWARDED.into_iter().chain([Signal::SIGCHLD]).collect()
+    FORWARDED.into_iter().filter(|&signal| !is_ignored(signal)).chain([Signal::SIGCHLD]).collect()
 }
 
 /// Lets signals come again in a process that one which took them has started.

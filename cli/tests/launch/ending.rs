@@ -1,5 +1,7 @@
 //! How ranks end: each in its own way, all when one fails, and never later than nearfab.
 
+use std::time::{Duration, Instant};
+
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -19,6 +21,12 @@ fn ranks(tree: &tempfile::TempDir, options: &[&str], script: &str) -> Talking {
 fn pids(lines: &[String]) -> Vec<Pid> {
     let numbers = lines.iter().flat_map(|line| line.split(' ').skip(1));
     numbers.map(|number| Pid::from_raw(number.parse().unwrap())).collect()
+}
+
+/// Also where nobody has asked how: its parent may be one that never does.
+fn has_ended(pid: Pid) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.is_empty() || stat.contains(") Z ")
 }
 
 fn is_gone(pid: Pid) -> bool {
@@ -81,11 +89,10 @@ fn signals_go_on_to_the_ranks() {
     let mut command = nearfab();
     command.args(["run", "-n", "2", "--root"]).arg(tree.path()).args(["--", "sh", "-c", script]);
     let mut nearfab = Talking::start(command.env("WAIT", &fifo));
-    let pid = Pid::from_raw(nearfab.child.id().try_into().unwrap());
     assert_eq!(nearfab.lines(2), ["0", "1"]);
-    kill(pid, Signal::SIGUSR1).unwrap();
+    nearfab.signal(Signal::SIGUSR1);
     assert_eq!(nearfab.lines(2), ["usr", "usr"]);
-    kill(pid, Signal::SIGTERM).unwrap();
+    nearfab.signal(Signal::SIGTERM);
     assert_eq!(nearfab.lines(2), ["term", "term"]);
     // They were asked to end and did so well.
     assert_eq!(nearfab.end(), (Some(0), String::new()));
@@ -94,23 +101,99 @@ fn signals_go_on_to_the_ranks() {
 #[test]
 fn ranks_that_a_signal_ends_have_not_failed() {
     let Some(tree) = two_nodes("launch", "trn2.48xlarge") else { return };
-    let mut nearfab = ranks(&tree, &[], STAY);
+    let mut nearfab = ranks(&tree, &["--grace", "1"], STAY);
     let pids = pids(&nearfab.lines(4));
-    kill(Pid::from_raw(nearfab.child.id().try_into().unwrap()), Signal::SIGINT).unwrap();
+    nearfab.signal(Signal::SIGINT);
     let (status, complaint) = nearfab.end();
-    // An interactive shell's child in the background, as sleep is here, ignores SIGINT: it is told to end when its rank has.
+    // A shell's child in the background, as sleep is here, ignores SIGINT: it is told to end when it has not by itself.
     assert_eq!((status, complaint.as_str()), (Some(130), ""));
-    assert!(pids.into_iter().step_by(2).all(is_gone));
+    assert!(pids.into_iter().all(is_gone));
+}
+
+/// What ranks do with a signal does not hide that one of them fails later.
+#[test]
+fn a_rank_that_is_killed_after_a_signal_is_reported_too() {
+    let Some(tree) = two_nodes("launch", "trn2.48xlarge") else { return };
+    let script = "trap '' HUP; sleep 1000 & trap 'echo hup' HUP; echo $LOCAL_RANK $$; while :; do wait; done";
+    let mut nearfab = ranks(&tree, &[], script);
+    let pids = pids(&nearfab.lines(4));
+    nearfab.signal(Signal::SIGHUP);
+    assert_eq!(nearfab.lines(4), ["hup"; 4]);
+    kill(pids[1], Signal::SIGKILL).unwrap();
+    let (status, complaint) = nearfab.end();
+    assert_eq!(status, Some(137), "{complaint}");
+    assert!(complaint.contains(&format!("rank 1 (process {}) was killed by SIGKILL", pids[1])), "{complaint}");
+}
+
+/// As nohup does, and a shell for what it starts in the background.
+#[test]
+fn what_nearfab_was_made_to_ignore_ranks_ignore() {
+    let Some(tree) = two_nodes("launch", "trn2.48xlarge") else { return };
+    let ignoring = |signal: &str, script: &str| {
+        let mut command = std::process::Command::new("env");
+        command.args([&format!("--ignore-signal={signal}"), super::NEARFAB, "run", "-n", "4", "--root"]);
+        Talking::start(command.arg(tree.path()).args(["--", "sh", "-c", script]))
+    };
+    let mut nearfab = ignoring("HUP", STAY);
+    let pids = pids(&nearfab.lines(4));
+    nearfab.signal(Signal::SIGHUP);
+    kill(pids[0], Signal::SIGHUP).unwrap();
+    kill(pids[2], Signal::SIGKILL).unwrap();
+    let (status, complaint) = nearfab.end();
+    assert_eq!(status, Some(137), "{complaint}");
+    assert!(complaint.contains(&format!("rank 1 (process {}) was killed by SIGKILL", pids[2])), "{complaint}");
+
+    // The kernel would tell nearfab of no rank's end.
+    let (status, complaint) = ignoring("CHLD", "echo started").end();
+    assert_eq!(status, Some(1), "{complaint}");
+    assert!(complaint.contains("env --default-signal=CHLD nearfab run"), "{complaint}");
+}
+
+/// A shell ends at once by a signal that what it waits for handles.
+#[test]
+fn what_runs_below_a_shell_has_the_grace_period_too() {
+    let Some(tree) = two_nodes("launch", "trn2.48xlarge") else { return };
+    let saves = "exec 3<>$WAIT; trap 'while grep -q \"^PPid:.$PPID\" /proc/$$/status; do :; done; sleep 0.2; echo saved; \
+                 exit' TERM; echo $LOCAL_RANK $PPID; while :; do read line <&3; done";
+    let dir = tempfile::tempdir().unwrap();
+    let fifo = dir.path().join("fifo");
+    assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let start = || {
+        let mut command = nearfab();
+        command.args(["run", "-n", "4", "--grace", "60", "--root"]).arg(tree.path());
+        command.args(["--", "sh", "-c", "sh -c \"$0\"; exit 1", saves]).env("WAIT", &fifo);
+        Talking::start(&mut command)
+    };
+
+    let mut nearfab = start();
+    let pids_of_shells = pids(&nearfab.lines(4));
+    kill(pids_of_shells[3], Signal::SIGKILL).unwrap();
+    assert_eq!(nearfab.lines(4), ["saved"; 4]);
+    let (status, complaint) = nearfab.end();
+    assert_eq!(status, Some(137), "{complaint}");
+    assert!(!complaint.contains("not ended"), "{complaint}");
+
+    let mut nearfab = start();
+    nearfab.lines(4);
+    nearfab.signal(Signal::SIGTERM);
+    assert_eq!(nearfab.lines(4), ["saved"; 4]);
+    assert_eq!(nearfab.end(), (Some(143), String::new()));
 }
 
 #[test]
 fn ranks_do_not_outlive_nearfab() {
     let Some(tree) = two_nodes("launch", "trn2.48xlarge") else { return };
-    let mut nearfab = ranks(&tree, &[], "echo $LOCAL_RANK $$; exec sleep 1000");
-    nearfab.lines(4);
-    nearfab.child.kill().unwrap();
-    // The output ends with the last one who could write to it.
-    assert_eq!(nearfab.end(), (None, String::new()));
+    // Ranks that are left by mistake end with the test.
+    let script = format!("echo $LOCAL_RANK $$; exec tail -f --pid={} /dev/null", std::process::id());
+    let mut nearfab = ranks(&tree, &[], &script);
+    let pids = pids(&nearfab.lines(4));
+    nearfab.signal(Signal::SIGKILL);
+    nearfab.child.wait().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !pids.iter().all(|&pid| has_ended(pid)) {
+        assert!(Instant::now() < deadline, "a rank is left");
+        std::thread::yield_now();
+    }
 }
 
 #[test]

@@ -14,6 +14,7 @@ use std::process::{Child, Command, Output, Stdio};
 use nearfab::instances::InstanceTable;
 use nearfab_emu::Defect;
 use nix::sched::{CpuSet, sched_getaffinity};
+use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 pub(crate) const NEARFAB: &str = env!("CARGO_BIN_EXE_nearfab");
@@ -81,6 +82,10 @@ impl Talking {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap());
         Self { child, lines }
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.child.id().try_into().unwrap()), signal).unwrap();
     }
 
     /// The next lines, in their order.

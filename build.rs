@@ -128,9 +128,10 @@ fn written_variables(variables: &[environment::Variable]) -> Result<String, std:
         };
         writeln!(
             out,
-            "    Variable {{ name: {:?}, value: {value}, accelerators: {}, efa: {}, products: &{:?}, kernel: {}, \
+            "    Variable {{ name: {:?}, value: {value}, is_default: {}, accelerators: {}, efa: {}, products: &{:?}, kernel: {}, \
              read_by: {:?}, versions: {}, why: {:?}, source: {:?} }},",
             v.name,
+            v.value.is_some() && v.means.is_none(),
             option(v.accelerators.map(|accelerators| format!("Accelerators::{accelerators:?}"))),
             v.efa,
             v.products,

@@ -18,7 +18,8 @@ The rank on this host is read from the first of these that is set, the number of
   PMIX_LOCAL_RANK             PMIX_LOCAL_SIZE
   PMI_LOCAL_RANK              PMI_LOCAL_SIZE
   SLURM_LOCALID               SLURM_STEP_TASKS_PER_NODE and others  srun
-Of the rank's CPUs it takes those that the launcher gave it, and none that others have.
+Of the rank's CPUs it takes those that the launcher gave it; where none is, those of its NUMA node that it gave.
+It divides the cores in NEURON_RT_VISIBLE_CORES where that is set: not for ranks of nearfab run, which have their own already.
 Exit status: that of the command, which takes nearfab's place; 126 or 127 where it cannot be started.";
 
 #[derive(clap::Args)]
@@ -48,7 +49,7 @@ fn prepared(seen: &Seen, source: &Source, arguments: &Arguments) -> Result<Vec<(
     source.refuse_other_than_files("bind")?;
     let of = launcher::place(|name| std::env::var(name).ok(), arguments.ranks).map_err(Failure::launch)?;
     let given = Given::to_this_process()?;
-    let options = given.cores_of(arguments.ask.options(seen, of.ranks)?);
+    let options = given.cores_of(&seen.host, arguments.ask.options(seen, of.ranks)?)?;
     let plan = nearfab::plan(&seen.host, &options)?;
     let rank = plan.ranks.get(of.rank as usize).ok_or_else(|| Error::NoPlan {
         reason: format!("{} says that this is rank {} of {} here", of.said_by, of.rank, of.ranks),
@@ -57,6 +58,6 @@ fn prepared(seen: &Seen, source: &Source, arguments: &Arguments) -> Result<Vec<(
     let cpus = rank.cpus.within(&seen.host, &given.cpus)?;
     launch::refuse_held(seen, source, |probe| rank.refuse_held(probe))?;
     launch::bind_to(&cpus.cpus)?;
-    let told = rank.variables_beside(|name| std::env::var_os(name).is_some());
-    Ok(told.map(|(name, value)| (name, value.to_owned())).collect())
+    launch::warn_of_aborting(rank);
+    Ok(launch::told(rank))
 }

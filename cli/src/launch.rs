@@ -1,10 +1,12 @@
 //! What `plan`, `run` and `bind` share: what this process was given, the machine that it is on, cores that others hold.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
 use nearfab::plan::{PlanOptions, Rank, visible_cores};
-use nearfab::probe::Probe;
+use nearfab::probe::{DeviceProbe, Probe};
+use nearfab::surroundings::aborting;
 use nearfab::{CpuCores, CpuList, Error, Host, LogicalCore};
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
@@ -12,10 +14,9 @@ use nix::unistd::Pid;
 use crate::source::{Seen, Source};
 use crate::{Failure, complain};
 
-/// How torchrun numbers the processes of a host. What `run` starts is told so, and `bind` understands it.
-pub(crate) const RANK: &str = "LOCAL_RANK";
-pub(crate) const RANKS: &str = "LOCAL_WORLD_SIZE";
 const VISIBLE_CORES: &str = "NEURON_RT_VISIBLE_CORES";
+const CORE_SIZE: &str = "NEURON_LOGICAL_NC_CONFIG";
+const VISIBLE_GPUS: &str = "CUDA_VISIBLE_DEVICES";
 
 #[derive(clap::Args)]
 pub(crate) struct Ask {
@@ -26,7 +27,10 @@ pub(crate) struct Ask {
 
 impl Ask {
     /// What a plan is to be made of, by what is known of the host.
-    pub(crate) fn options(&self, seen: &Seen, ranks: u32) -> nearfab::Result<PlanOptions> {
+    pub(crate) fn options(&self, seen: &Seen, ranks: u32) -> Result<PlanOptions, Failure> {
+        if let Some(reason) = seen.host.nothing_found().filter(|_| seen.host.gpus().is_empty()) {
+            return Err(Failure::Nothing(reason));
+        }
         let mut options = PlanOptions::ranks(ranks);
         if self.only_near_efa {
             options = options.narrowed();
@@ -61,11 +65,53 @@ impl Given {
     }
 
     /// Plans on the given cores only.
-    pub(crate) fn cores_of(&self, options: PlanOptions) -> PlanOptions {
-        match &self.cores {
+    ///
+    /// Refuses what was meant for another count of cores or GPUs than the host's: the ranks would get others than were given.
+    pub(crate) fn cores_of(&self, host: &Host, options: PlanOptions) -> Result<PlanOptions, Failure> {
+        let variable = |name| std::env::var(name).ok();
+        if let (Some(given), Some(lnc)) = (variable(CORE_SIZE), host.lnc())
+            && given.trim() != lnc.size.to_string()
+        {
+            return Err(Failure::launch(format!(
+                "{CORE_SIZE}={given:?} is set, and the cores of this host are counted by {}: unset it, or look at the host \
+                 itself without --root",
+                lnc.size
+            )));
+        }
+        if let (Some(given), true) = (variable(VISIBLE_GPUS), host.neuron().is_empty())
+            && !are_all(&given, host.gpus().len())
+        {
+            return Err(Failure::launch(format!(
+                "{VISIBLE_GPUS}={given:?} is set, and a plan divides all {} GPUs of a host: unset it to use them all",
+                host.gpus().len()
+            )));
+        }
+        Ok(match &self.cores {
             Some(cores) => options.on_cores(cores.clone()),
             None => options,
-        }
+        })
+    }
+}
+
+/// Whether a list of numbers has each below `count`.
+fn are_all(list: &str, count: usize) -> bool {
+    let numbers: Result<BTreeSet<usize>, _> = list.split(',').map(|number| number.trim().parse()).collect();
+    numbers.is_ok_and(|numbers| numbers.into_iter().eq(0..count))
+}
+
+/// What the rank's process is told beside what this one was, in its environment.
+pub(crate) fn told(rank: &Rank) -> Vec<(&'static str, String)> {
+    let told = rank.variables_beside(|name| std::env::var_os(name).is_some());
+    told.map(|(name, value)| (name, value.to_owned())).collect()
+}
+
+/// Says which variables libfabric's efa provider would end a rank for, by what is set here and what it is told.
+pub(crate) fn warn_of_aborting(rank: &Rank) {
+    let here =
+        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let environment = here.chain(told(rank).into_iter().map(|(name, value)| (name.to_owned(), value))).collect();
+    for (name, reason) in aborting(&environment) {
+        complain(&format!("libfabric's efa provider ends every process with {name}: {reason}"));
     }
 }
 
@@ -115,11 +161,22 @@ pub(crate) fn refuse_held(
         }
         asked => asked?,
     };
+    if let Some((device, error)) = asked.devices.iter().find_map(|probed| Some((probed.device, unanswered(probed)?))) {
+        complain(&format!("whether others hold cores of {device} was not answered: {}", error.chain()));
+    }
     let Err(held) = check(&asked) else { return Ok(()) };
     if let Ok(asked) = nearfab::probe(&seen.host, source.probing().with_processes()) {
         check(&asked)?;
     }
     Err(held.into())
+}
+
+/// Why it is not known of a core of the device whether it is held.
+fn unanswered(probed: &DeviceProbe) -> Option<&Error> {
+    match &probed.answers {
+        Ok(answers) => answers.cores.iter().find_map(|core| core.state.as_ref().err()),
+        Err(error) => Some(error),
+    }
 }
 
 /// A word as a shell reads it back.

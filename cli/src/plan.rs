@@ -31,7 +31,7 @@ pub(crate) struct Arguments {
     ranks: u32,
     #[command(flatten)]
     ask: Ask,
-    /// Print the environment of this rank for a shell: eval "$(nearfab plan -n 16 --export 3)".
+    /// Print the environment of this rank for a shell: eval "$(nearfab plan -n 16 --export 3)". Defaults that are set there stay.
     #[arg(long, value_name = "RANK")]
     export: Option<u32>,
 }
@@ -50,13 +50,10 @@ pub(crate) fn write(seen: &Seen, arguments: &Arguments, output: Output, out: &mu
 
 /// The plan of a host that is looked at: within what this process was given, where it is this machine's.
 pub(crate) fn made(seen: &Seen, ask: &Ask, ranks: u32) -> Result<Plan, Failure> {
-    if let Some(reason) = seen.host.nothing_found().filter(|_| seen.host.gpus().is_empty()) {
-        return Err(Failure::Nothing(reason));
-    }
     let mut options = ask.options(seen, ranks)?;
     if seen.host.is_live() {
         let given = Given::to_this_process()?;
-        options = given.cores_of(options).on_cpus(given.cpus);
+        options = given.cores_of(&seen.host, options)?.on_cpus(given.cpus);
     }
     let plan = nearfab::plan(&seen.host, &options)?;
     if let Some(probe) = &seen.probe {
@@ -79,8 +76,14 @@ fn export(plan: &Plan, rank: u32, out: &mut dyn Write) -> Result<(), Failure> {
     let of = plan.ranks.get(rank as usize).ok_or_else(|| Error::NoPlan {
         reason: format!("there is no rank {rank} of {}: 0 is the first", plan.ranks.len()),
     })?;
-    for (name, value) in &of.environment {
-        writeln!(out, "export {name}={}", quoted(OsStr::new(value)))?;
+    for (&name, value) in &of.environment {
+        let value = quoted(OsStr::new(value));
+        if plan.variables.iter().any(|variable| variable.name == name && variable.is_default()) {
+            // What is set in that shell stays.
+            writeln!(out, "{name}=${{{name}-{value}}}; export {name}")?;
+        } else {
+            writeln!(out, "export {name}={value}")?;
+        }
     }
     Ok(())
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use nearfab::plan::{Plan, Rank};
 
-use crate::launch::{self, Ask, Given, RANK, RANKS, quoted};
+use crate::launch::{self, Ask, Given, quoted};
 use crate::source::{Seen, Source};
 use crate::{Failure, plan, start};
 use processes::Processes;
@@ -20,10 +20,14 @@ use processes::Processes;
 pub(crate) const HELP: &str = "\
 Each rank finds its number in LOCAL_RANK and how many there are in LOCAL_WORLD_SIZE, as with torchrun; its standard input is
 empty. Variables that only make a default explicit, such as FI_PROVIDER, stay as they are where they are set.
-SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1 and SIGUSR2 go on to every rank. Where one rank fails, the others get SIGTERM, and
-SIGKILL after the grace period. No rank outlives nearfab, however that ends.
+SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1 and SIGUSR2 go on to every rank, with what it started. Where one rank fails, the others
+get SIGTERM, and SIGKILL after the grace period. No rank outlives nearfab, however that ends.
 Cores that others hold are refused where the driver may be asked; see --probe.
 Exit status: that of the first rank that failed, or 128 and the number of the signal that ended it.";
+
+/// How torchrun numbers the processes of a host, which programs understand.
+const RANK: &str = "LOCAL_RANK";
+const RANKS: &str = "LOCAL_WORLD_SIZE";
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -32,7 +36,8 @@ pub(crate) struct Arguments {
     ranks: u32,
     #[command(flatten)]
     ask: Ask,
-    /// Print what would be started, a line of shell each, and start nothing.
+    /// Print what would be started, a line of shell each, and start nothing. Of another host than this one, within all that it
+    /// has.
     #[arg(long)]
     dry_run: bool,
     /// How many seconds ranks have to end after SIGTERM, once one has failed.
@@ -59,6 +64,7 @@ pub(crate) fn run(
     source.refuse_other_than_files("run")?;
     let plan = on_this_machine(seen, arguments)?;
     launch::refuse_held(seen, source, |probe| plan.refuse_held(probe))?;
+    plan.ranks.first().into_iter().for_each(launch::warn_of_aborting);
     let commands = plan.ranks.iter().map(|rank| command(rank, &plan, &arguments.command));
     let grace = Duration::from_secs(arguments.grace.into());
     Processes::start(commands, grace)?.supervise()
@@ -67,7 +73,7 @@ pub(crate) fn run(
 /// The plan, within what this process was given, once the machine has what it is made of.
 fn on_this_machine(seen: &Seen, arguments: &Arguments) -> Result<Plan, Failure> {
     let given = Given::to_this_process()?;
-    let options = given.cores_of(arguments.ask.options(seen, arguments.ranks)?);
+    let options = given.cores_of(&seen.host, arguments.ask.options(seen, arguments.ranks)?)?;
     launch::refuse_absent(&seen.host, &nearfab::plan(&seen.host, &options)?.ranks)?;
     Ok(nearfab::plan(&seen.host, &options.on_cpus(given.cpus))?)
 }
@@ -75,8 +81,7 @@ fn on_this_machine(seen: &Seen, arguments: &Arguments) -> Result<Plan, Failure> 
 /// The variables that the rank's process gets.
 fn environment(rank: &Rank, plan: &Plan) -> Vec<(&'static str, String)> {
     let place = [(RANK, rank.rank.to_string()), (RANKS, plan.ranks.len().to_string())];
-    let told = rank.variables_beside(|name| std::env::var_os(name).is_some());
-    place.into_iter().chain(told.map(|(name, value)| (name, value.to_owned()))).collect()
+    place.into_iter().chain(launch::told(rank)).collect()
 }
 
 /// What does the same from a shell.

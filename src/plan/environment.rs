@@ -31,7 +31,8 @@ pub struct Variable {
     pub why: &'static str,
     /// How that is known.
     pub source: &'static str,
-    #[serde(rename = "is_default", serialize_with = "is_text")]
+    is_default: bool,
+    #[serde(skip)]
     value: Value,
     #[serde(skip)]
     accelerators: Option<Accelerators>,
@@ -63,10 +64,6 @@ enum Accelerators {
     Gpu,
 }
 
-fn is_text<S: serde::Serializer>(value: &Value, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-    serializer.serialize_bool(matches!(value, Value::Text(_)))
-}
-
 impl Variable {
     /// The first version of the library that reads it; `None`: every one does, as far as known.
     #[must_use]
@@ -86,10 +83,10 @@ impl Variable {
         format!("{} {}", self.read_by, self.versions)
     }
 
-    /// Whether it says the same for every rank: a default, which gives way to what is set already.
+    /// Whether it gives way to what is set already: it says the same for every rank, and not what another variable means.
     #[must_use]
     pub const fn is_default(&self) -> bool {
-        matches!(self.value, Value::Text(_))
+        self.is_default
     }
 }
 

@@ -9,7 +9,7 @@ const REFUSED: Complaint = Complaint {
     id: "rdma-foreign-refused",
     means: "One verbs device that cannot be opened breaks libfabric's efa provider as a whole (fi_getinfo answers -61), and \
             MPI or NCCL falls back to TCP without a word.",
-    action: "Set FI_EFA_IFACE to the names of the EFA interfaces (libfabric 1.22 or newer), or do not pass the node into the \
+    action: "Set FI_EFA_IFACE to the names of the EFA interfaces (libfabric 2.0 or newer), or do not pass the node into the \
              container at all: without a node the device is left out. Libfabric newer than 2.6 is to skip such devices.",
     source: "libfabric issue 12708 and pull request 12744; aws-do-eks pull request 63.",
 };

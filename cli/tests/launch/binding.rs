@@ -76,6 +76,58 @@ fn run_stays_within_the_cpus_and_cores_that_it_was_given() {
     assert!(complaint.contains("of the CPUs of NUMA node 0 (0) none is among those given (1)"), "{complaint}");
 }
 
+/// What says how cores and GPUs are numbered, or that some are others'.
+#[test]
+fn what_was_given_and_cannot_be_divided_is_refused() {
+    for (instance_type, name, bad, good, words) in [
+        ("trn2.48xlarge", "NEURON_LOGICAL_NC_CONFIG", "1", "2", "the cores of this host are counted by 2"),
+        ("p4d.24xlarge", "CUDA_VISIBLE_DEVICES", "4,5,6,7", "7,6,5,4,3,2,1,0", "a plan divides all 8 GPUs"),
+        ("p4d.24xlarge", "CUDA_VISIBLE_DEVICES", "GPU-8b3a", "0,1,2,3,4,5,6,7", "\"GPU-8b3a\" is set"),
+    ] {
+        let Some(tree) = two_nodes("launch", instance_type) else { return };
+        for command in [&["run", "-n", "2"][..], &["bind", "-n", "2"]] {
+            let with = |value: &str| {
+                let mut command = nearfab_with(command, tree.path());
+                command.env("LOCAL_RANK", "1").env(name, value).output().unwrap()
+            };
+            let refused = with(bad);
+            assert_eq!((refused.status.code(), text(&refused.stdout)), (Some(1), String::new()));
+            assert!(text(&refused.stderr).contains(words), "{}", text(&refused.stderr));
+            assert!(with(good).status.success(), "{}", text(&with(good).stderr));
+        }
+    }
+}
+
+#[test]
+fn a_host_that_has_nothing_is_told_as_elsewhere() {
+    let empty = tempfile::tempdir().unwrap();
+    for command in [&["plan", "-n", "2"][..], &["run", "-n", "2", "--", "true"], &["bind", "-n", "2", "--", "true"]] {
+        let run = |require: &[&str]| {
+            let mut nearfab = nearfab();
+            nearfab.args(require).arg("--root").arg(empty.path()).args(command);
+            let output = nearfab.env("LOCAL_RANK", "1").output().unwrap();
+            (output.status.code(), text(&output.stderr))
+        };
+        let (status, complaint) = run(&[]);
+        assert_eq!(status, Some(1), "{command:?}: {complaint}");
+        assert!(complaint.contains("no Neuron device and no EFA interface: "), "{command:?}: {complaint}");
+        assert_eq!(run(&["--require"]).0, Some(3), "{command:?}");
+    }
+}
+
+#[test]
+fn variables_that_end_the_ranks_are_told() {
+    let Some(tree) = two_nodes("launch", "trn2.48xlarge") else { return };
+    for command in [&["run", "-n", "4"][..], &["bind", "-n", "4"]] {
+        let mut nearfab = nearfab_with(command, tree.path());
+        let output = nearfab.env("LOCAL_RANK", "1").env("FI_EFA_MTU_SIZE", "4096").output().unwrap();
+        let complaint = text(&output.stderr);
+        assert!(output.status.success(), "{complaint}");
+        let told = "nearfab: libfabric's efa provider ends every process with FI_EFA_MTU_SIZE: its value is \"4096\"\n";
+        assert_eq!(complaint, told, "once");
+    }
+}
+
 #[test]
 fn bind_under_mpirun() {
     let Some(tree) = two_nodes("mpirun", "trn2.48xlarge") else { return };

@@ -19,9 +19,10 @@ use nix::unistd::Pid;
 
 pub(crate) const NEARFAB: &str = env!("CARGO_BIN_EXE_nearfab");
 
-/// Without what launchers of the tests themselves say.
+/// Without what launchers of the tests themselves say, or made them ignore.
 pub(crate) fn nearfab() -> Command {
-    let mut command = Command::new(NEARFAB);
+    let mut command = Command::new("env");
+    command.args(["--default-signal", NEARFAB]);
     for name in ["LOCAL_RANK", "LOCAL_WORLD_SIZE", "NEURON_RT_VISIBLE_CORES", "FI_PROVIDER"] {
         command.env_remove(name);
     }

@@ -87,6 +87,21 @@ fn environment_is_printed_for_a_shell() {
     assert_eq!(stdout(std::process::Command::new("sh").args(["-c", words])), "it's $HOME");
 }
 
+/// In a shell as in what `run` starts.
+#[test]
+fn what_is_set_in_the_shell_stays_where_it_is_a_default() {
+    let after = |instance_type: &str, names: &str| {
+        let script = format!(
+            "FI_PROVIDER=tcp CUDA_DEVICE_ORDER=FASTEST_FIRST; eval \"$({} plan -n 2 --export 1 --instance {instance_type})\"; \
+             echo {names}; printenv FI_PROVIDER",
+            super::NEARFAB
+        );
+        stdout(std::process::Command::new("sh").args(["-c", &script]))
+    };
+    assert_eq!(after("trn2.48xlarge", "$NEURON_RT_VISIBLE_CORES $FI_HMEM"), "32-63 neuron\ntcp\n");
+    assert_eq!(after("p4d.24xlarge", "$CUDA_VISIBLE_DEVICES $CUDA_DEVICE_ORDER"), "4,5,6,7 PCI_BUS_ID\ntcp\n");
+}
+
 #[test]
 fn narrowing_names_the_interfaces_of_the_host() {
     let tree = tree("trn2.48xlarge");

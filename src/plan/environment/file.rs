@@ -14,6 +14,7 @@ pub(crate) struct Variable {
     pub(crate) name: String,
     pub(crate) value: Option<String>,
     pub(crate) is: Option<Selection>,
+    pub(crate) means: Option<String>,
     pub(crate) accelerators: Option<Accelerators>,
     #[serde(default)]
     pub(crate) efa: bool,
@@ -62,6 +63,9 @@ pub(crate) fn read(text: &str, products: &[&str]) -> Result<Vec<Variable>, Strin
         }
         if variable.value.is_some() == variable.is.is_some() {
             return bad("needs either a value or what it is made of".to_owned());
+        }
+        if let Some(odd) = variable.means.iter().find(|name| variables.iter().all(|other| other.name != **name)) {
+            return bad(format!("says what {odd:?} means, which is not there"));
         }
         let kernel = &variable.kernel;
         let versions = [&variable.from, &variable.below, &kernel.from, &kernel.below];

@@ -4,7 +4,8 @@
 //! are loaded when the first device is opened.
 //!
 //! Each EFA interface is opened once in a process, however many users it has: the first [`Efa::open`] opens it, the others
-//! and [`Efa::clone`] share it, and it is closed when the last of them is gone. In a forked child a handle of the parent
+//! and [`Efa::clone`] share it, and it is closed when the last of them is gone. (Each copy of nearfab in a process counts for
+//! itself: the crate in a program, `libnearfab.so.0`, the Python module.) In a forked child a handle of the parent
 //! is of no use and does no harm: its calls return [`Error::Forked`], and dropping it touches nothing. The child can open
 //! the interface for itself.
 //!

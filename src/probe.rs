@@ -3,10 +3,12 @@
 //! A [`Host`] is seen, a probe asks: it opens device nodes, which discovery never does, because opening and closing them
 //! is not free of effects. [`ProbeOptions`] says which there are.
 
+use std::env;
 use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
+use nix::libc;
 use serde::Serialize;
 
 use crate::error::{Error, Result};
@@ -15,7 +17,8 @@ use crate::id::{Core, HostDevice, PhysicalCore};
 use crate::neuron::NeuronDevice;
 use crate::pci::Bdf;
 use crate::root::HostRoot;
-use crate::runtime::neuron::{self, Driver, Machine};
+use crate::runtime::neuron::{Driver, Machine};
+use crate::surroundings::is_fork_safe;
 
 pub(crate) mod asked;
 mod json;
@@ -255,7 +258,8 @@ impl fmt::Debug for Datastore {
 /// # Errors
 /// - [`Error::NotLive`]: the host is not this machine.
 /// - [`Error::ProbeRefused`]: the machine has devices and is an UltraServer or a pod, or may be one; or attached processes are wanted and
-///   this process has a Neuron node open itself, as the Neuron runtime does.
+///   this process has a Neuron node open itself, as the Neuron runtime does, or an EFA interface on a kernel with which it must not
+///   [fork](crate::surroundings::is_fork_safe).
 /// - [`Error::Read`]: what the refusals are decided by could not be read.
 ///
 /// What goes wrong with a device, or with one question, is in its place: [`Error::NodeRefused`], [`Error::Driver`],
@@ -298,21 +302,35 @@ fn knows_names(machine: &HostRoot) -> Result<bool> {
 /// The kernel gives it this number since it has namespaces.
 const INITIAL_PID_NAMESPACE: &str = "pid:[4026531836]";
 
-/// A child inherits what is open here. When it ends, the driver would take that for the end of the use that it belongs to.
+/// A child inherits what is open here. When it ends, the driver of a Neuron device would take that for the end of the use that an
+/// open node belongs to, and before that an old kernel moves memory away from an EFA interface.
 fn check_own_nodes(root: &HostRoot) -> Result<()> {
+    let kernel = root.read("proc/sys/kernel/osrelease")?.and_then(|release| release.trim().parse().ok());
+    let moves_memory = kernel.is_some_and(|kernel| !is_fork_safe(&kernel, |name| env::var_os(name).is_some()));
     for descriptor in root.list("proc/self/fd")? {
-        let Some(target) = root.link(&format!("proc/self/fd/{descriptor}"))? else { continue };
-        let is_node = target.strip_prefix("/dev/").is_some_and(|name| name.parse::<HostDevice>().is_ok());
-        if is_node && !descriptor.parse().is_ok_and(neuron::is_kept) {
-            return Err(Error::ProbeRefused {
-                reason: format!(
-                    "this process has {target} open, as the Neuron runtime does, and the child that would ask for attached \
-                     processes could end that use: ask from another process"
-                ),
-            });
-        }
+        // What has a name that is not text is no node.
+        let Ok(Some(target)) = root.link(&format!("proc/self/fd/{descriptor}")) else { continue };
+        let Some(node) = target.strip_prefix("/dev/") else { continue };
+        let harm = if node.parse::<HostDevice>().is_ok() && !is_for_questions(root, &descriptor)? {
+            "as the Neuron runtime does, and the child that would ask for attached processes could end that use"
+        } else if node.starts_with("infiniband/uverbs") && moves_memory {
+            "on a kernel before 5.13 without FI_EFA_FORK_SAFE, and a fork to ask for attached processes would move registered \
+             memory away from the device"
+        } else {
+            continue;
+        };
+        return Err(Error::ProbeRefused {
+            reason: format!("this process has {target} open, {harm}: ask from another process"),
+        });
     }
     Ok(())
+}
+
+/// Whether an open node is only for questions: of such a one the driver looks at who closes it.
+fn is_for_questions(root: &HostRoot, descriptor: &str) -> Result<bool> {
+    let info = root.read(&format!("proc/self/fdinfo/{descriptor}"))?.unwrap_or_default();
+    let flags = info.lines().find_map(|line| i32::from_str_radix(line.strip_prefix("flags:")?.trim(), 8).ok());
+    Ok(flags.is_some_and(|flags| flags & libc::O_ACCMODE == libc::O_WRONLY))
 }
 
 fn ask(devices: &[NeuronDevice], options: ProbeOptions, driver: &dyn Driver, names: Option<&HostRoot>) -> Probe {

@@ -12,7 +12,7 @@ pub use libraries::{InstalledLibrary, Library, MappedLibrary};
 pub(crate) use libraries::{mapped, version as version_of_file};
 pub use process::{Limit, Process};
 use serde::{Deserialize, Serialize};
-pub use variables::{EFA_VARIABLES, aborting};
+pub use variables::{EFA_VARIABLES, aborting, is_fork_safe};
 
 use crate::error::{Problems, Result};
 use crate::host::Host;

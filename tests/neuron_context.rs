@@ -9,6 +9,7 @@ mod support;
 
 use std::ffi::c_void;
 use std::fs::{self, Permissions};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::Barrier;
@@ -151,11 +152,17 @@ fn what_cannot_be_opened_is_explained() {
         assert!(matches!(error, Error::NoSuchDevice { .. }), "{error}");
 
         // Who has a node open otherwise is not forked from: its use could end with the child.
-        let other = fs::OpenOptions::new().write(true).open("/dev/neuron5").unwrap();
+        let other = fs::OpenOptions::new().read(true).write(true).open("/dev/neuron5").unwrap();
         let device = Neuron::open(&host, HostDevice(4), ProbeOptions::default()).unwrap();
         let error = device.users().unwrap_err();
         assert!(matches!(&error, Error::ProbeRefused { reason } if reason.contains("/dev/neuron5")), "{error}");
         drop(other);
+        device.users().unwrap();
+        // Who closes a node for questions is who ends something, whoever opened it. Nor does an odd name matter.
+        let _other = fs::OpenOptions::new().write(true).open("/dev/neuron5").unwrap();
+        let odd = std::env::temp_dir().join(std::ffi::OsStr::from_bytes(b"nearfab-\xff"));
+        let _odd = fs::File::create(&odd).unwrap();
+        fs::remove_file(odd).unwrap();
         device.users().unwrap();
     });
 }

@@ -5,6 +5,8 @@
 #[expect(dead_code, reason = "no test here opens a device")]
 mod support;
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use libloading::os::unix::{self, RTLD_LOCAL, RTLD_NOW};
@@ -76,6 +78,31 @@ fn two_copies_are_refused_by_name_unless_one_is_preferred() {
         assert_eq!((library, paths.len()), ("libfabric.so.1", 2));
         prefer(Library::Libfabric, other.to_str().unwrap());
         assert_eq!(runtime("libfabric.so.1").unwrap().version.as_deref(), Some("2.3"));
+    });
+}
+
+/// A preference chooses among copies. Said beside one that is mapped, it would make a second.
+#[test]
+fn what_is_preferred_is_no_second_copy() {
+    let name = "what_is_preferred_is_no_second_copy";
+    let prepare = |machine: &mut Machine| {
+        fabric(machine, "odd.so", "0")?;
+        fabric(machine, "libfabric.so.1", "1 << 16 | 17")?;
+        fabric(machine, HASHED, "2 << 16 | 3")
+    };
+    on_machine(name, prepare, || {
+        let [one, other] = ["libfabric.so.1", HASHED].map(|file| libraries().join(file));
+        // Beside something whose name is no text.
+        let odd = std::env::temp_dir().join(OsStr::from_bytes(b"nearfab-\xff"));
+        std::fs::copy(libraries().join("odd.so"), &odd).unwrap();
+        map(&odd);
+        std::fs::remove_file(&odd).unwrap();
+        map(&one);
+        prefer(Library::Libfabric, other.to_str().unwrap());
+        let Error::SeveralLibraries { paths, .. } = runtime("libfabric.so.1").unwrap_err() else { panic!("loaded") };
+        assert_eq!(paths, [one.display().to_string(), other.display().to_string()]);
+        prefer(Library::Libfabric, one.to_str().unwrap());
+        assert_eq!(runtime("libfabric.so.1").unwrap().version.as_deref(), Some("1.17"));
     });
 }
 

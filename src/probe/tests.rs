@@ -12,8 +12,8 @@ use nix::libc::{EBUSY, EFBIG, EINVAL, ENOENT, ENOTTY, ENXIO, EOPNOTSUPP};
 
 use super::*;
 use crate::neuron::LocationEvidence;
-use crate::runtime::neuron::attached::{Attachment, put, put_record};
-use crate::runtime::neuron::{Node, Question};
+use crate::runtime::neuron::attached::{Attachment, put, put_end, put_record};
+use crate::runtime::neuron::{Node, Question, node};
 use crate::topology::Basis;
 
 /// The child of these tests, and another process that is attached.
@@ -176,17 +176,15 @@ pub(crate) struct Recording(pub(crate) BTreeMap<HostDevice, Recorded>);
 
 impl Driver for Recording {
     fn identity(&self, device: HostDevice) -> Result<&dyn Node> {
-        let refused = || Error::NodeRefused {
-            path: neuron::node(device),
-            hint: "refused",
-            source: io::ErrorKind::NotFound.into(),
-        };
+        let refused =
+            || Error::NodeRefused { path: node(device), hint: "refused", source: io::ErrorKind::NotFound.into() };
         self.0.get(&device).map(|node| node as &dyn Node).ok_or_else(refused)
     }
 
     fn attachment(&self, device: HostDevice, _: Duration) -> Result<Attachment> {
         let mut said = Vec::new();
         put(&self.0[&device], &mut said).unwrap();
+        put_end(&mut said).unwrap();
         Ok(Attachment::read(CHILD, &said).unwrap().unwrap())
     }
 }
@@ -415,6 +413,7 @@ fn the_lowest_status_is_a_failure_like_others() {
 fn a_child_that_died_said_nothing() {
     let mut said = Vec::new();
     put(&Recorded::default(), &mut said).unwrap();
+    put_end(&mut said).unwrap();
     assert!(Attachment::read(CHILD, &said).is_some());
     for length in 0..said.len() {
         assert!(Attachment::read(CHILD, &said[..length]).is_none(), "{length} of {} bytes", said.len());

@@ -22,14 +22,15 @@ pub(super) enum Said {
     This {
         /// Its number, as this process sees it.
         pid: Pid,
-        /// All that it wrote.
+        /// What it wrote.
         bytes: Vec<u8>,
     },
     /// It was killed, because the deadline had passed.
     TooLate,
 }
 
-/// Forks a child that writes to the pipe it is given, and collects that.
+/// Forks a child that writes to the pipe it is given, and collects that until it is whole. The end of the pipe tells less: a child
+/// that another thread forks meanwhile has it open too, for as long as it lives.
 ///
 /// # Safety
 ///
@@ -38,6 +39,7 @@ pub(super) enum Said {
 pub(super) unsafe fn ask_in_child(
     deadline: Duration,
     ask: impl FnOnce(&mut File) -> io::Result<()>,
+    is_whole: impl Fn(&[u8]) -> bool,
 ) -> io::Result<Said> {
     let end = Instant::now().checked_add(deadline); // What is later than any clock can show never comes.
     let (reader, writer) = pipe2(OFlag::O_CLOEXEC)?;
@@ -55,7 +57,7 @@ pub(super) unsafe fn ask_in_child(
         }
         ForkResult::Parent { child } => {
             drop(writer);
-            let said = collect(&mut reader, end);
+            let said = collect(&mut reader, end, is_whole);
             if let Ok(Some(bytes)) = said {
                 reap(child);
                 return Ok(Said::This { pid: child, bytes });
@@ -71,10 +73,10 @@ pub(super) unsafe fn ask_in_child(
     }
 }
 
-/// Everything up to the end of the pipe; `None` if that does not come in time.
-fn collect(pipe: &mut File, end: Option<Instant>) -> io::Result<Option<Vec<u8>>> {
+/// What is whole, or everything up to the end of the pipe; `None` if neither comes in time.
+fn collect(pipe: &mut File, end: Option<Instant>, is_whole: impl Fn(&[u8]) -> bool) -> io::Result<Option<Vec<u8>>> {
     let mut bytes = Vec::new();
-    let mut chunk = [0; 4096];
+    let mut chunk = [0; 1 << 16]; // As much as a pipe holds.
     loop {
         let left = end.map_or(Duration::MAX, |end| end.saturating_duration_since(Instant::now()));
         // Rounded up, not to spin through the last millisecond.
@@ -86,9 +88,10 @@ fn collect(pipe: &mut File, end: Option<Instant>) -> io::Result<Option<Vec<u8>>>
             Ok(0) => continue,
             Ok(_) => {}
         }
-        match pipe.read(&mut chunk)? {
-            0 => return Ok(Some(bytes)),
-            count => bytes.extend_from_slice(&chunk[..count]),
+        let count = pipe.read(&mut chunk)?;
+        bytes.extend_from_slice(&chunk[..count]);
+        if count == 0 || is_whole(&bytes) {
+            return Ok(Some(bytes));
         }
     }
 }
@@ -112,6 +115,7 @@ impl Drop for Exit {
 #[cfg(test)]
 mod tests {
     use std::io::Write;
+    use std::os::fd::OwnedFd;
 
     use super::*;
 
@@ -119,16 +123,28 @@ mod tests {
     fn a_child_says_more_than_a_pipe_holds() {
         let text = vec![7; 1 << 20];
         // SAFETY: writes memory that is there.
-        let said = unsafe { ask_in_child(Duration::MAX, |out| out.write_all(&text)) }.unwrap();
+        let said = unsafe { ask_in_child(Duration::MAX, |out| out.write_all(&text), |_| false) }.unwrap();
         let Said::This { pid, bytes } = said else { panic!("too late") };
         assert_eq!(bytes, text);
         assert_eq!(waitpid(pid, None), Err(Errno::ECHILD), "it was reaped");
     }
 
+    /// As one that another thread forked between the making of the pipe and its closing.
+    #[test]
+    fn who_else_has_the_pipe_open_is_not_waited_for() {
+        let (mut reader, mut writer) = std::io::pipe().map(|(a, b)| (File::from(OwnedFd::from(a)), b)).unwrap();
+        for length in [3, 1 << 16] {
+            writer.write_all(&vec![7; length]).unwrap();
+            let end = Instant::now().checked_add(Duration::from_secs(60));
+            let whole = collect(&mut reader, end, |bytes| bytes.len() == length).unwrap();
+            assert_eq!(whole.map(|bytes| bytes.len()), Some(length));
+        }
+    }
+
     #[test]
     fn a_child_that_ends_early_is_no_hang() {
         // SAFETY: does nothing.
-        let said = unsafe { ask_in_child(Duration::from_secs(60), |_| Err(Errno::EIO.into())) }.unwrap();
+        let said = unsafe { ask_in_child(Duration::from_secs(60), |_| Err(Errno::EIO.into()), |_| false) }.unwrap();
         assert!(matches!(said, Said::This { bytes, .. } if bytes.is_empty()));
     }
 
@@ -138,12 +154,13 @@ mod tests {
         let start = Instant::now();
         // SAFETY: both are system calls.
         let said = unsafe {
-            ask_in_child(Duration::from_millis(100), |_| {
+            let ask = |_: &mut File| {
                 name.write_all(&nix::unistd::getpid().as_raw().to_ne_bytes())?;
                 loop {
                     nix::unistd::pause();
                 }
-            })
+            };
+            ask_in_child(Duration::from_millis(100), ask, |_| false)
         };
         assert!(matches!(said.unwrap(), Said::TooLate));
         assert!(start.elapsed() >= Duration::from_millis(100));

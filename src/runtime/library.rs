@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::error::Error as _;
 use std::ffi::{CStr, CString, c_void};
+use std::fs;
 use std::mem::{ManuallyDrop, MaybeUninit};
-use std::path::Path;
 use std::ptr::NonNull;
 use std::sync::{Mutex, PoisonError};
 
@@ -12,7 +12,6 @@ use libloading::os::unix;
 use nix::libc::{self, RTLD_NOLOAD};
 
 use crate::error::{Error, Result};
-use crate::root::HostRoot;
 use crate::surroundings::{self, MappedLibrary};
 
 /// A library that may be installed.
@@ -49,9 +48,6 @@ impl Library {
     /// one that the system's loader finds, or the one in its vendor's place. A copy that was linked into the program is not
     /// seen.
     pub(super) fn load(&self) -> Result<Loaded> {
-        if let Some(path) = PREFERRED.lock().unwrap_or_else(PoisonError::into_inner).get(&self.kind) {
-            return self.loaded(self.open(path, 0));
-        }
         if let Some(path) = self.named() {
             return self.load_named(path);
         }
@@ -66,13 +62,17 @@ impl Library {
         }
     }
 
-    /// The file that the environment names; one that is set to nothing names none.
+    /// The file that the program names, or the environment; one that is set to nothing names none.
     fn named(&self) -> Option<String> {
+        let preferred = PREFERRED.lock().unwrap_or_else(PoisonError::into_inner).get(&self.kind).cloned();
+        if preferred.is_some() {
+            return preferred;
+        }
         let path = std::env::var_os(self.variable?)?.to_string_lossy().into_owned();
         Some(path).filter(|path| !path.is_empty())
     }
 
-    /// The environment was set before anything was loaded: it may choose among copies, and adds no second one.
+    /// It was named before anything was loaded: that may choose among copies, and adds no second one.
     fn load_named(&self, path: String) -> Result<Loaded> {
         let mapped = self.open(&path, RTLD_NOLOAD);
         if mapped.is_ok() {
@@ -93,9 +93,9 @@ impl Library {
 
     /// The copies that the loader of this process has mapped. Others, which a debugger has mapped to read them, are none.
     fn mapped(&self) -> Vec<(MappedLibrary, unix::Library)> {
-        // Where that cannot be read, the loader is asked by name alone.
-        let maps = HostRoot::open(Path::new("/")).and_then(|root| root.read("proc/self/maps")).ok().flatten();
-        let mapped = surroundings::mapped(maps.as_deref().unwrap_or_default());
+        // Where that cannot be read, the loader is asked by name alone. Names that are not UTF-8 are other files'.
+        let maps = fs::read("/proc/self/maps").unwrap_or_default();
+        let mapped = surroundings::mapped(&String::from_utf8_lossy(&maps));
         let own = mapped.into_iter().filter(|copy| copy.library == self.kind);
         own.filter_map(|copy| Some((copy.clone(), self.open(&copy.path, RTLD_NOLOAD).ok()?))).collect()
     }

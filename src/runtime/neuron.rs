@@ -10,9 +10,10 @@
 
 use std::convert::Infallible;
 use std::ffi::{CString, c_int, c_long, c_void};
+use std::fs::File;
 use std::io::{self, Write};
 use std::mem::ManuallyDrop;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::ptr;
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -112,32 +113,19 @@ struct Kept {
     nodes: [OnceLock<ManuallyDrop<Descriptor>>; MAX_DEVICES],
     /// Taken by who opens one, so that there is one of each.
     opening: Mutex<()>,
-    /// Those of the processes that this one was forked from. They are open here too, and mean nothing: the driver looks at
-    /// who closes one.
-    inherited: Vec<RawFd>,
 }
 
 impl Kept {
     fn of_process() -> &'static Owned<Self> {
-        let make = |inherited: Option<&Owned<Self>>| {
-            let inherited = inherited.map(|parent| parent.value.descriptors().collect()).unwrap_or_default();
+        // What the parent has open is open here too, and means nothing: the driver looks at who closes it.
+        let make = |_: Option<&Owned<Self>>| {
             let nodes = [const { OnceLock::new() }; MAX_DEVICES];
-            Ok::<_, Infallible>(Self { nodes, opening: Mutex::new(()), inherited })
+            Ok::<_, Infallible>(Self { nodes, opening: Mutex::new(()) })
         };
         match KEPT.get(make) {
             Ok(kept) => kept,
         }
     }
-
-    fn descriptors(&self) -> impl Iterator<Item = RawFd> {
-        let own = self.nodes.iter().filter_map(OnceLock::get).map(|kept| kept.0.as_raw_fd());
-        own.chain(self.inherited.iter().copied())
-    }
-}
-
-/// Whether a descriptor of this process is one that is kept.
-pub(crate) fn is_kept(descriptor: RawFd) -> bool {
-    Kept::of_process().value.descriptors().any(|kept| kept == descriptor)
 }
 
 /// A device's node for questions. It is open until the process ends, and there is no way to close it.
@@ -195,11 +183,15 @@ fn attach(path: PathBuf, deadline: Duration) -> Result<Attachment> {
     let c_path = CString::new(path.as_os_str().as_encoded_bytes()).map_err(|e| cannot_ask(e.into()))?;
     // SAFETY: opening, asking and closing are system calls; the questions are on the stack, and so is what is written.
     let said = unsafe {
-        ask_in_child(deadline, |out| match open(c_path.as_c_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()) {
-            // Closed before the pipe is, so that the deadline covers it.
-            Ok(node) => attached::put(&Descriptor(node), out),
+        let ask = |out: &mut File| match open(c_path.as_c_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()) {
+            Ok(node) => {
+                attached::put(&Descriptor(node), out)?;
+                // Closing it has taken its time too.
+                attached::put_end(out)
+            }
             Err(errno) => attached::put_refusal(errno, out),
-        })
+        };
+        ask_in_child(deadline, ask, |bytes| Attachment::read(0, bytes).is_some())
     };
     match said.map_err(cannot_ask)? {
         Said::TooLate => Err(Error::Deadline { node: path, deadline }),

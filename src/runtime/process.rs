@@ -25,6 +25,8 @@ pub struct PerProcess<T: 'static> {
 pub struct Owned<T: 'static> {
     /// The process that made it.
     pub owner: u32,
+    /// Among its ancestors, which may have had the same number.
+    generation: u32,
     /// In another process than its owner, only what is atomic or never changes can be relied upon.
     pub value: T,
     /// Keeps what was inherited in reach, or checkers of leaks would report it.
@@ -51,10 +53,10 @@ impl<T: Send + Sync + 'static> PerProcess<T> {
             let newest = self.newest.load(Ordering::Acquire);
             // SAFETY: it is null, or a value that was leaked below.
             let inherited = unsafe { newest.as_ref() };
-            if let Some(own) = inherited.filter(|newest| newest.owner == id()) {
+            if let Some(own) = inherited.filter(|newest| newest.generation == generation()) {
                 return Ok(own);
             }
-            let own = Owned { owner: id(), value: make(inherited)?, _inherited: inherited };
+            let own = Owned { _inherited: inherited, ..Owned::new(make(inherited)?) };
             let own = Box::into_raw(Box::new(own));
             if self.newest.compare_exchange(newest, own, Ordering::AcqRel, Ordering::Relaxed).is_err() {
                 // SAFETY: it comes from `Box::into_raw`, and another thread's was stored in its place.
@@ -67,7 +69,7 @@ impl<T: Send + Sync + 'static> PerProcess<T> {
 impl<T> Owned<T> {
     /// A value of this process.
     pub(crate) fn new(value: T) -> Self {
-        Self { owner: id(), value, _inherited: None }
+        Self { owner: process::id(), generation: generation(), value, _inherited: None }
     }
 
     /// The value, in its own process.
@@ -81,7 +83,7 @@ impl<T> Owned<T> {
 
     #[inline]
     fn check(&self) -> Result<()> {
-        if self.owner == known_id() { Ok(()) } else { Err(forked(self.owner)) }
+        if self.generation == known_generation() { Ok(()) } else { Err(forked(self.owner)) }
     }
 }
 
@@ -90,22 +92,26 @@ fn forked(owner: u32) -> Error {
     Error::Forked { owner }
 }
 
-/// The number of this process.
-fn id() -> u32 {
-    match known_id() {
-        0 => learn_id(),
-        id => id,
+/// Which process this is among its ancestors, of which each has a lower number. Its number in the system may be that of one of them, as
+/// of the first process in a container's container.
+fn generation() -> u32 {
+    match known_generation() {
+        0 => learn_generation(),
+        generation => generation,
     }
 }
 
-/// The number of this process, or 0 where it has not been asked for yet: so in a child, whatever its parent knew.
+/// The generation, or 0 where it has not been asked for yet: so in a child, whatever its parent knew.
 ///
 /// It is compared in each call of the library, which a call of the system would make several times as long.
 #[inline]
-fn known_id() -> u32 {
+fn known_generation() -> u32 {
     // SAFETY: it is one of the two here, or a page that was leaked: aligned, and only ever used as this number.
     unsafe { &*KNOWN.load(Ordering::Acquire) }.load(Ordering::Relaxed)
 }
+
+/// The newest of this process and its ancestors. A child inherits it.
+static NEWEST: AtomicU32 = AtomicU32::new(0);
 
 /// Where the number is kept. No lock, which a child could inherit while it is taken.
 static KNOWN: AtomicPtr<AtomicU32> = AtomicPtr::new((&raw const NOWHERE).cast_mut());
@@ -116,17 +122,18 @@ static NOWHERE: AtomicU32 = AtomicU32::new(0);
 /// In place of a page, where the kernel (before 4.14) does not clear one.
 static CLEARED_BY_FORK: AtomicU32 = AtomicU32::new(0);
 
-fn learn_id() -> u32 {
+fn learn_generation() -> u32 {
     let nowhere = (&raw const NOWHERE).cast_mut();
     if ptr::eq(KNOWN.load(Ordering::Acquire), nowhere) {
         let place = wiped_page().map_or_else(|_| cleared_by_fork(), NonNull::as_ptr);
         // A page that loses the race is left: it is one, and once.
         let _ = KNOWN.compare_exchange(nowhere, place, Ordering::AcqRel, Ordering::Relaxed);
     }
-    let id = process::id();
-    // SAFETY: as for `known_id`, and it is not `NOWHERE` any more.
-    unsafe { &*KNOWN.load(Ordering::Acquire) }.store(id, Ordering::Relaxed);
-    id
+    let next = NEWEST.fetch_add(1, Ordering::Relaxed) + 1;
+    // SAFETY: as for `known_generation`, and it is not `NOWHERE` any more.
+    let known = unsafe { &*KNOWN.load(Ordering::Acquire) };
+    // Of threads that race the first one's counts.
+    known.compare_exchange(0, next, Ordering::Relaxed, Ordering::Relaxed).map_or_else(|known| known, |_| next)
 }
 
 /// A page that the kernel clears in each child.
@@ -156,14 +163,29 @@ mod tests {
     use crate::context::child::in_a_child;
 
     #[test]
-    fn each_process_knows_its_own_number() {
-        assert_eq!((id(), id()), (process::id(), process::id()));
+    fn each_process_has_its_own_generation() {
+        let own = generation();
+        assert_eq!((generation(), known_generation()), (own, own));
         in_a_child(|| {
-            let right = id() == process::id();
-            in_a_child(|| id() == process::id());
-            right && id() == process::id()
+            let unknown = known_generation() == 0;
+            let child = generation();
+            in_a_child(|| ![0, own, child].contains(&generation()));
+            unknown && ![0, own].contains(&child) && generation() == child
         });
-        assert_eq!(id(), process::id());
+        assert_eq!(generation(), own);
+    }
+
+    /// As of a child in a namespace of its own, whose number is its parent's.
+    #[test]
+    fn a_child_with_the_number_of_its_parent_is_not_taken_for_it() {
+        let parents = Owned::new(7);
+        in_a_child(|| {
+            let of_child = Owned { owner: process::id(), ..Owned::new(8) };
+            let looks_alike =
+                Owned { owner: of_child.owner, generation: parents.generation, value: 7, _inherited: None };
+            of_child.get().is_ok() && looks_alike.get().is_err()
+        });
+        assert!(parents.get().is_ok());
     }
 
     #[test]

@@ -92,10 +92,10 @@ pub fn all() -> Vec<(&'static str, Result<Runtime>)> {
 }
 
 /// Says which file to use of a library, where a process has several copies or the loader would find another. To be said
-/// before it is used first: what is in use stays.
+/// before it is used first: what is in use stays. It chooses among copies: where only others are mapped, it is refused, as a second
+/// one would be there beside them.
 ///
-/// For libnrt the environment variable `EFA_NEURON_LIBNRT` says the same for a program as it is; it chooses among copies, and a
-/// second one beside a mapped one is refused.
+/// For libnrt the environment variable `EFA_NEURON_LIBNRT` says the same for a program as it is.
 ///
 /// ```
 /// use nearfab::runtime::prefer;

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::compatibility::Version;
+
 /// The variables that the efa provider of some libfabric up to 2.6 reads, without their beginning `FI_EFA_`. It ignores any
 /// other, without a word. Source: `prov/efa/src/efa_env.c` of libfabric, and what is read elsewhere in that provider.
 #[rustfmt::skip]
@@ -18,6 +20,30 @@ pub const EFA_VARIABLES: &[&str] = &[
 
 /// Whose mere presence makes it abort.
 const FORBIDDEN: [&str; 3] = ["FI_EFA_MTU_SIZE", "FI_EFA_TX_IOV_LIMIT", "FI_EFA_RX_IOV_LIMIT"];
+
+/// Whether a child that this kernel forks leaves registered memory alone, with the variables that are set in the parent.
+///
+/// Kernels from 5.13 on copy such memory for the child. Older ones do so only for whom verbs was told to see to it; otherwise the
+/// parent's next write moves a page away from the device, and libfabric's efa provider ends a parent that forks (abort). Source:
+/// libfabric, `prov/efa/src/efa_fork_support.c`; libfabric issue 5857.
+///
+/// ```
+/// use nearfab::surroundings::is_fork_safe;
+///
+/// assert!(is_fork_safe(&"6.1.102-111.182.amzn2023.x86_64".parse()?, |_| false));
+/// assert!(!is_fork_safe(&"5.10.230-223.885.amzn2.x86_64".parse()?, |_| false));
+/// assert!(is_fork_safe(&"5.10.230-223.885.amzn2.x86_64".parse()?, |name| name == "FI_EFA_FORK_SAFE"));
+/// # Ok::<(), nearfab::Error>(())
+/// ```
+#[must_use]
+pub fn is_fork_safe(kernel: &Version, is_set: impl Fn(&str) -> bool) -> bool {
+    let copies = COPIES_FOR_CHILDREN.parse::<Version>().is_ok_and(|from| *kernel >= from);
+    copies || FORK_SAFE.into_iter().any(is_set)
+}
+
+/// The first kernel that does.
+const COPIES_FOR_CHILDREN: &str = "5.13";
+const FORK_SAFE: [&str; 3] = ["FI_EFA_FORK_SAFE", "RDMAV_FORK_SAFE", "IBV_FORK_SAFE"];
 
 /// The variables with which the efa provider ends the process (abort) at the first `fi_getinfo`, whatever provider is asked
 /// for, each with what is wrong with its value. Source: `prov/efa/src/efa_env.c` and `efa_fork_support.c` of libfabric.

@@ -1,7 +1,7 @@
 /*
  * A stand-in for libfabric.so.1 on a machine without EFA, compiled by the tests against the installed headers: fi_getinfo gives
- * what a host with two EFA interfaces gives, three entries for each, an interface of no bus, and one whose bus is no PCI. Its
- * objects move nothing: a send is done at once, and so is a receive.
+ * two EFA interfaces, of which one has two entries and a third whose objects not any thread may use, an interface of no bus, and one
+ * whose bus is no PCI. Its objects move nothing: a send is done at once, and so is a receive.
  *
  * It aborts where an object is closed before what hangs on it, and where an operation is given what is of no use.
  *

@@ -1,7 +1,6 @@
 //! Settings of the kernel: who sees RDMA devices, forked children, memory of other processes.
 
-use nearfab::compatibility::Version;
-use nearfab::surroundings::RdmaNamespaces;
+use nearfab::surroundings::{RdmaNamespaces, is_fork_safe};
 
 use super::case::{Case, Skip};
 use super::finding::{Check, Complaint, Finding};
@@ -34,10 +33,6 @@ pub(super) const NAMESPACES: Check =
 pub(super) const FORK: Check = Check { name: "fork safety", complaints: || vec![FORK_UNSAFE], run: fork };
 pub(super) const PTRACE: Check = Check { name: "ptrace protection", complaints: || vec![PTRACE_SCOPE], run: ptrace };
 
-/// Registered memory is copied for a child from it on.
-const COPY_ON_FORK: &str = "5.13";
-const FORK_SAFE: [&str; 3] = ["FI_EFA_FORK_SAFE", "RDMAV_FORK_SAFE", "IBV_FORK_SAFE"];
-
 fn namespaces(case: &Case<'_>) -> Result<Vec<Finding>, Skip> {
     case.efa()?;
     let mode = case.around()?.rdma_namespaces.ok_or(Skip::NotHere("no RDMA in this kernel"))?;
@@ -49,11 +44,10 @@ fn fork(case: &Case<'_>) -> Result<Vec<Finding>, Skip> {
     case.efa()?;
     let release = case.around()?.kernel.as_deref();
     let release = release.ok_or_else(|| Skip::NotKnown("the kernel's release is not known".into()))?;
-    let old = match (release.parse::<Version>(), COPY_ON_FORK.parse()) {
-        (Ok(release), Ok(from)) => release < from,
-        _ => return Err(Skip::NotKnown("the kernel's release is no version".into())),
+    let Ok(kernel) = release.parse() else {
+        return Err(Skip::NotKnown("the kernel's release is no version".into()));
     };
-    if !old || FORK_SAFE.iter().any(|name| case.variable(name).is_some()) {
+    if is_fork_safe(&kernel, |name| case.variable(name).is_some()) {
         return Ok(Vec::new());
     }
     let asked = if case.environment().is_ok() { ", and no variable asks for fork safety" } else { "" };

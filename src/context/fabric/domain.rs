@@ -39,6 +39,8 @@ pub(super) struct Key {
     pub(super) fabric: FabricKey,
     pub(super) address: Option<Bdf>,
     pub(super) domain: String,
+    /// The kind of endpoint: the tcp provider makes a domain for one.
+    pub(super) endpoint: u32,
     pub(super) capabilities: u64,
     pub(super) memory_mode: c_int,
     pub(super) threading: u32,
@@ -82,7 +84,7 @@ impl Interface {
     ///
     /// # Errors
     /// [`Error::Call`](crate::Error::Call) where libfabric fails, and where not any thread may use what is in the domain at any
-    /// time (EFA's datagram endpoints); [`Error::Forked`](crate::Error::Forked) in a forked child.
+    /// time; [`Error::Forked`](crate::Error::Forked) in a forked child.
     #[doc(alias = "fi_domain")]
     #[doc(alias = "fi_fabric")]
     pub fn open(&self) -> Result<Domain> {

@@ -50,7 +50,8 @@ pub struct Query {
     pub domain: Option<String>,
 }
 
-/// One of the ways to communicate that libfabric finds. An EFA interface has two or three.
+/// One of the ways to communicate that libfabric finds. An EFA interface has one or, since libfabric 2.1, two.
+/// Its datagram entries need a prefix before each message, and are not asked for.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Interface {
@@ -171,6 +172,7 @@ impl Interface {
             },
             address,
             domain: text(domain.map(|domain| domain.name)),
+            endpoint: endpoint.map_or(0, |endpoint| endpoint.type_),
             capabilities: info.caps,
             memory_mode: domain.map_or(0, |domain| domain.mr_mode),
             threading: domain.map_or(0, |domain| domain.threading),
@@ -179,7 +181,7 @@ impl Interface {
             provider: key.fabric.provider.clone(),
             fabric: key.fabric.name.clone(),
             domain: key.domain.clone(),
-            endpoint: endpoint.map_or(0, |endpoint| endpoint.type_).into(),
+            endpoint: key.endpoint.into(),
             address,
             max_message: endpoint.map_or(0, |endpoint| endpoint.max_msg_size),
             capabilities: info.caps,

@@ -34,6 +34,11 @@ pub(crate) struct Attached {
     pub(crate) datastore: Result<Vec<u8>, c_int>,
 }
 
+/// Says that this was all.
+pub(crate) fn put_end(out: &mut dyn Write) -> io::Result<()> {
+    put_record(out, 0, &[])
+}
+
 /// Asks, and writes the answers.
 pub(crate) fn put(node: &impl Node, out: &mut dyn Write) -> io::Result<()> {
     put_record(out, 0, &[])?; // It could be opened.
@@ -111,6 +116,7 @@ impl Attachment {
             Err(status) => Err(status),
             Ok(count) => Ok((0..count).map(|_| records.process()).collect::<Option<_>>()?),
         };
+        records.next()?; // The end.
         Some(Ok(Self { child, host_device, processes }))
     }
 }

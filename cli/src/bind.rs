@@ -6,9 +6,10 @@ use std::ffi::OsString;
 
 use nearfab::Error;
 
+use crate::failure::Failure;
 use crate::launch::{self, Ask, Given};
 use crate::source::{Seen, Source};
-use crate::{Failure, start};
+use crate::start;
 
 pub(crate) const HELP: &str = "\
 The rank on this host is read from the first of these that is set, the number of ranks from what follows it, or -n:

@@ -28,8 +28,10 @@ use nearfab::Error;
 use nearfab::surroundings::Process;
 use report::Report;
 
+use crate::failure::Failure;
+use crate::head;
+use crate::output::{Output, json};
 use crate::source::Seen;
-use crate::{Failure, Output, head, json};
 
 /// Every check, in the order in which findings of one severity are told.
 const CHECKS: &[&Check] = &[

@@ -7,8 +7,9 @@ use std::io::{self, Write};
 use nearfab::instances::{Grade, InstanceTable, tables};
 use serde::Serialize;
 
+use crate::failure::Failure;
+use crate::output::{FORMAT, Output, json};
 use crate::table::{Table, UNKNOWN, or_unknown};
-use crate::{FORMAT, Failure, Output, json};
 
 pub(crate) fn write(instance_type: Option<&str>, output: Output, out: &mut dyn Write) -> Result<(), Failure> {
     match (instance_type, output) {

@@ -11,8 +11,8 @@ use nearfab::{CpuCores, CpuList, Error, Host, LogicalCore};
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
 
+use crate::failure::{Failure, complain};
 use crate::source::{Seen, Source};
-use crate::{Failure, complain};
 
 const VISIBLE_CORES: &str = "NEURON_RT_VISIBLE_CORES";
 const CORE_SIZE: &str = "NEURON_LOGICAL_NC_CONFIG";

@@ -12,9 +12,10 @@ use nearfab::probe::Probe;
 use nearfab::{Host, PciFunction, PciLink};
 use serde::Serialize;
 
+use crate::output::{Output, json};
 use crate::source::Seen;
 use crate::table::{Table, UNKNOWN, or_unknown};
-use crate::{Output, head, json, notes};
+use crate::{head, notes};
 
 pub(crate) const HELP: &str = "\
 CTR is the container's number of a device: its position among those with a node here.

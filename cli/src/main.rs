@@ -5,16 +5,19 @@
 mod bind;
 mod doctor;
 mod evidence;
+mod failure;
 mod head;
 mod instances;
 mod launch;
 mod list;
 mod near;
 mod notes;
+mod output;
 mod plan;
 mod record;
 mod run;
 mod runtimes;
+mod signals;
 mod source;
 mod start;
 mod table;
@@ -25,13 +28,13 @@ use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand, ValueEnum};
-use nearfab::{Error, NothingFound, Origin};
+use clap::{Parser, Subcommand};
+use nearfab::Origin;
 
+use failure::{Failure, complain};
+use output::Output;
 use source::{Seen, Source};
 
-/// The version of the JSON forms; that of `list` is the recorded host's own.
-const FORMAT: u32 = 1;
 /// Nothing was found, and something was required.
 const NOTHING: u8 = 3;
 
@@ -119,14 +122,6 @@ enum Command {
     },
 }
 
-#[derive(Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-enum Output {
-    #[default]
-    Table,
-    Wide,
-    Json,
-}
-
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     // Standard output alone would write each line by itself.
@@ -151,42 +146,6 @@ fn main() -> ExitCode {
 fn fail(reason: &str) -> ExitCode {
     complain(reason);
     ExitCode::FAILURE
-}
-
-fn complain(reason: &str) {
-    // Nobody reads it where standard error is closed.
-    let _ = writeln!(io::stderr(), "nearfab: {reason}");
-}
-
-enum Failure {
-    Nearfab(Error),
-    Output(io::Error),
-    /// Something was asked of a host that has nothing.
-    Nothing(NothingFound),
-    /// A command could not be started, or not where it should.
-    Launch {
-        reason: String,
-        status: u8,
-    },
-}
-
-impl Failure {
-    /// A command is not started, for this reason.
-    fn launch(reason: impl Into<String>) -> Self {
-        Self::Launch { reason: reason.into(), status: 1 }
-    }
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        Self::Nearfab(error)
-    }
-}
-
-impl From<io::Error> for Failure {
-    fn from(error: io::Error) -> Self {
-        Self::Output(error)
-    }
 }
 
 fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<ExitCode, Failure> {
@@ -233,9 +192,4 @@ impl Arguments {
         let lacking = self.require && seen.host.nothing_found().is_some();
         Ok(if lacking { NOTHING.into() } else { ExitCode::SUCCESS })
     }
-}
-
-fn json(value: &impl serde::Serialize, out: &mut dyn Write) -> io::Result<()> {
-    serde_json::to_writer_pretty(&mut *out, value)?;
-    writeln!(out)
 }

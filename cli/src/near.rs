@@ -8,8 +8,10 @@ use nearfab::{
 };
 use serde::Serialize;
 
+use crate::failure::Failure;
+use crate::notes;
+use crate::output::{FORMAT, Output, json};
 use crate::table::{Table, or_unknown};
-use crate::{FORMAT, Failure, Output, json, notes};
 
 pub(crate) fn write(host: &Host, of: &str, by_place: bool, output: Output, out: &mut dyn Write) -> Result<(), Failure> {
     if let Some(reason) = host.nothing_found() {

@@ -10,10 +10,12 @@ use nearfab::{Bdf, CpuList, Error, Host};
 use serde::Serialize;
 
 use crate::evidence::{Evidence, Nearest};
+use crate::failure::Failure;
 use crate::launch::{Ask, Given, quoted};
+use crate::output::{FORMAT, Output, json};
 use crate::source::Seen;
 use crate::table::{Table, or_unknown};
-use crate::{FORMAT, Failure, Output, head, json, notes};
+use crate::{head, notes};
 
 pub(crate) const HELP: &str = "\
 CORES are numbers in NEURON_RT_VISIBLE_CORES, GPUS numbers in CUDA_VISIBLE_DEVICES by PCI address.

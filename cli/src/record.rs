@@ -6,7 +6,7 @@ use std::path::Path;
 
 use nearfab::Record;
 
-use crate::Failure;
+use crate::failure::Failure;
 
 /// Writes the record to a new file, or to standard output.
 pub(crate) fn write(record: &Record, redact: bool, to: Option<&Path>, out: &mut dyn Write) -> Result<(), Failure> {

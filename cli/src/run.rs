@@ -2,7 +2,6 @@
 
 mod listing;
 mod processes;
-pub(crate) mod signals;
 
 use std::ffi::{OsStr, OsString};
 use std::io::Write;
@@ -12,9 +11,10 @@ use std::time::Duration;
 
 use nearfab::plan::{Plan, Rank};
 
+use crate::failure::Failure;
 use crate::launch::{self, Ask, Given, quoted};
 use crate::source::{Seen, Source};
-use crate::{Failure, plan, start};
+use crate::{plan, start};
 use processes::Processes;
 
 pub(crate) const HELP: &str = "\

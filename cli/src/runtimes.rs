@@ -5,8 +5,8 @@ use std::io::{self, Write};
 use nearfab::runtime::{self, Missing, Runtime};
 use serde::Serialize;
 
+use crate::output::{FORMAT, Output, json};
 use crate::table::{Table, or_unknown};
-use crate::{FORMAT, Output, json};
 
 #[derive(Serialize)]
 struct Runtimes {

@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use nearfab::probe::{Probe, ProbeOptions};
 use nearfab::{Host, Record};
 
-use crate::Failure;
+use crate::failure::Failure;
 
 #[derive(Args)]
 pub(crate) struct Source {

@@ -10,8 +10,8 @@ use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
 use nix::unistd::{Pid, getppid};
 
-use crate::run::signals;
-use crate::{Failure, launch};
+use crate::failure::Failure;
+use crate::{launch, signals};
 
 /// What a shell exits with where there is no such command, and where it cannot be run.
 const NOT_FOUND: u8 = 127;

@@ -11,7 +11,8 @@ use nearfab::Host;
 use nearfab::instances::Source;
 use serde::Serialize;
 
-use crate::{FORMAT, Output, json, notes};
+use crate::notes;
+use crate::output::{FORMAT, Output, json};
 
 #[derive(Clone, Copy, Default, ValueEnum)]
 pub(crate) enum Form {

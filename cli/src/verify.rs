@@ -8,10 +8,12 @@ use nearfab::verify::{ClaimVerdict, Difference, FactVerdict, Gap, Verdict, Verif
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::failure::Failure;
+use crate::head;
+use crate::output::{FORMAT, Output, json};
 use crate::record::write_new;
 use crate::source::Seen;
 use crate::table::Table;
-use crate::{FORMAT, Failure, Output, head, json};
 
 pub(crate) const HELP: &str = "\
 A refuted claim is news for nearfab, no failure of the machine: the exit status is 0 all the same. See \

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::case::{Case, Skip};
 use super::finding::{Check, Finding, Severity};
-use crate::FORMAT;
+use crate::output::FORMAT;
 
 /// Columns of text.
 const WIDTH: usize = 100;

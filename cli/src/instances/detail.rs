@@ -8,8 +8,9 @@ use serde::Serialize;
 
 use crate::head::count;
 use crate::list::chain;
+use crate::notes;
+use crate::output::FORMAT;
 use crate::table::{Table, or_unknown, wrapped};
-use crate::{FORMAT, notes};
 
 const WIDTH: usize = 120;
 

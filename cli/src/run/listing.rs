@@ -17,7 +17,7 @@ pub(super) struct Listed {
 pub(super) fn processes() -> Vec<Listed> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    pids.filter_map(|pid: i32| parse(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)).collect()
+    pids.filter_map(|pid: i32| parse(&String::from_utf8_lossy(&fs::read(format!("/proc/{pid}/stat")).ok()?))).collect()
 }
 
 /// A line as proc(5) has it: `41 (name) S 1 41 ...`, where the name may have spaces and parentheses of its own.

@@ -9,8 +9,8 @@ use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::Pid;
 
 use super::listing::{Listed, processes};
-use super::signals::{Event, Signals, is_ignored};
-use crate::{Failure, complain};
+use crate::failure::{Failure, complain};
+use crate::signals::{Event, Signals, is_ignored};
 
 /// How long the kernel may take to end what was killed.
 const KILLED: Duration = Duration::from_secs(10);

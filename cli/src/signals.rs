@@ -14,7 +14,7 @@ const FORWARDED: [Signal; 6] =
     [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGUSR1, Signal::SIGUSR2];
 
 /// Whether whoever started this process made it ignore this signal, as nohup does, and a shell for what it starts with `&`.
-pub(super) fn is_ignored(signal: Signal) -> bool {
+pub(crate) fn is_ignored(signal: Signal) -> bool {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
     mask.is_some_and(|mask| mask & (1 << (signal as i32 - 1)) != 0)
@@ -31,12 +31,12 @@ pub(crate) fn release() -> nix::Result<()> {
 }
 
 /// Signals that come to this process do nothing but wake who waits here.
-pub(super) struct Signals {
+pub(crate) struct Signals {
     descriptor: SignalFd,
 }
 
 /// What there was to wait for.
-pub(super) enum Event {
+pub(crate) enum Event {
     /// A child ended, or did something else.
     Child,
     /// Something that goes on to the ranks.
@@ -46,7 +46,7 @@ pub(super) enum Event {
 }
 
 impl Signals {
-    pub(super) fn take() -> nix::Result<Self> {
+    pub(crate) fn take() -> nix::Result<Self> {
         let set = taken();
         set.thread_block()?;
         let descriptor = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
@@ -54,7 +54,7 @@ impl Signals {
     }
 
     /// Waits for the next one.
-    pub(super) fn wait(&self, deadline: Option<Instant>) -> nix::Result<Event> {
+    pub(crate) fn wait(&self, deadline: Option<Instant>) -> nix::Result<Event> {
         loop {
             if let Some(signal) = self.descriptor.read_signal()? {
                 let signal = i32::try_from(signal.ssi_signo).ok().and_then(|number| Signal::try_from(number).ok());

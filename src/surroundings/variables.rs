@@ -33,7 +33,7 @@ const FORBIDDEN: [&str; 3] = ["FI_EFA_MTU_SIZE", "FI_EFA_TX_IOV_LIMIT", "FI_EFA_
 /// assert!(is_fork_safe(&"6.1.102-111.182.amzn2023.x86_64".parse()?, |_| false));
 /// assert!(!is_fork_safe(&"5.10.230-223.885.amzn2.x86_64".parse()?, |_| false));
 /// assert!(is_fork_safe(&"5.10.230-223.885.amzn2.x86_64".parse()?, |name| name == "FI_EFA_FORK_SAFE"));
-/// # Ok::<(), nearfab::Error>(())
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[must_use]
 pub fn is_fork_safe(kernel: &Version, is_set: impl Fn(&str) -> bool) -> bool {

@@ -1,5 +1,6 @@
 //! How ranks end: each in its own way, all when one fails, and never later than nearfab.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -27,6 +28,14 @@ fn pids(lines: &[String]) -> Vec<Pid> {
 fn has_ended(pid: Pid) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.is_empty() || stat.contains(") Z ")
+}
+
+/// Opened both ways it has a writer, so that reading it waits until something is written, or a signal comes.
+fn fifo() -> (tempfile::TempDir, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let fifo = dir.path().join("fifo");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    (dir, fifo)
 }
 
 fn is_gone(pid: Pid) -> bool {
@@ -62,9 +71,7 @@ fn a_rank_that_fails_gives_its_status() {
 fn ranks_that_do_not_end_are_killed_after_the_grace_period() {
     let Some(tree) = two_nodes("launch", "trn2.48xlarge") else { return };
     let script = "trap '' TERM; echo $LOCAL_RANK $$; [ $LOCAL_RANK = 1 ] || exec sleep 1000; read line < $WAIT; exit 3";
-    let dir = tempfile::tempdir().unwrap();
-    let fifo = dir.path().join("fifo");
-    assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let (_dir, fifo) = fifo();
     let mut command = nearfab();
     command.args(["run", "-n", "4", "--grace", "0", "--root"]).arg(tree.path()).args(["--", "sh", "-c", script]);
     let mut nearfab = Talking::start(command.env("WAIT", &fifo));
@@ -80,12 +87,9 @@ fn ranks_that_do_not_end_are_killed_after_the_grace_period() {
 #[test]
 fn signals_go_on_to_the_ranks() {
     let Some(tree) = two_nodes("launch", "trn2.48xlarge") else { return };
-    // Opened both ways a pipe has a writer, and reading it waits until a signal comes.
     let script = "exec 3<>$WAIT; trap 'echo usr' USR1; trap 'echo term; exit 0' TERM; echo $LOCAL_RANK; \
                   while :; do read line <&3; done";
-    let dir = tempfile::tempdir().unwrap();
-    let fifo = dir.path().join("fifo");
-    assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let (_dir, fifo) = fifo();
     let mut command = nearfab();
     command.args(["run", "-n", "2", "--root"]).arg(tree.path()).args(["--", "sh", "-c", script]);
     let mut nearfab = Talking::start(command.env("WAIT", &fifo));
@@ -129,22 +133,34 @@ fn a_rank_that_is_killed_after_a_signal_is_reported_too() {
 #[test]
 fn what_nearfab_was_made_to_ignore_ranks_ignore() {
     let Some(tree) = two_nodes("launch", "trn2.48xlarge") else { return };
-    let ignoring = |signal: &str, script: &str| {
-        let mut command = std::process::Command::new("env");
-        command.args([&format!("--ignore-signal={signal}"), super::NEARFAB, "run", "-n", "4", "--root"]);
-        Talking::start(command.arg(tree.path()).args(["--", "sh", "-c", script]))
+    let ignoring = |signal: &str, command: &[&str]| {
+        let mut nearfab = std::process::Command::new("env");
+        nearfab.args([&format!("--ignore-signal={signal}"), super::NEARFAB, "run", "-n", "4", "--root"]);
+        Talking::start(nearfab.arg(tree.path()).arg("--").args(command))
     };
-    let mut nearfab = ignoring("HUP", STAY);
-    let pids = pids(&nearfab.lines(4));
-    nearfab.signal(Signal::SIGHUP);
-    kill(pids[0], Signal::SIGHUP).unwrap();
-    kill(pids[2], Signal::SIGKILL).unwrap();
+    let mut nearfab = ignoring("HUP", &["sh", "-c", STAY]);
+    let pids_of_ranks = pids(&nearfab.lines(4));
+    kill(pids_of_ranks[0], Signal::SIGHUP).unwrap();
+    kill(pids_of_ranks[2], Signal::SIGKILL).unwrap();
     let (status, complaint) = nearfab.end();
     assert_eq!(status, Some(137), "{complaint}");
-    assert!(complaint.contains(&format!("rank 1 (process {}) was killed by SIGKILL", pids[2])), "{complaint}");
+    let killed = format!("rank 1 (process {}) was killed by SIGKILL", pids_of_ranks[2]);
+    assert!(complaint.contains(&killed), "{complaint}");
+
+    // Nor does it go on to ranks that would not ignore it. It would come before the other.
+    let (_dir, fifo) = fifo();
+    let script =
+        "exec 3<>$0; trap 'echo hup' HUP; trap 'echo usr' USR1; echo $LOCAL_RANK; while :; do read line <&3; done";
+    let mut nearfab = ignoring("HUP", &["env", "--default-signal=HUP", "sh", "-c", script, fifo.to_str().unwrap()]);
+    nearfab.lines(4);
+    nearfab.signal(Signal::SIGHUP);
+    nearfab.signal(Signal::SIGUSR1);
+    assert_eq!(nearfab.lines(4), ["usr"; 4]);
+    nearfab.signal(Signal::SIGKILL);
+    nearfab.end();
 
     // The kernel would tell nearfab of no rank's end.
-    let (status, complaint) = ignoring("CHLD", "echo started").end();
+    let (status, complaint) = ignoring("CHLD", &["echo", "started"]).end();
     assert_eq!(status, Some(1), "{complaint}");
     assert!(complaint.contains("env --default-signal=CHLD nearfab run"), "{complaint}");
 }
@@ -155,9 +171,7 @@ fn what_runs_below_a_shell_has_the_grace_period_too() {
     let Some(tree) = two_nodes("launch", "trn2.48xlarge") else { return };
     let saves = "exec 3<>$WAIT; trap 'while grep -q \"^PPid:.$PPID\" /proc/$$/status; do :; done; sleep 0.2; echo saved; \
                  exit' TERM; echo $LOCAL_RANK $PPID; while :; do read line <&3; done";
-    let dir = tempfile::tempdir().unwrap();
-    let fifo = dir.path().join("fifo");
-    assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let (_dir, fifo) = fifo();
     let start = || {
         let mut command = nearfab();
         command.args(["run", "-n", "4", "--grace", "60", "--root"]).arg(tree.path());

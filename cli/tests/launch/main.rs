@@ -10,6 +10,9 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
 
 use nearfab::instances::InstanceTable;
 use nearfab_emu::Defect;
@@ -76,13 +79,24 @@ fn write(file: &Path, text: &str) {
 pub(crate) struct Talking {
     pub(crate) child: Child,
     lines: BufReader<std::process::ChildStdout>,
+    _watched: mpsc::Sender<()>,
 }
+
+/// How long a process may take where nothing is slow. One that hangs fails its test.
+const HANGS: Duration = Duration::from_secs(120);
 
 impl Talking {
     pub(crate) fn start(command: &mut Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap());
-        Self { child, lines }
+        let (watched, watch) = mpsc::channel();
+        let pid = Pid::from_raw(child.id().try_into().unwrap());
+        thread::spawn(move || {
+            if watch.recv_timeout(HANGS) == Err(RecvTimeoutError::Timeout) {
+                let _ = kill(pid, Signal::SIGKILL);
+            }
+        });
+        Self { child, lines, _watched: watched }
     }
 
     pub(crate) fn signal(&self, signal: Signal) {

@@ -86,6 +86,10 @@ impl FromStr for PciRoot {
     fn from_str(text: &str) -> std::result::Result<Self, String> {
         let parse = || {
             let (domain, bus) = text.strip_prefix("pci")?.split_once(':')?;
+            // The kernel pads to four digits, and names are compared as texts.
+            if domain.len() > 4 && domain.starts_with('0') {
+                return None;
+            }
             let bus = u8::try_from(hex(bus, 2..=2, 0xff)?).ok()?;
             Some(Self { domain: hex(domain, 4..=8, u32::MAX)?, bus })
         };

@@ -52,6 +52,12 @@ proptest! {
         }
     }
 
+    /// Domains of more than four digits, as of NVMe behind Intel VMD.
+    #[test]
+    fn a_root_of_a_high_domain_has_no_digits_to_spare(text in "pci[0-9a-f]{5,8}:[0-9a-f]{2}") {
+        prop_assert_eq!(text.parse::<PciRoot>().is_ok(), !text.starts_with("pci0"));
+    }
+
     #[test]
     fn roots_are_read_back(domain: u32, bus: u8) {
         let root = PciRoot { domain, bus };

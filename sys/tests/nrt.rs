@@ -1,6 +1,7 @@
 //! Compares libnrt's functions and structures, which are written by hand, with C: with declarations made anew from the
 //! published reference, always, and with the vendor's headers where NEURON_INCLUDE_DIR says where they are.
 
+#[expect(unused_macros, reason = "it has only compilers in common with the others")]
 mod c;
 
 use std::env;

@@ -1,7 +1,5 @@
 //! What C compilers say of the bindings: the machine's own, and Debian's for aarch64, whose binary interface is another.
 
-#![allow(unused_macros, reason = "each test program uses what it needs")]
-
 use std::env;
 use std::fs;
 use std::io::{self, Write as _};

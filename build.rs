@@ -1,16 +1,16 @@
-//! Turns `data/` into the constants of `src/instances.rs`, `src/compatibility.rs` and `src/plan/environment.rs`, and refuses a file that cannot be true of any host, or that
-//! does not say how its facts are known.
+//! Turns `data/` into the constants of `src/tables/`. Fails on a file that cannot be true of any host, or whose facts have no
+//! source.
 
-#[path = "src/pci/bdf.rs"]
+#[path = "src/types/bdf.rs"]
 mod bdf;
-#[path = "src/compatibility/file.rs"]
-mod compatibility;
-#[path = "src/numa/cpulist.rs"]
+#[path = "src/types/cpulist.rs"]
 mod cpulist;
-#[path = "src/plan/environment/file.rs"]
-mod environment;
-#[path = "src/instances/file.rs"]
+#[path = "src/tables/instances/file.rs"]
 mod file;
+#[path = "src/tables/variables/file.rs"]
+mod variables;
+#[path = "src/tables/version_rules/file.rs"]
+mod version_rules;
 
 use std::error::Error;
 use std::fmt::Write;
@@ -34,22 +34,22 @@ fn main() -> Result<(), Box<dyn Error>> {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         instances.push((name, read(path)?));
     }
-    let [products, platforms, claims] =
-        ["products", "platforms", "claims"].map(|name| read(format!("data/{name}.toml")));
-    let data = Data::read(&products?, &platforms?, &claims?, &instances).map_err(|e| format!("data/: {e}"))?;
+    let [products, platforms, assumptions] =
+        ["products", "platforms", "assumptions"].map(|name| read(format!("data/{name}.toml")));
+    let data = Data::read(&products?, &platforms?, &assumptions?, &instances).map_err(|e| format!("data/: {e}"))?;
 
     let mut out = String::new();
     write_products(&mut out, &data)?;
     write_platforms(&mut out, &data)?;
-    write_claims(&mut out, &data)?;
+    write_assumptions(&mut out, &data)?;
     write_instances(&mut out, &data)?;
     let folder = PathBuf::from(env::var("OUT_DIR")?);
     fs::write(folder.join("instances.rs"), out)?;
     let products: Vec<&str> = data.products.iter().map(|product| product.name.as_str()).collect();
-    let rules = compatibility::read(&read("data/compatibility.toml")?, &products).map_err(|e| format!("data/: {e}"))?;
-    fs::write(folder.join("compatibility.rs"), written(&rules)?)?;
-    let variables = environment::read(&read("data/environment.toml")?, &products).map_err(|e| format!("data/: {e}"))?;
-    fs::write(folder.join("environment.rs"), written_variables(&variables)?)?;
+    let rules = version_rules::read(&read("data/version_rules.toml")?, &products).map_err(|e| format!("data/: {e}"))?;
+    fs::write(folder.join("version_rules.rs"), written(&rules)?)?;
+    let variables = variables::read(&read("data/variables.toml")?, &products).map_err(|e| format!("data/: {e}"))?;
+    fs::write(folder.join("variables.rs"), written_variables(&variables)?)?;
     Ok(())
 }
 
@@ -79,13 +79,13 @@ fn write_platforms(out: &mut String, data: &Data) -> std::fmt::Result {
     writeln!(out, "];")
 }
 
-fn write_claims(out: &mut String, data: &Data) -> std::fmt::Result {
-    writeln!(out, "const CLAIMS: &[Claim] = &[")?;
-    for c in &data.claims {
+fn write_assumptions(out: &mut String, data: &Data) -> std::fmt::Result {
+    writeln!(out, "const ASSUMPTIONS: &[Assumption] = &[")?;
+    for c in &data.assumptions {
         let users: Vec<&str> = data.users(&c.id).collect();
         writeln!(
             out,
-            "    Claim {{ id: {:?}, statement: {:?}, source: {:?}, settled_by: {:?}, instance_types: &{users:?}, by_hand: {}, \
+            "    Assumption {{ id: {:?}, statement: {:?}, source: {:?}, settled_by: {:?}, instance_types: &{users:?}, by_hand: {}, \
              check: {} }},",
             c.id,
             c.statement,
@@ -98,8 +98,8 @@ fn write_claims(out: &mut String, data: &Data) -> std::fmt::Result {
     writeln!(out, "];")
 }
 
-fn written(rules: &[compatibility::Rule]) -> Result<String, std::fmt::Error> {
-    let range = |range_of: &compatibility::Range| range(range_of.from.as_ref(), range_of.below.as_ref());
+fn written(rules: &[version_rules::Rule]) -> Result<String, std::fmt::Error> {
+    let range = |range_of: &version_rules::Range| range(range_of.from.as_ref(), range_of.below.as_ref());
     let mut out = "const RULES: &[Rule] = &[\n".to_owned();
     for r in rules {
         writeln!(
@@ -119,8 +119,8 @@ fn written(rules: &[compatibility::Rule]) -> Result<String, std::fmt::Error> {
     Ok(out)
 }
 
-fn written_variables(variables: &[environment::Variable]) -> Result<String, std::fmt::Error> {
-    let mut out = "const VARIABLES: &[Variable] = &[\n".to_owned();
+fn written_variables(variables: &[variables::Variable]) -> Result<String, std::fmt::Error> {
+    let mut out = "pub(crate) const VARIABLES: &[Variable] = &[\n".to_owned();
     for v in variables {
         let value = match (&v.value, v.is) {
             (_, Some(selection)) => format!("Value::Selection(Selection::{selection:?})"),
@@ -160,8 +160,8 @@ fn write_instances(out: &mut String, data: &Data) -> std::fmt::Result {
         for (fact, source) in &i.sources {
             writeln!(
                 out,
-                "            Source {{ fact: {fact:?}, grade: Grade::{:?}, text: {:?}, claims: &{:?} }},",
-                source.grade, source.text, source.claims
+                "            Source {{ fact: {fact:?}, grade: Grade::{:?}, text: {:?}, assumptions: &{:?} }},",
+                source.grade, source.text, source.assumptions
             )?;
         }
         writeln!(out, "        ],\n        numa: &[")?;

@@ -11,16 +11,17 @@ use std::sync::Arc;
 pub use nothing::NothingFound;
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::efa::{self, EfaDriver, EfaInterface};
 use crate::error::{Error, Problems, Result};
-use crate::gpu::{self, Gpu};
-use crate::id::HostDevice;
-use crate::instances::{FunctionRow, InstanceTable, Source};
-use crate::neuron::{self, Lnc, Location, LocationEvidence, NeuronDevice, NeuronDriver};
-use crate::numa::{self, CpuList, NumaNode};
-use crate::pci::{self, Bdf, PciFunction, PciId, PciLink, PciRoot};
-use crate::rdma::{self, RdmaDevice};
-use crate::root::{HostRoot, NodeAccess};
+use crate::scan::efa::{self, EfaDriver, EfaInterface};
+use crate::scan::gpu::{self, Gpu};
+use crate::scan::neuron::{self, Lnc, Location, LocationEvidence, NeuronDevice, NeuronDriver};
+use crate::scan::numa::{self, NumaNode};
+use crate::scan::pci::{self, PciFunction};
+use crate::scan::rdma::{self, RdmaDevice};
+use crate::scan::root::{HostRoot, NodeAccess};
+use crate::tables::instances::{FunctionRow, InstanceTable, Source};
+use crate::types::probe::{DeviceProbe, Probe};
+use crate::types::{AMAZON, Bdf, CpuList, HostDevice, PciId, PciLink, PciRoot};
 
 /// The version of the JSON form. It grows within a version: readers skip fields that they do not know. What would
 /// change a field's meaning gets a new number.
@@ -179,14 +180,22 @@ impl Host {
         Ok(Self { snapshot: Arc::new(Snapshot::of_table(table)), root: None })
     }
 
-    /// This host with Neuron devices at the addresses that the driver said; the others stay where they are.
-    pub(crate) fn placed(&self, said: &[(HostDevice, Bdf)]) -> Self {
+    /// Returns this host with its Neuron devices at the addresses that the driver gave, which outrank a table's.
+    ///
+    /// A device whose address changes adds one sentence to [`Host::problems`]. A device that did not answer keeps its
+    /// address. The result is still a host of this machine, and is recorded and compared as any other: a privileged user can
+    /// probe once, and others can read the record.
+    #[must_use]
+    pub fn with_probed_addresses(&self, probe: &Probe) -> Self {
+        let address = |device: &DeviceProbe| device.answers.as_ref().ok()?.address.as_ref().ok().copied();
+        let probed: Vec<(HostDevice, Bdf)> =
+            probe.devices.iter().filter_map(|device| Some((device.device, address(device)?))).collect();
         let mut snapshot = (*self.snapshot).clone();
         let mut problems = Problems::default();
         let functions: Vec<PciFunction> =
             self.neuron().iter().filter_map(NeuronDevice::function).chain(self.unnumbered()).cloned().collect();
         for device in &mut snapshot.neuron {
-            let Some(&(_, address)) = said.iter().find(|(index, _)| *index == device.index) else { continue };
+            let Some(&(_, address)) = probed.iter().find(|(index, _)| *index == device.index) else { continue };
             if let Some(before) = device.location.take_if(|location| location.address != address) {
                 let Location { address: other, evidence, .. } = before;
                 problems
@@ -315,7 +324,7 @@ impl Host {
     }
 
     /// Neuron functions on PCI that the driver drives, and of which it is not known which of [`Host::neuron`] they are: the
-    /// instance type has no table. Only the driver can tell, see [`Probe::place`](crate::probe::Probe::place); what is near a function is known all
+    /// instance type has no table. Only the driver can tell, see [`Host::with_probed_addresses`]; what is near a function is known all
     /// the same, see [`Host::near_function`].
     #[must_use]
     pub fn unnumbered(&self) -> &[PciFunction] {
@@ -425,7 +434,7 @@ impl Snapshot {
         };
         let product = table.product();
         let product_id = product.and_then(|product| product.device_ids.first().copied()).unwrap_or_default();
-        let product_id = PciId { vendor: pci::AMAZON, device: product_id };
+        let product_id = PciId { vendor: AMAZON, device: product_id };
         let neuron = table.neuron.iter().map(|row| NeuronDevice {
             index: row.index,
             product: table.neuron_product.map(str::to_owned),
@@ -453,8 +462,8 @@ impl Snapshot {
             port: None,
         });
         let invented = table.invented().map(|source| {
-            let Source { fact, text, claims, .. } = source;
-            format!("the table {} invents {fact} ({}): {text}", table.instance_type, claims.join(", "))
+            let Source { fact, text, assumptions, .. } = source;
+            format!("the table {} invents {fact} ({}): {text}", table.instance_type, assumptions.join(", "))
         });
         let gpus = table.gpu.iter().map(|row| Gpu { function: place(row) }).collect();
         let cores = product.map(|product| product.cores).filter(|_| !table.neuron.is_empty());

@@ -16,74 +16,67 @@
 //! Seeing and opening are separate. A [`Host`] is a snapshot taken without opening a device, without privilege and
 //! without any vendor library; only [`probe()`] and the [`context`] module open devices, on request, on the live machine.
 
+#![cfg_attr(not(feature = "live"), forbid(unsafe_code))]
 #![deny(unsafe_code)]
 
-#[forbid(unsafe_code)]
-pub mod compatibility;
-#[expect(unsafe_code, reason = "calls vendor libraries")]
-pub mod context;
-#[forbid(unsafe_code)]
-mod efa;
-#[forbid(unsafe_code)]
 mod error;
-#[forbid(unsafe_code)]
-mod gpu;
-#[forbid(unsafe_code)]
 mod host;
-#[forbid(unsafe_code)]
-mod id;
-#[forbid(unsafe_code)]
-pub mod instances;
-#[forbid(unsafe_code)]
-mod neuron;
-#[forbid(unsafe_code)]
-mod numa;
-#[forbid(unsafe_code)]
-mod pci;
-#[forbid(unsafe_code)]
+#[cfg(feature = "live")]
+#[expect(unsafe_code, reason = "calls vendor libraries and drivers")]
+mod live;
 pub mod plan;
-#[forbid(unsafe_code)]
-pub mod probe;
-#[forbid(unsafe_code)]
-mod rdma;
-#[forbid(unsafe_code)]
 mod record;
-#[forbid(unsafe_code)]
-mod root;
-#[expect(unsafe_code, reason = "maps vendor libraries, asks drivers")]
-pub mod runtime;
-#[forbid(unsafe_code)]
-pub mod surroundings;
-#[forbid(unsafe_code)]
+mod redact;
+mod scan;
+pub mod system;
+mod tables;
 pub mod telemetry;
-#[forbid(unsafe_code)]
 mod topology;
-#[forbid(unsafe_code)]
+mod types;
 pub mod verify;
 
-pub use efa::{EfaDriver, EfaInterface, Guid, ParseGuidError, Port, PortState};
 pub use error::{Error, ErrorCode, Result};
-pub use gpu::Gpu;
 pub use host::{Host, NothingFound, Origin};
-pub use id::{ContainerDevice, Core, HostDevice, LogicalCore, PhysicalCore};
-pub use neuron::{
+#[cfg(feature = "live")]
+pub use live::{context, vendor};
+pub use plan::{CpuCores, plan};
+#[cfg(feature = "live")]
+pub use probe::probe;
+pub use record::Record;
+pub use scan::efa::{EfaDriver, EfaInterface, Port};
+pub use scan::gpu::Gpu;
+pub use scan::neuron::{
     CoreMap, CoreMapEvidence, DriverLayout, Lnc, LncEvidence, Location, LocationEvidence, NeuronDevice, NeuronDriver,
 };
-pub use numa::{CpuCores, CpuList, NumaNode, ParseCpuListError};
-pub use pci::{Bdf, LinkSpeed, LinkWidth, ParseBdfError, ParseLinkError, PciFunction, PciId, PciLink, PciRoot};
-pub use plan::plan;
-pub use probe::probe;
-pub use rdma::RdmaDevice;
-pub use record::Record;
-pub use root::NodeAccess;
-pub use surroundings::Surroundings;
+pub use scan::numa::NumaNode;
+pub use scan::pci::PciFunction;
+pub use scan::rdma::RdmaDevice;
+pub use scan::root::NodeAccess;
+pub use system::SystemInfo;
+pub use tables::{instances, version_rules};
 pub use telemetry::telemetry;
 pub use topology::{
     Anchor, Basis, Branch, Change, CoreNumbering, Evidence, Leaf, LinkEvidence, Links, LogicalCoreRow, Matrix,
     MatrixMember, Member, MemberKind, Near, NearList, NumaBranch, Pair, Proximity, RootBranch, Subject, TopologyTree,
     WhatChanged,
 };
+pub use types::{
+    Bdf, ContainerDevice, Core, CpuList, Guid, HostDevice, LinkSpeed, LinkWidth, LogicalCore, ParseBdfError,
+    ParseCpuListError, ParseGuidError, ParseLinkError, PciId, PciLink, PciRoot, PhysicalCore, PortState,
+};
 pub use verify::verify;
+
+/// Answers that only the Neuron driver can give, and the function that asks it.
+///
+/// The answers are plain data. Asking opens device nodes and needs the feature `live`.
+pub mod probe {
+    #[cfg(feature = "live")]
+    pub use crate::live::probe::{ProbeOptions, probe};
+    pub use crate::types::probe::{
+        Architecture, CoreProbe, CoreState, Datastore, DeviceAnswers, DeviceProbe, DeviceUser, DeviceUsers, DriverInfo,
+        Probe,
+    };
+}
 
 /// The README's example runs as a documentation test.
 #[cfg(doctest)]

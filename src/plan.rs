@@ -3,6 +3,7 @@
 //! A plan is made from what a [`Host`] shows and from what it is told; making one looks at nothing else, opens nothing and
 //! binds nobody. What it says goes into the environment of processes yet to be started, never into that of this one.
 
+mod cores;
 mod cpus;
 mod environment;
 mod held;
@@ -12,18 +13,17 @@ mod tests;
 
 use std::collections::BTreeMap;
 
+pub use crate::tables::variables::Variable;
+pub use cores::CpuCores;
 pub use cpus::{CpuReason, CpuShare, ThreadEvidence};
-pub use environment::Variable;
 use serde::Serialize;
 pub use share::{GpuUnit, NearOf, Share, visible_cores};
 
-use crate::compatibility::Version;
 use crate::error::Result;
 use crate::host::Host;
-use crate::id::LogicalCore;
-use crate::neuron::Lnc;
-use crate::numa::{CpuCores, CpuList};
-use crate::pci::Bdf;
+use crate::scan::neuron::Lnc;
+use crate::tables::version_rules::Version;
+use crate::types::{Bdf, CpuList, LogicalCore};
 
 /// What a plan is made for.
 ///

@@ -1,21 +1,18 @@
 //! A host and what is around it, in one file.
 
-mod redaction;
-mod words;
-
 use std::path::Path;
 
-pub(crate) use redaction::Redactor;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::host::Host;
-use crate::surroundings::Surroundings;
+use crate::redact::Redactor;
+use crate::system::SystemInfo;
 
-/// One host with its surroundings, as a file keeps it: to look at elsewhere, to compare, to send with a question.
+/// One host with its system, as a file keeps it: to look at elsewhere, to compare, to send with a question.
 ///
 /// The file is the host's own record with more in it: [`Host::from_file`] reads it too, and this reads what
-/// [`Host::to_json`] wrote, which has no surroundings.
+/// [`Host::to_json`] wrote, which has no system.
 ///
 /// ```
 /// use nearfab::{Host, Record};
@@ -33,7 +30,7 @@ pub struct Record {
     /// The host.
     pub host: Host,
     /// What is around it; `None` for a table, and in records that have the host alone.
-    pub surroundings: Option<Surroundings>,
+    pub system: Option<SystemInfo>,
     redacted: bool,
 }
 
@@ -42,8 +39,9 @@ pub struct Record {
 struct Rest {
     #[serde(default)]
     redacted: bool,
-    #[serde(default)]
-    surroundings: Option<Surroundings>,
+    // Recorded hosts from before 0.2 have it as `surroundings`.
+    #[serde(default, alias = "surroundings")]
+    system: Option<SystemInfo>,
 }
 
 impl Record {
@@ -52,7 +50,7 @@ impl Record {
     /// # Errors
     /// [`Error::Read`] where the root that the host was read from cannot be opened any more.
     pub fn take(host: &Host) -> Result<Self> {
-        Ok(Self { host: host.clone(), surroundings: Surroundings::read(host)?, redacted: false })
+        Ok(Self { host: host.clone(), system: SystemInfo::read(host)?, redacted: false })
     }
 
     /// Reads back what [`Record::to_json`] or [`Host::to_json`] wrote.
@@ -76,8 +74,8 @@ impl Record {
     fn parse(text: &str, origin: &str) -> Result<Self> {
         let host = Host::parse(text, origin)?;
         let bad = |e: serde_json::Error| Error::Record { origin: origin.to_owned(), reason: e.to_string() };
-        let Rest { redacted, surroundings } = serde_json::from_str(text).map_err(bad)?;
-        Ok(Self { host, surroundings, redacted })
+        let Rest { redacted, system } = serde_json::from_str(text).map_err(bad)?;
+        Ok(Self { host, system, redacted })
     }
 
     /// The record as JSON, complete.
@@ -88,9 +86,9 @@ impl Record {
             #[serde(flatten)]
             host: &'a H,
             redacted: bool,
-            surroundings: &'a Option<Surroundings>,
+            system: &'a Option<SystemInfo>,
         }
-        let form = Form { host: self.host.form(), redacted: self.redacted, surroundings: &self.surroundings };
+        let form = Form { host: self.host.form(), redacted: self.redacted, system: &self.system };
         // There are no maps with odd keys and no failing serializers in it, the only ways for this to fail.
         serde_json::to_string_pretty(&form).unwrap_or_default()
     }
@@ -114,7 +112,7 @@ impl Record {
         let host = self.host.redacted(&mut redactor);
         let names = host.efa().iter().filter_map(|efa| efa.rdma.as_deref());
         let names: Vec<&str> = names.chain(host.other_rdma().iter().map(|device| device.name.as_str())).collect();
-        let surroundings = self.surroundings.as_ref().map(|around| around.redacted(&mut redactor, &names));
-        Self { host, surroundings, redacted: true }
+        let system = self.system.as_ref().map(|around| around.redacted(&mut redactor, &names));
+        Self { host, system, redacted: true }
     }
 }

@@ -7,9 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::host::Host;
-use crate::id::number;
-use crate::pci::Bdf;
-use crate::root::HostRoot;
+use crate::scan::root::HostRoot;
+use crate::types::{Bdf, number};
 
 mod neuron;
 

@@ -1,10 +1,8 @@
-//! What is believed of hardware, held against a host: which claims it confirms, which it refutes, and which it cannot tell.
+//! What is believed of hardware, held against a host: which assumptions it confirms, which it refutes, and which it cannot tell.
 
 mod checks;
 mod facts;
 mod findings;
-#[cfg(test)]
-mod tests;
 
 use std::fmt;
 
@@ -13,8 +11,8 @@ pub use findings::{Difference, Gap, Need};
 use serde::Serialize;
 
 use crate::host::{Host, Origin};
-use crate::instances::{Claim, Grade, InstanceTable, Source, claims};
-use crate::probe::Probe;
+use crate::tables::instances::{Assumption, Grade, InstanceTable, Source, assumptions};
+use crate::types::probe::Probe;
 
 /// A host, held against what is believed and what is known of its type.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -26,18 +24,18 @@ pub struct Verification {
     pub origin: Origin,
     /// Whether its Neuron driver was asked as well.
     pub probed: bool,
-    /// Every claim of [`claims`], in their order.
-    pub claims: Vec<ClaimVerdict>,
+    /// Every assumption of [`assumptions`], in their order.
+    pub assumptions: Vec<AssumptionVerdict>,
     /// The kinds of facts in the table of the host's type, those that are captured or published too. None where the type
     /// has no table, or the host is that table.
     pub facts: Vec<FactVerdict>,
 }
 
-/// What a host says of a claim.
+/// What a host says of an assumption.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
-pub struct ClaimVerdict {
-    /// The claim's id.
+pub struct AssumptionVerdict {
+    /// The assumption's id.
     pub id: &'static str,
     /// What is believed.
     pub statement: &'static str,
@@ -48,7 +46,7 @@ pub struct ClaimVerdict {
     pub verdict: Verdict,
 }
 
-/// Whether a claim holds on a host. It may be about other hosts too: that it holds on one proves it for none of those.
+/// Whether an assumption holds on a host. It may be about other hosts too: that it holds on one proves it for none of those.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "verdict", rename_all = "snake_case")]
 #[non_exhaustive]
@@ -64,7 +62,7 @@ pub enum Verdict {
     Refuted {
         /// What does.
         differences: Vec<Difference>,
-        /// Other claims that the same facts rest on: at least one of them is wrong, not each.
+        /// Other assumptions that the same facts rest on: at least one of them is wrong, not each.
         shared_with: Vec<&'static str>,
     },
     /// The host shows nothing of it.
@@ -74,7 +72,7 @@ pub enum Verdict {
     },
 }
 
-/// Why a host says nothing of a claim.
+/// Why a host says nothing of an assumption.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "why", rename_all = "snake_case")]
 #[non_exhaustive]
@@ -103,8 +101,8 @@ pub struct FactVerdict {
     pub fact: &'static str,
     /// How well it was known.
     pub grade: Grade,
-    /// The claims that it rests on.
-    pub claims: &'static [&'static str],
+    /// The assumptions that it rests on.
+    pub assumptions: &'static [&'static str],
     /// How many values agree.
     pub agreed: usize,
     /// Which do not.
@@ -114,12 +112,12 @@ pub struct FactVerdict {
 }
 
 impl Verification {
-    /// The number of claims that are confirmed, refuted and untestable.
+    /// The number of assumptions that are confirmed, refuted and untestable.
     #[must_use]
     pub fn counts(&self) -> [usize; 3] {
         let mut counts = [0; 3];
-        for claim in &self.claims {
-            match claim.verdict {
+        for assumption in &self.assumptions {
+            match assumption.verdict {
                 Verdict::Confirmed { .. } => counts[0] += 1,
                 Verdict::Refuted { .. } => counts[1] += 1,
                 Verdict::Untestable { .. } => counts[2] += 1,
@@ -150,9 +148,9 @@ impl fmt::Display for Reason {
     }
 }
 
-/// Holds every claim of [`claims`], and every fact of the table of the host's type, against what the host shows.
+/// Holds every assumption of [`assumptions`], and every fact of the table of the host's type, against what the host shows.
 ///
-/// It is a function of what was seen and, if given, of what the driver said: it reads and asks nothing. A claim is refuted
+/// It is a function of what was seen and, if given, of what the driver said: it reads and asks nothing. An assumption is refuted
 /// where a fact that rests on it is contradicted, and confirmed where at least one value agrees and none disagrees. What may
 /// differ on sound hosts contradicts nothing: interfaces that are not attached, drivers that are not loaded, a firmware that
 /// gives no NUMA node, CPUs that were left out at launch, links in another order.
@@ -163,28 +161,28 @@ impl fmt::Display for Reason {
 ///
 /// // On the instance itself this is Host::discover()?. A table proves nothing of itself.
 /// let host = Host::from_instance("trn2.48xlarge")?;
-/// let claim = &verify(&host, None).claims[0];
-/// assert!(matches!(claim.verdict, Verdict::Untestable { reason: Reason::SameTable | Reason::OtherTypes { .. } }));
+/// let assumption = &verify(&host, None).assumptions[0];
+/// assert!(matches!(assumption.verdict, Verdict::Untestable { reason: Reason::SameTable | Reason::OtherTypes { .. } }));
 /// # Ok::<(), nearfab::Error>(())
 /// ```
 #[must_use]
 pub fn verify(host: &Host, probe: Option<&Probe>) -> Verification {
-    let host = probe.map_or_else(|| host.clone(), |probe| probe.place(host));
+    let host = probe.map_or_else(|| host.clone(), |probe| host.with_probed_addresses(probe));
     let is_table = matches!(host.origin(), Origin::Table { .. });
     let table = host.table();
     let compared: Vec<(&Source, Findings)> =
         table.filter(|_| !is_table).map(|table| compare(&host, table)).unwrap_or_default();
-    let claims = claims().iter().map(|claim| ClaimVerdict {
-        id: claim.id,
-        statement: claim.statement,
-        settled_by: claim.settled_by,
-        verdict: verdict(claim, &host, table, probe, &compared),
+    let assumptions = assumptions().iter().map(|assumption| AssumptionVerdict {
+        id: assumption.id,
+        statement: assumption.statement,
+        settled_by: assumption.settled_by,
+        verdict: verdict(assumption, &host, table, probe, &compared),
     });
     Verification {
         instance_type: host.instance_type().map(str::to_owned),
         origin: host.origin().clone(),
         probed: probe.is_some(),
-        claims: claims.collect(),
+        assumptions: assumptions.collect(),
         facts: compared.iter().map(|(source, findings)| fact_verdict(source, findings)).collect(),
     }
 }
@@ -194,32 +192,32 @@ fn compare(host: &Host, table: &'static InstanceTable) -> Vec<(&'static Source, 
 }
 
 fn verdict(
-    claim: &Claim,
+    assumption: &Assumption,
     host: &Host,
     table: Option<&InstanceTable>,
     probe: Option<&Probe>,
     compared: &[(&Source, Findings)],
 ) -> Verdict {
     let untestable = |reason| Verdict::Untestable { reason };
-    if claim.by_hand {
+    if assumption.by_hand {
         return untestable(Reason::ByHand);
     }
-    let tested_by_table = claim.check.is_none();
-    if tested_by_table && !table.is_some_and(|table| claim.instance_types.contains(&table.instance_type)) {
-        return untestable(Reason::OtherTypes { instance_types: claim.instance_types });
+    let tested_by_table = assumption.check.is_none();
+    if tested_by_table && !table.is_some_and(|table| assumption.instance_types.contains(&table.instance_type)) {
+        return untestable(Reason::OtherTypes { instance_types: assumption.instance_types });
     }
     if matches!(host.origin(), Origin::Table { .. }) {
         return untestable(Reason::SameTable);
     }
-    if let Some(check) = claim.check {
+    if let Some(check) = assumption.check {
         return checks::run(check, host, probe).verdict(Vec::new());
     }
     let mut findings = Findings::default();
     let mut shared_with = Vec::new();
-    for (source, found) in compared.iter().filter(|(source, _)| source.claims.contains(&claim.id)) {
+    for (source, found) in compared.iter().filter(|(source, _)| source.assumptions.contains(&assumption.id)) {
         findings.add(found);
         if found.contradict() {
-            shared_with.extend(source.claims.iter().copied().filter(|other| *other != claim.id));
+            shared_with.extend(source.assumptions.iter().copied().filter(|other| *other != assumption.id));
         }
     }
     shared_with.sort_unstable();
@@ -228,7 +226,7 @@ fn verdict(
 }
 
 fn fact_verdict(source: &'static Source, findings: &Findings) -> FactVerdict {
-    let Source { fact, grade, claims, .. } = source;
+    let Source { fact, grade, assumptions, .. } = source;
     let Findings { agreed, differences, gaps } = findings.clone();
-    FactVerdict { fact, grade: *grade, claims, agreed, differences, gaps }
+    FactVerdict { fact, grade: *grade, assumptions, agreed, differences, gaps }
 }

@@ -20,8 +20,8 @@ use nearfab::context::neuron::{
     InitializedRuntime, NearAddress, Neuron, NeuronFamily, NeuronRuntime, NeuronSize, NeuronStatus, near_address,
 };
 use nearfab::probe::ProbeOptions;
-use nearfab::runtime::prefer;
-use nearfab::surroundings::Library;
+use nearfab::system::Library;
+use nearfab::vendor::prefer;
 use nearfab::{ContainerDevice, Error, Evidence, Host, HostDevice, Result};
 use nearfab_sys::nrt::Nrt;
 use nix::libc::{ENOTTY, O_ACCMODE, O_CLOEXEC, O_WRONLY};

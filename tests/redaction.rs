@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use nearfab::instances::{InstanceTable, tables};
-use nearfab::surroundings::Process;
+use nearfab::system::Process;
 use nearfab::{Basis, Host, Record};
 use nearfab_emu::Defect;
 use tree::tree_of;
@@ -63,7 +63,7 @@ fn planted() -> (tempfile::TempDir, Record, Vec<&'static str>) {
 
     let host = Host::from_root(&root).unwrap();
     let mut record = Record::take(&host).unwrap();
-    record.surroundings.as_mut().unwrap().process = Some(Process::read(&host, 471147).unwrap());
+    record.system.as_mut().unwrap().process = Some(Process::read(&host, 471147).unwrap());
     let secrets = [
         "alice-secret",
         "5ec4e75e41a10003",
@@ -97,12 +97,12 @@ fn nothing_planted_is_in_the_file() {
 #[test]
 fn what_helps_stays_and_equal_stays_equal() {
     let (_dir, record, _) = planted();
-    let Record { host, surroundings, .. } = record.redacted();
+    let Record { host, system, .. } = record.redacted();
     let neuron = host.neuron();
     assert_eq!(neuron[3].serial, neuron[4].serial);
     assert_ne!(neuron[3].serial, neuron[6].serial);
     assert!(neuron[3].serial.as_ref().unwrap().starts_with("redacted-"));
-    let around = surroundings.unwrap();
+    let around = system.unwrap();
     let process = around.process.unwrap();
     assert_eq!(process.variable("FI_EFA_USE_DEVICE_RDMA"), Some("1"));
     assert_eq!(process.variable("NEURON_RT_VISIBLE_CORES"), Some("0-7"));
@@ -148,9 +148,9 @@ fn a_record_is_a_host_to_those_who_know_no_records() {
     let record = Record::take(&host).unwrap();
     assert_eq!(Host::from_json(&record.to_json()).unwrap(), host);
     assert_eq!(Record::from_json(&record.to_json()).unwrap(), record);
-    // And what they write is a record, without surroundings.
+    // And what they write is a record, without system information.
     let plain = Record::from_json(&host.to_json()).unwrap();
-    assert_eq!((plain.host, plain.surroundings), (host, None));
+    assert_eq!((plain.host, plain.system), (host, None));
     // What a newer nearfab adds is skipped.
     let newer = record.to_json().replacen("\"ptrace_scope\"", "\"colour\": 1, \"ptrace_scope\"", 1);
     let newer = newer.replacen("\"rdma_namespaces\": \"shared\"", "\"rdma_namespaces\": \"woven\"", 1);

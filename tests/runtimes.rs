@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 
 use libloading::os::unix::{self, RTLD_LOCAL, RTLD_NOW};
 use nearfab::context::Efa;
-use nearfab::runtime::{self, Runtime, prefer};
-use nearfab::surroundings::Library;
+use nearfab::system::Library;
+use nearfab::vendor::{self, Runtime, prefer};
 use nearfab::{Error, Host, Result};
 use support::{Machine, Skip, calls, on_machine};
 
@@ -22,7 +22,7 @@ const FABRIC: &str = "typedef unsigned version;\nversion fi_version(void) { retu
                       void fi_fabric(void) {}\nvoid fi_dupinfo(void) {}\n";
 
 fn runtime(soname: &str) -> Result<Runtime> {
-    runtime::all().into_iter().find(|(name, _)| *name == soname).unwrap().1
+    vendor::all().into_iter().find(|(name, _)| *name == soname).unwrap().1
 }
 
 /// Has a library mapped, as another part of the process would.

@@ -7,8 +7,8 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
 use nearfab::instances::InstanceTable;
-use nearfab::surroundings::{Library, Limit, Process, RdmaNamespaces};
-use nearfab::{ErrorCode, Host, Surroundings};
+use nearfab::system::{Library, Limit, Process, RdmaNamespaces};
+use nearfab::{ErrorCode, Host, SystemInfo};
 use user::as_nobody;
 
 #[path = "support/user.rs"]
@@ -27,8 +27,8 @@ fn write(root: &Path, path: &str, content: &str) {
     fs::write(path, content).unwrap();
 }
 
-fn around(root: &Path) -> Surroundings {
-    Surroundings::read(&Host::from_root(root).unwrap()).unwrap().unwrap()
+fn around(root: &Path) -> SystemInfo {
+    SystemInfo::read(&Host::from_root(root).unwrap()).unwrap().unwrap()
 }
 
 #[test]
@@ -136,7 +136,7 @@ fn a_process_of_a_tree() {
 #[test]
 fn this_process_on_this_machine() {
     let host = Host::discover().unwrap();
-    let own = Surroundings::read(&host).unwrap().unwrap().process.unwrap();
+    let own = SystemInfo::read(&host).unwrap().unwrap().process.unwrap();
     let asked = Process::read(&host, std::process::id()).unwrap();
     assert_eq!((own.pid, own.locked_memory), (None, asked.locked_memory));
     assert_eq!(own.variable("PATH"), std::env::var("PATH").ok().as_deref());

@@ -25,7 +25,7 @@ use case::Case;
 use fabric::Fabric;
 use finding::Check;
 use nearfab::Error;
-use nearfab::surroundings::Process;
+use nearfab::system::Process;
 use report::Report;
 
 use crate::failure::Failure;
@@ -82,7 +82,7 @@ pub(crate) fn write(seen: &Seen, pid: Option<u32>, output: Output, out: &mut dyn
 fn examine(seen: &Seen, pid: Option<u32>) -> Result<Report, Error> {
     let Seen { host, probe, .. } = seen;
     let probe = probe.as_ref();
-    let mut surroundings = seen.record()?.surroundings;
+    let mut surroundings = seen.record()?.system;
     if let Some(pid) = pid {
         let process = Process::read(host, pid)?;
         surroundings.get_or_insert_default().process = Some(process);

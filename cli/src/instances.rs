@@ -41,14 +41,14 @@ struct Summary {
     foreign: usize,
     pairing: Option<Grade>,
     places: Option<Grade>,
-    claims: Vec<&'static str>,
+    assumptions: Vec<&'static str>,
 }
 
 impl Summary {
     fn of(table: &InstanceTable) -> Self {
         let grade = |fact: &str| table.source(fact).map(|source| source.grade);
         let places = ["neuron", "efa", "gpu", "numa", "path"].into_iter().filter_map(grade);
-        let claims = table.sources.iter().flat_map(|source| source.claims).copied();
+        let assumptions = table.sources.iter().flat_map(|source| source.assumptions).copied();
         let mut summary = Self {
             instance_type: table.instance_type,
             neuron_product: table.neuron_product,
@@ -59,10 +59,10 @@ impl Summary {
             pairing: grade("pairing"),
             // The chain is as good as its weakest link.
             places: places.max(),
-            claims: claims.collect(),
+            assumptions: assumptions.collect(),
         };
-        summary.claims.sort_unstable();
-        summary.claims.dedup();
+        summary.assumptions.sort_unstable();
+        summary.assumptions.dedup();
         summary
     }
 }
@@ -81,7 +81,7 @@ fn summaries(wide: bool, out: &mut dyn Write) -> io::Result<()> {
     }
     table.add("PAIRING", |summary| or_unknown(summary.pairing));
     table.add("PLACES", |summary| or_unknown(summary.places));
-    table.add("CLAIMS", |summary| or_unknown(Some(summary.claims.join(", "))));
+    table.add("CLAIMS", |summary| or_unknown(Some(summary.assumptions.join(", "))));
     table.write(out)?;
     writeln!(
         out,

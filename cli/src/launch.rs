@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use nearfab::plan::{PlanOptions, Rank, visible_cores};
 use nearfab::probe::{DeviceProbe, Probe};
-use nearfab::surroundings::aborting;
+use nearfab::system::aborting;
 use nearfab::{CpuCores, CpuList, Error, Host, LogicalCore};
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
@@ -40,7 +40,7 @@ impl Ask {
             Err(Error::NoTree { .. }) => {}
             Err(error) => complain(&error.chain()),
         }
-        let kernel = seen.record()?.surroundings.and_then(|around| around.kernel?.parse().ok());
+        let kernel = seen.record()?.system.and_then(|around| around.kernel?.parse().ok());
         Ok(match kernel {
             Some(kernel) => options.for_kernel(kernel),
             None => options,

@@ -19,7 +19,7 @@ pub(crate) fn sources(host: &Host, facts: &[&str]) -> Vec<&'static Source> {
 
 /// `Inferred: path (trn2-switch-ports)`, one line a grade, where there is such a fact.
 pub(crate) fn write(host: &Host, facts: &[&str], out: &mut dyn Write) -> io::Result<()> {
-    let doubtful: Vec<_> = sources(host, facts).into_iter().filter(|source| !source.claims.is_empty()).collect();
+    let doubtful: Vec<_> = sources(host, facts).into_iter().filter(|source| !source.assumptions.is_empty()).collect();
     if doubtful.is_empty() {
         return Ok(());
     }
@@ -32,7 +32,7 @@ pub(crate) fn write(host: &Host, facts: &[&str], out: &mut dyn Write) -> io::Res
     ] {
         let of_grade = doubtful.iter().filter(|source| source.grade == grade);
         let named: Vec<String> =
-            of_grade.map(|source| format!("{} ({})", source.fact, source.claims.join(", "))).collect();
+            of_grade.map(|source| format!("{} ({})", source.fact, source.assumptions.join(", "))).collect();
         if !named.is_empty() {
             wrapped(&format!("{label}: {}", named.join(", ")), "", 120, out)?;
         }
@@ -51,10 +51,10 @@ pub(crate) fn why_of(host: &Host, facts: &[&str], out: &mut dyn Write) -> io::Re
     why(sources, out)
 }
 
-/// Each fact with its grade, claims and source.
+/// Each fact with its grade, assumptions and source.
 pub(crate) fn why<'a>(sources: impl IntoIterator<Item = &'a Source>, out: &mut dyn Write) -> io::Result<()> {
     for source in sources {
-        let claims = source.claims.join(", ");
+        let claims = source.assumptions.join(", ");
         let claims = if claims.is_empty() { claims } else { format!(" (claims: {claims})") };
         writeln!(out, "  {}: {}{claims}", source.fact, source.grade)?;
         wrapped(source.text, "      ", 120, out)?;

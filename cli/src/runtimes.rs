@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use nearfab::runtime::{self, Missing, Runtime};
+use nearfab::vendor::{self, Missing, Runtime};
 use serde::Serialize;
 
 use crate::output::{FORMAT, Output, json};
@@ -43,7 +43,7 @@ impl Library {
 }
 
 pub(crate) fn write(output: Output, out: &mut dyn Write) -> io::Result<()> {
-    let runtimes: Vec<Library> = runtime::all().into_iter().map(Library::of).collect();
+    let runtimes: Vec<Library> = vendor::all().into_iter().map(Library::of).collect();
     if output == Output::Json {
         return json(&Runtimes { format: FORMAT, runtimes }, out);
     }

@@ -71,7 +71,7 @@ impl Source {
         }
         let options = if self.processes { self.probing().with_processes() } else { self.probing() };
         let probe = nearfab::probe(&host, options)?;
-        Ok(Seen { host: probe.place(&host), probe: Some(probe), file })
+        Ok(Seen { host: host.with_probed_addresses(&probe), probe: Some(probe), file })
     }
 
     /// How the driver may be asked here.

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use nearfab::Host;
-use nearfab::verify::{ClaimVerdict, Difference, FactVerdict, Gap, Verdict, Verification, verify};
+use nearfab::verify::{AssumptionVerdict, Difference, FactVerdict, Gap, Verdict, Verification, verify};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -16,7 +16,7 @@ use crate::source::Seen;
 use crate::table::Table;
 
 pub(crate) const HELP: &str = "\
-A refuted claim is news for nearfab, no failure of the machine: the exit status is 0 all the same. See \
+A refuted assumption is news for nearfab, no failure of the machine: the exit status is 0 all the same. See \
 docs/reference/verify.md for what may differ on sound hosts.";
 
 #[derive(Serialize)]
@@ -63,23 +63,23 @@ fn text(host: &Host, verification: &Verification, wide: bool, out: &mut dyn Writ
     head::write(host, out)?;
     writeln!(out)?;
     let mut rows = Vec::new();
-    let mut claims: Vec<&ClaimVerdict> = verification.claims.iter().collect();
-    claims.sort_by_key(|claim| match claim.verdict {
+    let mut assumptions: Vec<&AssumptionVerdict> = verification.assumptions.iter().collect();
+    assumptions.sort_by_key(|assumption| match assumption.verdict {
         Verdict::Refuted { .. } => 0,
         Verdict::Confirmed { .. } => 1,
         _ => 2,
     });
-    for claim in claims {
-        rows.push([claim.verdict.to_string(), claim.id.to_owned(), why(&claim.verdict)]);
+    for assumption in assumptions {
+        rows.push([assumption.verdict.to_string(), assumption.id.to_owned(), why(&assumption.verdict)]);
         if wide {
-            rows.push(beneath(claim.statement));
-            rows.push(beneath(format!("To know: {}", claim.settled_by)));
+            rows.push(beneath(assumption.statement));
+            rows.push(beneath(format!("To know: {}", assumption.settled_by)));
         }
-        if let Verdict::Refuted { differences, .. } = &claim.verdict {
+        if let Verdict::Refuted { differences, .. } = &assumption.verdict {
             rows.extend(differences.iter().map(beneath));
         }
     }
-    table(["VERDICT", "CLAIM", "WHY"], &rows).write(out)?;
+    table(["VERDICT", "ASSUMPTION", "WHY"], &rows).write(out)?;
     let [confirmed, refuted, untestable] = verification.counts();
     writeln!(out, "\n{confirmed} confirmed, {refuted} refuted, {untestable} untestable.")?;
     if verification.facts.is_empty() {
@@ -122,8 +122,8 @@ fn facts(facts: &[FactVerdict]) -> Vec<Row> {
             disagreement(&fact.differences, &[])
         };
         rows.push([fact.fact.to_owned(), fact.grade.to_string(), shown]);
-        // Those of facts that rest on claims stand with the claims.
-        let own = fact.differences.iter().filter(|_| fact.claims.is_empty());
+        // Those of facts that rest on assumptions stand with the assumptions.
+        let own = fact.differences.iter().filter(|_| fact.assumptions.is_empty());
         rows.extend(own.map(beneath));
     }
     rows

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use nearfab::instances::{InstanceTable, claims};
+use nearfab::instances::{InstanceTable, assumptions};
 use nearfab::{Host, verify};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -38,23 +38,28 @@ fn verify_tree(tree: &Path, more: &[&str]) -> String {
 
 /// And the exit status is that of success: it is news, and no failure of the machine.
 #[test]
-fn refuted_claim_stands_first_with_what_was_expected_and_found() {
+fn refuted_assumption_stands_first_with_what_was_expected_and_found() {
     let tree = tree();
     let text = verify_tree(tree.path(), &[]);
     let lines: Vec<&str> = text.lines().skip_while(|line| !line.starts_with("VERDICT")).collect();
     let at = "/sys/bus/pci/devices/0000:58:00.0/numa_node: expected 0, found 1";
     assert_eq!(lines[1].split_whitespace().collect::<Vec<_>>(), ["refuted", "trn2-numa", "1", "differs"]);
     assert_eq!(lines[2].trim(), at);
-    assert!(text.contains(&format!("3 confirmed, 1 refuted, {} untestable.", claims().len() - 4)), "{text}");
+    assert!(text.contains(&format!("3 confirmed, 1 refuted, {} untestable.", assumptions().len() - 4)), "{text}");
     assert!(text.contains("\nThe table trn2.48xlarge:\n\nFACT "), "{text}");
     assert_eq!(text.matches(at).count(), 1, "not once more with the facts");
 
     let wide = verify_tree(tree.path(), &["-o", "wide"]);
-    assert!(claims().iter().all(|claim| wide.contains(claim.statement) && wide.contains(claim.settled_by)), "{wide}");
+    assert!(
+        assumptions()
+            .iter()
+            .all(|assumption| wide.contains(assumption.statement) && wide.contains(assumption.settled_by)),
+        "{wide}"
+    );
 }
 
 #[test]
-fn facts_without_claims_name_what_differs_too() {
+fn facts_without_assumptions_name_what_differs_too() {
     let tree = tree();
     let links = "sys/class/neuron_device/neuron13/connected_devices";
     fs::write(tree.path().join(links), "12, 1, 9, 15\n").unwrap();
@@ -67,7 +72,7 @@ fn facts_without_claims_name_what_differs_too() {
 #[test]
 fn table_is_not_held_against_itself() {
     let text = nearfab(&["verify", "--instance", "trn2.48xlarge"]);
-    assert!(text.contains(&format!("0 confirmed, 0 refuted, {} untestable.", claims().len())), "{text}");
+    assert!(text.contains(&format!("0 confirmed, 0 refuted, {} untestable.", assumptions().len())), "{text}");
     assert!(text.contains("the host is the table itself, no machine") && !text.contains("FACT"), "{text}");
 }
 
@@ -81,7 +86,7 @@ fn report_is_a_record_with_the_verdicts() {
     let seen = Host::from_root(tree.path()).unwrap();
     let host = Host::from_file(&file).unwrap();
     assert_eq!((host.instance_type(), host.neuron().len()), (seen.instance_type(), 16));
-    assert_eq!(verify(&host, None).claims, verify(&seen, None).claims);
+    assert_eq!(verify(&host, None).assumptions, verify(&seen, None).assumptions);
     let report: Value = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
     let printed = nearfab(&["verify", "--host", file.to_str().unwrap(), "-o", "json"]);
     assert_eq!(report["verification"], serde_json::from_str::<Value>(&printed).unwrap());
@@ -102,7 +107,7 @@ fn complaints(schema: &Value, value: &Value) -> Vec<String> {
 /// The schema, refusing what it does not describe.
 fn strict(mut schema: Value) -> Value {
     schema["unevaluatedProperties"] = false.into();
-    let objects = ["origin", "claim", "reason", "fact"];
+    let objects = ["origin", "assumption", "reason", "fact"];
     objects.iter().for_each(|name| schema["$defs"][name]["unevaluatedProperties"] = false.into());
     let lists = ["differences", "gaps"];
     lists.iter().for_each(|name| schema["$defs"][name]["items"]["unevaluatedProperties"] = false.into());
@@ -136,7 +141,7 @@ fn json_is_as_its_schema_says_and_holds_nothing_else() {
     };
     let wrong = [
         changed(&|answer| answer["format"] = 2.into()),
-        changed(&|answer| answer["claims"][0]["verdict"] = "likely".into()),
+        changed(&|answer| answer["assumptions"][0]["verdict"] = "likely".into()),
         changed(&|answer| answer["facts"][0]["differences"] = Value::Null),
     ];
     assert!(wrong.iter().all(|answer| !complaints(&schema, answer).is_empty()));

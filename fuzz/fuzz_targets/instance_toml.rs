@@ -16,7 +16,7 @@ mod file;
 
 const PRODUCTS: &str = include_str!("../../data/products.toml");
 const PLATFORMS: &str = "platform = []\n";
-const CLAIM: &str = "[[claim]]\nid = 'c'\nstatement = 's'\nsource = 's'\nsettled_by = 's'\n";
+const ASSUMPTION: &str = "[[assumption]]\nid = 'c'\nstatement = 's'\nsource = 's'\nsettled_by = 's'\n";
 /// A type to be like.
 const OTHER: &str = include_str!("../instances/other.toml");
 /// The name of the input.
@@ -24,7 +24,7 @@ const NAME: &str = "x";
 
 fuzz_target!(|text: &str| {
     let files = [("other", OTHER), (NAME, text)].map(|(name, text)| (format!("{name}.toml"), text.to_owned()));
-    match Data::read(PRODUCTS, PLATFORMS, CLAIM, &files) {
+    match Data::read(PRODUCTS, PLATFORMS, ASSUMPTION, &files) {
         Err(refusal) => assert!(refusal.starts_with("x.toml: "), "{refusal}"),
         Ok(data) => {
             let instance = data.instances.get(NAME).expect("the type that was read");
@@ -107,9 +107,9 @@ fn check_sources(instance: &Instance) {
     assert!(has("path") || functions.iter().all(|(_, _, bridges)| bridges.is_empty()));
     for (fact, source) in &instance.sources {
         assert!(!source.text.is_empty(), "{fact}: nobody says so");
-        assert!(source.claims.iter().all(|claim| claim == "c"), "{fact}: {:?}", source.claims);
+        assert!(source.assumptions.iter().all(|assumption| assumption == "c"), "{fact}: {:?}", source.assumptions);
         let known = matches!(source.grade, Grade::Captured | Grade::Published);
-        assert!(known || !source.claims.is_empty(), "{fact} rests on nothing");
+        assert!(known || !source.assumptions.is_empty(), "{fact} rests on nothing");
         let rows: Vec<Bdf> = match fact.as_str() {
             _ if source.grade != Grade::Invented => Vec::new(),
             "cpus" => Vec::new(),

@@ -8,7 +8,7 @@ use std::fmt::{Debug, Display};
 use std::str::FromStr;
 
 use libfuzzer_sys::fuzz_target;
-use nearfab::compatibility::Version;
+use nearfab::version_rules::Version;
 use nearfab::instances::tables;
 use nearfab::{Bdf, Core, Guid, Host, HostDevice, LinkSpeed, LinkWidth, PciId, PciRoot};
 use nearfab_fuzz::readings;

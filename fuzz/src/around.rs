@@ -19,7 +19,7 @@ pub(crate) fn all() -> Vec<Attribute> {
 }
 
 fn add(all: &mut Vec<Attribute>, path: &str, kind: Kind, says: &'static [&'static str], expect: Expect) {
-    all.push(Attribute { path: path.to_owned(), kind, of: Of::Surroundings, says, expect });
+    all.push(Attribute { path: path.to_owned(), kind, of: Of::SystemInfo, says, expect });
 }
 
 fn of_kernel(all: &mut Vec<Attribute>) {

@@ -3,8 +3,8 @@
 
 use std::path::{Path, PathBuf};
 
-use nearfab::surroundings::Process;
-use nearfab::{Host, Surroundings, telemetry};
+use nearfab::system::Process;
+use nearfab::{Host, SystemInfo, telemetry};
 use serde_json::{Value, json};
 
 use crate::around;
@@ -67,7 +67,7 @@ impl Attributes {
         match attribute.of {
             Of::Host => self.check_host(path, attribute, text),
             Of::Telemetry(pointer) => self.check_telemetry(path, attribute, text, pointer),
-            Of::Surroundings => self.check_around(path, attribute, text),
+            Of::SystemInfo => self.check_around(path, attribute, text),
         }
     }
 
@@ -122,7 +122,7 @@ fn check_problems(expected: Problems, told: &[String], path: &Path, text: Option
 
 /// What is around the host, a process included, and the problems apart.
 fn around(host: &Host) -> (Value, Vec<String>) {
-    let mut surroundings = Surroundings::read(host).expect("a tree").expect("of a tree");
+    let mut surroundings = SystemInfo::read(host).expect("a tree").expect("of a tree");
     let problems = std::mem::take(&mut surroundings.problems);
     let process = Process::read(host, PROCESS).expect("a process");
     let around = json!({"surroundings": surroundings, "process": process});

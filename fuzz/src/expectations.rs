@@ -39,7 +39,7 @@ pub(crate) enum Of {
     /// A reading, at that place.
     Telemetry(&'static str),
     /// What is around the host.
-    Surroundings,
+    SystemInfo,
 }
 
 impl Attribute {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Host, Origin, Snapshot};
-use crate::record::Redactor;
+use crate::redact::Redactor;
 
 impl Host {
     /// This host, no longer live, with everything that identifies the machine replaced.

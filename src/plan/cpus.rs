@@ -8,7 +8,8 @@ use serde::Serialize;
 use super::PlanOptions;
 use crate::error::{Error, Result};
 use crate::host::Host;
-use crate::numa::{CpuList, NumaNode};
+use crate::scan::numa::NumaNode;
+use crate::types::CpuList;
 
 /// The CPUs of a rank.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

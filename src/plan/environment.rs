@@ -1,94 +1,13 @@
 //! Environment variables of a rank's process: the table of `data/environment.toml`, compiled in.
 
-#[cfg(test)]
-#[expect(dead_code, reason = "the build script, for which this is, reads every field")]
-pub(super) mod file;
-
 use std::collections::BTreeMap;
 
-use serde::Serialize;
-
 use super::{PlanOptions, Share};
-use crate::compatibility::Range;
 use crate::error::{Error, Result};
 use crate::host::Host;
-use crate::neuron::{Lnc, LncEvidence};
-use crate::pci::Bdf;
-
-include!(concat!(env!("OUT_DIR"), "/environment.rs"));
-
-/// A variable by which a library is told what to use: who reads it, and since when.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
-pub struct Variable {
-    /// Its name.
-    pub name: &'static str,
-    /// The library that reads it.
-    pub read_by: &'static str,
-    #[serde(flatten)]
-    versions: Range,
-    /// Why it is set.
-    pub why: &'static str,
-    /// How that is known.
-    pub source: &'static str,
-    is_default: bool,
-    #[serde(skip)]
-    value: Value,
-    #[serde(skip)]
-    accelerators: Option<Accelerators>,
-    #[serde(skip)]
-    efa: bool,
-    #[serde(skip)]
-    products: &'static [&'static str],
-    #[serde(skip)]
-    kernel: Range,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Value {
-    Text(&'static str),
-    Selection(Selection),
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Selection {
-    Cores,
-    Lnc,
-    Gpus,
-    Interfaces,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Accelerators {
-    Neuron,
-    Gpu,
-}
-
-impl Variable {
-    /// The first version of the library that reads it; `None`: every one does, as far as known.
-    #[must_use]
-    pub const fn from(&self) -> Option<&'static str> {
-        self.versions.from
-    }
-
-    /// The first version that reads it no more, where there is one.
-    #[must_use]
-    pub const fn below(&self) -> Option<&'static str> {
-        self.versions.below
-    }
-
-    /// The library and its versions: `libfabric 1.20 or newer`.
-    #[must_use]
-    pub fn readers(&self) -> String {
-        format!("{} {}", self.read_by, self.versions)
-    }
-
-    /// Whether it gives way to what is set already: it says the same for every rank, and not what another variable means.
-    #[must_use]
-    pub const fn is_default(&self) -> bool {
-        self.is_default
-    }
-}
+use crate::scan::neuron::{Lnc, LncEvidence};
+use crate::tables::variables::{Accelerators, Selection, VARIABLES, Value, Variable};
+use crate::types::Bdf;
 
 /// Whether the variable of this name is one that gives way.
 pub(super) fn is_default(name: &str) -> bool {

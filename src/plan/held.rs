@@ -2,8 +2,8 @@
 
 use super::{Plan, Rank, Share};
 use crate::error::{Error, Result};
-use crate::id::{HostDevice, LogicalCore, PhysicalCore};
-use crate::probe::{CoreState, DeviceProbe, Probe};
+use crate::types::probe::{CoreState, DeviceProbe, Probe};
+use crate::types::{HostDevice, LogicalCore, PhysicalCore};
 
 impl Plan {
     /// Refuses a plan over cores that are held. By whom the driver tells nobody; who is attached to the device it does, where

@@ -6,11 +6,10 @@ use serde::Serialize;
 
 use super::PlanOptions;
 use crate::error::{Error, Result};
-use crate::gpu::Gpu;
 use crate::host::Host;
-use crate::id::{HostDevice, LogicalCore, number};
-use crate::pci::Bdf;
+use crate::scan::gpu::Gpu;
 use crate::topology::{Basis, LogicalCoreRow, NearList};
+use crate::types::{Bdf, HostDevice, LogicalCore, number};
 
 /// What a rank computes with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

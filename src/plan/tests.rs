@@ -4,9 +4,6 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::error::Error;
-use crate::plan::environment::file;
-use crate::probe::ProbeOptions;
-use crate::probe::tests::{Recorded, probe_of, probe_of_with};
 
 fn host(instance_type: &str) -> Host {
     Host::from_instance(instance_type).unwrap()
@@ -177,56 +174,6 @@ fn narrowing_needs_names() {
     let inf2 = PlanOptions::ranks(1).narrowed();
     let plan = plan(&host("inf2.48xlarge"), &inf2).unwrap();
     assert!(!plan.ranks[0].environment.contains_key("FI_EFA_IFACE"), "there is no interface to narrow to");
-}
-
-#[test]
-fn held_cores_are_refused_with_who_is_attached() {
-    let host = host("trn2.48xlarge");
-    // Cores 0, 5 and 7 of each device; of neuron1, whose cores count 2 3 0 1 4 5 6 7, that is nc5, nc6 and nc7.
-    let probe = probe_of(&host, |_| Recorded::default());
-    let plan = planned("trn2.48xlarge", 16);
-    let text = plan.refuse_held(&probe).unwrap_err().to_string();
-    assert!(text.contains("nc5, nc6, nc7 (neuron1, of rank 1);"), "{text}");
-    let text = plan.ranks[1].refuse_held(&probe).unwrap_err().to_string();
-    assert_eq!(text, "no plan: cores are held already: nc5, nc6, nc7 (neuron1, of rank 1)");
-
-    let asked = probe_of_with(&host, ProbeOptions::default().with_processes(), |_| Recorded::default());
-    let text = plan.ranks[1].refuse_held(&asked).unwrap_err().to_string();
-    assert!(text.ends_with("nc5, nc6, nc7 (neuron1, of rank 1), to which process 41 is attached"), "{text}");
-
-    let free = probe_of(&host, |_| {
-        let mut free = Recorded::default();
-        free.available = Some(1);
-        free
-    });
-    plan.refuse_held(&free).unwrap();
-    // What was not answered is not held.
-    plan.refuse_held(&probe_of(&host, |_| Recorded::failing("CRWL_NC_RANGE_MARK_EXT0", -22))).unwrap();
-}
-
-#[test]
-fn variables_that_cannot_be_are_refused() {
-    let variable = "[[variable]]\nname = 'X'\nread_by = ''\nwhy = ''\nsource = ''\n";
-    let read = |more: &str| file::read(&format!("{variable}{more}"), &["Trainium2"]).map(|variables| variables.len());
-    assert_eq!(read("value = '1'\nkernel.below = '5.15'"), Ok(1));
-    for (more, words) in [
-        ("", "needs either a value or what"),
-        ("value = '1'\nis = 'cores'", "needs either a value or what"),
-        ("is = 'memory'", "memory"),
-        ("value = '1'\nfrom = '2.x'", "\"2.x\""),
-        ("value = '1'\nkernel.below = '5'", "\"5\""),
-        ("value = '1'\nproducts = ['Trainium9']", "\"Trainium9\""),
-        ("value = '1'\nunless = 2", "unless"),
-    ] {
-        let error = read(more).unwrap_err();
-        assert!(error.contains(words), "{error}");
-    }
-    let twice = |one: &str, other: &str| {
-        let text = format!("{variable}value = '1'\n{one}\n{variable}value = '2'\n{other}");
-        file::read(&text, &[]).map(|variables| variables.len())
-    };
-    assert_eq!(twice("accelerators = 'gpu'", "accelerators = 'neuron'"), Ok(2));
-    assert!(twice("accelerators = 'gpu'", "").unwrap_err().contains("twice for one host"));
 }
 
 proptest! {

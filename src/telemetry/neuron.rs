@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{Cost, Reading, Readings, reading, readings};
-use crate::id::{HostDevice, PhysicalCore, number};
-use crate::neuron::NeuronDevice;
-use crate::root::HostRoot;
+use crate::scan::neuron::NeuronDevice;
+use crate::scan::root::HostRoot;
+use crate::types::{HostDevice, PhysicalCore, number};
 
 /// What a Neuron device and its cores measure.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

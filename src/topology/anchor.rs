@@ -5,8 +5,7 @@ use serde::Serialize;
 use super::{Basis, Member, NearList};
 use crate::error::{Error, Result};
 use crate::host::Host;
-use crate::id::{Core, HostDevice, LogicalCore};
-use crate::pci::Bdf;
+use crate::types::{Bdf, Core, HostDevice, LogicalCore};
 
 /// What nearness is asked of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

@@ -7,8 +7,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::host::Host;
-use crate::id::HostDevice;
-use crate::pci::Bdf;
+use crate::types::{Bdf, HostDevice};
 
 /// One difference between two hosts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -6,8 +6,8 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::host::{Host, Origin};
-use crate::id::HostDevice;
-use crate::neuron::NeuronDevice;
+use crate::scan::neuron::NeuronDevice;
+use crate::types::HostDevice;
 
 /// The neighbours of one device.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -4,8 +4,7 @@ use serde::{Serialize, Serializer};
 
 use super::{Evidence, Member, MemberKind, Proximity};
 use crate::host::Host;
-use crate::numa::CpuList;
-use crate::pci::Bdf;
+use crate::types::{Bdf, CpuList};
 
 /// Accelerators and EFA interfaces of a host, and the proximity of each two.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -5,14 +5,15 @@ use std::fmt;
 use serde::Serialize;
 
 use super::NearList;
-use crate::efa::EfaInterface;
 use crate::error::Result;
-use crate::gpu::Gpu;
 use crate::host::Host;
-use crate::neuron::NeuronDevice;
-use crate::pci::{Bdf, PciFunction};
-use crate::rdma::RdmaDevice;
+use crate::scan::efa::EfaInterface;
+use crate::scan::gpu::Gpu;
+use crate::scan::neuron::NeuronDevice;
+use crate::scan::pci::PciFunction;
+use crate::scan::rdma::RdmaDevice;
 use crate::topology::Basis;
+use crate::types::Bdf;
 
 /// One of what a host has.
 #[derive(Debug, Clone, Copy)]

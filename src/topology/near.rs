@@ -7,10 +7,10 @@ use serde::Serialize;
 use super::Proximity;
 use crate::error::{Error, Result};
 use crate::host::Host;
-use crate::id::{Core, HostDevice};
-use crate::instances::{GroupSize, InstanceTable};
-use crate::neuron::NeuronDevice;
-use crate::pci::{Bdf, PciFunction};
+use crate::scan::neuron::NeuronDevice;
+use crate::scan::pci::PciFunction;
+use crate::tables::instances::{GroupSize, InstanceTable};
+use crate::types::{Bdf, Core, HostDevice};
 
 /// What nearness is judged by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -137,6 +137,7 @@ impl Host {
     }
 
     /// The EFA interfaces, of which libnrt says that this one is near; how far away the others are is not known.
+    #[cfg(feature = "live")]
     pub(crate) fn near_by_runtime(&self, interface: Bdf) -> NearList<Bdf> {
         let candidates = self.efa().iter().map(|efa| (efa.address(), Proximity::Unknown, efa.address() == interface));
         NearList { entries: ranked(candidates.collect(), Some(Evidence::Runtime)), missing_pair: None }

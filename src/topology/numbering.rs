@@ -3,9 +3,9 @@
 use serde::Serialize;
 
 use crate::host::Host;
-use crate::id::{ContainerDevice, Core, HostDevice, LogicalCore, PhysicalCore};
-use crate::neuron::{CoreMapEvidence, Lnc, NeuronDevice};
-use crate::root::NodeAccess;
+use crate::scan::neuron::{CoreMapEvidence, Lnc, NeuronDevice};
+use crate::scan::root::NodeAccess;
+use crate::types::{ContainerDevice, Core, HostDevice, LogicalCore, PhysicalCore};
 
 /// Every logical core that a process on this host, or in this container, can name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

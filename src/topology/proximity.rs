@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::pci::PciFunction;
+use crate::scan::pci::PciFunction;
 
 /// How near two PCI functions are to each other, from near to far.
 ///

@@ -2,20 +2,20 @@
 
 use super::{Evidence, LinkEvidence};
 use crate::host::{Host, Origin};
-use crate::instances::Source;
-use crate::neuron::LocationEvidence;
+use crate::scan::neuron::LocationEvidence;
+use crate::tables::instances::Source;
 
 impl Host {
     /// The facts of the instance table that this host rests on, in the table's order: all of them for a host made from the
     /// table; else the devices' addresses, the pairing and the links, each where it is not known otherwise.
     ///
-    /// Those that nobody is known to have seen name their [`claims`](crate::instances::claims).
+    /// Those that nobody is known to have seen name their [`assumptions`](crate::instances::assumptions).
     ///
     /// ```
     /// use nearfab::Host;
     /// let host = Host::from_instance("trn2.48xlarge")?;
     /// let numa = host.table_sources().into_iter().find(|source| source.fact == "numa").unwrap();
-    /// assert_eq!(numa.claims, ["trn2-numa"]);
+    /// assert_eq!(numa.assumptions, ["trn2-numa"]);
     /// # Ok::<(), nearfab::Error>(())
     /// ```
     #[must_use]

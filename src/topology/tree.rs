@@ -4,8 +4,9 @@ use serde::Serialize;
 
 use super::{Member, MemberKind, Near};
 use crate::host::Host;
-use crate::numa::CpuList;
-use crate::pci::{Bdf, PciFunction, PciRoot};
+use crate::scan::pci::PciFunction;
+use crate::types::PciRoot;
+use crate::types::{Bdf, CpuList};
 
 /// A host's NUMA nodes with what is on them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -1,4 +1,4 @@
-//! The tests of claims that no table rests on.
+//! The tests of assumptions that no table rests on.
 
 use std::collections::BTreeSet;
 use std::fmt::{self, Display};
@@ -7,10 +7,10 @@ use super::facts::{functions, neuron_functions};
 use super::findings::{Findings, Need};
 use crate::error::Error;
 use crate::host::Host;
-use crate::id::{HostDevice, PhysicalCore};
-use crate::instances::{Check, Product, products};
-use crate::neuron::{CoreMap, CoreMapEvidence, NeuronDevice};
-use crate::probe::{Architecture, DeviceAnswers, Probe};
+use crate::scan::neuron::{CoreMap, CoreMapEvidence, NeuronDevice};
+use crate::tables::instances::{Check, Product, products};
+use crate::types::probe::{Architecture, DeviceAnswers, Probe};
+use crate::types::{HostDevice, PhysicalCore};
 
 const CORE_MAP: &str = "GET_LOGICAL_TO_PHYSICAL_NC_MAP";
 
@@ -46,7 +46,7 @@ fn local_cpus(findings: &mut Findings, host: &Host) {
     }
 }
 
-/// An order of cores that a claim is about.
+/// An order of cores that an assumption is about.
 #[derive(Clone, Copy)]
 enum Order {
     /// That of a product in a torus, flipped or not.
@@ -58,7 +58,7 @@ enum Order {
 }
 
 impl Order {
-    /// Whether the claim is about a device, by what is believed of its cores.
+    /// Whether the assumption is about a device, by what is believed of its cores.
     fn is_of(self, device: &NeuronDevice, map: &CoreMap) -> bool {
         let unless_flipped = map.evidence == CoreMapEvidence::DriverTableUnlessFlipped;
         let by_table = unless_flipped || map.evidence == CoreMapEvidence::DriverTable;

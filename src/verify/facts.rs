@@ -5,12 +5,11 @@ use std::fmt::{self, Display};
 
 use super::findings::{Findings, Need};
 use crate::host::Host;
-use crate::id::HostDevice;
-use crate::instances::{FunctionRow, InstanceTable, NeuronRow};
-use crate::neuron::{Location, LocationEvidence, NeuronDevice};
-use crate::numa::CpuList;
-use crate::pci::{Bdf, PciFunction};
+use crate::scan::neuron::{Location, LocationEvidence, NeuronDevice};
+use crate::scan::pci::PciFunction;
+use crate::tables::instances::{FunctionRow, InstanceTable, NeuronRow};
 use crate::topology::Basis;
+use crate::types::{Bdf, CpuList, HostDevice};
 
 const DEVICES: &str = "/sys/bus/pci/devices";
 

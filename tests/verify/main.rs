@@ -10,7 +10,7 @@ use std::path::Path;
 use captures::write;
 use mutations::{MUTATIONS, attribute, set_cpus, set_id, set_links, set_node};
 use nearfab::Host;
-use nearfab::instances::{InstanceTable, claims, tables};
+use nearfab::instances::{InstanceTable, assumptions, tables};
 use nearfab::verify::{Difference, Need, Reason, Verdict, Verification, verify};
 use nearfab_emu::Defect;
 use tempfile::TempDir;
@@ -42,7 +42,12 @@ fn refuted(verification: &Verification) -> BTreeSet<&str> {
 }
 
 fn ids(verification: &Verification, wanted: impl Fn(&Verdict) -> bool) -> BTreeSet<&str> {
-    verification.claims.iter().filter(|claim| wanted(&claim.verdict)).map(|claim| claim.id).collect()
+    verification
+        .assumptions
+        .iter()
+        .filter(|assumption| wanted(&assumption.verdict))
+        .map(|assumption| assumption.id)
+        .collect()
 }
 
 fn contradicted(verification: &Verification) -> BTreeSet<&str> {
@@ -50,21 +55,21 @@ fn contradicted(verification: &Verification) -> BTreeSet<&str> {
 }
 
 fn differences(verification: &Verification) -> Vec<(&str, &str, &str)> {
-    let of_claims = verification.claims.iter().filter_map(|claim| match &claim.verdict {
+    let of_assumptions = verification.assumptions.iter().filter_map(|assumption| match &assumption.verdict {
         Verdict::Refuted { differences, .. } => Some(differences),
         _ => None,
     });
-    let all = of_claims.chain(verification.facts.iter().map(|fact| &fact.differences)).flatten();
+    let all = of_assumptions.chain(verification.facts.iter().map(|fact| &fact.differences)).flatten();
     all.map(|Difference { path, expected, found, .. }| (path.as_str(), expected.as_str(), found.as_str())).collect()
 }
 
-/// The emulated trees are made of the tables, so this proves the comparison and no claim.
+/// The emulated trees are made of the tables, so this proves the comparison and no assumption.
 #[test]
 fn hosts_as_their_tables_have_them_refute_nothing() {
     for table in tables() {
         let verification = verified(tree_of(table, &[]).path());
         assert_eq!(differences(&verification), [], "{}", table.instance_type);
-        assert_eq!(verification.claims.len(), claims().len());
+        assert_eq!(verification.assumptions.len(), assumptions().len());
         assert_eq!(verification.facts.len(), table.sources.len(), "{}", table.instance_type);
         let nothing_compares = |gap: &nearfab::verify::Gap| gap.what.contains("which nothing here compares");
         assert!(!verification.facts.iter().flat_map(|fact| &fact.gaps).any(nothing_compares));
@@ -77,16 +82,16 @@ fn trn2_confirms_all_that_it_can_show() {
     let verification = verified(tree.path());
     let expected = ["local-cpulist", "trn2-efa-device-id", "trn2-numa", "trn2-switch-ports"];
     assert_eq!(confirmed(&verification), expected.into());
-    for claim in &verification.claims {
-        let Verdict::Untestable { reason } = &claim.verdict else { continue };
+    for assumption in &verification.assumptions {
+        let Verdict::Untestable { reason } = &assumption.verdict else { continue };
         let elsewhere = |what: &str| what.starts_with("the cores of") || what.starts_with("Inferentia");
         match reason {
             Reason::ByHand => {}
             Reason::OtherTypes { instance_types } => assert!(!instance_types.contains(&"trn2.48xlarge")),
             Reason::NotShown { gaps } => {
-                assert!(gaps.iter().all(|gap| gap.needs == Need::Probe || elsewhere(&gap.what)), "{claim:?}");
+                assert!(gaps.iter().all(|gap| gap.needs == Need::Probe || elsewhere(&gap.what)), "{assumption:?}");
             }
-            other => panic!("{}: {other:?}", claim.id),
+            other => panic!("{}: {other:?}", assumption.id),
         }
     }
     assert!(verification.facts.iter().all(|fact| fact.agreed > 0), "{:?}", verification.facts);
@@ -106,10 +111,11 @@ fn host_that_differs_refutes_what_rests_on_it_and_nothing_else() {
     }
 }
 
-/// Each claim that some host can confirm is refuted above; the others need a driver or a person.
+/// Each assumption that some host can confirm is refuted above; the others need a driver or a person.
 #[test]
-fn every_claim_is_tested() {
-    let mut open: BTreeSet<&str> = claims().iter().filter(|claim| !claim.by_hand).map(|claim| claim.id).collect();
+fn every_assumption_is_tested() {
+    let mut open: BTreeSet<&str> =
+        assumptions().iter().filter(|assumption| !assumption.by_hand).map(|assumption| assumption.id).collect();
     let mutated: BTreeSet<&str> = MUTATIONS.iter().flat_map(|mutation| mutation.refuted).copied().collect();
     for table in tables() {
         let verification = verified(tree_of(table, &[]).path());
@@ -117,26 +123,26 @@ fn every_claim_is_tested() {
             assert!(mutated.contains(id), "{id} is confirmed on {}, and no mutation refutes it", table.instance_type);
             open.remove(id);
         }
-        for claim in &verification.claims {
-            if let Verdict::Untestable { reason: Reason::NotShown { gaps } } = &claim.verdict
+        for assumption in &verification.assumptions {
+            if let Verdict::Untestable { reason: Reason::NotShown { gaps } } = &assumption.verdict
                 && gaps.iter().any(|gap| gap.needs == Need::Probe)
             {
-                open.remove(claim.id);
+                open.remove(assumption.id);
             }
         }
     }
     assert_eq!(open, BTreeSet::new(), "no emulated host shows anything of these");
 }
 
-/// Which of the claims that a fact rests on is wrong, the fact does not tell.
+/// Which of the assumptions that a fact rests on is wrong, the fact does not tell.
 #[test]
-fn claims_that_share_a_fact_share_its_contradiction() {
+fn assumptions_that_share_a_fact_share_its_contradiction() {
     let tree = tree_of_type("trn2e.48xlarge");
     set_id(tree.path(), "0000:57:00.0", "1d0f:efa2", "1d0f:efa3");
     let verification = verified(tree.path());
     assert_eq!(refuted(&verification), ["trn2-efa-device-id", "trn2e-like-trn2"].into());
-    let shared = verification.claims.iter().filter_map(|claim| match &claim.verdict {
-        Verdict::Refuted { shared_with, .. } => Some((claim.id, shared_with.clone())),
+    let shared = verification.assumptions.iter().filter_map(|assumption| match &assumption.verdict {
+        Verdict::Refuted { shared_with, .. } => Some((assumption.id, shared_with.clone())),
         _ => None,
     });
     let expected = [("trn2e-like-trn2", vec!["trn2-efa-device-id"]), ("trn2-efa-device-id", vec!["trn2e-like-trn2"])];
@@ -224,10 +230,10 @@ fn nothing_is_said_of_what_a_host_does_not_show() {
     let table = Host::from_instance("trn2.48xlarge").unwrap();
     for host in [Host::from_json(&table.to_json()).unwrap(), table] {
         let verification = verify(&host, None);
-        assert_eq!((verification.counts(), verification.facts.len()), ([0, 0, claims().len()], 0));
+        assert_eq!((verification.counts(), verification.facts.len()), ([0, 0, assumptions().len()], 0));
         let reason = |id: &str| {
-            let claim = verification.claims.iter().find(|claim| claim.id == id).unwrap();
-            match &claim.verdict {
+            let assumption = verification.assumptions.iter().find(|assumption| assumption.id == id).unwrap();
+            match &assumption.verdict {
                 Verdict::Untestable { reason } => reason.to_string(),
                 other => panic!("{other:?}"),
             }
@@ -242,7 +248,7 @@ fn nothing_is_said_of_what_a_host_does_not_show() {
     for product in ["trn2.48xlarge\n", "trn9.huge\n"] {
         write(tree.path(), "sys/devices/virtual/dmi/id/product_name", product);
         let verification = verified(tree.path());
-        assert_eq!(verification.counts(), [0, 0, claims().len()], "{verification:?}");
+        assert_eq!(verification.counts(), [0, 0, assumptions().len()], "{verification:?}");
         assert!(verification.facts.iter().all(|fact| fact.agreed == 0 && !fact.gaps.is_empty()));
     }
 }

@@ -50,7 +50,7 @@ pub(crate) fn set_links(tree: &Path, device: u32, links: &str) {
 pub(crate) struct Mutation {
     pub(crate) instance_type: &'static str,
     pub(crate) change: fn(&Path),
-    /// The claims that this refutes.
+    /// The assumptions that this refutes.
     pub(crate) refuted: &'static [&'static str],
     /// The kinds of facts that it contradicts.
     pub(crate) facts: &'static [&'static str],
@@ -201,7 +201,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         facts: &["cpus"],
         difference: ("/sys/devices/system/node/node0/cpulist", "0-1", "0,2"),
     },
-    // Facts that rest on no claim.
+    // Facts that rest on no assumption.
     Mutation {
         instance_type: "trn2.48xlarge",
         change: |tree| set_links(tree, 13, "12, 1, 9, 15"),

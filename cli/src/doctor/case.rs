@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 
 use nearfab::probe::Probe;
-use nearfab::surroundings::{Kubelet, Process};
-use nearfab::{EfaInterface, Host, NeuronDevice, Origin, Surroundings};
+use nearfab::system::{Kubelet, Process};
+use nearfab::{EfaInterface, Host, NeuronDevice, Origin, SystemInfo};
 
 use super::fabric::Fabric;
 
 /// A host and all that is known beside it.
 pub(super) struct Case<'a> {
     pub(super) host: &'a Host,
-    pub(super) surroundings: Option<&'a Surroundings>,
+    pub(super) surroundings: Option<&'a SystemInfo>,
     /// What the Neuron driver said, where it was asked.
     pub(super) probe: Option<&'a Probe>,
     /// What libfabric said, where it was asked.
@@ -50,7 +50,7 @@ impl<'a> Case<'a> {
         }
     }
 
-    pub(super) fn around(&self) -> Result<&'a Surroundings, Skip> {
+    pub(super) fn around(&self) -> Result<&'a SystemInfo, Skip> {
         self.machine()?;
         self.surroundings
             .ok_or_else(|| Skip::NotKnown("this record has the host alone: make one with nearfab record".into()))

@@ -1,6 +1,6 @@
 //! EFA interfaces: driver, nodes, ports, and how many there are.
 
-use nearfab::surroundings::RdmaNamespaces;
+use nearfab::system::RdmaNamespaces;
 use nearfab::{EfaInterface, NodeAccess, PortState};
 
 use super::case::{Case, Skip};

@@ -1,6 +1,6 @@
 //! Environment variables that make libfabric abort, or go another way without a word.
 
-use nearfab::surroundings::{EFA_VARIABLES, aborting};
+use nearfab::system::{EFA_VARIABLES, aborting};
 
 use super::case::{Case, Skip};
 use super::finding::{Check, Complaint, Finding, Severity};

@@ -1,6 +1,6 @@
 //! Settings of the kernel: who sees RDMA devices, forked children, memory of other processes.
 
-use nearfab::surroundings::{RdmaNamespaces, is_fork_safe};
+use nearfab::system::{RdmaNamespaces, is_fork_safe};
 
 use super::case::{Case, Skip};
 use super::finding::{Check, Complaint, Finding};

@@ -1,6 +1,6 @@
 //! Device plugins and drivers of dynamic resource allocation on one node.
 
-use nearfab::surroundings::Kubelet;
+use nearfab::system::Kubelet;
 
 use super::case::{Case, Skip};
 use super::finding::{Check, Complaint, Finding};

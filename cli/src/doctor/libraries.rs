@@ -1,6 +1,6 @@
 //! The vendors' libraries: installed, found by the loader, and mapped by a process.
 
-use nearfab::surroundings::{InstalledLibrary, Library, MappedLibrary};
+use nearfab::system::{InstalledLibrary, Library, MappedLibrary};
 
 use super::case::{Case, Skip, name_of};
 use super::finding::{Check, Complaint, Finding};

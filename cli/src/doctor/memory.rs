@@ -1,6 +1,6 @@
 //! Memory that devices use: how much may be locked, and huge pages.
 
-use nearfab::surroundings::Limit;
+use nearfab::system::Limit;
 
 use super::case::{Case, Skip, name_of};
 use super::finding::{Check, Complaint, Finding};

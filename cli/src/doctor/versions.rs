@@ -1,9 +1,9 @@
 //! Versions of driver, runtime and kernel.
 
-use nearfab::compatibility::{Rule, Version, Versions, rules};
 use nearfab::instances::products;
-use nearfab::surroundings::Library;
-use nearfab::{Host, Surroundings};
+use nearfab::system::Library;
+use nearfab::version_rules::{Rule, Version, Versions, rules};
+use nearfab::{Host, SystemInfo};
 
 use super::case::{Case, Skip};
 use super::finding::{Check, Complaint, Finding};
@@ -52,18 +52,18 @@ fn pairs(case: &Case<'_>) -> Result<Vec<Finding>, Skip> {
 }
 
 /// The driver that is loaded, or would be: the newest whose source is installed.
-fn driver(host: &Host, around: &Surroundings) -> Option<Version> {
+fn driver(host: &Host, around: &SystemInfo) -> Option<Version> {
     let loaded = host.neuron_driver().and_then(|driver| driver.version.as_deref()?.parse().ok());
     loaded.or_else(|| newest_source(around, "aws-neuronx"))
 }
 
-fn newest_source(around: &Surroundings, driver: &str) -> Option<Version> {
+fn newest_source(around: &SystemInfo, driver: &str) -> Option<Version> {
     let version = |name: &String| name.strip_prefix(driver)?.strip_prefix('-')?.parse::<Version>().ok();
     around.driver_sources.iter().filter_map(version).max()
 }
 
 /// Of the process that is looked at, or else of all that are installed.
-fn runtimes(around: &Surroundings) -> Vec<String> {
+fn runtimes(around: &SystemInfo) -> Vec<String> {
     let mapped = around.process.iter().flat_map(|process| process.libraries.iter().flatten());
     let mapped = mapped.filter(|library| library.library == Library::Libnrt).filter_map(|library| library.version());
     let mapped: Vec<String> = mapped.map(str::to_owned).collect();

@@ -3,7 +3,9 @@
 use std::io::{self, Write};
 
 use nearfab::Bdf;
-use nearfab::instances::{Claim, FunctionRow, Grade, InstanceTable, NeuronRow, NumaRow, Product, Source, claims};
+use nearfab::instances::{
+    Assumption, FunctionRow, Grade, InstanceTable, NeuronRow, NumaRow, Product, Source, assumptions,
+};
 use serde::Serialize;
 
 use crate::head::count;
@@ -14,25 +16,26 @@ use crate::table::{Table, or_unknown, wrapped};
 
 const WIDTH: usize = 120;
 
-/// The table, with its product and its claims.
+/// The table, with its product and its assumptions.
 #[derive(Serialize)]
 pub(super) struct Detail {
     format: u32,
     #[serde(flatten)]
     table: &'static InstanceTable,
     product: Option<&'static Product>,
-    claims: Vec<&'static Claim>,
+    assumptions: Vec<&'static Assumption>,
 }
 
 impl Detail {
     pub(super) fn of(table: &'static InstanceTable) -> Self {
-        Self { format: FORMAT, table, product: table.product(), claims: claims_of(table) }
+        Self { format: FORMAT, table, product: table.product(), assumptions: assumptions_of(table) }
     }
 }
 
-fn claims_of(table: &InstanceTable) -> Vec<&'static Claim> {
-    let rests = |claim: &&Claim| table.sources.iter().any(|source| source.claims.contains(&claim.id));
-    claims().iter().filter(rests).collect()
+fn assumptions_of(table: &InstanceTable) -> Vec<&'static Assumption> {
+    let rests =
+        |assumption: &&Assumption| table.sources.iter().any(|source| source.assumptions.contains(&assumption.id));
+    assumptions().iter().filter(rests).collect()
 }
 
 pub(super) fn text(table: &InstanceTable, wide: bool, out: &mut dyn Write) -> io::Result<()> {
@@ -44,7 +47,7 @@ pub(super) fn text(table: &InstanceTable, wide: bool, out: &mut dyn Write) -> io
     functions("RDMA functions that are not EFA interfaces", table.foreign, table.source("foreign"), out)?;
     writeln!(out, "\nHow it is known")?;
     notes::why(table.sources, out)?;
-    the_claims(table, wide, out)
+    the_assumptions(table, wide, out)
 }
 
 fn counts(table: &InstanceTable) -> String {
@@ -124,19 +127,19 @@ fn bridges<T>(table: &mut Table<'_, T>, rows: &[T], of: impl Fn(&T) -> &[Bdf]) {
     }
 }
 
-fn the_claims(table: &InstanceTable, wide: bool, out: &mut dyn Write) -> io::Result<()> {
-    let claims = claims_of(table);
-    if claims.is_empty() {
+fn the_assumptions(table: &InstanceTable, wide: bool, out: &mut dyn Write) -> io::Result<()> {
+    let assumptions = assumptions_of(table);
+    if assumptions.is_empty() {
         return Ok(());
     }
     writeln!(out, "\nWhat is claimed, and was not seen")?;
-    for claim in claims {
-        writeln!(out, "  {}", claim.id)?;
-        wrapped(claim.statement, "      ", WIDTH, out)?;
-        wrapped(&format!("Why: {}", claim.source), "      ", WIDTH, out)?;
-        wrapped(&format!("Settled by: {}", claim.settled_by), "      ", WIDTH, out)?;
+    for assumption in assumptions {
+        writeln!(out, "  {}", assumption.id)?;
+        wrapped(assumption.statement, "      ", WIDTH, out)?;
+        wrapped(&format!("Why: {}", assumption.source), "      ", WIDTH, out)?;
+        wrapped(&format!("Settled by: {}", assumption.settled_by), "      ", WIDTH, out)?;
         if wide {
-            wrapped(&format!("Also for: {}", claim.instance_types.join(", ")), "      ", WIDTH, out)?;
+            wrapped(&format!("Also for: {}", assumption.instance_types.join(", ")), "      ", WIDTH, out)?;
         }
     }
     Ok(())

@@ -143,10 +143,10 @@ fn records_are_of_the_schema() {
         let mut record: Value = serde_json::from_str(&stdout(arguments)).unwrap();
         assert_eq!(errors(&schema, &record), [""; 0]);
         // Each member is described.
-        for name in record["surroundings"].as_object().unwrap().keys() {
+        for name in record["system"].as_object().unwrap().keys() {
             assert!(text.contains(&format!("\"{name}\": {{")), "{name}");
         }
-        record["surroundings"].as_object_mut().unwrap().remove("kernel");
+        record["system"].as_object_mut().unwrap().remove("kernel");
         assert_eq!(errors(&schema, &record).len(), 1);
     }
 }

@@ -179,7 +179,7 @@ fn json_of_plans_is_as_its_schema_says() {
 fn json_of_a_probe_is_as_its_schema_says() {
     with_judge(|judge| {
         // What the library makes of answers that were written down: its own test holds it to this file.
-        judge.judge("host.json#/$defs/probe", include_str!("../../../src/probe/example.json"), "probe");
+        judge.judge("host.json#/$defs/probe", include_str!("../../../src/types/probe/example.json"), "probe");
     });
 }
 

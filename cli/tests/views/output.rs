@@ -88,7 +88,7 @@ fn recorded_host_with_more_beside_it_reads_back() {
     let dir = tempfile::tempdir().unwrap();
     let recorded = stdout(&["list", "-o", "json", "--instance", "trn2.48xlarge"]);
     let mut record: serde_json::Value = serde_json::from_str(&recorded).unwrap();
-    record["probe"] = serde_json::from_str(include_str!("../../../src/probe/example.json")).unwrap();
+    record["probe"] = serde_json::from_str(include_str!("../../../src/types/probe/example.json")).unwrap();
     let file = dir.path().join("host.json");
     fs::write(&file, record.to_string()).unwrap();
     assert_eq!(stdout(&["list", "-o", "json", "--host", file.to_str().unwrap()]), recorded);

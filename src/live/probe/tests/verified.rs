@@ -1,0 +1,314 @@
+//! Assumptions that only the driver can settle, with drivers whose answers are written down. The others are tested in
+//! `tests/verify.rs`.
+
+use std::collections::BTreeSet;
+
+use super::{Recorded, probe_of};
+use crate::host::Host;
+use crate::tables::instances::{InstanceTable, assumptions, tables};
+use crate::types::{Bdf, HostDevice};
+use crate::verify::*;
+
+/// Written down from the driver's source once more, by device.
+const TORUS: [[u32; 8]; 16] = {
+    let [a, b] = [[4, 5, 6, 7, 2, 3, 0, 1], [2, 3, 0, 1, 4, 5, 6, 7]];
+    let [c, d] = [[0, 1, 2, 3, 6, 7, 4, 5], [6, 7, 4, 5, 0, 1, 2, 3]];
+    [a, b, a, b, c, d, c, d, a, b, a, b, c, d, c, d]
+};
+/// The same on a server with flipped dice: what core 0 was is core 4, and so on.
+const FLIPPED: [[u32; 8]; 16] = {
+    let [a, b] = [[0, 1, 2, 3, 6, 7, 4, 5], [6, 7, 4, 5, 0, 1, 2, 3]];
+    let [c, d] = [[4, 5, 6, 7, 2, 3, 0, 1], [2, 3, 0, 1, 4, 5, 6, 7]];
+    [a, b, a, b, c, d, c, d, a, b, a, b, c, d, c, d]
+};
+const SWITCHED: [[u32; 8]; 2] = [[4, 5, 6, 7, 2, 3, 0, 1], [6, 7, 4, 5, 0, 1, 2, 3]];
+
+/// A machine of a type, as its table has it. Where no address of the devices is known they are behind the switches of the
+/// interfaces that they are paired with, one switch for each two.
+fn machine(instance_type: &str) -> Host {
+    let mut record: serde_json::Value =
+        serde_json::from_str(&Host::from_instance(instance_type).unwrap().to_json()).unwrap();
+    record["origin"] = serde_json::json!({"from": "machine"});
+    let host = Host::from_json(&record.to_string()).unwrap();
+    if host.table().unwrap().places_neuron() {
+        return host;
+    }
+    let interfaces = record["efa"].as_array_mut().unwrap();
+    interfaces.sort_by_key(|interface| interface["address"].as_str().unwrap().to_owned());
+    for (i, interface) in interfaces.iter_mut().enumerate() {
+        place(interface, i / 2, i);
+    }
+    let functions = host.table().unwrap().neuron.iter().map(|row| {
+        let position = interfaces.iter().position(|efa| efa["address"] == row.efa.unwrap().to_string()).unwrap();
+        let mut function = serde_json::json!({
+            "address": row.address, "id": "1d0f:7564", "numa": null, "cpus": "", "driver": "neuron-driver",
+        });
+        place(&mut function, position / 2, 16 + position);
+        function
+    });
+    record["unnumbered"] = functions.collect();
+    Host::from_json(&record.to_string()).unwrap()
+}
+
+/// Puts a function of a record behind a port of a switch.
+fn place(function: &mut serde_json::Value, switch: usize, port: usize) {
+    function["root"] = format!("pci0000:{switch:02x}").into();
+    function["bridges"] = serde_json::json!([
+        format!("0000:{switch:02x}:00.0"),
+        format!("0000:1{switch}:00.0"),
+        format!("0000:2{switch}:{port:02x}.0")
+    ]);
+}
+
+/// What a driver says that is as believed.
+fn recorded(host: &Host, device: HostDevice) -> Recorded {
+    let table = host.table().unwrap();
+    let product = table.product().unwrap();
+    let mut node = Recorded::default();
+    node.architecture = product.architecture;
+    node.set_address(table.neuron(device).unwrap().address);
+    match product.architecture {
+        1 | 2 => node.failing = [("GET_LOGICAL_TO_PHYSICAL_NC_MAP", -nix::libc::EOPNOTSUPP)].into(),
+        4 if host.instance_type() != Some("trn3p.48xlarge") => node.orders = SWITCHED.to_vec(),
+        _ => node.orders = TORUS.to_vec(),
+    }
+    node
+}
+
+fn with_driver(host: &Host, change: impl Fn(HostDevice, &mut Recorded)) -> Verification {
+    let probe = probe_of(host, |device| {
+        let mut node = recorded(host, device);
+        change(device, &mut node);
+        node
+    });
+    verify(host, Some(&probe))
+}
+
+fn ids(verification: &Verification, wanted: impl Fn(&Verdict) -> bool) -> BTreeSet<&'static str> {
+    verification
+        .assumptions
+        .iter()
+        .filter(|assumption| wanted(&assumption.verdict))
+        .map(|assumption| assumption.id)
+        .collect()
+}
+
+fn confirmed(verification: &Verification) -> BTreeSet<&'static str> {
+    ids(verification, |verdict| matches!(verdict, Verdict::Confirmed { .. }))
+}
+
+fn refuted(verification: &Verification) -> BTreeSet<&'static str> {
+    ids(verification, |verdict| matches!(verdict, Verdict::Refuted { .. }))
+}
+
+fn differences(verification: &Verification, id: &str) -> Vec<[String; 3]> {
+    let assumption = verification.assumptions.iter().find(|assumption| assumption.id == id).unwrap();
+    let Verdict::Refuted { differences, .. } = &assumption.verdict else { panic!("{assumption:?}") };
+    differences.iter().map(|d| [d.path.clone(), d.expected.clone(), d.found.clone()]).collect()
+}
+
+/// A driver that does otherwise than believed.
+struct Mutation {
+    instance_type: &'static str,
+    change: fn(HostDevice, &mut Recorded),
+    refuted: &'static [&'static str],
+    /// The first difference of the first of these: path, expected, found.
+    difference: [&'static str; 3],
+}
+
+const ORDER: [u32; 8] = [0, 1, 2, 3, 4, 5, 6, 7];
+const MUTATIONS: &[Mutation] = &[
+    Mutation {
+        instance_type: "trn2.48xlarge",
+        change: |_, node| node.orders[5] = ORDER,
+        refuted: &["core-map-torus"],
+        difference: ["/dev/neuron5: GET_LOGICAL_TO_PHYSICAL_NC_MAP", "6,7,4,5,0,1,2,3", "0,1,2,3,4,5,6,7"],
+    },
+    Mutation {
+        // Alone, a server is not flipped.
+        instance_type: "trn2.48xlarge",
+        change: |_, node| node.orders = FLIPPED.to_vec(),
+        refuted: &["core-map-torus"],
+        difference: ["/dev/neuron0: GET_LOGICAL_TO_PHYSICAL_NC_MAP", "4,5,6,7,2,3,0,1", "0,1,2,3,6,7,4,5"],
+    },
+    Mutation {
+        instance_type: "trn2u.48xlarge",
+        change: |_, node| node.orders[5] = ORDER,
+        refuted: &["core-map-flipped", "core-map-torus"],
+        difference: ["/dev/neuron5: GET_LOGICAL_TO_PHYSICAL_NC_MAP", "6,7,4,5,0,1,2,3", "0,1,2,3,4,5,6,7"],
+    },
+    Mutation {
+        // To even devices that is the order of a server as it is, to odd ones that of a flipped one.
+        instance_type: "trn3p.48xlarge",
+        change: |_, node| node.orders = SWITCHED.to_vec(),
+        refuted: &["core-map-flipped", "core-map-trn3p"],
+        difference: ["/dev/neuron1: GET_LOGICAL_TO_PHYSICAL_NC_MAP", "2,3,0,1,4,5,6,7", "6,7,4,5,0,1,2,3"],
+    },
+    Mutation {
+        instance_type: "trn3.48xlarge",
+        change: |_, node| node.orders = TORUS.to_vec(),
+        refuted: &["core-map-switched"],
+        difference: ["/dev/neuron1: GET_LOGICAL_TO_PHYSICAL_NC_MAP", "6,7,4,5,0,1,2,3", "2,3,0,1,4,5,6,7"],
+    },
+    Mutation {
+        instance_type: "trn1.32xlarge",
+        change: |_, node| node.failing.clear(),
+        refuted: &["core-map-none"],
+        difference: ["GET_LOGICAL_TO_PHYSICAL_NC_MAP", "none", "an order of 128 cores"],
+    },
+    Mutation {
+        instance_type: "inf2.24xlarge",
+        change: |_, node| node.architecture = 3,
+        refuted: &["driver-architectures"],
+        difference: ["/dev/neuron0: DRIVER_INFO_GET", "V2 for Inferentia2", "V3"],
+    },
+    Mutation {
+        instance_type: "trn2.48xlarge",
+        change: |device, node| {
+            if device.0 == 3 {
+                node.available = Some(2);
+            }
+        },
+        refuted: &["core-question"],
+        difference: ["/dev/neuron3", "no or one free core from CRWL_NC_RANGE_MARK_EXT0", "2 cores"],
+    },
+    Mutation {
+        instance_type: "trn2.48xlarge",
+        change: |_, node| node.failing = [("CRWL_NC_RANGE_MARK_EXT0", 0)].into(),
+        refuted: &["core-question"],
+        difference: [
+            "/dev/neuron0",
+            "no or one free core from CRWL_NC_RANGE_MARK_EXT0",
+            "a reservation, which was taken back",
+        ],
+    },
+    Mutation {
+        // Where no device is.
+        instance_type: "trn2.48xlarge",
+        change: |device, node| {
+            if device.0 == 4 {
+                node.set_address(Bdf::new(0, 0x13, 0, 0));
+            }
+        },
+        refuted: &["probed-address"],
+        difference: ["/dev/neuron4: DEVICE_BDF_EXT", "a Neuron function of this host", "0000:13:00.0"],
+    },
+    Mutation {
+        // As if it did not count from the descriptor's device.
+        instance_type: "trn2.48xlarge",
+        change: |_, node| node.set_address(Bdf::new(0, 0xcc, 0, 0)),
+        refuted: &["probed-address"],
+        difference: ["/dev/neuron1: DEVICE_BDF_EXT", "another function for each device", "0000:cc:00.0"],
+    },
+    Mutation {
+        // Two devices are each where the other was believed to be.
+        instance_type: "trn1n.32xlarge",
+        change: |device, node| match device.0 {
+            0 => node.set_address("0000:10:1d.0".parse().unwrap()),
+            1 => node.set_address("0000:10:1c.0".parse().unwrap()),
+            _ => {}
+        },
+        refuted: &["trn1n-like-trn1"],
+        difference: ["/dev/neuron0: DEVICE_BDF_EXT", "0000:10:1c.0", "0000:10:1d.0"],
+    },
+    Mutation {
+        // The order of the devices that AWS's other table has.
+        instance_type: "trn3p.48xlarge",
+        change: |device, node| {
+            let of_0 = InstanceTable::find("trn3p.48xlarge").unwrap().neuron(HostDevice((device.0 + 1) % 16)).unwrap();
+            node.set_address(of_0.address);
+        },
+        refuted: &["trn3-pairing", "trn3-places"],
+        difference: [
+            "/sys/bus/pci/devices/0000:aa:00.0",
+            "0000:be:00.0 among those nearest to neuron0",
+            "0000:a8:00.0 or 0000:a9:00.0",
+        ],
+    },
+];
+
+#[test]
+fn driver_as_believed_confirms_and_refutes_nothing() {
+    for table in tables().iter().filter(|table| !table.neuron.is_empty()) {
+        let host = machine(table.instance_type);
+        let verification = with_driver(&host, |_, _| ());
+        assert_eq!(refuted(&verification), BTreeSet::new(), "{}", table.instance_type);
+        assert!(verification.probed);
+        // Nothing of this host is left that needs a probe.
+        let gaps = verification.assumptions.iter().filter_map(|assumption| match &assumption.verdict {
+            Verdict::Confirmed { gaps, .. } | Verdict::Untestable { reason: Reason::NotShown { gaps } } => Some(gaps),
+            _ => None,
+        });
+        let open: Vec<_> = gaps.flatten().filter(|gap| gap.needs == Need::Probe).collect();
+        assert!(open.is_empty(), "{}: {open:?}", table.instance_type);
+    }
+}
+
+/// On the four servers of an UltraServer, two are flipped.
+#[test]
+fn flipped_servers_are_as_good_as_others() {
+    for (instance_type, assumption) in [("trn2u.48xlarge", "core-map-torus"), ("trn3p.48xlarge", "core-map-trn3p")] {
+        let host = machine(instance_type);
+        let plain = with_driver(&host, |_, _| ());
+        let flipped = with_driver(&host, |_, node| node.orders = FLIPPED.to_vec());
+        assert!(confirmed(&plain).contains(assumption) && confirmed(&flipped).contains(assumption));
+        assert!(!confirmed(&plain).contains("core-map-flipped"), "nothing is flipped there");
+        assert!(confirmed(&flipped).contains("core-map-flipped"));
+        assert_eq!(refuted(&flipped), BTreeSet::new());
+    }
+}
+
+#[test]
+fn driver_that_differs_refutes_what_rests_on_it_and_nothing_else() {
+    for Mutation { instance_type, change, refuted: expected, difference } in MUTATIONS {
+        let verification = with_driver(&machine(instance_type), change);
+        assert_eq!(refuted(&verification), expected.iter().copied().collect(), "{instance_type} {difference:?}");
+        assert_eq!(differences(&verification, expected[0])[0], *difference);
+    }
+}
+
+/// Each assumption that takes a probe, and that one can confirm, is refuted above.
+#[test]
+fn every_assumption_of_the_driver_is_tested() {
+    let mutated: BTreeSet<&str> = MUTATIONS.iter().flat_map(|mutation| mutation.refuted).copied().collect();
+    let mut confirmable: BTreeSet<&str> = BTreeSet::new();
+    for table in tables().iter().filter(|table| !table.neuron.is_empty()) {
+        let host = machine(table.instance_type);
+        let without = confirmed(&verify(&host, None));
+        confirmable.extend(confirmed(&with_driver(&host, |_, _| ())).difference(&without));
+        confirmable.extend(
+            confirmed(&with_driver(&host, |_, node| {
+                if node.orders.len() == 16 {
+                    node.orders = FLIPPED.to_vec();
+                }
+            }))
+            .difference(&without),
+        );
+    }
+    let untested: Vec<_> = confirmable.difference(&mutated).collect();
+    assert!(untested.is_empty(), "no driver refutes {untested:?}");
+    let checks = assumptions().iter().filter(|assumption| assumption.check.is_some()).map(|assumption| assumption.id);
+    let open: Vec<_> = checks.filter(|id| *id != "local-cpulist" && !confirmable.contains(id)).collect();
+    assert!(open.is_empty(), "no driver confirms {open:?}");
+}
+
+/// A node that is refused, or a driver that is too old, refutes nothing.
+#[test]
+fn what_was_not_answered_is_not_known() {
+    let host = machine("trn2.48xlarge");
+    let silent = with_driver(&host, |_, node| {
+        node.failing = [
+            ("DEVICE_BDF_EXT", -nix::libc::EINVAL),
+            ("GET_LOGICAL_TO_PHYSICAL_NC_MAP", -nix::libc::EINVAL),
+            ("DRIVER_INFO_GET", -nix::libc::ENOTTY),
+            ("DEVICE_BASIC_INFO", -nix::libc::ENOTTY),
+        ]
+        .into();
+    });
+    assert_eq!(refuted(&silent), BTreeSet::new());
+    for id in ["core-map-torus", "core-question", "driver-architectures", "probed-address"] {
+        let assumption = silent.assumptions.iter().find(|assumption| assumption.id == id).unwrap();
+        let Verdict::Untestable { reason } = &assumption.verdict else { panic!("{assumption:?}") };
+        assert!(reason.to_string().contains("failed on /dev/neuron"), "{id}: {reason}");
+    }
+}

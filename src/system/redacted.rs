@@ -1,0 +1,105 @@
+//! SystemInfo without what identifies the machine and its owner.
+
+use super::{Kubelet, MODULES, Module, Process, SystemInfo, driver_source};
+use crate::redact::Redactor;
+
+impl SystemInfo {
+    /// `names` are those of the host's RDMA devices, as they are in the redacted host.
+    pub(crate) fn redacted(&self, redactor: &mut Redactor, names: &[&str]) -> Self {
+        // Each part is named, so that a new one is not forgotten here.
+        let Self {
+            kernel,
+            modules,
+            driver_sources,
+            huge_pages,
+            rdma_namespaces,
+            ptrace_scope,
+            libraries,
+            programs,
+            loader_folders,
+            kubelet,
+            container,
+            process,
+            problems,
+        } = self.clone();
+        let module = |Module { name, version }, redactor: &mut Redactor| Module {
+            version: version.map(|version| redactor.version(&version)),
+            name: module_name(&name, redactor),
+        };
+        Self {
+            kernel: kernel.map(|release| redactor.version(&release)),
+            modules: modules.into_iter().map(|each| module(each, redactor)).collect(),
+            driver_sources: driver_sources.iter().map(|name| driver_source_name(name, redactor)).collect(),
+            huge_pages,
+            rdma_namespaces,
+            ptrace_scope,
+            libraries: libraries
+                .into_iter()
+                .map(|mut library| {
+                    library.path = redactor.path(&library.path);
+                    library
+                })
+                .collect(),
+            programs: programs.iter().map(|program| redactor.path(program)).collect(),
+            loader_folders: loader_folders.iter().map(|folder| redactor.path(folder)).collect(),
+            kubelet: kubelet.map(|kubelet| kubelet.redacted(redactor)),
+            container: container.map(|mark| if super::is_mark(&mark) { mark } else { redactor.path(&mark) }),
+            process: process.map(|process| process.redacted(redactor, names)),
+            problems: problems.iter().map(|problem| redactor.sentence(problem)).collect(),
+        }
+    }
+}
+
+impl Kubelet {
+    fn redacted(self, redactor: &mut Redactor) -> Self {
+        let mut names = |names: Vec<String>| names.iter().map(|name| redactor.name(name)).collect();
+        let Self { device_plugins, resources, plugins, registered } = self;
+        Self {
+            device_plugins: names(device_plugins),
+            resources: resources.map(&mut names),
+            plugins: names(plugins),
+            registered: names(registered),
+        }
+    }
+}
+
+impl Process {
+    fn redacted(self, redactor: &mut Redactor, names: &[&str]) -> Self {
+        let Self { pid, name, locked_memory, may_exceed, environment, libraries } = self;
+        let environment = environment.map(|variables| {
+            let redacted = variables.into_iter().map(|(name, value)| {
+                let value = redactor.value(&name, &value, names);
+                (name, value)
+            });
+            redacted.collect()
+        });
+        let libraries = libraries.map(|libraries| {
+            let redacted = libraries.into_iter().map(|mut library| {
+                library.path = redactor.path(&library.path);
+                library
+            });
+            redacted.collect()
+        });
+        Self {
+            pid: pid.map(|pid| redactor.number(&pid.to_string())),
+            name: name.map(|name| redactor.name(&name)),
+            locked_memory,
+            may_exceed,
+            environment,
+            libraries,
+        }
+    }
+}
+
+/// Keeps the name of a module that nearfab looks for.
+fn module_name(name: &str, redactor: &mut Redactor) -> String {
+    if MODULES.contains(&name) { name.to_owned() } else { redactor.word(name) }
+}
+
+/// Keeps the driver's name in the name of a source folder such as `aws-neuronx-2.30.2.0`.
+fn driver_source_name(name: &str, redactor: &mut Redactor) -> String {
+    match driver_source(name) {
+        Some((driver, version)) => format!("{driver}-{}", redactor.version(version)),
+        None => redactor.word(name),
+    }
+}

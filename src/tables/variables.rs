@@ -1,0 +1,115 @@
+//! Environment variables that libraries read: the table of `data/variables.toml`, compiled in.
+
+#[cfg(test)]
+#[expect(dead_code, reason = "the build script, for which this is, reads every field")]
+pub(crate) mod file;
+
+use serde::Serialize;
+
+use crate::tables::version_rules::Range;
+
+include!(concat!(env!("OUT_DIR"), "/variables.rs"));
+
+/// A variable by which a library is told what to use: who reads it, and since when.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Variable {
+    /// Its name.
+    pub name: &'static str,
+    /// The library that reads it.
+    pub read_by: &'static str,
+    #[serde(flatten)]
+    versions: Range,
+    /// Why it is set.
+    pub why: &'static str,
+    /// How that is known.
+    pub source: &'static str,
+    is_default: bool,
+    #[serde(skip)]
+    pub(crate) value: Value,
+    #[serde(skip)]
+    pub(crate) accelerators: Option<Accelerators>,
+    #[serde(skip)]
+    pub(crate) efa: bool,
+    #[serde(skip)]
+    pub(crate) products: &'static [&'static str],
+    #[serde(skip)]
+    pub(crate) kernel: Range,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Value {
+    Text(&'static str),
+    Selection(Selection),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Selection {
+    Cores,
+    Lnc,
+    Gpus,
+    Interfaces,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Accelerators {
+    Neuron,
+    Gpu,
+}
+
+impl Variable {
+    /// The first version of the library that reads it; `None`: every one does, as far as known.
+    #[must_use]
+    pub const fn from(&self) -> Option<&'static str> {
+        self.versions.from
+    }
+
+    /// The first version that reads it no more, where there is one.
+    #[must_use]
+    pub const fn below(&self) -> Option<&'static str> {
+        self.versions.below
+    }
+
+    /// The library and its versions: `libfabric 1.20 or newer`.
+    #[must_use]
+    pub fn readers(&self) -> String {
+        format!("{} {}", self.read_by, self.versions)
+    }
+
+    /// Whether it gives way to what is set already: it says the same for every rank, and not what another variable means.
+    #[must_use]
+    pub const fn is_default(&self) -> bool {
+        self.is_default
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::file;
+
+    #[test]
+    fn variables_that_cannot_be_are_refused() {
+        let variable = "[[variable]]\nname = 'X'\nread_by = ''\nwhy = ''\nsource = ''\n";
+        let read =
+            |more: &str| file::read(&format!("{variable}{more}"), &["Trainium2"]).map(|variables| variables.len());
+        assert_eq!(read("value = '1'\nkernel.below = '5.15'"), Ok(1));
+        for (more, words) in [
+            ("", "needs either a value or what"),
+            ("value = '1'\nis = 'cores'", "needs either a value or what"),
+            ("is = 'memory'", "memory"),
+            ("value = '1'\nfrom = '2.x'", "\"2.x\""),
+            ("value = '1'\nkernel.below = '5'", "\"5\""),
+            ("value = '1'\nproducts = ['Trainium9']", "\"Trainium9\""),
+            ("value = '1'\nunless = 2", "unless"),
+        ] {
+            let error = read(more).unwrap_err();
+            assert!(error.contains(words), "{error}");
+        }
+        let twice = |one: &str, other: &str| {
+            let text = format!("{variable}value = '1'\n{one}\n{variable}value = '2'\n{other}");
+            file::read(&text, &[]).map(|variables| variables.len())
+        };
+        assert_eq!(twice("accelerators = 'gpu'", "accelerators = 'neuron'"), Ok(2));
+        assert!(twice("accelerators = 'gpu'", "").unwrap_err().contains("twice for one host"));
+    }
+}

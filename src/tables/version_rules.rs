@@ -1,0 +1,258 @@
+//! Versions that do not work together: the rules of `data/compatibility.toml`, compiled in.
+
+#[cfg(test)]
+#[expect(dead_code, reason = "the build script, for which this is, reads every field")]
+mod file;
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::str::FromStr;
+
+use serde::Serialize;
+
+use crate::types::number;
+
+include!(concat!(env!("OUT_DIR"), "/version_rules.rs"));
+
+/// A version as far as it is dotted numbers: `2.30.2.0`, `3.1.0` of `3.1.0g`, `6.1.102` of a kernel's release.
+///
+/// ```
+/// use nearfab::version_rules::Version;
+/// let version: Version = "2.30.2.0".parse()?;
+/// assert!(version > "2.9".parse()? && version == "2.30.2".parse()?);
+/// // A build between releases, which does not say where it stands.
+/// assert!("2.x.7693.0".parse::<Version>().is_err());
+/// # Ok::<(), nearfab::version_rules::ParseVersionError>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Version(Vec<u32>);
+
+impl Version {
+    #[cfg(feature = "live")]
+    pub(crate) fn of(numbers: impl Into<Vec<u32>>) -> Self {
+        Self(numbers.into())
+    }
+}
+
+impl FromStr for Version {
+    type Err = ParseVersionError;
+
+    fn from_str(text: &str) -> Result<Self, ParseVersionError> {
+        let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+        let numbers: Option<Vec<u32>> = text[..end].trim_end_matches('.').split('.').map(number).collect();
+        match numbers {
+            // One number alone says nothing of a version such as `2.x.7693.0`.
+            Some(numbers) if numbers.len() > 1 => Ok(Self(numbers)),
+            _ => Err(ParseVersionError(text.to_owned())),
+        }
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0.iter().map(u32::to_string).collect::<Vec<_>>().join("."))
+    }
+}
+
+impl Ord for Version {
+    /// By the numbers, of which missing ones are 0.
+    fn cmp(&self, other: &Self) -> Ordering {
+        let length = self.0.len().max(other.0.len());
+        let padded =
+            |version: &Self| version.0.iter().copied().chain(std::iter::repeat(0)).take(length).collect::<Vec<_>>();
+        padded(self).cmp(&padded(other))
+    }
+}
+
+impl PartialOrd for Version {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Version {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Version {}
+
+/// A text that was read as a version and does not begin with one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ParseVersionError(String);
+
+impl fmt::Display for ParseVersionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} does not begin with a version such as 2.30.2", self.0)
+    }
+}
+
+impl std::error::Error for ParseVersionError {}
+
+/// Versions that do not work together, and why.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Rule {
+    /// Its name, which does not change.
+    pub id: &'static str,
+    /// What it means for who has such versions.
+    pub means: &'static str,
+    /// What to do.
+    pub action: &'static str,
+    /// How it is known.
+    pub source: &'static str,
+    neuron_driver: Range,
+    runtime: Range,
+    kernel: Range,
+    products: &'static [&'static str],
+}
+
+/// From a version on, and below another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub(crate) struct Range {
+    pub(crate) from: Option<&'static str>,
+    pub(crate) below: Option<&'static str>,
+}
+
+/// The versions of a host; what is not known fits no rule that is about it.
+#[derive(Debug, Clone, Default)]
+pub struct Versions {
+    /// Of the Neuron driver.
+    pub neuron_driver: Option<Version>,
+    /// Of libnrt.
+    pub runtime: Option<Version>,
+    /// Of the kernel.
+    pub kernel: Option<Version>,
+    /// The Neuron product, as the driver names it.
+    pub product: Option<String>,
+}
+
+impl Rule {
+    /// Whether these versions are such.
+    ///
+    /// ```
+    /// use nearfab::version_rules::{Versions, rules};
+    /// let versions = Versions {
+    ///     neuron_driver: Some("2.29.0.0".parse()?),
+    ///     runtime: Some("2.32.31".parse()?),
+    ///     ..Versions::default()
+    /// };
+    /// let broken: Vec<_> = rules().iter().filter(|rule| rule.holds(&versions)).map(|rule| rule.id).collect();
+    /// assert_eq!(broken, ["runtime-too-old-for-driver"]);
+    /// # Ok::<(), nearfab::version_rules::ParseVersionError>(())
+    /// ```
+    #[must_use]
+    pub fn holds(&self, versions: &Versions) -> bool {
+        let product = versions.product.as_deref();
+        self.neuron_driver.has(versions.neuron_driver.as_ref())
+            && self.runtime.has(versions.runtime.as_ref())
+            && self.kernel.has(versions.kernel.as_ref())
+            && (self.products.is_empty() || product.is_some_and(|product| self.products.contains(&product)))
+    }
+}
+
+impl Range {
+    /// Whether a version is in it; one that is not known is only in that of every version.
+    pub(crate) fn has(&self, version: Option<&Version>) -> bool {
+        // The versions of the rules were checked when they were compiled in.
+        let bound = |text: Option<&str>| text.and_then(|text| text.parse::<Version>().ok());
+        let (from, below) = (bound(self.from), bound(self.below));
+        if from.is_none() && below.is_none() {
+            return true;
+        }
+        let Some(version) = version else { return false };
+        from.is_none_or(|from| *version >= from) && below.is_none_or(|below| *version < below)
+    }
+}
+
+impl fmt::Display for Range {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.from, self.below) {
+            (None, None) => f.pad("of any version"),
+            (Some(from), None) => f.pad(&format!("{from} or newer")),
+            (None, Some(below)) => f.pad(&format!("before {below}")),
+            (Some(from), Some(below)) => f.pad(&format!("{from} or newer, before {below}")),
+        }
+    }
+}
+
+/// The rules, in the order of the file.
+#[must_use]
+pub fn rules() -> &'static [Rule] {
+    RULES
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn broken(driver: &str, runtime: &str, kernel: &str, product: &str) -> Vec<&'static str> {
+        let versions = Versions {
+            neuron_driver: driver.parse().ok(),
+            runtime: runtime.parse().ok(),
+            kernel: kernel.parse().ok(),
+            product: Some(product.to_owned()),
+        };
+        rules().iter().filter(|rule| rule.holds(&versions)).map(|rule| rule.id).collect()
+    }
+
+    #[test]
+    fn releases_of_the_sdk_work() {
+        for (driver, runtime) in [
+            ("2.26.5.0", "2.30.50"),
+            ("2.26.10.0", "2.31.24"),
+            ("2.28.0.0", "2.32.31"),
+            ("2.29.0.0", "2.33.10"),
+            ("2.30.2.0", "2.34.10.0"),
+            ("2.31.7.0", "2.35.30"),
+        ] {
+            assert_eq!(broken(driver, runtime, "6.1.102-111", "Trainium2"), [""; 0], "{driver} {runtime}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_work_is_told() {
+        assert_eq!(broken("2.29.0.0", "2.32.31", "6.1.1", "Trainium2"), ["runtime-too-old-for-driver"]);
+        assert_eq!(broken("2.26.5.0", "2.34.10", "6.1.1", "Trainium2"), ["driver-too-old-for-runtime"]);
+        assert_eq!(broken("2.25.1.0", "2.30.50", "6.1.1", "Inferentia"), ["driver-without-inferentia1"]);
+        assert_eq!(broken("2.28.0.0", "", "6.18.0-1", "Trainium2"), ["driver-does-not-build-on-kernel"]);
+        assert_eq!(broken("2.24.7.0", "2.30.50", "6.1.1", "Inferentia"), [""; 0]);
+        assert_eq!(broken("2.x.7693.0", "2.32.31", "7.0.0", "Trainium2"), [""; 0], "not known is not judged");
+        assert_eq!(broken("", "2.32.31", "7.0.0", "Inferentia"), [""; 0]);
+    }
+
+    #[test]
+    fn rules_that_cannot_hold_are_refused() {
+        let rule = "id = 'x'\nmeans = ''\naction = ''\nsource = ''";
+        let read =
+            |more: &str| file::read(&format!("[[rule]]\n{rule}\n{more}"), &["Trainium2"]).map(|rules| rules.len());
+        assert_eq!(read("runtime.below = '2.33'"), Ok(1));
+        for (more, words) in [
+            ("", "no version"),
+            ("runtime.below = '2.x'", "\"2.x\""),
+            ("runtime.below = '2.3'\nproducts = ['Trainium9']", "\"Trainium9\""),
+            ("runtime.above = '2.3'", "above"),
+        ] {
+            let error = read(more).unwrap_err();
+            assert!(error.contains(words), "{error}");
+        }
+        let twice = format!("[[rule]]\n{rule}\nkernel.from = '6.1'\n[[rule]]\n{rule}\nkernel.from = '6.1'");
+        assert!(file::read(&twice, &[]).unwrap_or_default().is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn versions_are_ordered_by_numbers(a in proptest::collection::vec(0..99_u32, 2..5), b in proptest::collection::vec(0..99_u32, 2..5)) {
+            let version = |numbers: &[u32]| numbers.iter().map(u32::to_string).collect::<Vec<_>>().join(".").parse::<Version>().unwrap();
+            let padded = |numbers: &[u32]| { let mut n = numbers.to_vec(); n.resize(5, 0); n };
+            prop_assert_eq!(version(&a).cmp(&version(&b)), padded(&a).cmp(&padded(&b)));
+        }
+
+        #[test]
+        fn no_text_panics(text in "\\PC*") {
+            let _ = text.parse::<Version>();
+        }
+    }
+}

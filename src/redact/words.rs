@@ -1,6 +1,6 @@
 //! What is common to machines and so identifies none.
 
-use crate::system::EFA_VARIABLES;
+use crate::tables::efa_variables::EFA_VARIABLES;
 use crate::types::Library;
 
 /// Variables that are lists of folders.

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 use super::NearList;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::scan::efa::EfaInterface;
 use crate::scan::gpu::Gpu;
@@ -131,7 +131,7 @@ impl Host {
             Member::Neuron(device) => self.near_device(device.index, Basis::Pairing),
             Member::Unnumbered(function) | Member::Driverless(function) => self.near_function(function.address),
             Member::Gpu(gpu) => self.near_function(gpu.address()),
-            Member::Efa(_) | Member::OtherRdma(_) => Err(crate::Error::NoSuchDevice {
+            Member::Efa(_) | Member::OtherRdma(_) => Err(Error::NoSuchDevice {
                 wanted: format!("accelerator {member}"),
                 present: "something else of that name".to_owned(),
             }),

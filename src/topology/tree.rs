@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::{Member, MemberKind, Near};
 use crate::host::Host;
+use crate::scan::numa::NumaNode;
 use crate::scan::pci::PciFunction;
 use crate::types::PciRoot;
 use crate::types::{Bdf, CpuList};
@@ -79,8 +80,7 @@ impl Host {
     /// ```
     #[must_use]
     pub fn tree(&self) -> TopologyTree {
-        let node =
-            |node: &crate::NumaNode| NumaBranch { node: Some(node.node), cpus: node.cpus.clone(), roots: Vec::new() };
+        let node = |node: &NumaNode| NumaBranch { node: Some(node.node), cpus: node.cpus.clone(), roots: Vec::new() };
         let mut numa: Vec<NumaBranch> = self.numa().iter().map(node).collect();
         let mut placed: Vec<Member<'_>> = self.members().collect();
         placed.sort_by_key(|member| {

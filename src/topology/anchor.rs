@@ -1,4 +1,4 @@
-//! What a name that a person types means on a host.
+//! Resolves a name that a person types to a core, a device or a PCI function of a host.
 
 use serde::Serialize;
 
@@ -7,41 +7,41 @@ use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::types::{Bdf, Core, HostDevice, LogicalCore};
 
-/// What nearness is asked of.
+/// The core, device or function that distances are measured from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Anchor {
     /// A physical core, named `neuron5:0`.
     Core {
-        /// The core.
+        /// The device and the number of the core in it.
         #[serde(flatten)]
         core: Core,
     },
-    /// A logical core, named `nc5`: what 5 means in `NEURON_RT_VISIBLE_CORES`.
+    /// A logical core, named `nc5`: number 5 in `NEURON_RT_VISIBLE_CORES`.
     LogicalCore {
-        /// The core.
+        /// The number of the core.
         logical: LogicalCore,
     },
     /// A Neuron device, named `neuron5` or by its PCI address.
     Device {
-        /// The device.
+        /// The number of the device.
         device: HostDevice,
     },
     /// An EFA interface, named by its PCI address or its RDMA name.
     Efa {
-        /// The interface.
+        /// The PCI address of the interface.
         address: Bdf,
     },
-    /// A GPU, or a Neuron function without a number, named by its PCI address.
+    /// A GPU, or a Neuron function whose device number is unknown, named by its PCI address.
     Function {
-        /// The function.
+        /// The PCI address of the function.
         address: Bdf,
     },
 }
 
 impl Host {
-    /// What a name means here.
+    /// Resolves a name: of a core, a device, an EFA interface or a GPU of this host.
     ///
     /// ```
     /// use nearfab::{Anchor, Host, HostDevice};
@@ -52,9 +52,9 @@ impl Host {
     /// ```
     ///
     /// # Errors
-    /// [`Error::NoSuchDevice`] for an address at which nothing of this kind is, and for an RDMA device that is no EFA
-    /// interface; [`Error::BadName`] for a text that is no such name. That a numbered device or core is there is not
-    /// looked at.
+    /// [`Error::NoSuchDevice`] if no such device is at an address, or if an RDMA device is not an EFA interface.
+    /// [`Error::BadName`] if the text has none of the known forms. A device or core that is named by number is not looked
+    /// up.
     pub fn anchor(&self, name: &str) -> Result<Anchor> {
         if let Ok(address) = name.parse() {
             return self.anchor_at(address);
@@ -74,7 +74,7 @@ impl Host {
         if self.other_rdma().iter().any(|device| device.name == name) {
             return Err(Error::NoSuchDevice {
                 wanted: format!("EFA interface {name}"),
-                present: "an RDMA device of that name, which is no EFA interface".to_owned(),
+                present: "an RDMA device of that name that is not an EFA interface".to_owned(),
             });
         }
         Err(Error::BadName {
@@ -101,25 +101,27 @@ impl Host {
         }
     }
 
-    /// The EFA interfaces by their nearness to a logical core; see [`Host::numbering`] for what it is made of.
+    /// Ranks the EFA interfaces by their nearness to a logical core. [`Host::numbering`] has the physical cores of each
+    /// logical core.
     ///
     /// ```
     /// use nearfab::{Basis, Host, LogicalCore};
     /// let host = Host::from_instance("trn2.48xlarge")?; // four logical cores on each device
     /// let near = host.near_logical_core(LogicalCore(21), Basis::Pairing)?;
-    /// assert_eq!(near.entries[0].target.to_string(), "0000:57:00.0");
+    /// let nearest = near.nearest().next().expect("the table pairs each device of this type");
+    /// assert_eq!(nearest.target.to_string(), "0000:57:00.0");
     /// # Ok::<(), nearfab::Error>(())
     /// ```
     ///
     /// # Errors
-    /// [`Error::NoSuchDevice`] where no visible device has a core of that number.
+    /// [`Error::NoSuchDevice`] if no visible device has a core of that number.
     pub fn near_logical_core(&self, logical: LogicalCore, basis: Basis) -> Result<NearList<Bdf>> {
         let numbering = self.numbering();
         let row = numbering.row(logical).ok_or_else(|| Error::NoSuchDevice {
             wanted: format!("logical core nc{logical}"),
             present: match numbering.rows.last() {
                 Some(last) => format!("nc0 to nc{}", last.logical),
-                None => "none: no Neuron device has a node here".to_owned(),
+                None => "no logical core: no Neuron device has a node here".to_owned(),
             },
         })?;
         self.near_device(row.device, basis)

@@ -1,4 +1,4 @@
-//! What is new between two looks at a host.
+//! Compares two snapshots of a host.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,17 +9,18 @@ use serde_json::{Map, Value};
 use crate::host::Host;
 use crate::types::{Bdf, HostDevice};
 
-/// One difference between two hosts.
+/// One difference between two snapshots.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Change {
-    /// What differs.
+    /// The part of the host that differs.
     pub subject: Subject,
-    /// In what.
+    /// The difference.
     #[serde(flatten)]
     pub what: WhatChanged,
 }
 
-/// What a difference is about.
+/// The part of a host that a difference is about.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 #[non_exhaustive]
@@ -28,37 +29,37 @@ pub enum Subject {
     Host,
     /// A NUMA node.
     Numa {
-        /// Its number.
+        /// The number of the node.
         node: u32,
     },
     /// An EFA interface.
     Efa {
-        /// Its address.
+        /// The PCI address.
         address: Bdf,
     },
     /// A Neuron device.
     Neuron {
-        /// Its number.
+        /// The number of the device.
         index: HostDevice,
     },
-    /// A Neuron function without a driver.
+    /// A Neuron PCI function without a driver.
     Driverless {
-        /// Its address.
+        /// The PCI address.
         address: Bdf,
     },
-    /// A Neuron function of which the device is not known.
+    /// A Neuron PCI function whose device number is unknown.
     Unnumbered {
-        /// Its address.
+        /// The PCI address.
         address: Bdf,
     },
     /// A GPU.
     Gpu {
-        /// Its address.
+        /// The PCI address.
         address: Bdf,
     },
-    /// An RDMA device that is no EFA interface.
+    /// An RDMA device that is not an EFA interface.
     OtherRdma {
-        /// Its name.
+        /// The name of the device.
         name: String,
     },
     /// A sentence of [`Host::problems`].
@@ -68,22 +69,22 @@ pub enum Subject {
     },
 }
 
-/// How something differs.
+/// A kind of difference.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "what", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum WhatChanged {
-    /// The newer host has it alone.
+    /// Only the newer snapshot has the part.
     Appeared,
-    /// The older host had it alone.
+    /// Only the older snapshot has the part.
     Vanished,
-    /// Both have it, with another value of one field.
+    /// Both snapshots have the part, with different values of one field.
     Changed {
-        /// The field, named as in the JSON form, the inner ones after a point: `port.state`.
+        /// The field, named as in the JSON form. Inner fields follow a point: `port.state`.
         field: String,
-        /// The older value, as in the JSON form; a text without its quotes.
+        /// The older value as in the JSON form. A text has no quotes.
         before: String,
-        /// The newer value.
+        /// The newer value, in the same form.
         after: String,
     },
 }
@@ -117,9 +118,11 @@ impl fmt::Display for Change {
 }
 
 impl Host {
-    /// What is different in a newer look, in the order host, NUMA nodes, EFA interfaces, Neuron devices, the rest.
+    /// Returns the differences to a newer snapshot, in the order host, NUMA nodes, EFA interfaces, Neuron devices, other
+    /// parts.
     ///
-    /// Nothing of it is a value that moves by itself, so each entry is news. Where the hosts come from does not count.
+    /// A host holds no counters and no other values that change by themselves, so each entry is news. The origin of the two
+    /// snapshots is not compared.
     ///
     /// ```
     /// use nearfab::Host;
@@ -140,13 +143,13 @@ impl Host {
             }
         }
         changes.extend(newer.into_keys().map(|subject| Change { subject, what: WhatChanged::Appeared }));
-        // Stable: the fields of one subject stay in their order.
+        // The sort is stable: the fields of one subject keep their order.
         changes.sort_by(|a, b| a.subject.cmp(&b.subject));
         changes
     }
 }
 
-/// The host cut into what has an identity of its own, each in its JSON form.
+/// Splits a host into the parts that have an identity, each in its JSON form.
 fn parts(host: &Host) -> BTreeMap<Subject, Value> {
     let mut parts = BTreeMap::new();
     let mut add = |subject, value: Value| parts.insert(subject, value);
@@ -184,7 +187,7 @@ fn parts(host: &Host) -> BTreeMap<Subject, Value> {
     parts
 }
 
-/// The parts of a snapshot are recorded in this form, and none of them can fail to be.
+/// Returns the JSON form of a part. Serialization cannot fail: a part has only text keys and no paths.
 fn value(part: &impl Serialize) -> Value {
     serde_json::to_value(part).unwrap_or_default()
 }

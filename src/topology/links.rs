@@ -1,33 +1,34 @@
-//! NeuronLink: which Neuron devices are linked to each other.
+//! Lists the NeuronLink neighbours of each Neuron device.
 
 use std::collections::BTreeSet;
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::host::{Host, Origin};
 use crate::scan::neuron::NeuronDevice;
 use crate::types::HostDevice;
 
-/// The neighbours of one device.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+/// The NeuronLink neighbours of one device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Links {
-    /// The device.
+    /// The number of the device.
     pub device: HostDevice,
-    /// Its neighbours, by the host's numbers. A set: the tools differ in the order.
+    /// The neighbours, by the host's numbers. The order has no meaning: tools list neighbours in different orders.
     pub neighbours: BTreeSet<HostDevice>,
-    /// Who says so.
+    /// The source of the links.
     pub evidence: LinkEvidence,
 }
 
-/// Who says which devices are linked. Both are nominal: neither looks at a link.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+/// The source of NeuronLink neighbours. Both sources are nominal: neither checks whether a link is up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "by", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum LinkEvidence {
-    /// The driver, from a table of its own by the number of devices: it lists a torus even where switches join them.
+    /// The Neuron driver. It has one table for each number of devices, which lists a torus even on hosts with NeuronSwitches.
     Driver,
-    /// The table of the instance type, where the driver does not tell this user.
+    /// The table of the instance type, if the driver does not show the links to this user.
     Table {
         /// The instance type.
         instance_type: String,
@@ -44,7 +45,7 @@ impl fmt::Display for LinkEvidence {
 }
 
 impl Host {
-    /// The NeuronLink neighbours of each Neuron device; a device of which nobody says them is left out.
+    /// Returns the NeuronLink neighbours of each Neuron device. A device whose neighbours are unknown is left out.
     ///
     /// ```
     /// use nearfab::Host;

@@ -1,4 +1,4 @@
-//! How near everything is to everything, as a matrix.
+//! Builds the matrix of proximities between all devices of a host.
 
 use serde::{Serialize, Serializer};
 
@@ -6,38 +6,41 @@ use super::{Evidence, Member, MemberKind, Proximity};
 use crate::host::Host;
 use crate::types::{Bdf, CpuList};
 
-/// Accelerators and EFA interfaces of a host, and the proximity of each two.
+/// The proximity of each two of a host's accelerators and EFA interfaces.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Matrix {
-    /// What the rows are, and the columns.
+    /// The devices of the rows. The columns have the same devices in the same order.
     pub members: Vec<MatrixMember>,
-    /// A row for each member; in JSON by [`Proximity::code`].
+    /// One row for each member. JSON has [`Proximity::code`].
     #[serde(serialize_with = "codes")]
     pub cells: Vec<Vec<Proximity>>,
-    /// The vendor's pairing, which stands above the proximities.
+    /// The vendor's pairing, which outranks the proximities.
     pub pairs: Vec<Pair>,
 }
 
-/// A row, and a column.
+/// A device in a [`Matrix`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct MatrixMember {
-    /// A short name in this matrix: `N5` is the Neuron device 5, `E5` the EFA interface at position 5, as `G5` of GPUs and
-    /// `F5` of Neuron functions without a number.
+    /// A short name in this matrix. `N5` is the Neuron device 5. `E5`, `G5` and `F5` are the EFA interface, the GPU and the
+    /// Neuron function without a known device number at position 5 of their kind.
     pub id: String,
-    /// What it is.
+    /// The kind of the device.
     pub kind: MemberKind,
-    /// Its name on the host: `neuron5` or its address.
+    /// The name of the device on the host: `neuron5` or a PCI address.
     pub name: String,
-    /// Its PCI address, where known.
+    /// The PCI address, if it is known.
     pub address: Option<Bdf>,
-    /// Its NUMA node.
+    /// The NUMA node, if it is known.
     pub numa: Option<u32>,
-    /// The CPUs near it.
+    /// The CPUs near the device.
     pub cpus: CpuList,
 }
 
-/// A device and the interface that the vendor pairs with it.
+/// A Neuron device and the EFA interface that the vendor pairs with the device.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Pair {
     /// The `id` of the Neuron device.
     pub device: String,
@@ -46,7 +49,7 @@ pub struct Pair {
 }
 
 impl Matrix {
-    /// Whether the vendor pairs the two members, in whichever order.
+    /// Returns true if the vendor pairs the two members, in either order.
     #[must_use]
     pub fn paired(&self, a: &MatrixMember, b: &MatrixMember) -> bool {
         let is =
@@ -56,7 +59,7 @@ impl Matrix {
 }
 
 impl Host {
-    /// The matrix of this host's accelerators and EFA interfaces.
+    /// Returns the matrix of this host's accelerators and EFA interfaces.
     ///
     /// ```
     /// use nearfab::Host;

@@ -1,8 +1,8 @@
-//! Everything on a host that has a place on PCI, of whatever kind.
+//! Lists the devices of a host, of every kind.
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::NearList;
 use crate::error::{Error, Result};
@@ -15,26 +15,26 @@ use crate::scan::rdma::RdmaDevice;
 use crate::topology::Basis;
 use crate::types::Bdf;
 
-/// One of what a host has.
+/// Any device of a host.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub enum Member<'a> {
-    /// A Neuron device with a number, wherever it is.
+    /// A Neuron device with a number. Its PCI address may be unknown.
     Neuron(&'a NeuronDevice),
-    /// A Neuron function of which the number is not known.
+    /// A Neuron PCI function whose `/dev/neuronN` number is unknown.
     Unnumbered(&'a PciFunction),
-    /// A Neuron function without the Neuron driver.
+    /// A Neuron PCI function that the Neuron driver is not bound to.
     Driverless(&'a PciFunction),
     /// A GPU.
     Gpu(&'a Gpu),
     /// An EFA interface.
     Efa(&'a EfaInterface),
-    /// An RDMA device that is no EFA interface.
+    /// An RDMA device that is not an EFA interface.
     OtherRdma(&'a RdmaDevice),
 }
 
-/// What kind of thing a [`Member`] is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+/// The kind of a [`Member`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum MemberKind {
@@ -53,7 +53,7 @@ pub enum MemberKind {
 }
 
 impl<'a> Member<'a> {
-    /// What it is.
+    /// Returns the kind of the device.
     #[must_use]
     pub const fn kind(self) -> MemberKind {
         match self {
@@ -66,7 +66,7 @@ impl<'a> Member<'a> {
         }
     }
 
-    /// Its PCI function, where the host shows one.
+    /// Returns the PCI function of the device, if the host shows it.
     #[must_use]
     pub fn function(self) -> Option<&'a PciFunction> {
         match self {
@@ -78,7 +78,7 @@ impl<'a> Member<'a> {
         }
     }
 
-    /// Its PCI address, where known.
+    /// Returns the PCI address of the device, if it is known.
     #[must_use]
     pub fn address(self) -> Option<Bdf> {
         match self {
@@ -88,7 +88,8 @@ impl<'a> Member<'a> {
     }
 }
 
-/// Its name on its host: `neuron5`, an address, the name of an RDMA device that is no EFA interface.
+/// Writes the name of the device on its host: `neuron5`, a PCI address, or the name of an RDMA device that is not an EFA
+/// interface.
 impl fmt::Display for Member<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -102,7 +103,7 @@ impl fmt::Display for Member<'_> {
 }
 
 impl Host {
-    /// Everything it has, kind by kind in the order of [`MemberKind`], each kind in its own order.
+    /// Returns all devices, grouped by kind in the order of [`MemberKind`]. Numbers and addresses ascend within a kind.
     ///
     /// ```
     /// use nearfab::{Host, MemberKind};
@@ -121,11 +122,11 @@ impl Host {
         neuron.chain(unnumbered).chain(driverless).chain(gpus).chain(efa).chain(others)
     }
 
-    /// The EFA interfaces by their nearness to an accelerator of this host: by the pairing for a numbered Neuron device,
-    /// by place for others.
+    /// Ranks the EFA interfaces by their nearness to an accelerator of this host: by the vendor's pairing for a numbered
+    /// Neuron device, by place for other accelerators.
     ///
     /// # Errors
-    /// [`Error::NoSuchDevice`](crate::Error::NoSuchDevice) for a member of another host, and for what is no accelerator.
+    /// [`Error::NoSuchDevice`](crate::Error::NoSuchDevice) if the device is of another host or is not an accelerator.
     pub fn near_member(&self, member: Member<'_>) -> Result<NearList<Bdf>> {
         match member {
             Member::Neuron(device) => self.near_device(device.index, Basis::Pairing),
@@ -133,7 +134,7 @@ impl Host {
             Member::Gpu(gpu) => self.near_function(gpu.address()),
             Member::Efa(_) | Member::OtherRdma(_) => Err(Error::NoSuchDevice {
                 wanted: format!("accelerator {member}"),
-                present: "something else of that name".to_owned(),
+                present: "a device of that name that is not an accelerator".to_owned(),
             }),
         }
     }

@@ -1,8 +1,8 @@
-//! The answer to "which EFA interface is near this core?", and the reverse, each with its evidence.
+//! Ranks EFA interfaces by their nearness to a core, and devices by their nearness to an EFA interface.
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::Proximity;
 use crate::error::{Error, Result};
@@ -12,32 +12,32 @@ use crate::scan::pci::PciFunction;
 use crate::tables::instances::{GroupSize, InstanceTable};
 use crate::types::{Bdf, Core, HostDevice};
 
-/// What nearness is judged by.
+/// The facts that a ranking uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Basis {
-    /// The vendor's pairing first, where the instance type has a table and the paired interface is attached; the rest
-    /// by their place.
+    /// The vendor's pairing ranks first, if the instance type has a table and the paired interface is attached. The other
+    /// interfaces are ranked by place.
     #[default]
     Pairing,
-    /// The place on PCI and the NUMA node alone, as if nothing were known of pairings.
+    /// Only the PCI path and the NUMA node; the vendor's pairing is ignored.
     Place,
 }
 
-/// Why something is said to be near.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+/// The reason for a rank.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "by", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Evidence {
-    /// The vendor's library, libnrt, of this process, which was asked about an address.
+    /// The libnrt of this process named the interface for a device address.
     Runtime,
     /// The vendor's pairing.
     Table {
-        /// The instance type whose table has it.
+        /// The instance type whose table has the pairing.
         instance_type: String,
     },
-    /// Their places on PCI or their NUMA nodes.
+    /// The PCI paths and NUMA nodes of the two functions.
     Place {
-        /// How near these are.
+        /// The proximity of the two functions.
         proximity: Proximity,
     },
 }
@@ -58,31 +58,40 @@ impl fmt::Display for Evidence {
     }
 }
 
-/// One neighbour.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+/// One neighbour with its rank, written `0000:57:00.0 (rank 1, table trn2.48xlarge)`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Near<T> {
-    /// 1 for the nearest. Neighbours of the same rank are equally near: no order among them is meant.
+    /// The rank; 1 is nearest. Neighbours of the same rank are equally near.
     pub rank: u32,
-    /// The neighbour.
+    /// The identity of the neighbour.
     pub target: T,
-    /// How far away it is.
+    /// The proximity of the neighbour.
     pub proximity: Proximity,
-    /// Why it has its rank.
+    /// The reason for the rank.
     pub evidence: Evidence,
 }
 
-/// Neighbours, the nearest first.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+impl<T: fmt::Display> fmt::Display for Near<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (rank {}, {})", self.target, self.rank, self.evidence)
+    }
+}
+
+/// A ranking of neighbours, nearest first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct NearList<T> {
-    /// Every candidate of the host, by rank and then by address or number.
+    /// Every candidate of the host, ordered by rank, then by address or number. The first entry is no answer if its
+    /// proximity is unknown: [`NearList::nearest`] leaves such entries out.
     pub entries: Vec<Near<T>>,
-    /// The interface that the table pairs with the device, or libnrt with an address, and that this host does not have, as when
-    /// fewer interfaces than possible were attached at launch. The list does without it then.
+    /// The interface that the table pairs with the device, or that libnrt named for an address, if this host does not have
+    /// that interface. An instance can be launched with fewer interfaces than its type allows.
     pub missing_pair: Option<Bdf>,
 }
 
 impl<T> NearList<T> {
-    /// The entries of rank 1: one where the evidence decides, several on a tie, none where nothing is known.
+    /// Returns the entries of rank 1: one entry, several on a tie, or none if no proximity is known.
     pub fn nearest(&self) -> impl Iterator<Item = &Near<T>> {
         let unknown = Evidence::Place { proximity: Proximity::Unknown };
         self.entries.iter().take_while(move |near| near.rank == 1 && near.evidence != unknown)
@@ -90,23 +99,23 @@ impl<T> NearList<T> {
 }
 
 impl Host {
-    /// The EFA interfaces by their nearness to a core.
+    /// Ranks the EFA interfaces by their nearness to a core.
     ///
     /// ```
     /// use nearfab::{Basis, Host};
     /// let host = Host::from_instance("trn2.48xlarge")?;
     /// let near = host.near_core("neuron5:0".parse()?, Basis::Pairing)?;
-    /// assert_eq!(near.entries[0].target.to_string(), "0000:57:00.0");
-    /// assert_eq!(near.entries[0].evidence.to_string(), "table trn2.48xlarge");
+    /// let nearest = near.nearest().next().expect("the table pairs each device of this type");
+    /// assert_eq!(nearest.to_string(), "0000:57:00.0 (rank 1, table trn2.48xlarge)");
     ///
-    /// // By place alone both interfaces of the switch are as near.
+    /// // By place alone, both interfaces of the PCIe switch have rank 1.
     /// let near = host.near_core("neuron5:0".parse()?, Basis::Place)?;
     /// assert_eq!(near.nearest().count(), 2);
     /// # Ok::<(), nearfab::Error>(())
     /// ```
     ///
     /// # Errors
-    /// [`Error::NoSuchDevice`] where the host has no such device or core.
+    /// [`Error::NoSuchDevice`] if the host has no such device or core.
     pub fn near_core(&self, core: Core, basis: Basis) -> Result<NearList<Bdf>> {
         let device = self.find_neuron(core.device)?;
         if core.core.0 >= device.cores {
@@ -119,10 +128,10 @@ impl Host {
         self.near_device(core.device, basis)
     }
 
-    /// The EFA interfaces by their nearness to a Neuron device; see [`Host::near_core`].
+    /// Ranks the EFA interfaces by their nearness to a Neuron device; see [`Host::near_core`].
     ///
     /// # Errors
-    /// [`Error::NoSuchDevice`] where the host has no such device.
+    /// [`Error::NoSuchDevice`] if the host has no such device.
     pub fn near_device(&self, device: HostDevice, basis: Basis) -> Result<NearList<Bdf>> {
         let device = self.find_neuron(device)?;
         let pairing = self.pairing(basis);
@@ -136,7 +145,7 @@ impl Host {
         Ok(NearList { entries, missing_pair })
     }
 
-    /// The EFA interfaces, of which libnrt says that this one is near; how far away the others are is not known.
+    /// Ranks first the interface that libnrt named. The proximity of the other interfaces is unknown.
     #[cfg(feature = "live")]
     pub(crate) fn near_by_runtime(&self, interface: Bdf) -> NearList<Bdf> {
         let candidates = self.efa().iter().map(|efa| (efa.address(), Proximity::Unknown, efa.address() == interface));
@@ -147,7 +156,8 @@ impl Host {
         self.table().filter(|_| basis == Basis::Pairing)
     }
 
-    /// The Neuron devices by their nearness to an EFA interface. On trn1.32xlarge each interface is paired with two.
+    /// Ranks the Neuron devices by their nearness to an EFA interface. On trn1.32xlarge, each interface is paired with two
+    /// devices.
     ///
     /// ```
     /// use nearfab::{Basis, Host};
@@ -159,7 +169,7 @@ impl Host {
     /// ```
     ///
     /// # Errors
-    /// [`Error::NoSuchDevice`] where the host has no such interface.
+    /// [`Error::NoSuchDevice`] if the host has no such interface.
     pub fn near_efa(&self, address: Bdf, basis: Basis) -> Result<NearList<HostDevice>> {
         let efa = self.find_efa(address)?;
         let pairing = self.pairing(basis);
@@ -170,9 +180,9 @@ impl Host {
         Ok(NearList { entries: ranked(candidates.collect(), pairing.map(Evidence::of)), missing_pair: None })
     }
 
-    /// The EFA interfaces by their nearness to an accelerator's PCI function, by place: a GPU, which no table pairs, or a
-    /// Neuron device of whatever number. Those of one rank stand in the order of their addresses; on p5 four are nearest to
-    /// each GPU.
+    /// Ranks the EFA interfaces by the place of an accelerator's PCI function: a GPU, or a Neuron device with or without a
+    /// known number. Tables pair no GPUs. Interfaces of one rank are ordered by address; on p5, four interfaces have rank 1
+    /// for each GPU.
     ///
     /// ```
     /// use nearfab::Host;
@@ -184,7 +194,7 @@ impl Host {
     /// ```
     ///
     /// # Errors
-    /// [`Error::NoSuchDevice`] where the host has no accelerator there.
+    /// [`Error::NoSuchDevice`] if the host has no accelerator at the address.
     pub fn near_function(&self, address: Bdf) -> Result<NearList<Bdf>> {
         let function = self.accelerators().find(|function| function.address == address).ok_or_else(|| {
             let present: Vec<String> = self.accelerators().map(|function| function.address.to_string()).collect();
@@ -194,24 +204,24 @@ impl Host {
         Ok(by_place(function, self.efa().iter().map(|efa| &efa.function)))
     }
 
-    /// The functions of accelerators by their nearness to an EFA interface, by place; see [`Host::near_function`].
+    /// Ranks the PCI functions of accelerators by place, seen from an EFA interface; see [`Host::near_function`].
     ///
     /// # Errors
-    /// [`Error::NoSuchDevice`] where the host has no such interface.
+    /// [`Error::NoSuchDevice`] if the host has no such interface.
     pub fn functions_near_efa(&self, address: Bdf) -> Result<NearList<Bdf>> {
         let efa = self.find_efa(address)?;
         Ok(by_place(&efa.function, self.accelerators()))
     }
 
-    /// The PCI functions of GPUs and Neuron devices, those without a number or a driver included.
+    /// Returns the PCI functions of GPUs and Neuron devices, including functions without a device number or a driver.
     fn accelerators(&self) -> impl Iterator<Item = &PciFunction> {
         let numbered = self.neuron().iter().filter_map(NeuronDevice::function);
         let gpus = self.gpus().iter().map(|gpu| &gpu.function);
         numbered.chain(self.unnumbered()).chain(self.driverless()).chain(gpus)
     }
 
-    /// The id of the device group that a Neuron device is in; see [`InstanceTable::group_id`]. `None` where the device is
-    /// not where the table says.
+    /// Returns the id of the device group that contains a Neuron device; see [`InstanceTable::group_id`]. Returns `None` if
+    /// the device is at another address than the table's.
     #[must_use]
     pub fn device_group(&self, device: HostDevice, size: GroupSize) -> Option<String> {
         let table = self.table()?;
@@ -219,23 +229,30 @@ impl Host {
         table.group_id(device, size)
     }
 
-    /// The id of the device group that an EFA interface is in: that of the Neuron devices it is paired with, where these
-    /// are all in one group of that size.
+    /// Returns the id of the device group that contains an EFA interface, if all Neuron devices that are paired with the
+    /// interface are in one group of that size. Returns `None` if one of these devices is at another address than the
+    /// table's, as [`Host::device_group`] does.
     #[must_use]
     pub fn efa_group(&self, address: Bdf, size: GroupSize) -> Option<String> {
         let table = self.table()?;
         let paired = table.neuron.iter().filter(|row| row.efa == Some(address));
-        let mut ids = paired.map(|row| table.group_id(row.index, size));
+        // A device that this host does not have keeps its group: ids count interfaces of the table, attached or not.
+        let elsewhere = |index| self.find_neuron(index).is_ok_and(|device| is_elsewhere(table, device));
+        let mut ids = paired.map(|row| if elsewhere(row.index) { None } else { table.group_id(row.index, size) });
         let id = ids.next()??;
         ids.all(|other| other.as_ref() == Some(&id)).then_some(id)
     }
 }
 
-/// The interface that the table pairs with the device, unless the device is elsewhere than the table says: then the
-/// pairing is about other hardware.
+/// Returns the interface that the table pairs with the device. The pairing of a device at another address than the table's
+/// describes other hardware, so there is none.
 fn pair(table: &InstanceTable, device: &NeuronDevice) -> Option<Bdf> {
-    let elsewhere = table.address(device.index).is_some_and(|address| device.address() != Some(address));
-    if elsewhere { None } else { table.neuron(device.index)?.efa }
+    if is_elsewhere(table, device) { None } else { table.neuron(device.index)?.efa }
+}
+
+/// Returns true if the device is at another address than the table's.
+fn is_elsewhere(table: &InstanceTable, device: &NeuronDevice) -> bool {
+    table.address(device.index).is_some_and(|address| device.address() != Some(address))
 }
 
 fn by_place<'a>(from: &PciFunction, candidates: impl Iterator<Item = &'a PciFunction>) -> NearList<Bdf> {
@@ -243,10 +260,10 @@ fn by_place<'a>(from: &PciFunction, candidates: impl Iterator<Item = &'a PciFunc
     NearList { entries: ranked(candidates.collect(), None), missing_pair: None }
 }
 
-/// Orders the candidates (target, proximity, whether paired) and numbers them densely: equal means equally near.
-/// `pairs`: how it is known of the pairs that they are.
+/// Sorts the candidates (target, proximity, true if paired) and gives equally near candidates the same rank. Ranks have no
+/// gaps. `pairs` is the evidence of a paired candidate.
 fn ranked<T: Copy + Ord>(mut candidates: Vec<(T, Proximity, bool)>, pairs: Option<Evidence>) -> Vec<Near<T>> {
-    // A pair is nearest whatever the places say: the vendor publishes it as the best choice.
+    // A paired interface is nearest, whatever its PCI path is: the vendor publishes the pair as the best choice.
     let key = |&(_, proximity, paired): &(T, Proximity, bool)| (!paired, if paired { None } else { Some(proximity) });
     candidates.sort_by_key(|candidate| (key(candidate), candidate.0));
     let mut rank = 0;

@@ -1,45 +1,47 @@
-//! The three numberings of one host, side by side.
+//! Maps logical cores to the host's and the container's device numbers and to physical cores.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::host::Host;
 use crate::scan::neuron::{CoreMapEvidence, Lnc, NeuronDevice};
 use crate::scan::root::NodeAccess;
 use crate::types::{ContainerDevice, Core, HostDevice, LogicalCore, PhysicalCore};
 
-/// Every logical core that a process on this host, or in this container, can name.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+/// The logical cores that a process on this host, or in this container, can name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct CoreNumbering {
-    /// The logical core configuration that it is for; `None` where there is no device.
+    /// The logical core configuration (LNC) of the numbers; `None` on a host without Neuron devices.
     pub lnc: Option<Lnc>,
-    /// One row a logical core, in the order of their numbers.
+    /// One row for each logical core, in ascending order.
     pub rows: Vec<LogicalCoreRow>,
 }
 
-/// One logical core and what it is made of.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+/// One logical core with its device and its physical cores.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct LogicalCoreRow {
     /// The number of the logical core.
     pub logical: LogicalCore,
-    /// The host's number of its device.
+    /// The host's number of the device.
     pub device: HostDevice,
-    /// The container's number of its device.
+    /// The container's number of the device.
     pub container: ContainerDevice,
-    /// The physical cores that it is made of.
+    /// The physical cores of the logical core.
     pub physical: Vec<PhysicalCore>,
-    /// How it is known which these are.
+    /// The source of the physical cores.
     pub evidence: CoreMapEvidence,
 }
 
 impl CoreNumbering {
-    /// The logical core that a physical core belongs to; `None` for one of a device that is not visible.
+    /// Returns the logical core that contains a physical core, or `None` if the device is not visible.
     #[must_use]
     pub fn logical(&self, core: Core) -> Option<LogicalCore> {
         let holds = |row: &&LogicalCoreRow| row.device == core.device && row.physical.contains(&core.core);
         self.rows.iter().find(holds).map(|row| row.logical)
     }
 
-    /// What a logical core is made of; `None` where there is none of that number.
+    /// Returns the row of a logical core, or `None` if no logical core has that number.
     #[must_use]
     pub fn row(&self, logical: LogicalCore) -> Option<&LogicalCoreRow> {
         self.rows.get(logical.0 as usize)
@@ -47,26 +49,26 @@ impl CoreNumbering {
 }
 
 impl Host {
-    /// The Neuron devices whose nodes are there, refused or not. A container sees all devices of its host in sysfs and
-    /// has nodes of its own only; the runtime goes by nodes.
+    /// Returns the Neuron devices whose device nodes exist, accessible or not. The sysfs of a container shows all devices of
+    /// the host, but the container has only its own nodes. The Neuron runtime numbers devices by nodes.
     pub fn visible_neuron(&self) -> impl Iterator<Item = &NeuronDevice> {
         self.neuron().iter().filter(|device| device.access != NodeAccess::Missing)
     }
 
-    /// The container's number of a device; `None` for one that is not visible.
+    /// Returns the container's number of a device, or `None` if the device is not visible.
     #[must_use]
     pub fn container_device(&self, device: HostDevice) -> Option<ContainerDevice> {
         let position = self.visible_neuron().position(|visible| visible.index == device)?;
         u32::try_from(position).ok().map(ContainerDevice)
     }
 
-    /// The host's number of a device of the container.
+    /// Returns the host's number of a device of the container.
     #[must_use]
     pub fn host_device(&self, device: ContainerDevice) -> Option<HostDevice> {
         self.visible_neuron().nth(device.0 as usize).map(|visible| visible.index)
     }
 
-    /// The logical cores by the configuration of this host; see [`Host::lnc`].
+    /// Returns the logical cores under the LNC of this host; see [`Host::lnc`].
     ///
     /// ```
     /// use nearfab::{Host, HostDevice, LogicalCore};
@@ -74,7 +76,7 @@ impl Host {
     /// let numbering = host.numbering();
     /// assert_eq!(numbering.rows.len(), 64);
     ///
-    /// // Logical core 5 is the second of device 1; which physical cores it is made of, the driver's table says.
+    /// // Logical core 5 is the second core of device 1. The driver's table has its physical cores.
     /// let row = numbering.row(LogicalCore(5)).unwrap();
     /// assert_eq!(row.device, HostDevice(1));
     /// assert_eq!(row.physical.iter().map(|core| core.0).collect::<Vec<_>>(), [0, 1]);

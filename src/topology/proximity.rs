@@ -1,4 +1,4 @@
-//! How far apart two PCI functions are.
+//! The distance between two PCI functions.
 
 use std::fmt;
 
@@ -6,32 +6,32 @@ use serde::{Deserialize, Serialize};
 
 use crate::scan::pci::PciFunction;
 
-/// How near two PCI functions are to each other, from near to far.
+/// The distance between two PCI functions, in order from near to far.
 ///
-/// On flat guests (trn1, p4d) no bridge is visible, and the same root is as near as it gets.
+/// Flat guests (trn1, p4d) show no PCIe bridges. There, the same root is the closest level.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Proximity {
-    /// They are one function.
+    /// Both are the same function.
     SameFunction,
-    /// Below a common bridge: traffic between them need not reach the root.
+    /// Both are below one bridge. Traffic between them need not reach the PCI root.
     SameSwitch {
-        /// Bridges on the way that are not common to both: 2 between two ports of one switch.
+        /// The number of bridges that only one of the functions is below: 2 for two ports of one switch.
         bridges: usize,
     },
-    /// Below the same root, with no common bridge.
+    /// Both are below one PCI root and share no bridge.
     SameRoot,
-    /// On the same NUMA node, below different roots.
+    /// Both are on one NUMA node, below different PCI roots.
     SameNuma,
-    /// On different NUMA nodes.
+    /// The functions are on different NUMA nodes.
     OtherNuma,
-    /// Not known: the host shows no place on PCI or no NUMA node for one of them.
+    /// The host shows no PCI path or no NUMA node for one of the functions.
     Unknown,
 }
 
 impl Proximity {
-    /// The proximity of two functions, either of which may not be shown by the host.
+    /// Returns the proximity of two functions. `None` is a function that the host does not show.
     #[must_use]
     pub fn between(a: Option<&PciFunction>, b: Option<&PciFunction>) -> Self {
         let (Some(a), Some(b)) = (a, b) else { return Self::Unknown };
@@ -54,14 +54,14 @@ impl Proximity {
 }
 
 impl Proximity {
-    /// The code of `nvidia-smi topo -m` for it, in the meaning that it has there, `?` where nothing is known:
+    /// Returns the code of `nvidia-smi topo -m` with the same meaning, or `?` for [`Proximity::Unknown`]:
     ///
     /// | code | |
     /// |---|---|
     /// | `X` | the same function |
-    /// | `PIX` | at most one switch between: two bridges that are not common, the ports of the two |
+    /// | `PIX` | at most one switch: two bridges, the ports of the two functions |
     /// | `PXB` | more bridges, without the host bridge |
-    /// | `PHB` | the host bridge of one root; on flat guests, which show no bridges, as near as it gets |
+    /// | `PHB` | the same PCI root (host bridge): the closest level on hosts without PCIe switches |
     /// | `NODE` | host bridges of one NUMA node |
     /// | `SYS` | the link between NUMA nodes |
     ///

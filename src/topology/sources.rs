@@ -1,4 +1,4 @@
-//! Which facts of an instance table a host rests on.
+//! Lists the facts of an instance table that a host uses.
 
 use super::{Evidence, LinkEvidence};
 use crate::host::{Host, Origin};
@@ -6,10 +6,10 @@ use crate::scan::neuron::LocationEvidence;
 use crate::tables::instances::Source;
 
 impl Host {
-    /// The facts of the instance table that this host rests on, in the table's order: all of them for a host made from the
-    /// table; else the devices' addresses, the pairing and the links, each where it is not known otherwise.
+    /// Returns the facts of the instance table that this host uses, in the table's order. A host made from the table uses all
+    /// facts. Other hosts use the devices' addresses, the pairing and the links, each only if the host does not show it.
     ///
-    /// Those that nobody is known to have seen name their [`assumptions`](crate::instances::assumptions).
+    /// A fact that was not seen on a real host names its [`assumptions`](crate::instances::assumptions).
     ///
     /// ```
     /// use nearfab::Host;

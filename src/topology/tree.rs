@@ -1,4 +1,4 @@
-//! The machine as a tree: NUMA nodes, PCI roots, bridges, and what stands below them.
+//! Builds the tree of a host: NUMA nodes, PCI roots, bridges, and the devices below them.
 
 use serde::Serialize;
 
@@ -6,76 +6,79 @@ use super::{Member, MemberKind, Near};
 use crate::host::Host;
 use crate::scan::numa::NumaNode;
 use crate::scan::pci::PciFunction;
-use crate::types::PciRoot;
-use crate::types::{Bdf, CpuList};
+use crate::types::{Bdf, CpuList, PciRoot};
 
-/// A host's NUMA nodes with what is on them.
+/// A host's NUMA nodes with the devices on them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct TopologyTree {
-    /// By number; what is on no known node comes last.
+    /// The NUMA nodes, ascending. Devices whose NUMA node is unknown come last.
     pub numa: Vec<NumaBranch>,
 }
 
-/// A NUMA node.
+/// A NUMA node with its PCI roots.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct NumaBranch {
-    /// Its number; `None` for what is on no known node.
+    /// The number of the node; `None` for devices whose NUMA node is unknown.
     pub node: Option<u32>,
-    /// Its CPUs.
+    /// The CPUs of the node.
     pub cpus: CpuList,
-    /// The PCI roots with something on this node; what is below no known root comes first.
+    /// The PCI roots with devices on this node. Devices whose root is unknown come first.
     pub roots: Vec<RootBranch>,
 }
 
-/// A PCI root.
+/// A PCI root with its devices.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct RootBranch {
-    /// The root; `None` for what has no known place on PCI.
+    /// The root; `None` for devices whose PCI path is unknown.
     pub root: Option<PciRoot>,
-    /// What stands below it.
+    /// The bridges and devices below the root.
     pub below: Vec<Branch>,
 }
 
-/// Bridges, or one thing.
+/// Bridges with several devices below them, or one device.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "is", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Branch {
-    /// Bridges in a row, above several things.
+    /// A chain of bridges above several devices.
     Bridges {
-        /// From the root down. Where ports of a switch follow, the last is its upstream port.
+        /// The bridges from the root down. The last bridge is the upstream port of a switch if ports of the switch follow.
         bridges: Vec<Bdf>,
-        /// What is below the last of them.
+        /// The branches below the last bridge.
         below: Vec<Self>,
     },
-    /// One thing.
+    /// One device.
     Member(Leaf),
 }
 
-/// One thing in the tree.
+/// One device in the tree.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Leaf {
-    /// What it is.
+    /// The kind of the device.
     pub kind: MemberKind,
-    /// Its name: `neuron5`, its address, or the name of an RDMA device that is no EFA interface.
+    /// The name: `neuron5`, a PCI address, or the name of an RDMA device that is not an EFA interface.
     pub name: String,
-    /// Its PCI address, where known.
+    /// The PCI address, if it is known.
     pub address: Option<Bdf>,
-    /// The bridges above it that are above nothing else.
+    /// The bridges above this device alone.
     pub bridges: Vec<Bdf>,
-    /// The nearest EFA interfaces, of an accelerator.
+    /// The nearest EFA interfaces of an accelerator; empty for other devices.
     pub near: Vec<Near<Bdf>>,
 }
 
 impl Host {
-    /// The tree of this host.
+    /// Returns the tree of this host.
     ///
     /// ```
     /// use nearfab::{Branch, Host};
     /// let tree = Host::from_instance("trn2.48xlarge")?.tree();
     /// assert_eq!(tree.numa[0].cpus.to_string(), "0-47,96-143");
     /// let Branch::Bridges { below, .. } = &tree.numa[0].roots[0].below[0] else { panic!("a switch") };
-    /// assert_eq!(below.len(), 4, "two devices and their interfaces");
+    /// assert_eq!(below.len(), 4, "two devices and two interfaces are below the first switch");
     /// # Ok::<(), nearfab::Error>(())
     /// ```
     #[must_use]
@@ -99,7 +102,7 @@ impl Host {
         TopologyTree { numa }
     }
 
-    /// The branches of members that have their first `depth` bridges in common.
+    /// Returns the branches of members whose first `depth` bridges are the same.
     fn below(&self, members: &[Member<'_>], depth: usize) -> Vec<Branch> {
         let next = |member: &Member<'_>| bridges(member.function()).get(depth).copied();
         let mut branches = Vec::new();
@@ -110,7 +113,7 @@ impl Host {
                 branches.push(Branch::Member(self.leaf(*first, chain.get(depth..).unwrap_or_default())));
                 continue;
             }
-            // In order, so that what the first and the last have in common all have.
+            // The group is sorted, so all members share the bridges that the first and the last member share.
             let common = chain.iter().zip(bridges(last.function())).take_while(|(a, b)| a == b).count();
             let shared = chain.get(depth..common).unwrap_or_default().to_vec();
             branches.push(Branch::Bridges { bridges: shared, below: self.below(group, common) });
@@ -142,7 +145,7 @@ fn bridges(function: Option<&PciFunction>) -> &[Bdf] {
     function.map_or(&[], |function| &function.bridges)
 }
 
-/// The branch of a node, made at the end where the host does not list it.
+/// Returns the branch of a NUMA node. Appends one if the host does not list the node.
 fn node_of(numa: &mut Vec<NumaBranch>, node: Option<u32>) -> &mut NumaBranch {
     let index = numa.iter().position(|branch| branch.node == node).unwrap_or_else(|| {
         numa.push(NumaBranch { node, cpus: CpuList::default(), roots: Vec::new() });

@@ -147,7 +147,7 @@ impl Host {
         // The environment of this process tells of the machine that it runs on, and of no other.
         let environment = |name: &str| std::env::var(name).ok().filter(|_| root.is_live());
         let lnc = neuron.first().map(|device| Lnc::read(&root, &mut problems, environment, device.cores));
-        let gpus = gpu::among(&functions);
+        let gpus = gpu::scan(&root, &mut problems, &functions);
         let driverless = functions.into_iter().filter(neuron::is_driverless).collect();
         let origin = if root.is_live() { Origin::Machine } else { Origin::Tree { root: root_path.clone() } };
         let problems = problems.into_sentences();
@@ -465,7 +465,11 @@ impl Snapshot {
             let Source { fact, text, assumptions, .. } = source;
             format!("the table {} invents {fact} ({}): {text}", table.instance_type, assumptions.join(", "))
         });
-        let gpus = table.gpu.iter().map(|row| Gpu { function: place(row) }).collect();
+        let gpus = table
+            .gpu
+            .iter()
+            .map(|row| Gpu { function: place(row), minor: None, access: NodeAccess::Unknown })
+            .collect();
         let cores = product.map(|product| product.cores).filter(|_| !table.neuron.is_empty());
         Self {
             format: FORMAT,

@@ -1,7 +1,7 @@
-//! Which cores, interfaces and CPUs each of several processes on a host should use.
+//! Divides a host among processes: the cores, EFA interfaces and CPUs of each.
 //!
-//! A plan is made from what a [`Host`] shows and from what it is told; making one looks at nothing else, opens nothing and
-//! binds nobody. What it says goes into the environment of processes yet to be started, never into that of this one.
+//! A plan is a pure function of a [`Host`] and of [`PlanOptions`]. Planning opens no device and binds no process. The
+//! environment of a plan is for processes that are started later; this process keeps its own environment.
 
 mod cores;
 mod cpus;
@@ -16,16 +16,17 @@ use std::collections::BTreeMap;
 pub use crate::tables::variables::Variable;
 pub use cores::CpuCores;
 pub use cpus::{CpuReason, CpuShare, ThreadEvidence};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 pub use share::{GpuUnit, NearOf, Share, visible_cores};
 
 use crate::error::Result;
 use crate::host::Host;
 use crate::scan::neuron::Lnc;
+use crate::tables::variables::Accelerators;
 use crate::tables::version_rules::Version;
 use crate::types::{Bdf, CpuList, LogicalCore};
 
-/// What a plan is made for.
+/// The number of ranks, and the restrictions of a plan.
 ///
 /// ```
 /// use nearfab::plan::PlanOptions;
@@ -44,93 +45,99 @@ pub struct PlanOptions {
 }
 
 impl PlanOptions {
-    /// For so many processes, on the whole host.
+    /// Plans for this number of processes on the whole host.
     #[must_use]
     pub fn ranks(ranks: u32) -> Self {
         Self { ranks, cores: None, cpus: None, threads: None, kernel: None, narrowed: false }
     }
 
-    /// On these logical cores only, as somebody gave them.
+    /// Uses only these logical cores, such as those of a `NEURON_RT_VISIBLE_CORES` that is already set.
     #[must_use]
     pub fn on_cores(self, cores: Vec<LogicalCore>) -> Self {
         Self { cores: Some(cores), ..self }
     }
 
-    /// On these CPUs only, as a launcher or a container gives them to all ranks together.
+    /// Uses only these CPUs, such as those that a launcher or a container gives to all ranks together.
     #[must_use]
     pub fn on_cpus(self, cpus: CpuList) -> Self {
         Self { cpus: Some(cpus), ..self }
     }
 
-    /// With this knowledge of which CPUs are threads of one core. Without it, it is taken from how EC2 numbers them, and said
-    /// to be.
+    /// Uses these CPU cores, as the kernel reports them. Without them, threads of one core are assumed from EC2's numbering,
+    /// and the plan marks them as assumed.
     #[must_use]
     pub fn with_threads(self, threads: CpuCores) -> Self {
         Self { threads: Some(threads), ..self }
     }
 
-    /// For this kernel: some variables are for old ones.
+    /// Plans for this kernel. Some environment variables are needed only on old kernels.
     #[must_use]
     pub fn for_kernel(self, kernel: Version) -> Self {
         Self { kernel: Some(kernel), ..self }
     }
 
-    /// Each rank opens its near interfaces only (`FI_EFA_IFACE`). Not what one wants by default: a library may know better
-    /// which of all it needs, and nothing says so where it then finds none.
+    /// Restricts each rank to its near interfaces (`FI_EFA_IFACE`). This is not the default: a library may choose better among
+    /// all interfaces, and libfabric reports no error if a restricted rank finds no interface.
     #[must_use]
     pub fn narrowed(self) -> Self {
         Self { narrowed: true, ..self }
     }
 }
 
-/// Who uses what, rank by rank.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+/// The cores or GPUs, EFA interfaces and CPUs of each rank.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "RecordedPlan")]
 #[non_exhaustive]
 pub struct Plan {
-    /// The logical core configuration that the numbers of cores are meant in; `None` for GPUs.
+    /// The logical core configuration (LNC) of the core numbers; `None` for GPUs.
     pub lnc: Option<Lnc>,
-    /// The ranks, by number from 0.
+    /// The ranks, ascending from 0.
     pub ranks: Vec<Rank>,
-    /// The variables in their environments: who reads them, from which version on, and why they are set.
+    /// The variables in the ranks' environments: the library that reads each, its versions, and why the variable is set.
     pub variables: Vec<&'static Variable>,
 }
 
-/// What one process uses.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+/// The cores or GPUs, EFA interfaces and CPUs of one process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Rank {
-    /// Its number on the host, from 0.
+    /// The number of the rank on the host, from 0.
     pub rank: u32,
-    /// Its cores or GPUs.
+    /// The cores or GPUs.
     pub share: Share,
-    /// The EFA interfaces nearest to each device or GPU of them, and why.
+    /// The EFA interfaces nearest to each device or GPU, with evidence.
     pub near: Vec<NearOf>,
-    /// Its CPUs, and why.
+    /// The CPUs, with the reason.
     pub cpus: CpuShare,
-    /// What its process is told by environment variables.
-    pub environment: BTreeMap<&'static str, String>,
+    /// The environment variables for the process.
+    pub environment: BTreeMap<String, String>,
 }
 
 impl Rank {
-    /// Its EFA interfaces: those nearest to any of its devices or GPUs, each once.
+    /// Returns the EFA interfaces that are nearest to any of the rank's devices or GPUs, each once.
     #[must_use]
     pub fn interfaces(&self) -> Vec<Bdf> {
         share::interfaces(&self.near)
     }
 
-    /// The environment of the rank's process where it has some already: what only makes a default explicit gives way to what
-    /// is there.
+    /// Returns the variables to set in a process that already has an environment. A variable that only makes a default
+    /// explicit is left out if `is_set` returns true for its name.
     pub fn variables_beside<'a>(
         &'a self,
         is_set: impl Fn(&str) -> bool + 'a,
-    ) -> impl Iterator<Item = (&'static str, &'a str)> {
+    ) -> impl Iterator<Item = (&'a str, &'a str)> {
         let keeps = move |name: &str| environment::is_default(name) && is_set(name);
-        self.environment.iter().filter(move |(name, _)| !keeps(name)).map(|(name, value)| (*name, value.as_str()))
+        self.environment
+            .iter()
+            .filter(move |(name, _)| !keeps(name))
+            .map(|(name, value)| (name.as_str(), value.as_str()))
     }
 }
 
-/// Divides a host among ranks: each has as many consecutive logical cores, or GPUs where there is no Neuron device, the EFA
-/// interfaces nearest to them, and the CPUs of their NUMA nodes, which are divided among the ranks there by whole cores.
+/// Divides a host among ranks.
+///
+/// Each rank gets the same number of consecutive logical cores, or of GPUs on a host without Neuron devices. It gets the EFA
+/// interfaces nearest to them, and a part of the CPUs of their NUMA nodes. CPUs are divided by whole cores.
 ///
 /// ```
 /// use nearfab::Host;
@@ -141,14 +148,19 @@ impl Rank {
 /// let rank = &plan.ranks[5];
 /// assert_eq!(rank.environment["NEURON_RT_VISIBLE_CORES"], "20-23");
 /// assert_eq!(rank.interfaces(), ["0000:57:00.0".parse()?]);
-/// assert_eq!(rank.near[0].list.entries[0].evidence.to_string(), "table trn2.48xlarge");
+/// let nearest = rank.near[0].list.nearest().next().expect("the table pairs each device of this type");
+/// assert_eq!(nearest.evidence.to_string(), "table trn2.48xlarge");
 /// assert_eq!(rank.cpus.cpus.to_string(), "6-11,102-107");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
 /// # Errors
-/// [`Error::NoPlan`](crate::Error::NoPlan): the cores or GPUs do not divide by so many ranks (it names the numbers that fit), there are none, none of the
-/// given CPUs is near, or interfaces without names were to be narrowed to.
+/// [`Error::NoPlan`](crate::Error::NoPlan) if
+/// - the host has no usable cores and no GPUs, or their number is not a multiple of the number of ranks (the error names the
+///   numbers that fit);
+/// - a rank would get logical cores that are not consecutive;
+/// - none of the given CPUs is on the NUMA nodes of a rank;
+/// - ranks are restricted to interfaces whose RDMA names are unknown.
 pub fn plan(host: &Host, options: &PlanOptions) -> Result<Plan> {
     let lnc = host.lnc();
     let shares = share::divide(host, options)?;
@@ -158,10 +170,38 @@ pub fn plan(host: &Host, options: &PlanOptions) -> Result<Plan> {
     let mut ranks = Vec::with_capacity(shares.len());
     for ((rank, share), cpus) in (0..).zip(shares).zip(cpus) {
         let near = share.near(host)?;
-        let told = environment::Told { host, share: &share, lnc: lnc.as_ref(), interfaces: &share::interfaces(&near) };
-        let environment = told.environment(rank, &variables)?;
+        let resources =
+            environment::Resources { host, share: &share, lnc: lnc.as_ref(), interfaces: &share::interfaces(&near) };
+        let environment = resources.environment(rank, &variables)?;
         ranks.push(Rank { rank, share, near, cpus, environment });
     }
     variables.retain(|variable| ranks.iter().any(|rank| rank.environment.contains_key(variable.name)));
     Ok(Plan { lnc, ranks, variables })
+}
+
+/// The JSON form of a [`Plan`]. Its variables are looked up again in the table of variables.
+#[derive(Deserialize)]
+struct RecordedPlan {
+    lnc: Option<Lnc>,
+    ranks: Vec<Rank>,
+    variables: Vec<RecordedVariable>,
+}
+
+#[derive(Deserialize)]
+struct RecordedVariable {
+    name: String,
+}
+
+impl TryFrom<RecordedPlan> for Plan {
+    type Error = String;
+
+    fn try_from(RecordedPlan { lnc, ranks, variables }: RecordedPlan) -> std::result::Result<Self, String> {
+        let accelerators = if lnc.is_some() { Accelerators::Neuron } else { Accelerators::Gpu };
+        let known = |RecordedVariable { name }: RecordedVariable| {
+            environment::find(&name, accelerators)
+                .ok_or_else(|| format!("the environment variable {name} is not of this version of nearfab"))
+        };
+        let variables = variables.into_iter().map(known).collect::<std::result::Result<_, _>>()?;
+        Ok(Self { lnc, ranks, variables })
+    }
 }

@@ -1,4 +1,4 @@
-//! Which CPUs are threads of one core.
+//! Reads which CPUs are threads of one core.
 
 use super::CpuList;
 use crate::error::{Error, Result};
@@ -9,16 +9,16 @@ const CPUS: &str = "sys/devices/system/cpu";
 const ONLINE: &str = "sys/devices/system/cpu/online";
 const EXPECTED: &str = "a CPU list such as 0-47,96-143";
 
-/// The CPUs that a machine runs on, core by core: the CPUs of one core are its threads, which share what it computes with.
+/// The online CPUs of a machine, grouped by core. The CPUs of one core are threads that share its execution units.
 ///
-/// A [`Host`] does not have this, because it takes a file a core to read and is needed only to divide CPUs.
+/// A [`Host`] does not hold these groups: reading them takes one file for each core, and only planning needs them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CpuCores {
     cores: Vec<CpuList>,
 }
 
 impl CpuCores {
-    /// Reads them from the host's tree. A CPU of which the kernel does not tell the core is taken for one by itself.
+    /// Reads the groups from the host's tree. A CPU whose core the kernel does not show is a core by itself.
     ///
     /// ```
     /// use nearfab::{CpuCores, Error, Host};
@@ -30,8 +30,8 @@ impl CpuCores {
     /// ```
     ///
     /// # Errors
-    /// [`Error::NoTree`] for a host from a table or a record, [`Error::Read`] and [`Error::Malformed`] where a file cannot be
-    /// read or says something else.
+    /// [`Error::NoTree`] for a host from a table or a record. [`Error::Read`] or [`Error::Malformed`] if a file cannot be read
+    /// or is not a CPU list.
     pub fn read(host: &Host) -> Result<Self> {
         let path = host.root().ok_or_else(|| Error::NoTree { origin: host.origin().to_string() })?;
         let root = HostRoot::open(path)?;
@@ -42,7 +42,7 @@ impl CpuCores {
             if seen.contains(cpu) {
                 continue;
             }
-            // Since Linux 5.3 it is core_cpus_list too; this name was there before and stayed.
+            // Linux 5.3 added the name core_cpus_list. The older name exists on every kernel.
             let threads = list(&format!("{CPUS}/cpu{cpu}/topology/thread_siblings_list"))?;
             let core = threads.filter(|threads| threads.contains(cpu)).unwrap_or_else(|| [cpu].into_iter().collect());
             let core = core.and(&online).without(&seen);
@@ -52,19 +52,19 @@ impl CpuCores {
         Ok(Self { cores })
     }
 
-    /// Cores as a test wants them.
+    /// Returns the given cores, for tests.
     #[cfg(test)]
     pub(crate) fn from_cores(cores: impl Iterator<Item = CpuList>) -> Self {
         Self { cores: cores.collect() }
     }
 
-    /// All CPUs.
+    /// Returns all online CPUs.
     #[must_use]
     pub fn cpus(&self) -> CpuList {
         CpuList::union(&self.cores)
     }
 
-    /// The CPUs of each core, in the order of their first ones.
+    /// Returns the CPUs of each core, ordered by the first CPU of the core.
     pub fn iter(&self) -> impl Iterator<Item = &CpuList> {
         self.cores.iter()
     }

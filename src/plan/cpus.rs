@@ -1,9 +1,9 @@
-//! CPUs, divided.
+//! Divides CPUs among ranks.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::PlanOptions;
 use crate::error::{Error, Result};
@@ -12,47 +12,47 @@ use crate::scan::numa::NumaNode;
 use crate::types::CpuList;
 
 /// The CPUs of a rank.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct CpuShare {
-    /// The CPUs; none where the host shows none, and the rank is not bound.
+    /// The CPUs. The list is empty if the host shows no CPUs; the rank is not bound then.
     pub cpus: CpuList,
-    /// The NUMA nodes of its cores or GPUs; none where that is not known of all of them.
+    /// The NUMA nodes of the rank's cores or GPUs. The list is empty if one of these nodes is unknown.
     pub numa: Vec<u32>,
-    /// Why these.
+    /// The reason for these CPUs.
     #[serde(flatten)]
     pub reason: CpuReason,
 }
 
-/// Why a rank has its CPUs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+/// The reason for the CPUs of a rank.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "by", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum CpuReason {
-    /// It is alone on its NUMA nodes and has all their CPUs.
+    /// The rank is alone on its NUMA nodes and gets all their CPUs.
     Alone,
-    /// The cores of its NUMA nodes are divided among the ranks there: none has a CPU of another.
+    /// The CPU cores of the NUMA nodes are divided among the ranks on them. No CPU is in two ranks.
     Divided {
-        /// How it is known which CPUs are one core.
+        /// The source of the CPU cores.
         threads: ThreadEvidence,
     },
-    /// Its NUMA nodes have fewer cores than ranks: some have the same CPUs.
+    /// The NUMA nodes have fewer CPU cores than ranks. Some ranks share CPUs.
     Shared,
-    /// The NUMA node of its cores or GPUs is not known: all CPUs of the host.
+    /// The NUMA node of the rank's cores or GPUs is unknown. The rank gets all CPUs of the host.
     NodeUnknown,
 }
 
-/// How it is known which CPUs are threads of one core.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+/// The source of the grouping of CPUs into cores.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ThreadEvidence {
-    /// The kernel says so.
+    /// The kernel shows the threads of each core.
     Kernel,
-    /// Nothing says so: where a node has two ranges of CPUs of one length, EC2 numbers the first threads of its cores in the
-    /// first and the second ones in the second.
+    /// The host does not show the threads. They are assumed from EC2's numbering: a NUMA node with two CPU ranges of the same
+    /// length has the first thread of each core in the first range and the second thread in the second range.
     Assumed,
-    /// Nothing says so, and nothing shows that there is more than one thread a core.
+    /// The host does not show the threads, and its CPU ranges do not suggest two threads for each core.
     NotKnown,
 }
 
@@ -62,23 +62,23 @@ impl fmt::Display for CpuReason {
             Self::Alone => "all of the NUMA node",
             Self::Divided { threads: ThreadEvidence::Kernel } => "the NUMA node, divided by whole cores",
             Self::Divided { threads: ThreadEvidence::Assumed } => {
-                "the NUMA node, divided by whole cores (threads of a core assumed as EC2 numbers them)"
+                "the NUMA node, divided by whole cores (threads assumed from EC2's numbering)"
             }
             Self::Divided { threads: ThreadEvidence::NotKnown } => {
-                "the NUMA node, divided in the order of CPUs (threads of a core not known)"
+                "the NUMA node, divided in CPU order (threads of each core unknown)"
             }
-            Self::Shared => "the NUMA node, which has fewer cores than ranks: shared",
-            Self::NodeUnknown => "all, since the NUMA node is not known",
+            Self::Shared => "the NUMA node, shared: it has fewer cores than ranks",
+            Self::NodeUnknown => "all CPUs: the NUMA node is unknown",
         })
     }
 }
 
 impl CpuShare {
-    /// What of it is in the set that a launcher gave this one rank. Where nothing is, the rank may have what of its NUMA nodes
-    /// is in the set, which others may have too.
+    /// Returns the CPUs of the share that are in the set that a launcher gave this rank. If the two have no CPU in common, the
+    /// rank gets the CPUs of its NUMA nodes that are in the set; other ranks may get the same CPUs.
     ///
     /// # Errors
-    /// [`Error::NoPlan`] where the set has no CPU of the nodes.
+    /// [`Error::NoPlan`] if the set has no CPU of the rank's NUMA nodes.
     pub fn within(&self, host: &Host, given: &CpuList) -> Result<Self> {
         let own = self.cpus.and(given);
         if !own.is_empty() || self.cpus.is_empty() {
@@ -102,13 +102,13 @@ fn not_given(near: &CpuList, numa: &[u32], given: &CpuList) -> Error {
     let of = if nodes.is_empty() { "this host".to_owned() } else { format!("NUMA node {}", nodes.join(" and ")) };
     Error::NoPlan {
         reason: format!(
-            "of the CPUs of {of} ({near}) none is among those given ({given}); where a launcher gave them, tell it to bind \
-             nobody (mpirun --bind-to none, srun --cpu-bind=none)"
+            "none of the CPUs of {of} ({near}) is among the given CPUs ({given}); if a launcher binds the processes, switch \
+             its binding off (mpirun --bind-to none, srun --cpu-bind=none)"
         ),
     }
 }
 
-/// The CPUs of each rank, of which `nodes` has the NUMA node of each of its units.
+/// Returns the CPUs of each rank. `nodes` has, for each rank, the NUMA node of each of its cores or GPUs.
 pub(super) fn divide(host: &Host, options: &PlanOptions, nodes: &[Vec<Option<u32>>]) -> Result<Vec<CpuShare>> {
     let all = CpuList::union(host.numa().iter().map(|node| &node.cpus));
     let given = options.cpus.as_ref();
@@ -121,7 +121,7 @@ pub(super) fn divide(host: &Host, options: &PlanOptions, nodes: &[Vec<Option<u32
         numa.sort_unstable();
         numa.dedup();
         let (cpus, reason) = match numa[..] {
-            // Nothing is taken from those whose node is known.
+            // These CPUs are not taken from ranks whose node is known.
             [] => (
                 if all.is_empty() { given.cloned().unwrap_or_default() } else { allowed(&all) },
                 CpuReason::NodeUnknown,
@@ -153,7 +153,7 @@ pub(super) fn divide(host: &Host, options: &PlanOptions, nodes: &[Vec<Option<u32
 }
 
 impl CpuReason {
-    /// What holds for a rank on two nodes: what restricts it most.
+    /// Returns the more restrictive reason, for a rank on two NUMA nodes.
     fn or(self, other: Self) -> Self {
         let order = |reason: Self| match reason {
             Self::Alone => 0,
@@ -165,7 +165,7 @@ impl CpuReason {
     }
 }
 
-/// The CPUs of a node core by core.
+/// Returns the CPUs of a NUMA node, grouped by core.
 fn cores_of(node: &NumaNode, options: &PlanOptions) -> (Vec<CpuList>, ThreadEvidence) {
     if let Some(threads) = &options.threads {
         let cores = threads.iter().map(|core| core.and(&node.cpus)).filter(|core| !core.is_empty());
@@ -185,8 +185,8 @@ fn cores_of(node: &NumaNode, options: &PlanOptions) -> (Vec<CpuList>, ThreadEvid
     (cpus.into_iter().map(|cpu| [cpu].into_iter().collect()).collect(), ThreadEvidence::NotKnown)
 }
 
-/// Deals cores out to ranks, in their order and by weight: to each the next ones, so that neighbours stay together. A rank
-/// for which there is less than one has the one that its turn is at, with others.
+/// Gives each rank its part of the cores, by weight. Parts are consecutive, in the order of the ranks. A rank whose part is
+/// less than one core gets one core, which it shares.
 fn dealt(cores: &[CpuList], weights: &[usize], threads: ThreadEvidence) -> BTreeMap<usize, (Vec<CpuList>, CpuReason)> {
     let total: usize = weights.iter().sum();
     let mut turns = BTreeMap::new();

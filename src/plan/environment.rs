@@ -1,4 +1,4 @@
-//! Environment variables of a rank's process: the table of `data/environment.toml`, compiled in.
+//! Chooses the environment variables of a rank's process from the table of `data/variables.toml`.
 
 use std::collections::BTreeMap;
 
@@ -9,12 +9,18 @@ use crate::scan::neuron::{Lnc, LncEvidence};
 use crate::tables::variables::{Accelerators, Selection, VARIABLES, Value, Variable};
 use crate::types::Bdf;
 
-/// Whether the variable of this name is one that gives way.
+/// Returns true if a value that the user has already set for this variable is kept.
 pub(super) fn is_default(name: &str) -> bool {
     VARIABLES.iter().any(|variable| variable.name == name && variable.is_default())
 }
 
-/// Those that this host needs.
+/// Returns the variable of this name on hosts with these accelerators.
+pub(super) fn find(name: &str, accelerators: Accelerators) -> Option<&'static Variable> {
+    let is_for = |variable: &Variable| variable.accelerators.is_none_or(|needed| needed == accelerators);
+    VARIABLES.iter().find(|variable| variable.name == name && is_for(variable))
+}
+
+/// Returns the variables that this host needs.
 pub(super) fn variables(host: &Host, options: &PlanOptions) -> Vec<&'static Variable> {
     let accelerators = if host.neuron().is_empty() { Accelerators::Gpu } else { Accelerators::Neuron };
     let product = host.neuron().first().and_then(|device| device.product.as_deref());
@@ -28,16 +34,16 @@ pub(super) fn variables(host: &Host, options: &PlanOptions) -> Vec<&'static Vari
     VARIABLES.iter().filter(needed).collect()
 }
 
-/// What a rank is told.
-pub(super) struct Told<'a> {
+/// The resources of a rank, which decide the values of its variables.
+pub(super) struct Resources<'a> {
     pub(super) host: &'a Host,
     pub(super) share: &'a Share,
     pub(super) lnc: Option<&'a Lnc>,
     pub(super) interfaces: &'a [Bdf],
 }
 
-impl Told<'_> {
-    pub(super) fn environment(&self, rank: u32, variables: &[&Variable]) -> Result<BTreeMap<&'static str, String>> {
+impl Resources<'_> {
+    pub(super) fn environment(&self, rank: u32, variables: &[&Variable]) -> Result<BTreeMap<String, String>> {
         let mut environment = BTreeMap::new();
         for variable in variables {
             let value = match variable.value {
@@ -46,33 +52,35 @@ impl Told<'_> {
                 Value::Selection(Selection::Lnc) => self.lnc.and_then(choice),
                 Value::Selection(Selection::Interfaces) => Some(self.names(rank)?),
             };
-            environment.extend(value.map(|value| (variable.name, value)));
+            environment.extend(value.map(|value| (variable.name.to_owned(), value)));
         }
         Ok(environment)
     }
 
-    /// The names of the interfaces, by which libfabric chooses.
+    /// Returns the RDMA names of the interfaces. libfabric selects interfaces by these names.
     fn names(&self, rank: u32) -> Result<String> {
         let name = |&address: &Bdf| {
             self.host.find_efa(address)?.rdma.clone().ok_or_else(|| Error::NoPlan {
                 reason: format!(
-                    "rank {rank} cannot be narrowed to {address}: its RDMA name is not known, which only a machine's efa \
-                     driver gives"
+                    "rank {rank} cannot be restricted to {address}: the RDMA name of this interface is unknown; only a host \
+                     with the efa driver has RDMA names"
                 ),
             })
         };
         let names: Result<Vec<String>> = self.interfaces.iter().map(name).collect();
         match names? {
-            // libfabric aborts where the variable is empty.
+            // libfabric aborts if the variable is empty.
             names if names.is_empty() => Err(Error::NoPlan {
-                reason: format!("rank {rank} cannot be narrowed to its near interfaces: none is known to be near"),
+                reason: format!(
+                    "rank {rank} cannot be restricted to its near interfaces: no interface is known to be near"
+                ),
             }),
             names => Ok(names.join(",")),
         }
     }
 }
 
-/// Where the product leaves no choice, nobody has to be told.
+/// Returns the LNC to set, or `None` for a product that has only one.
 fn choice(lnc: &Lnc) -> Option<String> {
     (lnc.evidence != LncEvidence::Product).then(|| lnc.size.to_string())
 }

@@ -1,4 +1,4 @@
-//! Cores that somebody else has.
+//! Refuses plans over cores that other processes hold.
 
 use super::{Plan, Rank, Share};
 use crate::error::{Error, Result};
@@ -6,13 +6,14 @@ use crate::types::probe::{CoreState, DeviceProbe, Probe};
 use crate::types::{HostDevice, LogicalCore, PhysicalCore};
 
 impl Plan {
-    /// Refuses a plan over cores that are held. By whom the driver tells nobody; who is attached to the device it does, where
-    /// that was asked ([`ProbeOptions::with_processes`](crate::probe::ProbeOptions::with_processes)).
+    /// Refuses a plan over cores that are held. The driver does not say which process holds a core. It lists the processes
+    /// that are attached to the device if the probe asked for them
+    /// ([`ProbeOptions::with_processes`](crate::probe::ProbeOptions::with_processes)).
     ///
-    /// What the driver did not answer stands against nothing.
+    /// A core whose state the driver did not report counts as free.
     ///
     /// # Errors
-    /// [`Error::NoPlan`], which names the cores, the ranks, and the processes as far as known.
+    /// [`Error::NoPlan`] names the cores, the ranks, and the attached processes if they are known.
     pub fn refuse_held(&self, probe: &Probe) -> Result<()> {
         refuse(self.ranks.iter(), probe)
     }
@@ -22,7 +23,7 @@ impl Rank {
     /// Refuses a rank whose cores are held; see [`Plan::refuse_held`].
     ///
     /// # Errors
-    /// [`Error::NoPlan`].
+    /// [`Error::NoPlan`] names the cores and the attached processes if they are known.
     pub fn refuse_held(&self, probe: &Probe) -> Result<()> {
         refuse(std::iter::once(self), probe)
     }
@@ -42,8 +43,10 @@ fn refuse<'a>(ranks: impl Iterator<Item = &'a Rank>, probe: &Probe) -> Result<()
     if held.is_empty() {
         return Ok(());
     }
-    let each: Vec<String> = held.iter().map(|held| held.told(probe)).collect();
-    Err(Error::NoPlan { reason: format!("cores are held already: {}", each.join("; ")) })
+    let each: Vec<String> = held.iter().map(|held| held.describe(probe)).collect();
+    let reason =
+        format!("other processes hold cores: {}; end these processes, or plan over other cores", each.join("; "));
+    Err(Error::NoPlan { reason })
 }
 
 fn of_device(probe: &Probe, device: HostDevice) -> Option<&DeviceProbe> {
@@ -55,7 +58,8 @@ fn is_held(probe: &Probe, device: HostDevice, core: PhysicalCore) -> bool {
     answers.cores.iter().any(|probed| probed.core == core && matches!(probed.state, Ok(CoreState::Held)))
 }
 
-/// Inside of a PID namespace a process cannot tell which of the numbers is its own.
+/// Returns true if the probe itself is among the attached processes. In a PID namespace, a process cannot find its own number
+/// in the list.
 fn includes_probe(probed: &DeviceProbe) -> bool {
     let users = probed.answers.as_ref().ok().and_then(|answers| answers.attachment.as_ref()?.as_ref().ok());
     users.is_some_and(|users| users.includes_probe)
@@ -68,19 +72,20 @@ struct Held {
 }
 
 impl Held {
-    /// `nc4, nc5 (neuron1, of rank 2), to which process 41 is attached`.
-    fn told(&self, probe: &Probe) -> String {
+    /// Returns a text such as `nc4, nc5 of neuron1 (rank 2; process 41 is attached to neuron1)`.
+    fn describe(&self, probe: &Probe) -> String {
         let cores: Vec<String> = self.cores.iter().map(|core| format!("nc{core}")).collect();
-        let text = format!("{} ({}, of rank {})", cores.join(", "), self.device, self.rank);
-        let probed = of_device(probe, self.device);
+        let device = self.device;
+        let probed = of_device(probe, device);
         let pids = probed.and_then(DeviceProbe::pids);
         let pids: Option<Vec<String>> = pids.map(|pids| pids.iter().map(ToString::to_string).collect());
         let attached = match pids.as_deref() {
-            None => return text,
-            Some([]) => ", to which no process is attached: its holder is gone, or does nothing but hold it".to_owned(),
-            Some([pid]) => format!(", to which process {pid} is attached"),
-            Some(pids) => format!(", to which processes {} are attached", pids.join(", ")),
+            None => String::new(),
+            Some([]) => format!("; no process is attached to {device}: the holder has ended or uses no other function"),
+            Some([pid]) => format!("; process {pid} is attached to {device}"),
+            Some(pids) => format!("; processes {} are attached to {device}", pids.join(", ")),
         };
-        text + &attached + if probed.is_some_and(includes_probe) { ", this probe among them" } else { "" }
+        let probing = if probed.is_some_and(includes_probe) { ", including this probe" } else { "" };
+        format!("{} of {device} (rank {}{attached}{probing})", cores.join(", "), self.rank)
     }
 }

@@ -1,45 +1,44 @@
-//! Cores or GPUs, divided.
+//! Divides logical cores or GPUs among ranks.
 
 use std::collections::BTreeSet;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::PlanOptions;
 use crate::error::{Error, Result};
 use crate::host::Host;
-use crate::scan::gpu::Gpu;
 use crate::topology::{Basis, LogicalCoreRow, NearList};
 use crate::types::{Bdf, HostDevice, LogicalCore, number};
 
-/// What a rank computes with.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+/// The cores or GPUs of a rank.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Share {
     /// Logical cores of Neuron devices.
     Cores {
-        /// In the order of their numbers, which are consecutive.
+        /// The logical cores, with consecutive numbers in ascending order.
         cores: Vec<LogicalCoreRow>,
     },
     /// GPUs.
     Gpus {
-        /// In the order of their addresses.
+        /// The GPUs, in the order of their PCI addresses.
         gpus: Vec<GpuUnit>,
     },
 }
 
-/// A GPU, as CUDA numbers it with `CUDA_DEVICE_ORDER=PCI_BUS_ID`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+/// A GPU with the number that CUDA gives it under `CUDA_DEVICE_ORDER=PCI_BUS_ID`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct GpuUnit {
-    /// Its position among the GPUs of the host by PCI address.
+    /// The position among the GPUs that this process can see, by PCI address. A container has numbers of its own GPUs only.
     pub number: u32,
-    /// Its PCI address.
+    /// The PCI address.
     pub address: Bdf,
 }
 
 impl Share {
-    /// The Neuron devices that the cores are on, each once; none for GPUs.
+    /// Returns the Neuron devices of the cores, each once; none for GPUs.
     #[must_use]
     pub fn devices(&self) -> Vec<HostDevice> {
         let Self::Cores { cores } = self else { return Vec::new() };
@@ -48,7 +47,7 @@ impl Share {
         devices
     }
 
-    /// Its numbers, as `NEURON_RT_VISIBLE_CORES` or `CUDA_VISIBLE_DEVICES` has them.
+    /// Returns the numbers in the form of `NEURON_RT_VISIBLE_CORES` or `CUDA_VISIBLE_DEVICES`.
     #[must_use]
     pub fn numbers(&self) -> String {
         match self {
@@ -61,7 +60,7 @@ impl Share {
         }
     }
 
-    /// The NUMA node of each core or GPU, as far as known.
+    /// Returns the NUMA node of each core or GPU, or `None` if it is unknown.
     pub(super) fn nodes(&self, host: &Host) -> Vec<Option<u32>> {
         let of_device = |device| host.find_neuron(device).ok()?.function()?.numa;
         let of_gpu = |address| host.gpus().iter().find(|gpu| gpu.address() == address)?.function.numa;
@@ -71,7 +70,7 @@ impl Share {
         }
     }
 
-    /// What is near each device or GPU.
+    /// Returns the nearest EFA interfaces of each device or GPU.
     pub(super) fn near(&self, host: &Host) -> Result<Vec<NearOf>> {
         let near = |of: String, mut list: NearList<Bdf>| {
             list.entries.truncate(list.nearest().count());
@@ -88,57 +87,81 @@ impl Share {
 }
 
 /// The EFA interfaces nearest to one device or GPU.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct NearOf {
-    /// The device, or the address of the GPU.
+    /// The name of the device, or the PCI address of the GPU.
     pub of: String,
-    /// Those of rank 1 only: several are a tie. None where none is known to be near.
+    /// The interfaces of rank 1. Several interfaces are a tie. The list is empty if no interface is known to be near.
     #[serde(flatten)]
     pub list: NearList<Bdf>,
 }
 
-/// Each interface once.
+/// Returns each interface once.
 pub(super) fn interfaces(near: &[NearOf]) -> Vec<Bdf> {
     let mut seen = BTreeSet::new();
     let targets = near.iter().flat_map(|near| &near.list.entries).map(|near| near.target);
     targets.filter(|target| seen.insert(*target)).collect()
 }
 
-/// An equal share for each rank.
+/// Returns an equal share for each rank.
 pub(super) fn divide(host: &Host, options: &PlanOptions) -> Result<Vec<Share>> {
     let rows = host.numbering().rows;
     if !rows.is_empty() {
         let rows = given(rows, options.cores.as_deref())?;
         let shares = equal(&rows, options.ranks, "logical core")?;
-        return Ok(shares.map(|cores| Share::Cores { cores: cores.to_vec() }).collect());
+        return (0..).zip(shares).map(|(rank, cores)| Ok(Share::Cores { cores: consecutive(rank, cores)? })).collect();
     }
     if !host.neuron().is_empty() {
-        let reason = "none of the Neuron devices has a node here, so no core of theirs can be used";
+        let reason = "no Neuron device has a device node here, so no core can be used; in a container, pass the nodes";
         return Err(Error::NoPlan { reason: reason.to_owned() });
     }
     let gpus: Vec<GpuUnit> =
-        (0..).zip(host.gpus().iter().map(Gpu::address)).map(|(number, address)| GpuUnit { number, address }).collect();
+        (0..).zip(host.visible_gpus()).map(|(number, gpu)| GpuUnit { number, address: gpu.address() }).collect();
     if gpus.is_empty() {
-        let reason =
-            "ranks are placed by the cores of Neuron devices, or by GPUs where there are none; this host has neither";
+        let reason = match host.gpus().is_empty() {
+            true => "this host has neither Neuron devices nor GPUs, and ranks are placed by their cores or by GPUs",
+            false => "no GPU has a device node here, so no GPU can be used; in a container, request GPUs",
+        };
         return Err(Error::NoPlan { reason: reason.to_owned() });
     }
     let shares = equal(&gpus, options.ranks, "GPU")?;
     Ok(shares.map(|gpus| Share::Gpus { gpus: gpus.to_vec() }).collect())
 }
 
-/// Those of the cores that were given.
+/// Returns the rows of the given cores.
 fn given(rows: Vec<LogicalCoreRow>, given: Option<&[LogicalCore]>) -> Result<Vec<LogicalCoreRow>> {
     let Some(given) = given else { return Ok(rows) };
+    if given.is_empty() {
+        return Err(Error::NoPlan {
+            reason: "the given list of logical cores is empty; give at least one core".to_owned(),
+        });
+    }
     let last = rows.len() - 1;
     if let Some(absent) = given.iter().find(|core| core.0 as usize > last) {
-        let reason = format!("logical core {absent} was given, and this host has 0 to {last}");
+        let reason = format!("this host has no logical core {absent}; it has the cores 0 to {last}");
         return Err(Error::NoPlan { reason });
     }
     Ok(rows.into_iter().filter(|row| given.contains(&row.logical)).collect())
 }
 
+/// Returns the cores of a rank. `NEURON_RT_VISIBLE_CORES` can name only consecutive cores, so others are refused: a range
+/// over them would include cores that the rank was not given.
+fn consecutive(rank: u32, cores: &[LogicalCoreRow]) -> Result<Vec<LogicalCoreRow>> {
+    let gap = cores.windows(2).find(|pair| pair[0].logical.0.checked_add(1) != Some(pair[1].logical.0));
+    match gap {
+        None => Ok(cores.to_vec()),
+        Some(pair) => Err(Error::NoPlan {
+            reason: format!(
+                "rank {rank} would get logical core {} after {}: NEURON_RT_VISIBLE_CORES takes only consecutive cores; give \
+                 consecutive cores, or another number of ranks",
+                pair[1].logical, pair[0].logical
+            ),
+        }),
+    }
+}
+
+/// Splits units into equal runs, one for each rank. There is at least one unit.
 fn equal<'a, T>(units: &'a [T], ranks: u32, what: &str) -> Result<impl Iterator<Item = &'a [T]>> {
     let fits = |ranks: usize| ranks > 0 && units.len().is_multiple_of(ranks);
     let wanted = ranks as usize;
@@ -146,7 +169,7 @@ fn equal<'a, T>(units: &'a [T], ranks: u32, what: &str) -> Result<impl Iterator<
         let fitting: Vec<String> =
             (1..=units.len()).filter(|&ranks| fits(ranks)).map(|ranks| ranks.to_string()).collect();
         let reason = format!(
-            "{} {what}s cannot be divided evenly among {ranks} ranks; numbers that fit: {}",
+            "{} {what}s cannot be divided evenly among {ranks} ranks; numbers of ranks that fit: {}",
             units.len(),
             fitting.join(", ")
         );
@@ -155,7 +178,7 @@ fn equal<'a, T>(units: &'a [T], ranks: u32, what: &str) -> Result<impl Iterator<
     Ok(units.chunks_exact(units.len() / wanted))
 }
 
-/// What `NEURON_RT_VISIBLE_CORES` says: `5`, `0-3` or `0,1-3`.
+/// Parses a value of `NEURON_RT_VISIBLE_CORES`: `5`, `0-3` or `0,1-3`.
 ///
 /// ```
 /// use nearfab::LogicalCore;
@@ -166,7 +189,7 @@ fn equal<'a, T>(units: &'a [T], ranks: u32, what: &str) -> Result<impl Iterator<
 /// ```
 ///
 /// # Errors
-/// [`Error::BadName`] for what is no such text; the runtime takes cores one after the other only.
+/// [`Error::BadName`] if the text is not a list of consecutive cores. The Neuron runtime accepts no other list.
 pub fn visible_cores(text: &str) -> Result<Vec<LogicalCore>> {
     let parse = || {
         let mut cores: Vec<u32> = Vec::new();
@@ -181,9 +204,9 @@ pub fn visible_cores(text: &str) -> Result<Vec<LogicalCore>> {
         }
         Some(cores.into_iter().map(LogicalCore).collect())
     };
-    let expected = "cores one after the other, as NEURON_RT_VISIBLE_CORES takes them: 5, 0-3, or 0,1-3";
+    let expected = "consecutive cores, as NEURON_RT_VISIBLE_CORES takes them: 5, 0-3, or 0,1-3";
     parse().ok_or_else(|| Error::BadName { text: text.to_owned(), expected })
 }
 
-/// More than any host has; what is above is garbage.
+/// The longest range that is accepted. No host has this many cores.
 const MOST_CORES: u32 = 65536;

@@ -10,19 +10,19 @@ use crate::tables::version_rules::Range;
 
 include!(concat!(env!("OUT_DIR"), "/variables.rs"));
 
-/// A variable by which a library is told what to use: who reads it, and since when.
+/// An environment variable that a library reads, and the versions that read it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Variable {
-    /// Its name.
+    /// The name of the variable.
     pub name: &'static str,
     /// The library that reads it.
     pub read_by: &'static str,
     #[serde(flatten)]
     versions: Range,
-    /// Why it is set.
+    /// Why the variable is set.
     pub why: &'static str,
-    /// How that is known.
+    /// The source of the fact.
     pub source: &'static str,
     is_default: bool,
     #[serde(skip)]
@@ -58,25 +58,27 @@ pub(crate) enum Accelerators {
 }
 
 impl Variable {
-    /// The first version of the library that reads it; `None`: every one does, as far as known.
+    /// Returns the first version of the library that reads the variable, or `None` if no earlier version is known not to read
+    /// it.
     #[must_use]
     pub const fn from(&self) -> Option<&'static str> {
         self.versions.from
     }
 
-    /// The first version that reads it no more, where there is one.
+    /// Returns the first version of the library that no longer reads the variable.
     #[must_use]
     pub const fn below(&self) -> Option<&'static str> {
         self.versions.below
     }
 
-    /// The library and its versions: `libfabric 1.20 or newer`.
+    /// Returns the library and its versions: `libfabric 1.20 or newer`.
     #[must_use]
     pub fn readers(&self) -> String {
         format!("{} {}", self.read_by, self.versions)
     }
 
-    /// Whether it gives way to what is set already: it says the same for every rank, and not what another variable means.
+    /// Returns true if a value that the user has already set is kept. The value of such a variable is the same for every rank
+    /// and does not define the meaning of another variable.
     #[must_use]
     pub const fn is_default(&self) -> bool {
         self.is_default

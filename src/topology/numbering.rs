@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::host::Host;
+use crate::scan::gpu::Gpu;
 use crate::scan::neuron::{CoreMapEvidence, Lnc, NeuronDevice};
 use crate::scan::root::NodeAccess;
 use crate::types::{ContainerDevice, Core, HostDevice, LogicalCore, PhysicalCore};
@@ -53,6 +54,12 @@ impl Host {
     /// the host, but the container has only its own nodes. The Neuron runtime numbers devices by nodes.
     pub fn visible_neuron(&self) -> impl Iterator<Item = &NeuronDevice> {
         self.neuron().iter().filter(|device| device.access != NodeAccess::Missing)
+    }
+
+    /// Returns the GPUs that this process can see: all GPUs of the host, or in a container only those that the NVIDIA driver
+    /// lists. CUDA numbers these GPUs from 0, by PCI address if `CUDA_DEVICE_ORDER` is `PCI_BUS_ID`.
+    pub fn visible_gpus(&self) -> impl Iterator<Item = &Gpu> {
+        self.gpus().iter().filter(|gpu| gpu.access != NodeAccess::Missing)
     }
 
     /// Returns the container's number of a device, or `None` if the device is not visible.

@@ -5,19 +5,23 @@ use crate::host::Host;
 use crate::plan::{PlanOptions, plan};
 
 #[test]
-fn held_cores_are_refused_with_who_is_attached() {
+fn refusal_of_held_cores_names_attached_processes() {
     let host = Host::from_instance("trn2.48xlarge").unwrap();
-    // Cores 0, 5 and 7 of each device; of neuron1, whose cores count 2 3 0 1 4 5 6 7, that is nc5, nc6 and nc7.
+    // The driver reports the cores 0, 5 and 7 of each device as held. The logical cores nc4 to nc7 of neuron1 have the physical
+    // cores 2+3, 0+1, 4+5 and 6+7, so nc5, nc6 and nc7 are held.
     let probe = probe_of(&host, |_| Recorded::default());
     let plan = plan(&host, &PlanOptions::ranks(16)).unwrap();
     let text = plan.refuse_held(&probe).unwrap_err().to_string();
-    assert!(text.contains("nc5, nc6, nc7 (neuron1, of rank 1);"), "{text}");
+    assert!(text.contains("nc5, nc6, nc7 of neuron1 (rank 1);"), "{text}");
     let text = plan.ranks[1].refuse_held(&probe).unwrap_err().to_string();
-    assert_eq!(text, "no plan: cores are held already: nc5, nc6, nc7 (neuron1, of rank 1)");
+    assert_eq!(
+        text,
+        "no plan: other processes hold cores: nc5, nc6, nc7 of neuron1 (rank 1); end these processes, or plan over other cores"
+    );
 
     let asked = probe_of_with(&host, ProbeOptions::default().with_processes(), |_| Recorded::default());
     let text = plan.ranks[1].refuse_held(&asked).unwrap_err().to_string();
-    assert!(text.ends_with("nc5, nc6, nc7 (neuron1, of rank 1), to which process 41 is attached"), "{text}");
+    assert!(text.contains("nc5, nc6, nc7 of neuron1 (rank 1; process 41 is attached to neuron1)"), "{text}");
 
     let free = probe_of(&host, |_| {
         let mut free = Recorded::default();
@@ -25,6 +29,6 @@ fn held_cores_are_refused_with_who_is_attached() {
         free
     });
     plan.refuse_held(&free).unwrap();
-    // What was not answered is not held.
+    // A core whose state the driver did not report counts as free.
     plan.refuse_held(&probe_of(&host, |_| Recorded::failing("CRWL_NC_RANGE_MARK_EXT0", -22))).unwrap();
 }

@@ -1,5 +1,5 @@
-//! What is around the devices of a host and decides whether they work: limits, huge pages, modules, libraries, the
-//! kubelet's plugins, a process.
+//! Reads the system around the devices of a host: the kernel, modules, huge pages, libraries, the kubelet's plugins, and the
+//! limits and environment of a process.
 
 mod kubelet;
 mod libraries;
@@ -23,7 +23,7 @@ use crate::host::Host;
 use crate::scan::root::{HostRoot, NodeAccess};
 use crate::types::number;
 
-/// The modules whose presence says something; the others of a machine are nobody's business.
+/// The kernel modules that nearfab reports. Other modules are not read.
 pub(crate) const MODULES: [&str; 12] = [
     "efa",
     "efa_nv_peermem",
@@ -38,20 +38,22 @@ pub(crate) const MODULES: [&str; 12] = [
     "rdma_rxe",
     "siw",
 ];
-/// What container runtimes put into the root of a container, and Kubernetes into each of its containers.
+/// Files that container runtimes create in the root of a container.
 const CONTAINER_MARKS: [&str; 2] = [".dockerenv", "run/.containerenv"];
 const SERVICE_ACCOUNT: &str = "var/run/secrets/kubernetes.io";
 
-/// What is around the devices of a host, and not part of it: a [`Host`] is what stands where, and a difference of two hosts
-/// is news, while much of this moves by itself.
+/// The system around the devices of a host.
 ///
-/// Reading it is as passive as discovery: no device node is opened and nothing is run. What is not there is left out, what
-/// cannot be read is said ([`SystemInfo::problems`]).
+/// This is not part of a [`Host`]: a host holds devices and their places, so that a difference between two hosts is news,
+/// while many values here change by themselves.
+///
+/// Reading is passive, as discovery is: no device node is opened and no program is run. Files that do not exist are left out.
+/// Files that cannot be read add a sentence to [`SystemInfo::problems`].
 ///
 /// ```
 /// use nearfab::{Host, SystemInfo};
 ///
-/// // On an instance this is Host::discover()?. A table has no surroundings.
+/// // On an instance this is Host::discover()?. A host from a table has no system.
 /// let host = Host::from_instance("trn2.48xlarge")?;
 /// assert_eq!(SystemInfo::read(&host)?, None);
 /// # Ok::<(), nearfab::Error>(())
@@ -60,32 +62,32 @@ const SERVICE_ACCOUNT: &str = "var/run/secrets/kubernetes.io";
 #[serde(default)]
 #[non_exhaustive]
 pub struct SystemInfo {
-    /// The kernel's release, such as `6.1.102-111.182.amzn2023.x86_64`.
+    /// The release of the kernel, such as `6.1.102-111.182.amzn2023.x86_64`.
     pub kernel: Option<String>,
-    /// Those loaded, or built in with parameters, of the kernel modules that have to do with the devices.
+    /// The kernel modules for the devices that are loaded, or that are built in and have parameters.
     pub modules: Vec<Module>,
-    /// Source trees of drivers in `/usr/src`, from which DKMS builds what the next boot or reload loads, such as
-    /// `aws-neuronx-2.30.2.0`.
+    /// Source folders of drivers in `/usr/src`, such as `aws-neuronx-2.30.2.0`. DKMS builds the modules of the next boot or
+    /// reload from them.
     pub driver_sources: Vec<String>,
-    /// Huge pages, of each size that the machine has.
+    /// Huge pages, for each page size of the machine.
     pub huge_pages: Vec<HugePages>,
-    /// Who sees RDMA devices.
+    /// Which network namespaces see RDMA devices.
     pub rdma_namespaces: Option<RdmaNamespaces>,
-    /// Yama's `ptrace_scope`: 0 lets processes of a user read each other's memory.
+    /// Yama's `ptrace_scope`. With 0, processes of one user can read each other's memory.
     pub ptrace_scope: Option<u32>,
-    /// The vendors' libraries in the folders where they are installed.
+    /// The vendor libraries in the folders of installers and distributions.
     pub libraries: Vec<InstalledLibrary>,
-    /// The vendors' programs where their installers put them, such as `/opt/aws/neuron/bin/neuron-ls`.
+    /// The vendor programs in the folders of the installers, such as `/opt/aws/neuron/bin/neuron-ls`.
     pub programs: Vec<String>,
-    /// The folders that `/etc/ld.so.conf` and the files beside it add to the loader's search path.
+    /// The folders that `/etc/ld.so.conf` and `/etc/ld.so.conf.d` add to the search path of the dynamic loader.
     pub loader_folders: Vec<String>,
-    /// What the kubelet of this machine knows of devices; `None` where no kubelet's folders are seen.
+    /// The device plugins and drivers of this machine's kubelet; `None` if the kubelet's folders are not visible.
     pub kubelet: Option<Kubelet>,
-    /// What shows that this is the inside of a container; `None` where nothing does.
+    /// The file that shows that this is a container; `None` if no such file exists.
     pub container: Option<String>,
-    /// The process that is looked at: on the live machine this one, unless another was asked for.
+    /// The examined process: on the live machine this process, unless another was chosen.
     pub process: Option<Process>,
-    /// What could not be read, one sentence each.
+    /// One sentence for each file that could not be read.
     pub problems: Vec<String>,
 }
 
@@ -93,9 +95,9 @@ pub struct SystemInfo {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Module {
-    /// Its name.
+    /// The name of the module.
     pub name: String,
-    /// Its version. Modules that come with the kernel mostly have none.
+    /// The version of the module. Most modules of the kernel have no version.
     pub version: Option<String>,
 }
 
@@ -103,39 +105,38 @@ pub struct Module {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct HugePages {
-    /// Bytes of a page.
+    /// The size of a page in bytes.
     pub size: u64,
-    /// Pages that the kernel has set aside.
+    /// The number of pages that the kernel has reserved.
     pub total: u64,
-    /// Those of them that nobody uses.
+    /// The number of reserved pages that are free.
     pub free: u64,
 }
 
-/// Who sees the RDMA devices of a machine.
+/// Which network namespaces see the RDMA devices of a machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum RdmaNamespaces {
-    /// Every network namespace sees all of them; the default.
+    /// Every network namespace sees all RDMA devices. This is the default of the kernel.
     Shared,
-    /// Each is in one network namespace, and only there.
+    /// Each RDMA device is in one network namespace, and only that namespace sees it.
     Exclusive,
-    /// Something that this version does not know, by a newer version's record.
+    /// A value that only a newer version of nearfab knows.
     #[serde(other)]
     Unknown,
 }
 
 impl SystemInfo {
-    /// Reads the surroundings of a host from the machine or the tree that it was made from; `None` for a host from a table
-    /// or a record, around which there is nothing to read.
+    /// Reads the system from the machine or the tree of a host. Returns `None` for a host from a table or a record.
     ///
     /// # Errors
-    /// [`Error::Read`](crate::Error::Read) where the root cannot be opened any more.
+    /// [`Error::Read`](crate::Error::Read) if the root can no longer be opened.
     pub fn read(host: &Host) -> Result<Option<Self>> {
         let Some(path) = host.root() else { return Ok(None) };
         let root = HostRoot::open(path)?;
         let mut problems = Problems::default();
-        let mut surroundings = Self {
+        let mut info = Self {
             kernel: problems.take(root.read("proc/sys/kernel/osrelease")).flatten(),
             modules: modules(&root, &mut problems),
             driver_sources: driver_sources(&root, &mut problems),
@@ -149,15 +150,15 @@ impl SystemInfo {
             loader_folders: libraries::loader_folders(&root, &mut problems),
             kubelet: kubelet::read(&root, &mut problems),
             container: container(&root, &mut problems),
-            // The process that reads belongs to the machine that it runs on, and to no tree.
+            // This process belongs to the live machine, and to no other tree.
             process: root.is_live().then(|| Process::own(&root, &mut problems)),
             problems: Vec::new(),
         };
-        surroundings.problems = problems.into_sentences();
-        Ok(Some(surroundings))
+        info.problems = problems.into_sentences();
+        Ok(Some(info))
     }
 
-    /// The module of this name, if it is loaded.
+    /// Returns the module of this name, if it is loaded.
     #[must_use]
     pub fn module(&self, name: &str) -> Option<&Module> {
         self.modules.iter().find(|module| module.name == name)
@@ -165,8 +166,8 @@ impl SystemInfo {
 }
 
 fn modules(root: &HostRoot, problems: &mut Problems) -> Vec<Module> {
-    let there = problems.take(root.list("sys/module")).unwrap_or_default();
-    let known = MODULES.iter().filter(|name| there.iter().any(|module| module == *name));
+    let present = problems.take(root.list("sys/module")).unwrap_or_default();
+    let known = MODULES.iter().filter(|name| present.iter().any(|module| module == *name));
     known
         .map(|name| {
             let version = problems.take(root.read(&format!("sys/module/{name}/version"))).flatten();
@@ -182,7 +183,7 @@ fn driver_sources(root: &HostRoot, problems: &mut Problems) -> Vec<String> {
     names
 }
 
-/// Driver and version of a source tree: `aws-neuronx-2.30.2.0`, `efa-3.1.0`.
+/// Splits the name of a source folder into driver and version: `aws-neuronx-2.30.2.0`, `efa-3.1.0`.
 pub(crate) fn driver_source(name: &str) -> Option<(&str, &str)> {
     let (driver, version) = name.rsplit_once('-')?;
     let versioned = version.starts_with(|c: char| c.is_ascii_digit());
@@ -207,7 +208,7 @@ fn huge_pages(root: &HostRoot, problems: &mut Problems) -> Vec<HugePages> {
     all
 }
 
-/// `hugepages-2048kB`, in bytes.
+/// Returns the page size in bytes from a name such as `hugepages-2048kB`.
 fn page_size(name: &str) -> Option<u64> {
     number::<u64>(name.strip_prefix("hugepages-")?.strip_suffix("kB")?)?.checked_mul(1024)
 }
@@ -223,8 +224,8 @@ fn rdma_namespaces(root: &HostRoot, problems: &mut Problems) -> Option<RdmaNames
 
 fn container(root: &HostRoot, problems: &mut Problems) -> Option<String> {
     for mark in CONTAINER_MARKS {
-        let there = problems.take(root.access(mark)).is_some_and(|access| access != NodeAccess::Missing);
-        if there {
+        let exists = problems.take(root.access(mark)).is_some_and(|access| access != NodeAccess::Missing);
+        if exists {
             return Some(format!("/{mark}"));
         }
     }
@@ -244,8 +245,19 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_name_panics(name in "\\PC*") {
-            let _ = (page_size(&name), driver_source(&name));
+        fn names_are_read_as_plainly(name in "\\PC{0,12}", pages in "hugepages-[0-9kKB+]{0,6}", source in "(efa|aws-neuronx?|linux)-[0-9a-z.-]{0,8}") {
+            for name in [name, pages, source] {
+                let digits: String = name.chars().skip("hugepages-".len()).take_while(char::is_ascii_digit).collect();
+                let plain = digits.parse::<u64>().ok().and_then(|kb| kb.checked_mul(1024));
+                let is_plain = name == format!("hugepages-{digits}kB");
+                prop_assert_eq!(page_size(&name), plain.filter(|_| is_plain), "{}", name);
+
+                let dash = name.rfind('-').unwrap_or(name.len());
+                let (driver, version) = (&name[..dash], name.get(dash + 1..).unwrap_or_default());
+                let known = ["aws-neuronx", "aws-neuron", "efa"].contains(&driver);
+                let numbered = version.chars().next().is_some_and(|first| first.is_ascii_digit());
+                prop_assert_eq!(driver_source(&name), (known && numbered).then_some((driver, version)), "{}", name);
+            }
         }
 
         #[test]
@@ -255,14 +267,14 @@ mod tests {
     }
 
     #[test]
-    fn other_folders_are_no_page_sizes() {
+    fn other_names_have_no_page_size() {
         for name in ["hugepages-+64kB", "hugepages-kB", "hugepages-2MB", "hugepages-18014398509481984kB"] {
             assert_eq!(page_size(name), None, "{name}");
         }
     }
 
     #[test]
-    fn sources_of_drivers_are_known_by_name_and_version() {
+    fn driver_sources_are_recognized_by_name_and_version() {
         assert_eq!(driver_source("aws-neuronx-2.30.2.0"), Some(("aws-neuronx", "2.30.2.0")));
         assert_eq!(driver_source("efa-3.1.0"), Some(("efa", "3.1.0")));
         assert_eq!(driver_source("linux-headers-6.1.0-28"), None);

@@ -1,4 +1,4 @@
-//! What is believed of hardware, held against a host: which assumptions it confirms, which it refutes, and which it cannot tell.
+//! Checks nearfab's assumptions about hardware against a host: confirmed, refuted or untestable.
 
 mod checks;
 mod facts;
@@ -14,105 +14,105 @@ use crate::host::{Host, Origin};
 use crate::tables::instances::{Assumption, Grade, InstanceTable, Source, assumptions};
 use crate::types::probe::Probe;
 
-/// A host, held against what is believed and what is known of its type.
+/// The result of checking all assumptions, and the table of the instance type, against a host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Verification {
-    /// What the host's firmware says it is.
+    /// The instance type that the host's firmware reports.
     pub instance_type: Option<String>,
-    /// Where the host comes from.
+    /// The origin of the host.
     pub origin: Origin,
-    /// Whether its Neuron driver was asked as well.
+    /// True if the Neuron driver was probed.
     pub probed: bool,
-    /// Every assumption of [`assumptions`], in their order.
+    /// One verdict for each of [`assumptions`], in the same order.
     pub assumptions: Vec<AssumptionVerdict>,
-    /// The kinds of facts in the table of the host's type, those that are captured or published too. None where the type
-    /// has no table, or the host is that table.
+    /// One verdict for each kind of fact in the table of the host's type, captured and published facts included. Empty if the
+    /// type has no table, or if the host was made from the table.
     pub facts: Vec<FactVerdict>,
 }
 
-/// What a host says of an assumption.
+/// The verdict of a host on one assumption.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct AssumptionVerdict {
-    /// The assumption's id.
+    /// The id of the assumption.
     pub id: &'static str,
-    /// What is believed.
+    /// The assumption as a sentence.
     pub statement: &'static str,
-    /// What to read on a live host to know.
+    /// What to read on a live host to settle the assumption.
     pub settled_by: &'static str,
-    /// Whether it holds here.
+    /// Whether the assumption holds on this host.
     #[serde(flatten)]
     pub verdict: Verdict,
 }
 
-/// Whether an assumption holds on a host. It may be about other hosts too: that it holds on one proves it for none of those.
+/// Whether an assumption holds on a host. A verdict is about this host alone: an assumption may also cover other hosts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "verdict", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Verdict {
-    /// All that the host shows of it agrees.
+    /// Every value that the host shows agrees.
     Confirmed {
         /// How many values agree.
         agreed: usize,
-        /// What the host does not show, and could have been otherwise.
+        /// The values that the host does not show. They could disagree.
         gaps: Vec<Gap>,
     },
-    /// Something disagrees.
+    /// At least one value disagrees.
     Refuted {
-        /// What does.
+        /// The values that disagree.
         differences: Vec<Difference>,
-        /// Other assumptions that the same facts rest on: at least one of them is wrong, not each.
+        /// Other assumptions that the same facts rest on. At least one of these assumptions is wrong.
         shared_with: Vec<&'static str>,
     },
-    /// The host shows nothing of it.
+    /// The host shows no value of the assumption.
     Untestable {
-        /// Why.
+        /// The reason.
         reason: Reason,
     },
 }
 
-/// Why a host says nothing of an assumption.
+/// The reason why a host cannot test an assumption.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "why", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Reason {
-    /// The host is no machine but the very table that is to be tested.
+    /// The host was made from the table that the assumption is about.
     SameTable,
-    /// It is about other instance types.
+    /// The assumption is about other instance types.
     OtherTypes {
-        /// Those.
+        /// The instance types.
         instance_types: &'static [&'static str],
     },
-    /// No host shows it by itself.
+    /// Only a person can test the assumption, by the steps of `settled_by`.
     ByHand,
-    /// The host does not show it, as it is or without a probe.
+    /// The host does not show the values, or shows them only to a probe.
     NotShown {
-        /// What it does not show.
+        /// The values that the host does not show.
         gaps: Vec<Gap>,
     },
 }
 
-/// What a host says of one kind of fact of its type's table.
+/// The verdict of a host on one kind of fact in the table of its instance type.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct FactVerdict {
-    /// The kind, see [`Source::fact`].
+    /// The kind of fact, see [`Source::fact`].
     pub fact: &'static str,
-    /// How well it was known.
+    /// How well the fact was known before.
     pub grade: Grade,
-    /// The assumptions that it rests on.
+    /// The ids of the assumptions that the fact rests on.
     pub assumptions: &'static [&'static str],
     /// How many values agree.
     pub agreed: usize,
-    /// Which do not.
+    /// The values that disagree.
     pub differences: Vec<Difference>,
-    /// What the host does not show.
+    /// The values that the host does not show.
     pub gaps: Vec<Gap>,
 }
 
 impl Verification {
-    /// The number of assumptions that are confirmed, refuted and untestable.
+    /// Returns how many assumptions are confirmed, refuted and untestable, in this order.
     #[must_use]
     pub fn counts(&self) -> [usize; 3] {
         let mut counts = [0; 3];
@@ -140,26 +140,26 @@ impl fmt::Display for Verdict {
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::SameTable => write!(f, "the host is the table itself, no machine"),
+            Self::SameTable => write!(f, "the host was made from the table that the assumption is about"),
             Self::OtherTypes { instance_types } => write!(f, "about {}", instance_types.join(", ")),
-            Self::ByHand => write!(f, "only by hand"),
+            Self::ByHand => write!(f, "only a person can test it"),
             Self::NotShown { gaps } => findings::sentence(f, gaps),
         }
     }
 }
 
-/// Holds every assumption of [`assumptions`], and every fact of the table of the host's type, against what the host shows.
+/// Checks [`assumptions`], and the table of the host's instance type, against a host.
 ///
-/// It is a function of what was seen and, if given, of what the driver said: it reads and asks nothing. An assumption is refuted
-/// where a fact that rests on it is contradicted, and confirmed where at least one value agrees and none disagrees. What may
-/// differ on sound hosts contradicts nothing: interfaces that are not attached, drivers that are not loaded, a firmware that
-/// gives no NUMA node, CPUs that were left out at launch, links in another order.
+/// The result depends only on the host and on the answers of a probe, if there are any. This function reads no file and opens
+/// no device. An assumption is refuted if a fact that rests on it disagrees with the host. It is confirmed if at least one
+/// value agrees and none disagrees. Differences that occur on sound hosts do not count: interfaces that are not attached,
+/// drivers that are not loaded, firmware without NUMA nodes, CPUs that were left out at launch, links in another order.
 ///
 /// ```
 /// use nearfab::verify::{Reason, Verdict, verify};
 /// use nearfab::Host;
 ///
-/// // On the instance itself this is Host::discover()?. A table proves nothing of itself.
+/// // On the instance itself this is Host::discover()?. A host made from a table tests no assumption.
 /// let host = Host::from_instance("trn2.48xlarge")?;
 /// let assumption = &verify(&host, None).assumptions[0];
 /// assert!(matches!(assumption.verdict, Verdict::Untestable { reason: Reason::SameTable | Reason::OtherTypes { .. } }));

@@ -1,4 +1,4 @@
-//! What the kubelet of a machine knows of devices: device plugins, and drivers of dynamic resource allocation.
+//! Reads the device plugins and the drivers of dynamic resource allocation (DRA) that the kubelet knows.
 
 use std::collections::BTreeMap;
 
@@ -8,23 +8,23 @@ use crate::error::Problems;
 use crate::scan::root::HostRoot;
 
 const FOLDER: &str = "var/lib/kubelet";
-/// The kubelet's own, beside those of the plugins.
+/// The kubelet's own socket. It is in the folder of the plugins' sockets.
 const OWN_SOCKET: &str = "kubelet.sock";
 const CHECKPOINT: &str = "var/lib/kubelet/device-plugins/kubelet_internal_checkpoint";
 
-/// What the kubelet's folders show of device plugins and of drivers.
+/// The device plugins and drivers in the kubelet's folders.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]
 pub struct Kubelet {
-    /// The sockets of device plugins in `device-plugins`, by file name. One of a plugin that is gone may be left over.
+    /// The file names of sockets in `device-plugins`. A plugin that has ended may leave its socket behind.
     pub device_plugins: Vec<String>,
-    /// The resources that device plugins registered, such as `aws.amazon.com/neuron`, by the kubelet's checkpoint, which
-    /// only root may read: `None` where it is not there or not for this user.
+    /// The resources that device plugins registered, such as `aws.amazon.com/neuron`. They come from the kubelet's checkpoint,
+    /// which only root can read: `None` if the file does not exist or this user cannot read it.
     pub resources: Option<Vec<String>>,
-    /// The folders of plugins in `plugins`: drivers of storage and of dynamic resource allocation, by driver name.
+    /// The names of storage drivers and DRA drivers: the folders in `plugins`.
     pub plugins: Vec<String>,
-    /// The sockets in `plugins_registry`, by file name, such as `dra.net-reg.sock`.
+    /// The file names of sockets in `plugins_registry`, such as `dra.net-reg.sock`.
     pub registered: Vec<String>,
 }
 
@@ -48,8 +48,9 @@ pub(super) fn read(root: &HostRoot, problems: &mut Problems) -> Option<Kubelet> 
     (kubelet != Kubelet::default()).then_some(kubelet)
 }
 
-/// The registered resources of which there are devices, from `{"Data": {"RegisteredDevices": {"vpc.amazonaws.com/efa":
-/// ["..."]}}}`. The kubelet keeps the name of a plugin that is gone, without devices.
+/// Returns the registered resources that have devices, from a text such as
+/// `{"Data": {"RegisteredDevices": {"vpc.amazonaws.com/efa": ["..."]}}}`. The kubelet keeps the resource of a plugin that has
+/// ended, without devices.
 fn resources(text: &str) -> Option<Vec<String>> {
     #[derive(Deserialize)]
     struct Checkpoint {
@@ -74,7 +75,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn resources_are_those_with_devices() {
+    fn only_resources_with_devices_are_listed() {
         let text = r#"{"Data": {"PodDeviceEntries": [{"PodUID": "x"}], "RegisteredDevices":
             {"vpc.amazonaws.com/efa": ["rdmap16s27"], "aws.amazon.com/neuron": [], "a/b": null}}, "Checksum": 7}"#;
         assert_eq!(resources(text), Some(vec!["vpc.amazonaws.com/efa".to_owned()]));
@@ -84,8 +85,18 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_checkpoint_panics(text in "\\PC*") {
-            let _ = resources(&text);
+        fn checkpoints_are_read_as_plainly(
+            devices in prop::collection::btree_map("[a-z/.]{1,8}", prop::option::of(0..3_usize), 0..4),
+            odd in "\\PC{0,8}",
+        ) {
+            let ids = |count: &Option<usize>| count.map(|count| vec!["id"; count]);
+            let registered: BTreeMap<&String, _> = devices.iter().map(|(name, count)| (name, ids(count))).collect();
+            let text = serde_json::json!({ "Data": { "RegisteredDevices": registered } }).to_string();
+            let plain: Vec<String> =
+                devices.iter().filter(|(_, count)| count.unwrap_or(0) > 0).map(|(name, _)| name.clone()).collect();
+            prop_assert_eq!(resources(&text), Some(plain));
+            // Text that follows the object makes the checkpoint unreadable, unless it is white space.
+            prop_assert_eq!(resources(&format!("{text}{odd}")).is_some(), odd.trim_matches([' ', '\n', '\t', '\r']).is_empty());
         }
     }
 }

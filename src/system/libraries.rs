@@ -1,4 +1,4 @@
-//! The vendors' libraries: which, where they are installed, and which of them a process has mapped.
+//! Finds vendor libraries: installed files, and files that a process has mapped.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use crate::error::Problems;
 use crate::scan::root::HostRoot;
 use crate::types::Library;
 
-/// Where the vendors' installers and distributions put them.
+/// The folders in which installers and distributions put the libraries.
 const FOLDERS: [&str; 10] = [
     "opt/amazon/efa/lib",
     "opt/amazon/efa/lib64",
@@ -26,55 +26,55 @@ const PROGRAMS: [(&str, &[&str]); 2] = [
     ("opt/aws/neuron/bin", &["neuron-ls", "neuron-monitor", "neuron-top"]),
 ];
 const LOADER: &str = "etc/ld.so.conf";
-/// More files than any machine has.
+/// The limit of files that are read. No machine has this many.
 const MOST_LOADER_FILES: usize = 256;
 
-/// A library in a folder where such are installed.
+/// A library file in a folder of an installer or a distribution.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct InstalledLibrary {
-    /// Which.
+    /// The library.
     pub library: Library,
-    /// The file, as the host names it. Of a file and the links to it beside it only the file is here.
+    /// The path on the host. A link to a file in the same folder is left out.
     pub path: String,
 }
 
 impl InstalledLibrary {
-    /// The number after `.so.` of its file name. For libnrt it is the runtime's version; for the others it counts
-    /// interfaces and is not their release.
+    /// Returns the number after `.so.` in the file name. For libnrt, this is the version of the runtime. For other libraries,
+    /// it is the interface version and not the release.
     #[must_use]
     pub fn version(&self) -> Option<&str> {
         version(&self.path)
     }
 
-    /// The folder that it is in.
+    /// Returns the folder of the file.
     #[must_use]
     pub fn folder(&self) -> &str {
         self.path.rsplit_once('/').map_or("", |(folder, _)| folder)
     }
 }
 
-/// A library that a process has mapped.
+/// A library file that a process has mapped.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct MappedLibrary {
-    /// Which.
+    /// The library.
     pub library: Library,
-    /// The file, as the process's mount namespace names it.
+    /// The path in the mount namespace of the process.
     pub path: String,
-    /// Whether the file is gone since: an update replaced it under the process.
+    /// True if the file was deleted or replaced while the process used it.
     pub deleted: bool,
 }
 
 impl MappedLibrary {
-    /// The number after `.so.` of its file name, see [`InstalledLibrary::version`].
+    /// Returns the number after `.so.` in the file name, see [`InstalledLibrary::version`].
     #[must_use]
     pub fn version(&self) -> Option<&str> {
         version(&self.path)
     }
 }
 
-/// The number after `.so.` of a file's name.
+/// Returns the number after `.so.` in the file name of a path.
 pub(crate) fn version(path: &str) -> Option<&str> {
     Some(path.rsplit('/').next()?.split_once(".so.")?.1)
 }
@@ -82,7 +82,7 @@ pub(crate) fn version(path: &str) -> Option<&str> {
 pub(super) fn installed(root: &HostRoot, problems: &mut Problems) -> Vec<InstalledLibrary> {
     let mut all = Vec::new();
     for folder in FOLDERS {
-        // The same folder under a second name, as lib64 is in some distributions.
+        // A link is a second name of another folder, as lib64 is in some distributions.
         if problems.take(root.link(folder)).flatten().is_some() {
             continue;
         }
@@ -92,7 +92,7 @@ pub(super) fn installed(root: &HostRoot, problems: &mut Problems) -> Vec<Install
             let Some(library) = Library::of_file(&name) else { continue };
             let path = format!("{folder}/{name}");
             let target = problems.take(root.link(&path)).flatten();
-            // A link to the file beside it.
+            // A link without a slash points to a file in the same folder, which is listed itself.
             if target.is_none_or(|target| target.contains('/')) {
                 all.push(InstalledLibrary { library, path: format!("/{path}") });
             }
@@ -102,18 +102,18 @@ pub(super) fn installed(root: &HostRoot, problems: &mut Problems) -> Vec<Install
     all
 }
 
-/// The programs that people call by name.
+/// Returns the vendor programs that exist.
 pub(super) fn programs(root: &HostRoot, problems: &mut Problems) -> Vec<String> {
     let mut all = Vec::new();
     for (folder, wanted) in PROGRAMS {
         let names = problems.take(root.list(folder)).unwrap_or_default();
-        let there = wanted.iter().filter(|program| names.iter().any(|name| name == *program));
-        all.extend(there.map(|program| format!("/{folder}/{program}")));
+        let present = wanted.iter().filter(|program| names.iter().any(|name| name == *program));
+        all.extend(present.map(|program| format!("/{folder}/{program}")));
     }
     all
 }
 
-/// The folders that the loader is told to search, in the files that `ldconfig` reads.
+/// Returns the folders in the configuration files of the dynamic loader, which `ldconfig` reads.
 pub(super) fn loader_folders(root: &HostRoot, problems: &mut Problems) -> Vec<String> {
     let mut files = vec![LOADER.to_owned()];
     let mut names = problems.take(root.list(&format!("{LOADER}.d"))).unwrap_or_default();
@@ -132,7 +132,7 @@ pub(super) fn loader_folders(root: &HostRoot, problems: &mut Problems) -> Vec<St
     folders
 }
 
-/// The lines that are folders: no comments, no `include`, no `hwcap`.
+/// Returns the lines that name a folder. Comments, `include` and `hwcap` lines are left out.
 fn named_folders(text: &str) -> impl Iterator<Item = &str> {
     text.lines()
         .map(|line| line.split('#').next().unwrap_or_default().trim())
@@ -140,7 +140,7 @@ fn named_folders(text: &str) -> impl Iterator<Item = &str> {
         .map(without_end)
 }
 
-/// Without slashes at its end.
+/// Removes slashes at the end.
 fn without_end(folder: &str) -> &str {
     match folder.trim_end_matches('/') {
         "" => "/",
@@ -148,7 +148,7 @@ fn without_end(folder: &str) -> &str {
     }
 }
 
-/// The libraries among the lines of `/proc/PID/maps`, each file once, in the order of addresses.
+/// Returns the vendor libraries in the lines of `/proc/PID/maps`, each file once, in the order of addresses.
 pub(crate) fn mapped(maps: &str) -> Vec<MappedLibrary> {
     let mut seen = BTreeSet::new();
     let mut all = Vec::new();
@@ -166,9 +166,8 @@ pub(crate) fn mapped(maps: &str) -> Vec<MappedLibrary> {
     all
 }
 
-/// Device with inode, and path, of a line such as
-/// `7f5c8a200000-7f5c8a400000 r-xp 00000000 103:01 1234   /usr/lib/libfabric.so.1`: a file is one object to the loader
-/// under whatever name.
+/// Splits a line such as `7f5c8a200000-7f5c8a400000 r-xp 00000000 103:01 1234   /usr/lib/libfabric.so.1` into device with
+/// inode, and path. The dynamic loader treats a file as one object under all its names.
 fn mapping(line: &str) -> Option<((&str, &str), &str)> {
     let mut fields = line.splitn(6, ' ');
     let file = (fields.nth(3)?, fields.next()?);
@@ -182,7 +181,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn libraries_are_known_by_name() {
+    fn libraries_are_recognized_by_file_name() {
         for (file, library) in [
             ("libfabric.so", Some(Library::Libfabric)),
             ("libfabric.so.1.25.0", Some(Library::Libfabric)),
@@ -200,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_process_each_file_counts_once() {
+    fn mapped_file_is_listed_once() {
         let maps = "\
 55e0-55e1 r--p 00000000 103:01 11 /usr/bin/python3
 7f00-7f01 r--p 00000000 103:01 22                       /usr/lib/libfabric.so.1.20.0
@@ -215,15 +214,46 @@ mod tests {
     }
 
     #[test]
-    fn folders_of_the_loader_are_its_plain_lines() {
+    fn loader_folders_are_the_plain_lines() {
         let text = "# comment\ninclude /etc/ld.so.conf.d/*.conf\n/opt/aws/neuron/lib/ # Neuron\n\n//\n/usr/local/lib";
         assert_eq!(named_folders(text).collect::<Vec<_>>(), ["/opt/aws/neuron/lib", "/", "/usr/local/lib"]);
     }
 
     proptest! {
         #[test]
-        fn no_text_panics(text in "\\PC*", lines in "([0-9a-f]{0,4}-? ?[rwxp-]{0,4} [0-9:]{0,5} ?[0-9]{0,3} ?/?[a-z.-]{0,20}\n?){0,9}") {
-            let _ = (mapped(&text), mapped(&lines), Library::of_file(&text), named_folders(&text).count(), version(&text));
+        fn maps_are_read_as_plainly(
+            text in "\\PC{0,40}",
+            lines in "([0-9a-f]{1,4}-[0-9a-f]{1,4} [rwxp-]{4} [0-9]{1,4} [0-9:]{1,5} [0-9]{1,2} {0,9}(/[a-z]{0,4}){0,2}/?(libnrt|libefa|libx)?[.so0-9]{0,6}( \\(deleted\\))?\n){0,9}",
+        ) {
+            for text in [text, lines] {
+                let mut seen = Vec::new();
+                let mut plain = Vec::new();
+                for line in text.lines() {
+                    let fields: Vec<&str> = line.splitn(6, ' ').collect();
+                    let [_, _, _, device, inode, path] = fields[..] else { continue };
+                    let path = path.trim_start_matches(' ');
+                    let file = path.trim_end_matches(" (deleted)").rsplit('/').next().unwrap_or_default();
+                    if path.starts_with('/') && Library::of_file(file).is_some() && !seen.contains(&(device, inode)) {
+                        seen.push((device, inode));
+                        plain.push(path.to_owned());
+                    }
+                }
+                let shown = |library: MappedLibrary| format!("{}{}", library.path, if library.deleted { " (deleted)" } else { "" });
+                let read: Vec<String> = mapped(&text).into_iter().map(shown).collect();
+                prop_assert_eq!(read, plain, "{}", text);
+            }
+        }
+
+        #[test]
+        fn loader_folders_are_read_as_plainly(text in "(#?[a-z/ ]{0,8}#?[a-z/]{0,4}\n){0,6}") {
+            let mut plain = Vec::new();
+            for line in text.lines() {
+                let line = line[..line.find('#').unwrap_or(line.len())].trim();
+                if let Some(rest) = line.strip_prefix('/') {
+                    plain.push(format!("/{}", rest.trim_end_matches('/').trim_start_matches(if rest.trim_matches('/').is_empty() { "/" } else { "" })));
+                }
+            }
+            prop_assert_eq!(named_folders(&text).map(str::to_owned).collect::<Vec<_>>(), plain);
         }
 
         #[test]

@@ -1,4 +1,4 @@
-//! A process that uses the devices, or is to: its limits, its environment, the libraries in it.
+//! Reads the limits, the environment and the mapped libraries of a process.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,38 +11,38 @@ use crate::host::Host;
 use crate::scan::root::HostRoot;
 use crate::types::number;
 
-/// The beginnings of the names of variables that libfabric, verbs, the runtimes and their launchers read.
+/// Prefixes of the variables that libfabric, libibverbs, the runtimes and their launchers read.
 const PREFIXES: [&str; 8] = ["FI_", "IBV_", "MLX5_", "NCCL_", "NEURON", "OFI_NCCL_", "RDMAV_", "VERBS_"];
 const VARIABLES: [&str; 4] = ["AWS_NEURON_VISIBLE_DEVICES", "LD_LIBRARY_PATH", "LD_PRELOAD", "PATH"];
-/// The capability to lock memory past the limit, by its number.
+/// The number of the capability that lifts the limit of locked memory.
 const CAP_IPC_LOCK: u32 = 14;
 
-/// A process, as `/proc` shows it.
+/// A process as `/proc` shows it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]
 pub struct Process {
-    /// Its number. `None`: the process that looked, which was started with the limits and the environment of the shell or
-    /// the service that started it.
+    /// The process number; `None` for the process that runs nearfab. That process inherited its limits and environment from the
+    /// shell or service that started it.
     pub pid: Option<u32>,
-    /// Its name, of at most 15 letters.
+    /// The name of the process, at most 15 bytes.
     pub name: Option<String>,
-    /// How much memory it may lock (`RLIMIT_MEMLOCK`, the soft limit).
+    /// The soft limit of memory that the process may lock (`RLIMIT_MEMLOCK`).
     pub locked_memory: Option<Limit>,
-    /// Whether it has `CAP_IPC_LOCK`, with which that limit does not count. Of the initial user namespace only.
+    /// True if the process has `CAP_IPC_LOCK`, which lifts the limit. The capability counts only in the initial user namespace.
     pub may_exceed: Option<bool>,
-    /// Those of its environment variables that libfabric, verbs, the runtimes and the loader read, as it was started with.
-    /// `None` where they may not be read.
+    /// The environment variables at the start of the process that libfabric, libibverbs, the runtimes and the dynamic loader
+    /// read; `None` if this user cannot read them.
     pub environment: Option<BTreeMap<String, String>>,
-    /// The vendors' libraries that it has mapped; `None` where that may not be read.
+    /// The vendor libraries that the process has mapped; `None` if this user cannot read them.
     pub libraries: Option<Vec<MappedLibrary>>,
 }
 
-/// A limit of a resource.
+/// A resource limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Limit {
-    /// So many bytes.
+    /// A number of bytes.
     Bytes(u64),
     /// No limit.
     Unlimited,
@@ -58,17 +58,17 @@ impl fmt::Display for Limit {
 }
 
 impl Process {
-    /// A process of the host, by its number in the PID namespace whose `/proc` is below the host's root.
+    /// Reads a process of the host. `pid` is its number in the PID namespace of the `/proc` below the host's root.
+    /// A value that this user cannot read is `None`.
     ///
     /// # Errors
-    /// [`Error::NoTree`] for a host from a table or a record, [`Error::Read`] where there is no such process. What of it this
-    /// user may not read is `None`.
+    /// [`Error::NoTree`] for a host from a table or a record. [`Error::Read`] if no such process exists.
     pub fn read(host: &Host, pid: u32) -> Result<Self> {
         let path = host.root().ok_or_else(|| Error::NoTree { origin: host.origin().to_string() })?;
         let root = HostRoot::open(path)?;
         let folder = format!("proc/{pid}");
         if root.list(&folder)?.is_empty() {
-            let source = std::io::Error::new(std::io::ErrorKind::NotFound, "there is no such process");
+            let source = std::io::Error::new(std::io::ErrorKind::NotFound, "no such process");
             return Err(Error::Read { path: path.join(folder), source });
         }
         let environment = root.read(&format!("{folder}/environ"));
@@ -76,7 +76,7 @@ impl Process {
         Ok(Self { pid: Some(pid), environment, ..Self::shown(&root, &mut Problems::default(), &folder) })
     }
 
-    /// The process that looks.
+    /// Returns the process that runs this code.
     pub(super) fn own(root: &HostRoot, problems: &mut Problems) -> Self {
         let text = |pair: (std::ffi::OsString, std::ffi::OsString)| {
             Some((pair.0.into_string().ok()?, pair.1.into_string().ok()?))
@@ -85,7 +85,7 @@ impl Process {
         Self { name: None, environment: Some(environment), ..Self::shown(root, problems, "proc/self") }
     }
 
-    /// What its folder in `/proc` shows, without its environment.
+    /// Reads a folder of `/proc`, without the environment.
     fn shown(root: &HostRoot, problems: &mut Problems, folder: &str) -> Self {
         let mut text = |file: &str| problems.take(root.read(&format!("{folder}/{file}"))).flatten();
         Self {
@@ -98,27 +98,27 @@ impl Process {
         }
     }
 
-    /// The value of an environment variable.
+    /// Returns the value of an environment variable.
     #[must_use]
     pub fn variable(&self, name: &str) -> Option<&str> {
         self.environment.as_ref()?.get(name).map(String::as_str)
     }
 }
 
-/// The variables that matter of `NAME=VALUE` with zero bytes between them. Of two of one name the first counts, as it does
-/// for `getenv`.
+/// Returns the relevant variables of a text of `NAME=VALUE` pairs with zero bytes between them. If a name occurs twice, the
+/// first value counts, as for `getenv`.
 fn started_with(environ: &str) -> BTreeMap<String, String> {
     let pairs = environ.split('\0').filter_map(|pair| pair.split_once('='));
     relevant(pairs.rev().map(|(name, value)| (name.to_owned(), value.to_owned())))
 }
 
-/// The variables that matter.
+/// Returns the variables that [`PREFIXES`] and [`VARIABLES`] select.
 fn relevant(pairs: impl Iterator<Item = (String, String)>) -> BTreeMap<String, String> {
     let matters = |name: &str| VARIABLES.contains(&name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix));
     pairs.filter(|(name, _)| matters(name)).collect()
 }
 
-/// The soft limit in `Max locked memory  65536  65536  bytes`.
+/// Returns the soft limit of a line such as `Max locked memory  65536  65536  bytes`.
 fn locked_memory(limits: &str) -> Option<Limit> {
     let line = limits.lines().find_map(|line| line.strip_prefix("Max locked memory"))?;
     match line.split_whitespace().next()? {
@@ -127,11 +127,11 @@ fn locked_memory(limits: &str) -> Option<Limit> {
     }
 }
 
-/// From the mask in the line `CapEff: 000001ffffffffff`.
+/// Returns true if the mask in a line such as `CapEff: 000001ffffffffff` has the capability.
 fn may_exceed(status: &str) -> Option<bool> {
     let mask = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
     let mask = mask.trim();
-    // The kernel writes 16 digits; `from_str_radix` would take a sign.
+    // The kernel writes 16 digits. `from_str_radix` would accept a sign.
     let digits = mask.len() <= 16 && mask.bytes().all(|byte| byte.is_ascii_hexdigit());
     let mask = u64::from_str_radix(mask, 16).ok().filter(|_| digits)?;
     Some(mask >> CAP_IPC_LOCK & 1 == 1)
@@ -143,7 +143,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn what_the_kernel_writes_is_read() {
+    fn limits_and_capabilities_are_read() {
         let limits = "Limit                     Soft Limit           Hard Limit           Units     \n\
                       Max locked memory         65536                unlimited            bytes     \n";
         assert_eq!(locked_memory(limits), Some(Limit::Bytes(65536)));
@@ -157,20 +157,20 @@ mod tests {
     }
 
     #[test]
-    fn signs_are_no_digits() {
+    fn signs_are_refused() {
         assert_eq!(locked_memory("Max locked memory         +65536 0 bytes"), None);
         assert_eq!(may_exceed("CapEff:\t+000001ffffffffff\n"), None);
         assert_eq!(may_exceed("CapEff:\t-4000\n"), None);
     }
 
     #[test]
-    fn of_a_variable_that_is_there_twice_the_first_counts() {
+    fn first_of_two_equal_variables_counts() {
         let started = started_with("FI_PROVIDER=efa\0HOME=/root\0FI_PROVIDER=tcp\0FI_X\0");
         assert_eq!(started, BTreeMap::from([("FI_PROVIDER".to_owned(), "efa".to_owned())]));
     }
 
     #[test]
-    fn of_the_environment_only_what_matters_is_kept() {
+    fn only_relevant_variables_are_kept() {
         let pairs =
             [("FI_PROVIDER", "efa"), ("AWS_SECRET_ACCESS_KEY", "x"), ("NEURON_RT_NUM_CORES", "2"), ("PATH", "/bin")];
         let kept = relevant(pairs.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())));
@@ -179,9 +179,22 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_panics(text in "\\PC*", word in "\\PC{0,20}") {
-            let _ = (locked_memory(&text), may_exceed(&text));
-            let _ = (locked_memory(&format!("Max locked memory {word}")), may_exceed(&format!("CapEff:{word}")));
+        fn words_are_read_as_plainly(word in "\\PC{0,20}", digits in "[0-9]{1,22}", mask in "[0-9a-f+-]{1,18}") {
+            for word in [word, digits, mask] {
+                let first = word.split_whitespace().next();
+                let plain = first.filter(|first| first.bytes().all(|byte| byte.is_ascii_digit()));
+                let bytes = plain.and_then(|first| first.parse().ok()).map(Limit::Bytes);
+                if first != Some("unlimited") {
+                    prop_assert_eq!(locked_memory(&format!("Max locked memory {word}")), bytes, "{}", word);
+                }
+                let mask = word.lines().next().unwrap_or_default().trim();
+                let sound = (1..=16).contains(&mask.len()) && mask.bytes().all(|byte| byte.is_ascii_hexdigit());
+                let bit = mask.len().checked_sub(4).and_then(|at| mask.get(at..=at)).map_or(0, |digit| {
+                    u32::from_str_radix(digit, 16).unwrap_or_default()
+                });
+                let plain = sound.then_some(bit & 4 != 0);
+                prop_assert_eq!(may_exceed(&format!("CapEff:{word}")), plain, "{}", word);
+            }
         }
 
         #[test]

@@ -1,12 +1,12 @@
-//! SystemInfo without what identifies the machine and its owner.
+//! Removes values that identify the machine or its owner from [`SystemInfo`].
 
 use super::{Kubelet, MODULES, Module, Process, SystemInfo, driver_source};
 use crate::redact::Redactor;
 
 impl SystemInfo {
-    /// `names` are those of the host's RDMA devices, as they are in the redacted host.
+    /// Returns a redacted copy. `names` are the names of RDMA devices in the redacted host.
     pub(crate) fn redacted(&self, redactor: &mut Redactor, names: &[&str]) -> Self {
-        // Each part is named, so that a new one is not forgotten here.
+        // Every field is named, so that the compiler reports a new field.
         let Self {
             kernel,
             modules,

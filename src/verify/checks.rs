@@ -1,4 +1,4 @@
-//! The tests of assumptions that no table rests on.
+//! Tests the assumptions that no table rests on.
 
 use std::collections::BTreeSet;
 use std::fmt::{self, Display};
@@ -46,19 +46,19 @@ fn local_cpus(findings: &mut Findings, host: &Host) {
     }
 }
 
-/// An order of cores that an assumption is about.
+/// The order of cores that an assumption is about.
 #[derive(Clone, Copy)]
 enum Order {
-    /// That of a product in a torus, flipped or not.
+    /// The order of a product in a torus, flipped or not.
     Torus(&'static str),
-    /// That of Trainium3 behind NeuronSwitches.
+    /// The order of Trainium3 devices behind NeuronSwitches.
     Switched,
-    /// The flipped one.
+    /// The order on servers whose dice are flipped.
     Flipped,
 }
 
 impl Order {
-    /// Whether the assumption is about a device, by what is believed of its cores.
+    /// Returns true if the assumption is about a device with this core map.
     fn is_of(self, device: &NeuronDevice, map: &CoreMap) -> bool {
         let unless_flipped = map.evidence == CoreMapEvidence::DriverTableUnlessFlipped;
         let by_table = unless_flipped || map.evidence == CoreMapEvidence::DriverTable;
@@ -88,34 +88,37 @@ fn core_map(findings: &mut Findings, host: &Host, probe: Option<&Probe>, order: 
         return findings.miss(Need::OtherHost, order.devices());
     }
     let Some(probe) = probe else { return findings.miss(Need::Probe, "the order of cores") };
-    let told = match &probe.core_map {
-        Ok(Some(told)) => told,
+    let probed = match &probe.core_map {
+        Ok(Some(map)) => map,
         Ok(None) => return findings.differ(CORE_MAP, "an order of cores", "none"),
         Err(error) => return refused(findings, error),
     };
     let mut devices = Vec::new();
     for (device, map) in &maps {
-        let found = Cores(told.iter().filter(|core| core.device == device.index).map(|core| core.core).collect());
+        let found = Cores(probed.iter().filter(|core| core.device == device.index).map(|core| core.core).collect());
         match found.0.is_empty() {
             true => findings.miss(Need::OtherHost, format!("the cores of {}", device.index)),
             false => devices.push((device, map, found)),
         }
     }
-    // A server is flipped as a whole, and only where there are several.
+    // All devices of a server are flipped, or none. Only servers of an UltraServer are flipped.
     let plain = devices.iter().all(|(_, map, found)| found.0 == map.order);
     let flipped = devices
         .iter()
         .all(|(_, map, found)| map.evidence == CoreMapEvidence::DriverTableUnlessFlipped && found.0 == map.flipped());
     for (device, map, found) in &devices {
         match order {
-            Order::Flipped if plain => findings.miss(Need::OtherHost, "flipped dice: those of this server are not"),
+            Order::Flipped if plain => {
+                findings.miss(Need::OtherHost, "flipped dice: the dice of this server are not flipped")
+            }
             _ if flipped => findings.agree(),
             _ => findings.compare(&format!("{}: {CORE_MAP}", device.node()), &Cores(map.order.clone()), found),
         }
     }
 }
 
-/// What could not be asked: an answer that makes no sense differs, anything else is only not known.
+/// Handles a question that failed: a malformed answer differs from the expectation; every other failure leaves the value
+/// unknown.
 fn refused(findings: &mut Findings, error: &Error) {
     match error {
         Error::Malformed { path, expected, found } => findings.differ(path.display().to_string(), expected, found),
@@ -138,14 +141,14 @@ fn core_map_none(findings: &mut Findings, host: &Host, probe: Option<&Probe>) {
         return findings.miss(Need::OtherHost, "Inferentia, Inferentia2 or Trainium1 devices");
     }
     match probe.map(|probe| &probe.core_map) {
-        None => findings.miss(Need::Probe, "whether the driver has an order of cores"),
+        None => findings.miss(Need::Probe, "whether the driver reports an order of cores"),
         Some(Ok(None)) => findings.agree(),
         Some(Ok(Some(map))) => findings.differ(CORE_MAP, "none", format!("an order of {} cores", map.len())),
         Some(Err(error)) => refused(findings, error),
     }
 }
 
-/// The answers of each device that gave any.
+/// Returns the answers of each device that answered.
 fn answers<'a>(
     findings: &mut Findings,
     host: &Host,
@@ -187,7 +190,7 @@ fn architecture(findings: &mut Findings, host: &Host, probe: Option<&Probe>) {
                     );
                 }
             }
-            (None, _) => findings.miss(Need::OtherHost, format!("a product of {index} that is known")),
+            (None, _) => findings.miss(Need::OtherHost, format!("a known product of {index}")),
             (_, Err(error)) => refused(findings, error),
         }
     }
@@ -197,18 +200,20 @@ fn product(device: &NeuronDevice) -> Option<&'static Product> {
     products().iter().find(|product| device.product.as_deref() == Some(product.name))
 }
 
-/// Each is the address of a Neuron function of this host, and no two are one.
+/// Checks that each probed address is the address of a Neuron function of this host, and that no two devices have one address.
 fn probed_address(findings: &mut Findings, host: &Host, probe: Option<&Probe>) {
     let answers = answers(findings, host, probe, "the address of each device");
-    let there: BTreeSet<_> = neuron_functions(host).map(|function| function.address).collect();
-    let mut told = BTreeSet::new();
+    let present: BTreeSet<_> = neuron_functions(host).map(|function| function.address).collect();
+    let mut seen = BTreeSet::new();
     for (index, answers) in answers {
         let path = format!("/dev/{index}: DEVICE_BDF_EXT");
         match &answers.address {
             Err(error) => refused(findings, error),
-            Ok(_) if there.is_empty() => findings.miss(Need::OtherHost, "the functions of Neuron devices"),
-            Ok(address) if !there.contains(address) => findings.differ(path, "a Neuron function of this host", address),
-            Ok(address) if !told.insert(*address) => {
+            Ok(_) if present.is_empty() => findings.miss(Need::OtherHost, "the functions of Neuron devices"),
+            Ok(address) if !present.contains(address) => {
+                findings.differ(path, "a Neuron function of this host", address)
+            }
+            Ok(address) if !seen.insert(*address) => {
                 findings.differ(path, "another function for each device", address);
             }
             Ok(_) => findings.agree(),

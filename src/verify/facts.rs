@@ -1,4 +1,4 @@
-//! Each kind of fact of a table against what a host shows of it.
+//! Compares each kind of fact of a table with a host.
 
 use std::collections::BTreeSet;
 use std::fmt::{self, Display};
@@ -13,7 +13,7 @@ use crate::types::{Bdf, CpuList, HostDevice};
 
 const DEVICES: &str = "/sys/bus/pci/devices";
 
-/// Compares a kind of fact, by its name in the table's sources.
+/// Compares one kind of fact, named as in the table's sources.
 pub(super) fn compare(host: &Host, table: &InstanceTable, fact: &str) -> Findings {
     let mut findings = Findings::default();
     match fact {
@@ -31,17 +31,19 @@ pub(super) fn compare(host: &Host, table: &InstanceTable, fact: &str) -> Finding
         "path" => path(&mut findings, host, table),
         "pairing" => pairing(&mut findings, host, table),
         "links" => links(&mut findings, host, table),
-        other => findings.miss(Need::Hand, format!("{other}, which nothing here compares")),
+        other => {
+            findings.miss(Need::Hand, format!("{other}: this version of nearfab does not compare this kind of fact"))
+        }
     }
     findings
 }
 
-/// The PCI functions of Neuron devices, numbered or not, with a driver or without.
+/// Returns the PCI functions of Neuron devices, with or without a known number, with or without a driver.
 pub(super) fn neuron_functions(host: &Host) -> impl Iterator<Item = &PciFunction> {
     host.neuron().iter().filter_map(NeuronDevice::function).chain(host.unnumbered()).chain(host.driverless())
 }
 
-/// Every function that a table can have.
+/// Returns every PCI function that a table can have.
 pub(super) fn functions(host: &Host) -> impl Iterator<Item = &PciFunction> {
     let efa = host.efa().iter().map(|efa| &efa.function);
     let gpus = host.gpus().iter().map(|gpu| &gpu.function);
@@ -49,15 +51,15 @@ pub(super) fn functions(host: &Host) -> impl Iterator<Item = &PciFunction> {
     neuron_functions(host).chain(efa).chain(gpus).chain(others)
 }
 
-/// The nodes and their CPUs, where there are as many: EC2 launches instances with fewer cores or one thread a core too, and
-/// those are numbered otherwise.
+/// Compares the CPUs of the NUMA nodes, if the host has as many CPUs as the table. EC2 can launch an instance with fewer cores,
+/// or with one thread for each core; these instances number CPUs differently.
 fn cpus(findings: &mut Findings, host: &Host, table: &InstanceTable) {
     let rows: Vec<(u32, CpuList)> =
         table.numa.iter().map(|row| (row.node, row.cpus.parse().unwrap_or_default())).collect();
-    let believed: usize = rows.iter().map(|(_, cpus)| cpus.len()).sum();
-    let there: usize = host.numa().iter().map(|node| node.cpus.len()).sum();
-    if there != believed {
-        let what = format!("the CPUs of all nodes: {there} are there, not {believed}");
+    let expected: usize = rows.iter().map(|(_, cpus)| cpus.len()).sum();
+    let present: usize = host.numa().iter().map(|node| node.cpus.len()).sum();
+    if present != expected {
+        let what = format!("the CPUs of all nodes: the host has {present}, the table {expected}");
         return findings.miss(Need::OtherHost, what);
     }
     for (node, expected) in &rows {
@@ -66,7 +68,7 @@ fn cpus(findings: &mut Findings, host: &Host, table: &InstanceTable) {
     }
 }
 
-/// The place of one row of a table, whatever kind of device it is of.
+/// The place of one row of a table, for any kind of device.
 struct Place {
     address: Bdf,
     numa: Option<u32>,
@@ -79,38 +81,39 @@ fn places(table: &InstanceTable) -> Vec<Place> {
     neuron.chain(others.map(|&FunctionRow { address, numa, bridges, .. }| Place { address, numa, bridges })).collect()
 }
 
-/// Looks at each place that the host shows a function at, and notes how many it does not.
+/// Calls `compare` for each place where the host shows a function. Counts the places without a function as not shown.
 fn at_places(
     findings: &mut Findings,
     host: &Host,
     places: &[Place],
-    mut look: impl FnMut(&mut Findings, &Place, &PciFunction),
+    mut compare: impl FnMut(&mut Findings, &Place, &PciFunction),
 ) {
     let mut missing = 0;
     for place in places {
         match functions(host).find(|function| function.address == place.address) {
-            Some(function) => look(findings, place, function),
+            Some(function) => compare(findings, place, function),
             None => missing += 1,
         }
     }
     findings.miss_some(missing, places.len(), "functions");
 }
 
-/// The node of each function. One for which the firmware gives none (-1) says nothing of where it is.
+/// Compares the NUMA node of each function. The firmware may give no node (-1); such a function is not compared.
 fn numa(findings: &mut Findings, host: &Host, table: &InstanceTable) {
     let mut places = places(table);
     places.retain(|place| place.numa.is_some());
-    let mut nowhere = 0;
+    let mut without_node = 0;
     at_places(findings, host, &places, |findings, place, function| match (place.numa, function.numa) {
         (Some(expected), Some(found)) => {
             findings.compare(&format!("{DEVICES}/{}/numa_node", place.address), &expected, &found);
         }
-        _ => nowhere += 1,
+        _ => without_node += 1,
     });
-    findings.miss_some(nowhere, places.len(), "functions' nodes, which the firmware does not give");
+    findings.miss_some(without_node, places.len(), "NUMA nodes of functions: the firmware gives none");
 }
 
-/// Functions at addresses that the table has, and none elsewhere. Some may be missing: not attached, or fallen off.
+/// Compares addresses: every function of the host is at an address of the table. Functions of the table may be missing: they
+/// are not attached, or have fallen off the bus.
 fn addresses<'a>(
     findings: &mut Findings,
     what: &str,
@@ -118,14 +121,12 @@ fn addresses<'a>(
     found: impl Iterator<Item = &'a PciFunction>,
 ) {
     let known: BTreeSet<Bdf> = rows.iter().map(HasAddress::address).collect();
-    let there: BTreeSet<Bdf> = found.map(|function| function.address).collect();
-    let missing: Vec<Bdf> = known.difference(&there).copied().collect();
-    for address in &there {
+    let present: BTreeSet<Bdf> = found.map(|function| function.address).collect();
+    let missing: Vec<Bdf> = known.difference(&present).copied().collect();
+    for address in &present {
         match known.contains(address) {
             true => findings.agree(),
-            false if missing.is_empty() => {
-                findings.differ(DEVICES, format!("none but {} {what}", known.len()), address)
-            }
+            false if missing.is_empty() => findings.differ(DEVICES, format!("only {} {what}", known.len()), address),
             false => findings.differ(DEVICES, OneOf(&missing), address),
         }
     }
@@ -148,7 +149,7 @@ impl HasAddress for FunctionRow {
     }
 }
 
-/// Vendor and device ids at the addresses of the rows.
+/// Compares vendor and device ids at the addresses of the rows.
 fn ids<'a>(findings: &mut Findings, rows: &[FunctionRow], found: impl Iterator<Item = &'a PciFunction>) {
     for function in found {
         if let Some(row) = rows.iter().find(|row| row.address == function.address) {
@@ -171,15 +172,16 @@ fn efa_ids(findings: &mut Findings, host: &Host, table: &InstanceTable) {
     }
 }
 
-/// They are not on every image, and software makes more RDMA devices: only what is where the table has one is compared.
+/// Compares other RDMA functions at the addresses of the table only. Not every image has these functions, and software can
+/// create RDMA devices at other addresses.
 fn foreign(findings: &mut Findings, host: &Host, table: &InstanceTable) {
-    let there: Vec<&PciFunction> = host.other_rdma().iter().filter_map(|device| device.function.as_ref()).collect();
-    ids(findings, table.foreign, there.iter().copied());
-    let missing = table.foreign.iter().filter(|row| there.iter().all(|function| function.address != row.address));
+    let present: Vec<&PciFunction> = host.other_rdma().iter().filter_map(|device| device.function.as_ref()).collect();
+    ids(findings, table.foreign, present.iter().copied());
+    let missing = table.foreign.iter().filter(|row| present.iter().all(|function| function.address != row.address));
     findings.miss_some(missing.count(), table.foreign.len(), "other RDMA functions");
 }
 
-/// Where Neuron functions are; and which device each is, where the host tells that by itself or by its driver.
+/// Compares the addresses of Neuron functions. Compares the device number of each function if the host or a probe shows it.
 fn neuron(findings: &mut Findings, host: &Host, table: &InstanceTable) {
     addresses(findings, "Neuron functions", table.neuron, neuron_functions(host));
     let ids = table.product().map_or(&[][..], |product| product.device_ids);
@@ -197,7 +199,8 @@ fn neuron(findings: &mut Findings, host: &Host, table: &InstanceTable) {
             Some(Location { address, evidence: LocationEvidence::Probe, .. }) => {
                 findings.compare(&format!("{}: DEVICE_BDF_EXT", device.node()), &row.address, address);
             }
-            // What a table says is what is to be tested; of one device and one function the host itself says which it is.
+            // An address from the table cannot confirm the table. A host with one device and one function shows which
+            // function the device is.
             _ => match only {
                 Some(address) => findings.compare(DEVICES, &row.address, address),
                 None => findings.miss(Need::Probe, "which device is at which address"),
@@ -206,13 +209,13 @@ fn neuron(findings: &mut Findings, host: &Host, table: &InstanceTable) {
     }
 }
 
-/// Root and bridges, as sysfs has them in the link of a function.
+/// Compares PCI root and bridges. sysfs shows them in the link of a function.
 fn path(findings: &mut Findings, host: &Host, table: &InstanceTable) {
     let places = places(table);
-    let mut nowhere = 0;
+    let mut without_path = 0;
     at_places(findings, host, &places, |findings, place, function| {
         let Some(root) = function.root else {
-            nowhere += 1;
+            without_path += 1;
             return;
         };
         let top = place.bridges.first().copied().unwrap_or(place.address);
@@ -220,7 +223,7 @@ fn path(findings: &mut Findings, host: &Host, table: &InstanceTable) {
         let found = Route { root: (root.domain, root.bus), bridges: &function.bridges };
         findings.compare(&format!("{DEVICES}/{}", place.address), &expected, &found);
     });
-    findings.miss_some(nowhere, places.len(), "functions' places, where the tree has no links to them");
+    findings.miss_some(without_path, places.len(), "PCI paths of functions: the tree has no links to the functions");
 }
 
 #[derive(PartialEq)]
@@ -236,26 +239,27 @@ impl Display for Route<'_> {
     }
 }
 
-/// The vendor's choice is among the nearest by place. Which of several equally near ones it is, no place tells.
+/// Checks that the vendor's paired interface is among the nearest by place. Among equally near interfaces, the place cannot
+/// show which one is paired.
 fn pairing(findings: &mut Findings, host: &Host, table: &InstanceTable) {
     let pairs: Vec<(HostDevice, Bdf)> = table.neuron.iter().filter_map(|row| Some((row.index, row.efa?))).collect();
-    let [mut unattached, mut nowhere] = [0; 2];
+    let [mut unattached, mut unplaced] = [0; 2];
     for &(index, pair) in &pairs {
         let Ok(device) = host.find_neuron(index) else {
-            nowhere += 1;
+            unplaced += 1;
             continue;
         };
         let (Some(function), Ok(near)) = (device.function(), host.near_device(index, Basis::Place)) else {
-            // Where the table places devices, or there is no function, asking would not help.
+            // A probe does not help if the table places the devices, or if the host shows no function.
             let helps = device.location.is_none() && neuron_functions(host).next().is_some();
-            findings.miss(if helps { Need::Probe } else { Need::OtherHost }, "the places of the devices");
+            findings.miss(if helps { Need::Probe } else { Need::OtherHost }, "the addresses of the devices");
             continue;
         };
         let nearest: Vec<Bdf> = near.nearest().map(|near| near.target).collect();
         if host.find_efa(pair).is_err() {
             unattached += 1;
         } else if nearest.is_empty() {
-            nowhere += 1;
+            unplaced += 1;
         } else if nearest.contains(&pair) {
             findings.agree();
             if nearest.len() > 1 {
@@ -263,11 +267,11 @@ fn pairing(findings: &mut Findings, host: &Host, table: &InstanceTable) {
             }
         } else {
             let path = format!("{DEVICES}/{}", function.address);
-            findings.differ(path, format!("{pair} among those nearest to {index}"), OneOf(&nearest));
+            findings.differ(path, format!("{pair} among the interfaces nearest to {index}"), OneOf(&nearest));
         }
     }
-    findings.miss_some(unattached, pairs.len(), "paired interfaces, which are not attached");
-    findings.miss_some(nowhere, pairs.len(), "devices that are there and whose place tells what is near");
+    findings.miss_some(unattached, pairs.len(), "paired interfaces: not attached");
+    findings.miss_some(unplaced, pairs.len(), "devices: not present, or without a place that ranks interfaces");
 }
 
 struct OneOf<'a>(&'a [Bdf]);
@@ -281,10 +285,11 @@ impl Display for OneOf<'_> {
     }
 }
 
-/// Sets of neighbours. The driver lists them by the number of devices, so with one missing it lists others.
+/// Compares sets of neighbours. The driver lists neighbours by the number of devices, so it lists other neighbours if one
+/// device is missing.
 fn links(findings: &mut Findings, host: &Host, table: &InstanceTable) {
     if host.neuron().len() != table.neuron.len() {
-        let what = format!("the links of {} devices: {} are there", table.neuron.len(), host.neuron().len());
+        let what = format!("the links of {} devices: the host has {} devices", table.neuron.len(), host.neuron().len());
         return findings.miss(Need::OtherHost, what);
     }
     for device in host.neuron() {
@@ -294,7 +299,7 @@ fn links(findings: &mut Findings, host: &Host, table: &InstanceTable) {
                 let path = format!("/sys/class/neuron_device/{}/connected_devices", device.index);
                 findings.compare(&path, &Neighbours::of(expected), &Neighbours::of(found));
             }
-            None => findings.miss(Need::OtherHost, "links, where the driver does not tell them or root only"),
+            None => findings.miss(Need::OtherHost, "links: the driver does not show them to this user"),
         }
     }
 }

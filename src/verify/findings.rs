@@ -1,4 +1,4 @@
-//! What comparing found: what agrees, what differs, what is not shown.
+//! Collects the results of comparisons: values that agree, that differ, and that a host does not show.
 
 use std::fmt::{self, Display};
 
@@ -6,38 +6,38 @@ use serde::Serialize;
 
 use super::{Reason, Verdict};
 
-/// A value that is not as believed.
+/// A value that differs from the expected value.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Difference {
-    /// Where the host shows it: a path as on the host itself, or a node and the driver's command.
+    /// The source of the value on the host: a path, or a device node and the driver's command.
     pub path: String,
-    /// What was believed.
+    /// The expected value.
     pub expected: String,
-    /// What is there.
+    /// The value on the host.
     pub found: String,
 }
 
-/// Something that a host does not show.
+/// A value that a host does not show.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Gap {
-    /// What is not shown.
+    /// The value that is not shown.
     pub what: String,
-    /// What would show it.
+    /// What would show the value.
     pub needs: Need,
 }
 
-/// What would show something that a host does not show as it is.
+/// What would show a value that a host does not show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Need {
-    /// Another host, or this one with more attached, loaded or readable.
+    /// Another host, or this host with more devices attached, drivers loaded or files readable.
     OtherHost,
-    /// The Neuron driver, which tells it when asked.
+    /// A probe of the Neuron driver.
     Probe,
-    /// Somebody who measures, or asks the vendor's runtime.
+    /// A person who measures, or who uses the vendor's runtime.
     Hand,
 }
 
@@ -57,7 +57,7 @@ impl Display for Gap {
     }
 }
 
-/// Gaps in one sentence.
+/// Writes the gaps as one sentence.
 pub(super) fn sentence(f: &mut fmt::Formatter<'_>, gaps: &[Gap]) -> fmt::Result {
     write!(f, "not shown: ")?;
     for (i, gap) in gaps.iter().enumerate() {
@@ -74,7 +74,7 @@ pub(super) struct Findings {
 }
 
 impl Findings {
-    /// Compares a value at a path.
+    /// Compares a value at a path with the expected value.
     pub(super) fn compare<T: PartialEq + Display>(&mut self, path: &str, expected: &T, found: &T) {
         if expected == found { self.agree() } else { self.differ(path, expected, found) }
     }
@@ -83,7 +83,7 @@ impl Findings {
         self.agreed += 1;
     }
 
-    /// Notes a difference; the same is noted once.
+    /// Adds a difference, unless the same difference was added before.
     pub(super) fn differ(&mut self, path: impl Into<String>, expected: impl Display, found: impl Display) {
         let (path, expected, found) = (path.into(), expected.to_string(), found.to_string());
         let difference = Difference { path, expected, found };
@@ -92,7 +92,7 @@ impl Findings {
         }
     }
 
-    /// Notes what is not shown; the same is noted once.
+    /// Adds a value that is not shown, unless the same value was added before.
     pub(super) fn miss(&mut self, needs: Need, what: impl Into<String>) {
         let gap = Gap { what: what.into(), needs };
         if !self.gaps.contains(&gap) {
@@ -100,7 +100,7 @@ impl Findings {
         }
     }
 
-    /// Notes that `count` of something are not shown, if any are.
+    /// Adds `count` values that are not shown. Adds nothing if `count` is 0.
     pub(super) fn miss_some(&mut self, count: usize, of: usize, what: &str) {
         if count > 0 {
             self.miss(Need::OtherHost, format!("{count} of {of} {what}"));

@@ -293,18 +293,18 @@ mod tests {
     fn group_of_an_interface_needs_its_devices_at_the_addresses_of_the_table() {
         let table = Host::from_instance("trn1.32xlarge").unwrap();
         let interface: Bdf = "0000:20:19.0".parse().unwrap();
-        for size in GroupSize::ALL {
+        for size in GroupSize::ALL.iter().copied() {
             let moved = |index: usize| {
                 let mut record: serde_json::Value = serde_json::from_str(&table.to_json()).unwrap();
                 record["neuron"][index]["location"]["address"] = "0000:20:1f.0".into();
                 Host::from_json(&record.to_string()).unwrap()
             };
-            let expected = table.efa_group(interface, *size);
-            assert_eq!(moved(3).efa_group(interface, *size), expected, "neuron3 is paired with another interface");
+            let expected = table.efa_group(interface, size);
+            assert_eq!(moved(3).efa_group(interface, size), expected, "neuron3 is paired with another interface");
             for index in [4, 5] {
                 let host = moved(index);
-                assert_eq!(host.device_group(HostDevice(u32::try_from(index).unwrap()), *size), None);
-                assert_eq!(host.efa_group(interface, *size), None, "neuron{index}");
+                assert_eq!(host.device_group(HostDevice(u32::try_from(index).unwrap()), size), None);
+                assert_eq!(host.efa_group(interface, size), None, "neuron{index} is elsewhere");
             }
         }
     }

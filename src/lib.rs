@@ -6,9 +6,9 @@
 //! // On a Trainium instance this is Host::discover()?.
 //! let host = Host::from_instance("trn2.48xlarge")?;
 //! for core in host.neuron().iter().flat_map(|device| device.cores()) {
-//!     let near = host.near_core(core, Basis::Pairing)?;
-//!     let best = &near.entries[0];
-//!     println!("{core}  {}  ({})", best.target, best.evidence);
+//!     for near in host.near_core(core, Basis::Pairing)?.nearest() {
+//!         println!("{core}  {}  ({})", near.target, near.evidence);
+//!     }
 //! }
 //! # Ok::<(), nearfab::Error>(())
 //! ```
@@ -90,3 +90,6 @@ struct Probing;
 #[cfg(doctest)]
 #[doc = include_str!("../docs/contexts.md")]
 struct Contexts;
+#[cfg(doctest)]
+#[doc = include_str!("../docs/rust.md")]
+struct RustPage;

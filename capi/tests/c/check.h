@@ -1,4 +1,4 @@
-/* What the C test programs share: a check that says where it failed. */
+/* Checks for the C test programs. A check that fails prints its place and ends the program. */
 #include <stdio.h>
 #include <stdlib.h>
 

@@ -1,4 +1,4 @@
-//! C programs against the header and the library: the contract of each function, and the example.
+//! C programs that test the contract of each function, and the C example.
 
 use std::fs;
 
@@ -6,9 +6,9 @@ use nearfab::ErrorCode;
 use nearfab::instances::InstanceTable;
 use nearfab_emu::Defect;
 
-use crate::support::{Linked, Program, top};
+use crate::support::{Linked, Program, read_elf, top};
 
-/// Compiles and runs a test program, then again under valgrind.
+/// Compiles a test program and runs it, then runs it again under valgrind.
 fn check(test: &str, source: &str) {
     if let Some(program) = Program::compile(test, source, Linked::Dynamically) {
         program.run(&[]);
@@ -32,8 +32,8 @@ fn threads_do_not_disturb_each_other() {
 }
 
 #[test]
-fn a_record_is_read_back_and_a_missing_pair_named() {
-    let test = "a_record_is_read_back_and_a_missing_pair_named";
+fn a_recorded_host_is_read_back_and_its_missing_pair_is_reported() {
+    let test = "a_recorded_host_is_read_back_and_its_missing_pair_is_reported";
     let Some(program) = Program::compile(test, "capi/tests/c/records.c", Linked::Dynamically) else { return };
     let folder = tempfile::tempdir().unwrap();
     let (tree, record) = (folder.path().join("tree"), folder.path().join("host.json"));
@@ -41,7 +41,7 @@ fn a_record_is_read_back_and_a_missing_pair_named() {
     nearfab_emu::write_tree_with(table, &[Defect::NoCoreStatistics], &tree).unwrap();
     fs::remove_file(tree.join("sys/bus/pci/devices/0000:57:00.0")).unwrap();
 
-    // Not under valgrind: Debian 12's does not know openat2(2), by which trees are read.
+    // Not under valgrind: the valgrind of Debian 12 does not know openat2(2), which reads trees.
     program.run(&[tree.to_str().unwrap(), record.to_str().unwrap()]);
 }
 
@@ -54,6 +54,23 @@ fn the_header_and_rust_have_the_same_numbers() {
         expected.push_str(&format!("{}={}\n", upper_snake(&format!("{code:?}")), code as i32));
     }
     assert_eq!(program.run(&[]), expected);
+}
+
+#[test]
+fn handles_stay_valid_after_dlclose_and_the_next_dlopen() {
+    let test = "handles_stay_valid_after_dlclose_and_the_next_dlopen";
+    let Some(program) = Program::compile(test, "capi/tests/c/reloaded.c", Linked::AtRunTime) else { return };
+    program.run(&[&program.library()]);
+    program.run_under_valgrind(test, &[&program.library()]);
+}
+
+#[test]
+fn the_library_has_its_name_and_the_flag_nodelete() {
+    let test = "the_library_has_its_name_and_the_flag_nodelete";
+    let Some(dynamic_section) = read_elf(test, &["--dynamic", "--wide"]) else { return };
+    let has = |tag: &str, value: &str| dynamic_section.lines().any(|line| line.contains(tag) && line.contains(value));
+    assert!(has("(SONAME)", "[libnearfab.so.0]"), "{dynamic_section}");
+    assert!(has("(FLAGS_1)", "NODELETE"), "{dynamic_section}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Compiling and running C programs against the header and the library as users do.
+//! Compiles C programs against the header and the library as users do, and runs them.
 
 use std::env;
 use std::os::unix::fs::symlink;
@@ -9,25 +9,27 @@ use std::sync::OnceLock;
 use nearfab_emu::skipped;
 use tempfile::TempDir;
 
-/// How a program gets the library.
+/// How a program is linked with the library.
 #[derive(Clone, Copy)]
 pub(crate) enum Linked {
-    /// libnearfab.so.0, found when the program starts.
+    /// With libnearfab.so.0, which the loader finds when the program starts.
     Dynamically,
-    /// libnearfab.a, with the libraries that docs/reference/c.md names.
+    /// With libnearfab.a and the libraries that docs/reference/c.md names.
     Statically,
+    /// Not linked: the program loads libnearfab.so.0 itself.
+    AtRunTime,
 }
 
 /// A compiled C program.
 pub(crate) struct Program {
-    // Deletes the files when the program is done with.
-    _folder: TempDir,
+    /// The folder of the program and the library. It is deleted when the program is dropped.
+    folder: TempDir,
     file: PathBuf,
 }
 
 impl Program {
-    /// Compiles a source, given relative to the top of the tree. `None`, and a word about it, where this machine has
-    /// no C compiler.
+    /// Compiles a source, whose path is relative to the top of the source tree. Returns `None` and reports the test as
+    /// skipped if this machine has no C compiler.
     pub(crate) fn compile(test: &str, source: &str, linked: Linked) -> Option<Self> {
         let compiler = env::var("CC").unwrap_or_else(|_| "cc".to_owned());
         if !runs(&compiler) {
@@ -39,9 +41,9 @@ impl Program {
         let mut command = Command::new(compiler);
         command.args(["-std=c99", "-D_POSIX_C_SOURCE=200809L", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-g"]);
         command.arg("-pthread").arg("-I").arg(top().join("include")).arg("-o").arg(&file).arg(top().join(source));
+        install(folder.path());
         match linked {
             Linked::Dynamically => {
-                install(folder.path());
                 command
                     .arg("-L")
                     .arg(folder.path())
@@ -51,17 +53,25 @@ impl Program {
             Linked::Statically => {
                 command.arg(built().join("libnearfab.a")).args(STATIC_LIBRARIES);
             }
+            Linked::AtRunTime => {
+                command.arg("-ldl");
+            }
         }
         run(&mut command);
-        Some(Self { _folder: folder, file })
+        Some(Self { folder, file })
     }
 
-    /// Runs the program to success; returns what it printed.
+    /// Returns the path of the shared library, for a program that loads it itself.
+    pub(crate) fn library(&self) -> String {
+        self.folder.path().join("libnearfab.so.0").to_str().unwrap().to_owned()
+    }
+
+    /// Runs the program, fails unless it succeeds, and returns its output.
     pub(crate) fn run(&self, arguments: &[&str]) -> String {
         run(Command::new(&self.file).args(arguments))
     }
 
-    /// Runs the program under valgrind, which fails it for any error or leak.
+    /// Runs the program under valgrind, and fails if valgrind finds an error or a leak.
     pub(crate) fn run_under_valgrind(&self, test: &str, arguments: &[&str]) {
         if !runs("valgrind") {
             skipped(test, "there is no valgrind to run it under once more");
@@ -73,15 +83,15 @@ impl Program {
     }
 }
 
-/// What a static link needs besides the library; `docs/reference/c.md` tells users.
+/// The libraries that a static link needs besides libnearfab.a. `docs/reference/c.md` lists them for users.
 pub(crate) const STATIC_LIBRARIES: &[&str] = &["-lgcc_s", "-lutil", "-lrt", "-lpthread", "-lm", "-ldl", "-lc"];
 
-/// The top of the source tree.
+/// Returns the top of the source tree.
 pub(crate) fn top() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
-/// Runs a command to success; returns what it printed.
+/// Runs a command, fails unless it succeeds, and returns its output.
 pub(crate) fn run(command: &mut Command) -> String {
     let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
@@ -89,7 +99,7 @@ pub(crate) fn run(command: &mut Command) -> String {
     stdout.into_owned()
 }
 
-/// Lays the shared library into a folder under its two names, as an installation does.
+/// Links the shared library into a folder under its two names, as an installation does.
 fn install(folder: &Path) {
     let library = built().join("libnearfab.so");
     for name in ["libnearfab.so", "libnearfab.so.0"] {
@@ -97,7 +107,8 @@ fn install(folder: &Path) {
     }
 }
 
-/// Where the libraries are. Tests of a package without a Rust library do not make cargo build what it has instead.
+/// Returns the folder of the built libraries. They are built here because cargo builds no cdylib or staticlib for the
+/// tests of a package.
 fn built() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| {
@@ -109,6 +120,17 @@ fn built() -> &'static Path {
     })
 }
 
+/// Runs readelf on the shared library and returns its output. Returns `None` and reports the test as skipped if this
+/// machine has no readelf.
+pub(crate) fn read_elf(test: &str, options: &[&str]) -> Option<String> {
+    if !runs("readelf") {
+        skipped(test, "there is no readelf (Debian: binutils)");
+        return None;
+    }
+    Some(run(Command::new("readelf").env("LC_ALL", "C").args(options).arg(built().join("libnearfab.so"))))
+}
+
+/// Whether a program is installed.
 fn runs(program: &str) -> bool {
     let mut command = Command::new(program);
     command.arg("--version").stdout(Stdio::null()).stderr(Stdio::null());

@@ -37,11 +37,12 @@
 #define NEARFAB_BDF_SIZE 17
 
 /**
- * What the functions return: the numbers of `nearfab::ErrorCode`. They are never reused.
+ * The numbers that the functions return. They are the same in Rust (`nearfab::ErrorCode`) and Python
+ * (`nearfab.ErrorCode`), and no number is reused.
  */
 typedef enum {
   /**
-   * No error.
+   * The call succeeded.
    */
   NEARFAB_ERROR_NONE = 0,
   /**
@@ -125,11 +126,11 @@ typedef enum {
    */
   NEARFAB_ERROR_NO_PLAN = 20,
   /**
-   * An argument is a null pointer, a text that is not UTF-8, or a number out of range.
+   * A C caller passed a null pointer, a text that is not UTF-8, or a number out of range.
    */
   NEARFAB_ERROR_INVALID_ARGUMENT = 64,
   /**
-   * A handle is zero, closed or of another kind.
+   * A C caller passed a handle that is zero, closed or of another kind.
    */
   NEARFAB_ERROR_INVALID_HANDLE = 65,
   /**
@@ -471,15 +472,15 @@ extern "C" {
 #endif // __cplusplus
 
 /**
- * What the last failed call of this thread has to say, for people, in UTF-8: what was read or called, what was
- * expected, what to do. Empty before the first failure; success leaves it alone.
+ * Returns the text of this thread's last failure, for people, in UTF-8: what failed, why, and what to do. The text is
+ * empty before the first failure. A call that succeeds does not change it.
  *
- * The text stays as it is until the next failure on this thread; do not free it.
+ * The text stays valid and unchanged until the next failure on this thread. Do not free it.
  */
 const char *nearfab_error_text(void);
 
 /**
- * The version of this library, such as "0.1.0".
+ * Returns the version of this library, such as "0.1.0".
  */
 const char *nearfab_version(void);
 

@@ -1,13 +1,14 @@
-//! Error numbers and the last error's text.
+//! Error numbers, and the text of the last error.
 
 use std::ffi::c_char;
 
 use crate::boundary;
 
-/// What the functions return: the numbers of `nearfab::ErrorCode`. They are never reused.
+/// The numbers that the functions return. They are the same in Rust (`nearfab::ErrorCode`) and Python
+/// (`nearfab.ErrorCode`), and no number is reused.
 #[repr(C)]
 pub enum NearfabError {
-    /// No error.
+    /// The call succeeded.
     None = 0,
     /// A file or folder could not be read.
     Read = 1,
@@ -49,24 +50,24 @@ pub enum NearfabError {
     Aborts = 19,
     /// Ranks cannot be placed as was asked.
     NoPlan = 20,
-    /// An argument is a null pointer, a text that is not UTF-8, or a number out of range.
+    /// A C caller passed a null pointer, a text that is not UTF-8, or a number out of range.
     InvalidArgument = 64,
-    /// A handle is zero, closed or of another kind.
+    /// A C caller passed a handle that is zero, closed or of another kind.
     InvalidHandle = 65,
     /// nearfab itself failed; please report it.
     Internal = 66,
 }
 
-/// What the last failed call of this thread has to say, for people, in UTF-8: what was read or called, what was
-/// expected, what to do. Empty before the first failure; success leaves it alone.
+/// Returns the text of this thread's last failure, for people, in UTF-8: what failed, why, and what to do. The text is
+/// empty before the first failure. A call that succeeds does not change it.
 ///
-/// The text stays as it is until the next failure on this thread; do not free it.
+/// The text stays valid and unchanged until the next failure on this thread. Do not free it.
 #[unsafe(no_mangle)]
 pub extern "C" fn nearfab_error_text() -> *const c_char {
     boundary::last_text()
 }
 
-/// The version of this library, such as "0.1.0".
+/// Returns the version of this library, such as "0.1.0".
 #[unsafe(no_mangle)]
 pub extern "C" fn nearfab_version() -> *const c_char {
     VERSION.as_ptr()
@@ -75,5 +76,17 @@ pub extern "C" fn nearfab_version() -> *const c_char {
 const VERSION: &std::ffi::CStr =
     match std::ffi::CStr::from_bytes_with_nul(concat!(env!("CARGO_PKG_VERSION"), "\0").as_bytes()) {
         Ok(version) => version,
-        Err(_) => panic!("a NUL in the version"),
+        Err(_) => panic!("the version contains a NUL"),
     };
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::CStr;
+
+    #[test]
+    fn the_version_is_that_of_the_package() {
+        // SAFETY: `nearfab_version` returns a NUL-terminated text that lives as long as the program.
+        let version = unsafe { CStr::from_ptr(super::nearfab_version()) };
+        assert_eq!(version.to_str(), Ok(env!("CARGO_PKG_VERSION")));
+    }
+}

@@ -36,7 +36,7 @@ __all__ = [
 
 
 class ErrorCode(IntEnum):
-    """The numbers in ``NearfabError.code``, the same in Rust and C. They are never reused."""
+    """The numbers in ``NearfabError.code``. They are the same in Rust and C, and no number is reused."""
 
     READ = 1
     """A file or folder could not be read."""
@@ -69,15 +69,18 @@ class ErrorCode(IntEnum):
     PROBE_REFUSED = 15
     """A probe was not made, because of what it could change."""
     NO_TREE = 16
-    MEMORY = 17
-    SEVERAL_LIBRARIES = 18
-    ABORTS = 19
     """Telemetry, or a process, was wanted of a host that is no file tree."""
+    MEMORY = 17
+    """Memory could not be registered with an interface."""
+    SEVERAL_LIBRARIES = 18
+    """A vendor library is in the process more than once."""
+    ABORTS = 19
+    """A variable of this process makes a vendor library end it."""
     NO_PLAN = 20
     """Ranks cannot be placed as was asked."""
     INVALID_ARGUMENT = 64
-    """Only in C: a null pointer, a text that is not UTF-8, or a number out of range."""
+    """A C caller passed a null pointer, a text that is not UTF-8, or a number out of range."""
     INVALID_HANDLE = 65
-    """Only in C: a handle that is zero, closed or of another kind."""
+    """A C caller passed a handle that is zero, closed or of another kind."""
     INTERNAL = 66
     """nearfab itself failed; please report it."""

@@ -133,10 +133,3 @@ def test_threads_share_a_host(trn2: Host) -> None:
     with ThreadPoolExecutor(8) as threads:
         answers = list(threads.map(lambda core: trn2.near_core(5, core % 8), range(200)))
     assert all(answer == answers[0] for answer in answers)
-
-
-def test_error_numbers_are_those_of_c() -> None:
-    header = (TOP / "include/nearfab.h").read_text()
-    numbers = {name: int(number) for name, number in re.findall(r"NEARFAB_ERROR_(\w+) = (\d+)", header)}
-    assert numbers.pop("NONE") == 0
-    assert numbers == {code.name: code.value for code in ErrorCode}

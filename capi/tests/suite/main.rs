@@ -1,8 +1,10 @@
-//! The C face as users meet it: programs compiled against the header and linked with the library. Where there is an
-//! interpreter that has nearfab, the Python face beside it.
+//! The C interface as its users see it: programs that are compiled against the header and linked with the library. If
+//! there is an interpreter with the Python module, the Python interface is tested with them.
 
 #[cfg(test)]
 mod contexts;
+#[cfg(test)]
+mod error_codes;
 #[cfg(test)]
 mod faces;
 #[cfg(test)]

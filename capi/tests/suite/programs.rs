@@ -2,7 +2,6 @@
 
 use std::fs;
 
-use nearfab::ErrorCode;
 use nearfab::instances::InstanceTable;
 use nearfab_emu::Defect;
 
@@ -43,17 +42,6 @@ fn a_recorded_host_is_read_back_and_its_missing_pair_is_reported() {
 
     // Not under valgrind: the valgrind of Debian 12 does not know openat2(2), which reads trees.
     program.run(&[tree.to_str().unwrap(), record.to_str().unwrap()]);
-}
-
-#[test]
-fn the_header_and_rust_have_the_same_numbers() {
-    let test = "the_header_and_rust_have_the_same_numbers";
-    let Some(program) = Program::compile(test, "capi/tests/c/constants.c", Linked::Dynamically) else { return };
-    let mut expected = format!("version={}\nNONE=0\n", env!("CARGO_PKG_VERSION"));
-    for code in ErrorCode::ALL {
-        expected.push_str(&format!("{}={}\n", upper_snake(&format!("{code:?}")), code as i32));
-    }
-    assert_eq!(program.run(&[]), expected);
 }
 
 #[test]
@@ -99,16 +87,4 @@ fn the_example_links_statically() {
     let test = "the_example_links_statically";
     let Some(program) = Program::compile(test, "examples/c/near.c", Linked::Statically) else { return };
     assert_eq!(program.run(&["--instance", "trn1.32xlarge"]).lines().count(), 32);
-}
-
-/// `NoSuchDevice` as `NO_SUCH_DEVICE`.
-fn upper_snake(name: &str) -> String {
-    let mut snake = String::new();
-    for (i, character) in name.chars().enumerate() {
-        if i > 0 && character.is_uppercase() {
-            snake.push('_');
-        }
-        snake.extend(character.to_uppercase());
-    }
-    snake
 }

@@ -167,12 +167,12 @@ typedef enum {
  */
 typedef enum {
   /**
-   * The vendor's pairing first, where the instance type has a table and the paired interface is attached; the rest
-   * by their place.
+   * The vendor's pairing first, if the instance type has a table and the paired interface is attached. All other
+   * devices by their places.
    */
   NEARFAB_BASIS_PAIRING = 0,
   /**
-   * The place on PCI and the NUMA node alone, as if nothing were known of pairings.
+   * The places on PCI and the NUMA nodes only. The vendor's pairing is ignored.
    */
   NEARFAB_BASIS_PLACE = 1,
 } nearfab_basis;
@@ -182,41 +182,42 @@ typedef enum {
  */
 typedef enum {
   /**
-   * Not known: the host shows no place on PCI or no NUMA node for one of them.
+   * Unknown: the host shows no place on PCI or no NUMA node for one of the two devices.
    */
   NEARFAB_PROXIMITY_UNKNOWN = 0,
   /**
-   * They are one PCI function.
+   * Both are the same PCI function.
    */
   NEARFAB_PROXIMITY_SAME_FUNCTION = 1,
   /**
-   * Below a common PCIe bridge.
+   * Both are below a common PCIe bridge.
    */
   NEARFAB_PROXIMITY_SAME_SWITCH = 2,
   /**
-   * Below the same PCI root, with no common bridge: as near as it gets on hosts that show no bridges.
+   * Both are below the same PCI root, without a common bridge. This is the closest level on hosts that show no
+   * bridges.
    */
   NEARFAB_PROXIMITY_SAME_ROOT = 3,
   /**
-   * On the same NUMA node, below different roots.
+   * Both are on the same NUMA node, below different PCI roots.
    */
   NEARFAB_PROXIMITY_SAME_NUMA = 4,
   /**
-   * On different NUMA nodes.
+   * They are on different NUMA nodes.
    */
   NEARFAB_PROXIMITY_OTHER_NUMA = 5,
 } nearfab_proximity;
 
 /**
- * What kind of evidence a rank has.
+ * The kind of evidence for a rank.
  */
 typedef enum {
   /**
-   * One that this header has no number for: read evidence_text.
+   * Evidence that has no number in this header: read evidence_text.
    */
   NEARFAB_EVIDENCE_OTHER = 0,
   /**
-   * The vendor's pairing, in the table of the instance type.
+   * The vendor's pairing, from the table of the instance type.
    */
   NEARFAB_EVIDENCE_TABLE = 1,
   /**
@@ -327,61 +328,65 @@ typedef struct {
 } nearfab_efa_info_t;
 
 /**
- * An EFA interface that is near a core.
+ * An EFA interface in a list by nearness to a core.
  */
 typedef struct {
   /**
-   * Its PCI address.
+   * The PCI address of the interface.
    */
   nearfab_bdf_t address;
   /**
-   * 1 for the nearest. Those of one rank are equally near: no order among them is meant.
+   * The place in the order of nearness, from 1. Interfaces of the same rank are equally near: their order means
+   * nothing. Rank 1 alone does not mean near: if nothing is known, every interface has rank 1.
    */
   uint32_t rank;
   /**
-   * A NEARFAB_PROXIMITY_ number: how far away it is.
+   * A NEARFAB_PROXIMITY_ number: how far the interface is from the core's device.
    */
   uint32_t proximity;
   /**
-   * With NEARFAB_PROXIMITY_SAME_SWITCH, the bridges on the way that are not common to both; else 0.
+   * With NEARFAB_PROXIMITY_SAME_SWITCH, the number of bridges between the two that they do not have in common;
+   * otherwise 0.
    */
   uint32_t bridges;
   /**
-   * A NEARFAB_EVIDENCE_ number: why it has its rank.
+   * A NEARFAB_EVIDENCE_ number: why the interface has its rank.
    */
   uint32_t evidence;
   /**
-   * The evidence for people, such as "table trn2.48xlarge" or "same PCIe switch".
+   * The evidence as text for people, such as "table trn2.48xlarge" or "same PCIe switch".
    */
   char evidence_text[NEARFAB_NAME_SIZE];
 } nearfab_near_efa_t;
 
 /**
- * A Neuron device that is near an EFA interface.
+ * A Neuron device in a list by nearness to an EFA interface.
  */
 typedef struct {
   /**
-   * The host's number of the device.
+   * The host's number of the device: N in /dev/neuronN.
    */
   uint32_t index;
   /**
-   * 1 for the nearest. Those of one rank are equally near: no order among them is meant.
+   * The place in the order of nearness, from 1. Devices of the same rank are equally near: their order means
+   * nothing. Rank 1 alone does not mean near: if nothing is known, every device has rank 1.
    */
   uint32_t rank;
   /**
-   * A NEARFAB_PROXIMITY_ number: how far away it is.
+   * A NEARFAB_PROXIMITY_ number: how far the device is from the interface.
    */
   uint32_t proximity;
   /**
-   * With NEARFAB_PROXIMITY_SAME_SWITCH, the bridges on the way that are not common to both; else 0.
+   * With NEARFAB_PROXIMITY_SAME_SWITCH, the number of bridges between the two that they do not have in common;
+   * otherwise 0.
    */
   uint32_t bridges;
   /**
-   * A NEARFAB_EVIDENCE_ number: why it has its rank.
+   * A NEARFAB_EVIDENCE_ number: why the device has its rank.
    */
   uint32_t evidence;
   /**
-   * The evidence for people, such as "table trn2.48xlarge" or "same PCIe switch".
+   * The evidence as text for people, such as "table trn2.48xlarge" or "same PCIe switch".
    */
   char evidence_text[NEARFAB_NAME_SIZE];
 } nearfab_near_neuron_t;
@@ -625,18 +630,19 @@ int32_t nearfab_efa_get(nearfab_host_t host,
                         size_t size);
 
 /**
- * Lists the EFA interfaces by their nearness to a physical core: core number `core` of the Neuron device that the
- * host numbers `device`. `basis` is a NEARFAB_BASIS_ number.
+ * Lists all EFA interfaces by their nearness to a physical core: core number `core` of the Neuron device that has the
+ * number `device` on the host. `basis` is a NEARFAB_BASIS_ number.
  *
- * `entries` has room for `*count` structures of `entry_size` bytes, which is sizeof *entries; the nearest are written
- * first, and `*count` becomes the number written. The whole list has nearfab_efa_count entries.
+ * `entries` has room for `*count` structures of `entry_size` bytes; `entry_size` is sizeof *entries. The nearest
+ * interfaces are written first, and `*count` becomes the number of entries written. The whole list has
+ * nearfab_efa_count entries. To get only the nearest interfaces, call nearfab_nearest_to_core.
  *
  * # Errors
- * NEARFAB_ERROR_NO_SUCH_DEVICE where the host has no such device or core, NEARFAB_ERROR_INVALID_HANDLE,
- * NEARFAB_ERROR_INVALID_ARGUMENT.
+ * NEARFAB_ERROR_NO_SUCH_DEVICE if the host has no such device or core, NEARFAB_ERROR_FORKED,
+ * NEARFAB_ERROR_INVALID_HANDLE, NEARFAB_ERROR_INVALID_ARGUMENT.
  *
  * # Safety
- * `count` points to a size_t, `entries` to `*count` times `entry_size` bytes.
+ * `count` points to a size_t, `entries` points to `*count` times `entry_size` bytes.
  */
 int32_t nearfab_near_core(nearfab_host_t host,
                           uint32_t device,
@@ -647,17 +653,35 @@ int32_t nearfab_near_core(nearfab_host_t host,
                           size_t *count);
 
 /**
- * Lists the Neuron devices by their nearness to the EFA interface at an address. `basis` is a NEARFAB_BASIS_ number.
+ * Lists the EFA interfaces that are nearest to a physical core: one interface if the evidence decides, several if they
+ * are equally near, none if nothing is known or the host has no interface. The arguments and errors are those of
+ * nearfab_near_core.
  *
- * `entries` has room for `*count` structures of `entry_size` bytes, which is sizeof *entries; the nearest are written
- * first, and `*count` becomes the number written. The whole list has nearfab_neuron_count entries.
+ * # Safety
+ * `count` points to a size_t, `entries` points to `*count` times `entry_size` bytes.
+ */
+int32_t nearfab_nearest_to_core(nearfab_host_t host,
+                                uint32_t device,
+                                uint32_t core,
+                                uint32_t basis,
+                                nearfab_near_efa_t *entries,
+                                size_t entry_size,
+                                size_t *count);
+
+/**
+ * Lists all Neuron devices by their nearness to the EFA interface at a PCI address. `basis` is a NEARFAB_BASIS_
+ * number.
+ *
+ * `entries` has room for `*count` structures of `entry_size` bytes; `entry_size` is sizeof *entries. The nearest
+ * devices are written first, and `*count` becomes the number of entries written. The whole list has
+ * nearfab_neuron_count entries. To get only the nearest devices, call nearfab_nearest_to_efa.
  *
  * # Errors
- * NEARFAB_ERROR_NO_SUCH_DEVICE where the host has no such interface, NEARFAB_ERROR_INVALID_HANDLE,
+ * NEARFAB_ERROR_NO_SUCH_DEVICE if the host has no such interface, NEARFAB_ERROR_FORKED, NEARFAB_ERROR_INVALID_HANDLE,
  * NEARFAB_ERROR_INVALID_ARGUMENT.
  *
  * # Safety
- * `count` points to a size_t, `entries` to `*count` times `entry_size` bytes.
+ * `count` points to a size_t, `entries` points to `*count` times `entry_size` bytes.
  */
 int32_t nearfab_near_efa(nearfab_host_t host,
                          nearfab_bdf_t address,
@@ -667,16 +691,30 @@ int32_t nearfab_near_efa(nearfab_host_t host,
                          size_t *count);
 
 /**
- * Tells whether this host lacks the EFA interface that the vendor pairs with a Neuron device, as when fewer
- * interfaces than possible were attached at launch: nearness is by place alone then. `address` gets the address of
- * the interface that is missing, and is left alone where none is.
+ * Lists the Neuron devices that are nearest to an EFA interface: several if they are equally near, none if nothing is
+ * known or the host has no Neuron device. The arguments and errors are those of nearfab_near_efa.
+ *
+ * # Safety
+ * `count` points to a size_t, `entries` points to `*count` times `entry_size` bytes.
+ */
+int32_t nearfab_nearest_to_efa(nearfab_host_t host,
+                               nearfab_bdf_t address,
+                               uint32_t basis,
+                               nearfab_near_neuron_t *entries,
+                               size_t entry_size,
+                               size_t *count);
+
+/**
+ * Finds out whether this host lacks the EFA interface that the vendor pairs with a Neuron device. That happens if
+ * fewer interfaces than possible were attached at launch; nearness is then judged by place only. If the interface is
+ * missing, `address` gets its PCI address; otherwise `address` is not changed.
  *
  * # Errors
- * NEARFAB_ERROR_NO_SUCH_DEVICE where the host has no such device, NEARFAB_ERROR_INVALID_HANDLE,
+ * NEARFAB_ERROR_NO_SUCH_DEVICE if the host has no such device, NEARFAB_ERROR_FORKED, NEARFAB_ERROR_INVALID_HANDLE,
  * NEARFAB_ERROR_INVALID_ARGUMENT.
  *
  * # Safety
- * `missing` points to a bool, `address` to a nearfab_bdf_t.
+ * `missing` points to a bool, `address` points to a nearfab_bdf_t.
  */
 int32_t nearfab_missing_pair(nearfab_host_t host,
                              uint32_t device,

@@ -1,4 +1,4 @@
-//! Who is near whom.
+//! Nearness: the EFA interfaces near a core, and the Neuron devices near an interface.
 
 use std::ffi::c_char;
 
@@ -13,74 +13,79 @@ use crate::pointer::{self, Array, Growing, Place};
 /// What nearness is judged by.
 #[repr(C)]
 pub enum NearfabBasis {
-    /// The vendor's pairing first, where the instance type has a table and the paired interface is attached; the rest
-    /// by their place.
+    /// The vendor's pairing first, if the instance type has a table and the paired interface is attached. All other
+    /// devices by their places.
     Pairing = 0,
-    /// The place on PCI and the NUMA node alone, as if nothing were known of pairings.
+    /// The places on PCI and the NUMA nodes only. The vendor's pairing is ignored.
     Place = 1,
 }
 
 /// How far apart two devices are.
 #[repr(C)]
 pub enum NearfabProximity {
-    /// Not known: the host shows no place on PCI or no NUMA node for one of them.
+    /// Unknown: the host shows no place on PCI or no NUMA node for one of the two devices.
     Unknown = 0,
-    /// They are one PCI function.
+    /// Both are the same PCI function.
     SameFunction = 1,
-    /// Below a common PCIe bridge.
+    /// Both are below a common PCIe bridge.
     SameSwitch = 2,
-    /// Below the same PCI root, with no common bridge: as near as it gets on hosts that show no bridges.
+    /// Both are below the same PCI root, without a common bridge. This is the closest level on hosts that show no
+    /// bridges.
     SameRoot = 3,
-    /// On the same NUMA node, below different roots.
+    /// Both are on the same NUMA node, below different PCI roots.
     SameNuma = 4,
-    /// On different NUMA nodes.
+    /// They are on different NUMA nodes.
     OtherNuma = 5,
 }
 
-/// What kind of evidence a rank has.
+/// The kind of evidence for a rank.
 #[repr(C)]
 pub enum NearfabEvidence {
-    /// One that this header has no number for: read evidence_text.
+    /// Evidence that has no number in this header: read evidence_text.
     Other = 0,
-    /// The vendor's pairing, in the table of the instance type.
+    /// The vendor's pairing, from the table of the instance type.
     Table = 1,
     /// The places on PCI or the NUMA nodes.
     Place = 2,
 }
 
-/// An EFA interface that is near a core.
+/// An EFA interface in a list by nearness to a core.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub struct NearfabNearEfa {
-    /// Its PCI address.
+    /// The PCI address of the interface.
     pub address: NearfabBdf,
-    /// 1 for the nearest. Those of one rank are equally near: no order among them is meant.
+    /// The place in the order of nearness, from 1. Interfaces of the same rank are equally near: their order means
+    /// nothing. Rank 1 alone does not mean near: if nothing is known, every interface has rank 1.
     pub rank: u32,
-    /// A NEARFAB_PROXIMITY_ number: how far away it is.
+    /// A NEARFAB_PROXIMITY_ number: how far the interface is from the core's device.
     pub proximity: u32,
-    /// With NEARFAB_PROXIMITY_SAME_SWITCH, the bridges on the way that are not common to both; else 0.
+    /// With NEARFAB_PROXIMITY_SAME_SWITCH, the number of bridges between the two that they do not have in common;
+    /// otherwise 0.
     pub bridges: u32,
-    /// A NEARFAB_EVIDENCE_ number: why it has its rank.
+    /// A NEARFAB_EVIDENCE_ number: why the interface has its rank.
     pub evidence: u32,
-    /// The evidence for people, such as "table trn2.48xlarge" or "same PCIe switch".
+    /// The evidence as text for people, such as "table trn2.48xlarge" or "same PCIe switch".
     pub evidence_text: [c_char; NEARFAB_NAME_SIZE],
 }
 
-/// A Neuron device that is near an EFA interface.
+/// A Neuron device in a list by nearness to an EFA interface.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub struct NearfabNearNeuron {
-    /// The host's number of the device.
+    /// The host's number of the device: N in /dev/neuronN.
     pub index: u32,
-    /// 1 for the nearest. Those of one rank are equally near: no order among them is meant.
+    /// The place in the order of nearness, from 1. Devices of the same rank are equally near: their order means
+    /// nothing. Rank 1 alone does not mean near: if nothing is known, every device has rank 1.
     pub rank: u32,
-    /// A NEARFAB_PROXIMITY_ number: how far away it is.
+    /// A NEARFAB_PROXIMITY_ number: how far the device is from the interface.
     pub proximity: u32,
-    /// With NEARFAB_PROXIMITY_SAME_SWITCH, the bridges on the way that are not common to both; else 0.
+    /// With NEARFAB_PROXIMITY_SAME_SWITCH, the number of bridges between the two that they do not have in common;
+    /// otherwise 0.
     pub bridges: u32,
-    /// A NEARFAB_EVIDENCE_ number: why it has its rank.
+    /// A NEARFAB_EVIDENCE_ number: why the device has its rank.
     pub evidence: u32,
-    /// The evidence for people, such as "table trn2.48xlarge" or "same PCIe switch".
+    /// The evidence as text for people, such as "table trn2.48xlarge" or "same PCIe switch".
     pub evidence_text: [c_char; NEARFAB_NAME_SIZE],
 }
 
@@ -115,18 +120,19 @@ impl From<&Near<HostDevice>> for NearfabNearNeuron {
     }
 }
 
-/// Lists the EFA interfaces by their nearness to a physical core: core number `core` of the Neuron device that the
-/// host numbers `device`. `basis` is a NEARFAB_BASIS_ number.
+/// Lists all EFA interfaces by their nearness to a physical core: core number `core` of the Neuron device that has the
+/// number `device` on the host. `basis` is a NEARFAB_BASIS_ number.
 ///
-/// `entries` has room for `*count` structures of `entry_size` bytes, which is sizeof *entries; the nearest are written
-/// first, and `*count` becomes the number written. The whole list has nearfab_efa_count entries.
+/// `entries` has room for `*count` structures of `entry_size` bytes; `entry_size` is sizeof *entries. The nearest
+/// interfaces are written first, and `*count` becomes the number of entries written. The whole list has
+/// nearfab_efa_count entries. To get only the nearest interfaces, call nearfab_nearest_to_core.
 ///
 /// # Errors
-/// NEARFAB_ERROR_NO_SUCH_DEVICE where the host has no such device or core, NEARFAB_ERROR_INVALID_HANDLE,
-/// NEARFAB_ERROR_INVALID_ARGUMENT.
+/// NEARFAB_ERROR_NO_SUCH_DEVICE if the host has no such device or core, NEARFAB_ERROR_FORKED,
+/// NEARFAB_ERROR_INVALID_HANDLE, NEARFAB_ERROR_INVALID_ARGUMENT.
 ///
 /// # Safety
-/// `count` points to a size_t, `entries` to `*count` times `entry_size` bytes.
+/// `count` points to a size_t, `entries` points to `*count` times `entry_size` bytes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nearfab_near_core(
     host: NearfabHost,
@@ -137,22 +143,47 @@ pub unsafe extern "C" fn nearfab_near_core(
     entry_size: usize,
     count: *mut usize,
 ) -> i32 {
-    let core = Core { device: HostDevice(device), core: PhysicalCore(core) };
-    // SAFETY: as our caller promises.
-    guard(|| unsafe { put_list(|| Ok(host.get()?.near_core(core, to_basis(basis)?)?), entries, entry_size, count) })
+    let list = || Ok(whole(&near_core(host, device, core, basis)?));
+    // SAFETY: the caller guarantees that `count` is null or points to a size_t, and that `entries` is null or points to
+    // `*count` times `entry_size` bytes; this call may write both.
+    guard(|| unsafe { put_list(list, entries, entry_size, count) })
 }
 
-/// Lists the Neuron devices by their nearness to the EFA interface at an address. `basis` is a NEARFAB_BASIS_ number.
+/// Lists the EFA interfaces that are nearest to a physical core: one interface if the evidence decides, several if they
+/// are equally near, none if nothing is known or the host has no interface. The arguments and errors are those of
+/// nearfab_near_core.
 ///
-/// `entries` has room for `*count` structures of `entry_size` bytes, which is sizeof *entries; the nearest are written
-/// first, and `*count` becomes the number written. The whole list has nearfab_neuron_count entries.
+/// # Safety
+/// `count` points to a size_t, `entries` points to `*count` times `entry_size` bytes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn nearfab_nearest_to_core(
+    host: NearfabHost,
+    device: u32,
+    core: u32,
+    basis: u32,
+    entries: *mut NearfabNearEfa,
+    entry_size: usize,
+    count: *mut usize,
+) -> i32 {
+    let list = || Ok(nearest(&near_core(host, device, core, basis)?));
+    // SAFETY: the caller guarantees that `count` is null or points to a size_t, and that `entries` is null or points to
+    // `*count` times `entry_size` bytes; this call may write both.
+    guard(|| unsafe { put_list(list, entries, entry_size, count) })
+}
+
+/// Lists all Neuron devices by their nearness to the EFA interface at a PCI address. `basis` is a NEARFAB_BASIS_
+/// number.
+///
+/// `entries` has room for `*count` structures of `entry_size` bytes; `entry_size` is sizeof *entries. The nearest
+/// devices are written first, and `*count` becomes the number of entries written. The whole list has
+/// nearfab_neuron_count entries. To get only the nearest devices, call nearfab_nearest_to_efa.
 ///
 /// # Errors
-/// NEARFAB_ERROR_NO_SUCH_DEVICE where the host has no such interface, NEARFAB_ERROR_INVALID_HANDLE,
+/// NEARFAB_ERROR_NO_SUCH_DEVICE if the host has no such interface, NEARFAB_ERROR_FORKED, NEARFAB_ERROR_INVALID_HANDLE,
 /// NEARFAB_ERROR_INVALID_ARGUMENT.
 ///
 /// # Safety
-/// `count` points to a size_t, `entries` to `*count` times `entry_size` bytes.
+/// `count` points to a size_t, `entries` points to `*count` times `entry_size` bytes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nearfab_near_efa(
     host: NearfabHost,
@@ -162,21 +193,42 @@ pub unsafe extern "C" fn nearfab_near_efa(
     entry_size: usize,
     count: *mut usize,
 ) -> i32 {
-    let list = || Ok(host.get()?.near_efa(address.to_rust()?, to_basis(basis)?)?);
-    // SAFETY: as our caller promises.
+    let list = || Ok(whole(&near_efa(host, address, basis)?));
+    // SAFETY: the caller guarantees that `count` is null or points to a size_t, and that `entries` is null or points to
+    // `*count` times `entry_size` bytes; this call may write both.
     guard(|| unsafe { put_list(list, entries, entry_size, count) })
 }
 
-/// Tells whether this host lacks the EFA interface that the vendor pairs with a Neuron device, as when fewer
-/// interfaces than possible were attached at launch: nearness is by place alone then. `address` gets the address of
-/// the interface that is missing, and is left alone where none is.
+/// Lists the Neuron devices that are nearest to an EFA interface: several if they are equally near, none if nothing is
+/// known or the host has no Neuron device. The arguments and errors are those of nearfab_near_efa.
+///
+/// # Safety
+/// `count` points to a size_t, `entries` points to `*count` times `entry_size` bytes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn nearfab_nearest_to_efa(
+    host: NearfabHost,
+    address: NearfabBdf,
+    basis: u32,
+    entries: *mut NearfabNearNeuron,
+    entry_size: usize,
+    count: *mut usize,
+) -> i32 {
+    let list = || Ok(nearest(&near_efa(host, address, basis)?));
+    // SAFETY: the caller guarantees that `count` is null or points to a size_t, and that `entries` is null or points to
+    // `*count` times `entry_size` bytes; this call may write both.
+    guard(|| unsafe { put_list(list, entries, entry_size, count) })
+}
+
+/// Finds out whether this host lacks the EFA interface that the vendor pairs with a Neuron device. That happens if
+/// fewer interfaces than possible were attached at launch; nearness is then judged by place only. If the interface is
+/// missing, `address` gets its PCI address; otherwise `address` is not changed.
 ///
 /// # Errors
-/// NEARFAB_ERROR_NO_SUCH_DEVICE where the host has no such device, NEARFAB_ERROR_INVALID_HANDLE,
+/// NEARFAB_ERROR_NO_SUCH_DEVICE if the host has no such device, NEARFAB_ERROR_FORKED, NEARFAB_ERROR_INVALID_HANDLE,
 /// NEARFAB_ERROR_INVALID_ARGUMENT.
 ///
 /// # Safety
-/// `missing` points to a bool, `address` to a nearfab_bdf_t.
+/// `missing` points to a bool, `address` points to a nearfab_bdf_t.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nearfab_missing_pair(
     host: NearfabHost,
@@ -185,9 +237,9 @@ pub unsafe extern "C" fn nearfab_missing_pair(
     address: *mut NearfabBdf,
 ) -> i32 {
     guard(|| {
-        // SAFETY: as our caller promises.
+        // SAFETY: the caller guarantees that `missing` is null or points to a bool that this call may write.
         let missing = unsafe { Place::new("missing", missing) }?;
-        // SAFETY: as our caller promises.
+        // SAFETY: the caller guarantees that `address` is null or points to a nearfab_bdf_t that this call may write.
         let address = unsafe { Place::new("address", address) }?;
         let pair = host.get()?.near_device(HostDevice(device), Basis::Pairing)?.missing_pair;
         missing.set(pair.is_some());
@@ -198,34 +250,57 @@ pub unsafe extern "C" fn nearfab_missing_pair(
     })
 }
 
+fn near_core(host: NearfabHost, device: u32, core: u32, basis: u32) -> Outcome<NearList<nearfab::Bdf>> {
+    let core = Core { device: HostDevice(device), core: PhysicalCore(core) };
+    Ok(host.get()?.near_core(core, to_basis(basis)?)?)
+}
+
+fn near_efa(host: NearfabHost, address: NearfabBdf, basis: u32) -> Outcome<NearList<HostDevice>> {
+    Ok(host.get()?.near_efa(address.to_rust()?, to_basis(basis)?)?)
+}
+
+/// Converts every entry of a list.
+fn whole<T, E: for<'a> From<&'a Near<T>>>(list: &NearList<T>) -> Vec<E> {
+    list.entries.iter().map(E::from).collect()
+}
+
+/// Converts the nearest entries of a list.
+fn nearest<T, E: for<'a> From<&'a Near<T>>>(list: &NearList<T>) -> Vec<E> {
+    list.nearest().map(E::from).collect()
+}
+
+/// Writes a list into the caller's array, and the number of entries written into `count`.
+///
 /// # Safety
-/// `count` is null or points to a number, `entries` is null or points to that many times `entry_size` bytes.
-unsafe fn put_list<T, E: Growing + for<'a> From<&'a Near<T>>>(
-    list: impl FnOnce() -> Outcome<NearList<T>>,
+/// `count` is null or points to a number, `entries` is null or points to that many times `entry_size` bytes; this call
+/// may write both.
+unsafe fn put_list<E: Growing>(
+    list: impl FnOnce() -> Outcome<Vec<E>>,
     entries: *mut E,
     entry_size: usize,
     count: *mut usize,
 ) -> Outcome {
-    // SAFETY: as our caller promises.
+    // SAFETY: the caller guarantees that `count` is null or points to a number that this call may write.
     let count = unsafe { Place::new("count", count) }?;
-    // SAFETY: as our caller promises.
+    // SAFETY: the caller guarantees that `entries` is null or points to `*count` times `entry_size` bytes that this
+    // call may write.
     let array = unsafe { Array::new("entries", entries, entry_size, count.get()) }?;
-    count.set(array.fill(list()?.entries.iter().map(E::from)));
+    count.set(array.fill(list()?));
     Ok(())
 }
 
-/// The basis of a number from C, where any number may come.
+/// Converts the number of a basis. C callers can pass any number.
 fn to_basis(number: u32) -> Outcome<Basis> {
     const PAIRING: u32 = NearfabBasis::Pairing as u32;
     const PLACE: u32 = NearfabBasis::Place as u32;
     match number {
         PAIRING => Ok(Basis::Pairing),
         PLACE => Ok(Basis::Place),
-        _ => Err(Failure::Argument(format!("there is no basis {number}: expected a NEARFAB_BASIS_ number"))),
+        _ => Err(Failure::Argument(format!("{number} is not a basis: expected a NEARFAB_BASIS_ number"))),
     }
 }
 
-/// The number of a proximity, and the bridges crossed.
+/// Converts a proximity to its number and the number of bridges.
 fn proximity(proximity: Proximity) -> (u32, u32) {
     let (number, bridges) = match proximity {
         Proximity::SameFunction => (NearfabProximity::SameFunction, 0),

@@ -1,8 +1,8 @@
-"""Which EFA interface is near each NeuronCore, and how nearfab knows.
+"""Print the EFA interfaces that are nearest to each NeuronCore, and how nearfab knows.
 
-near.py                           this machine
-near.py --root DIR                the tree below a folder, such as /host in a container
-near.py --instance trn2.48xlarge  what nearfab knows of an instance type
+near.py                           of this machine
+near.py --root DIR                of the file tree below a folder, such as /host in a container
+near.py --instance trn2.48xlarge  of an instance type, from nearfab's table
 """
 
 import argparse
@@ -11,7 +11,7 @@ import sys
 import nearfab
 
 
-def look(arguments: argparse.Namespace) -> nearfab.Host:
+def make_host(arguments: argparse.Namespace) -> nearfab.Host:
     if arguments.root:
         return nearfab.Host.from_root(arguments.root)
     if arguments.instance:
@@ -22,19 +22,20 @@ def look(arguments: argparse.Namespace) -> nearfab.Host:
 def print_host(host: nearfab.Host) -> None:
     for device in host.neuron:
         for core in range(device.cores):
-            near = host.near_core(device.index, core)
-            nearest = " = ".join(n.address for n in near if n.rank == 1)
-            evidence = near[0].evidence if near else "no EFA interface"
-            print(f"neuron{device.index}:{core}", nearest, evidence, sep="\t")
+            nearest = host.near_core(device.index, core).nearest
+            addresses = " = ".join(near.address for near in nearest) or "-"
+            evidence = ", ".join(sorted({near.evidence for near in nearest}))
+            evidence = evidence or "no EFA interface is known to be near"
+            print(f"neuron{device.index}:{core}", addresses, evidence, sep="\t")
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Which EFA interface is near each NeuronCore, and how nearfab knows.")
+    parser = argparse.ArgumentParser(description="Print the EFA interfaces that are nearest to each NeuronCore.")
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--root", metavar="DIR")
     source.add_argument("--instance", metavar="TYPE")
     try:
-        print_host(look(parser.parse_args()))
+        print_host(make_host(parser.parse_args()))
     except nearfab.NearfabError as error:
         print(f"near.py: {error}", file=sys.stderr)
         return 1

@@ -2,9 +2,9 @@
 
 >>> import nearfab
 >>> host = nearfab.Host.from_instance("trn2.48xlarge")  # on a Trainium instance: Host.discover()
->>> near = host.near_core(5, 0)
->>> near[0].address, near[0].evidence
-('0000:57:00.0', 'table trn2.48xlarge')
+>>> for near in host.near_core(5, 0).nearest:
+...     print(near.address, near.evidence)
+0000:57:00.0 table trn2.48xlarge
 """
 
 from enum import IntEnum
@@ -20,6 +20,7 @@ from nearfab._native import (
     NeuronDevice,
     __version__,
 )
+from nearfab._near_list import NearList
 
 __all__ = [
     "Efa",
@@ -28,6 +29,7 @@ __all__ = [
     "ErrorCode",
     "Host",
     "NearEfa",
+    "NearList",
     "NearNeuron",
     "NearfabError",
     "NeuronDevice",

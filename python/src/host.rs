@@ -9,114 +9,118 @@ use pyo3::types::PyTuple;
 
 use crate::device::{EfaInterface, NeuronDevice};
 use crate::error::raise;
-use crate::near::{NearEfa, NearNeuron};
+use crate::near::{NearEfa, NearNeuron, near_list};
 
-/// EFA interfaces and Neuron devices of one machine, where they are, and who may use them, as seen at one moment.
+/// A snapshot of the EFA interfaces and Neuron devices of one machine, their places, and whether this process may use
+/// them.
 ///
-/// A host never changes; look again by making a new one. Making one opens no device, needs no privilege and no vendor
-/// library.
+/// A host never changes: to see a change of the machine, make a new host. Making a host opens no device, and needs no
+/// privilege and no vendor library.
 #[pyclass(frozen, eq, module = "nearfab")]
 #[derive(PartialEq)]
 pub(crate) struct Host(pub(crate) nearfab::Host);
 
 #[pymethods]
 impl Host {
-    /// Look at this machine. A machine without devices is a host without devices.
+    /// Discovers this machine. A machine without devices gives a host without devices.
     #[staticmethod]
     fn discover(py: Python<'_>) -> PyResult<Self> {
         make(py, nearfab::Host::discover)
     }
 
-    /// Look at the tree below a folder: /host in a container, or a recorded or synthetic sys and dev.
+    /// Reads the file tree below a folder: the machine's root at /host in a container, or copied or emulated folders
+    /// sys and dev.
     #[staticmethod]
     fn from_root(py: Python<'_>, root: PathBuf) -> PyResult<Self> {
         make(py, || nearfab::Host::from_root(root))
     }
 
-    /// What a host of this instance type looks like with every EFA interface attached, by nearfab's table of the type.
+    /// Makes a host of an instance type from nearfab's table of the type, with every EFA interface attached.
     #[staticmethod]
     fn from_instance(py: Python<'_>, instance_type: &str) -> PyResult<Self> {
         make(py, || nearfab::Host::from_instance(instance_type))
     }
 
-    /// Read a host that was recorded as JSON in a file.
+    /// Reads a host that was recorded as JSON in a file.
     #[staticmethod]
     fn from_file(py: Python<'_>, path: PathBuf) -> PyResult<Self> {
         make(py, || nearfab::Host::from_file(path))
     }
 
-    /// Read back what to_json wrote.
+    /// Reads a host from text that to_json returned.
     #[staticmethod]
     fn from_json(py: Python<'_>, text: &str) -> PyResult<Self> {
         make(py, || nearfab::Host::from_json(text))
     }
 
-    /// The host as JSON, complete: from_json gives an equal host, except that it is not live.
+    /// Returns the whole host as JSON. from_json makes an equal host of it, except that it is not live.
     fn to_json(&self, py: Python<'_>) -> String {
         py.detach(|| self.0.to_json())
     }
 
-    /// What to_json writes, as dictionaries and lists.
+    /// Returns the content of to_json as dictionaries and lists.
     fn to_dict<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         py.import("json")?.call_method1("loads", (self.to_json(py),))
     }
 
-    /// Where this host comes from, for people.
+    /// The origin of this host as text for people, such as "this machine" or "the instance table trn2.48xlarge".
     #[getter]
     fn origin(&self) -> String {
         if self.0.is_live() { "this machine".to_owned() } else { self.0.origin().to_string() }
     }
 
-    /// Whether this is the machine that the process runs on, so that its devices can be opened.
+    /// Whether this host is the machine on which the process runs. Only the devices of such a host can be opened.
     #[getter]
     fn is_live(&self) -> bool {
         self.0.is_live()
     }
 
-    /// What the machine's firmware says it is: on EC2 the instance type.
+    /// The product name that the machine's firmware reports, which is the instance type on EC2. None if it reports
+    /// none.
     #[getter]
     fn instance_type(&self) -> Option<&str> {
         self.0.instance_type()
     }
 
-    /// The EFA interfaces, by PCI address.
+    /// The EFA interfaces, in the order of their PCI addresses.
     #[getter]
     fn efa<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         PyTuple::new(py, self.0.efa().iter().map(EfaInterface::from).collect::<Vec<_>>())
     }
 
-    /// The Neuron devices that the driver shows, by number.
+    /// The Neuron devices that the Neuron driver shows, in the order of their numbers.
     #[getter]
     fn neuron<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         PyTuple::new(py, self.0.neuron().iter().map(NeuronDevice::from).collect::<Vec<_>>())
     }
 
-    /// What could not be read or did not fit together, one sentence each.
+    /// What discovery could not read, and what it found inconsistent. Each is one sentence.
     #[getter]
     fn problems<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         PyTuple::new(py, self.0.problems())
     }
 
-    /// The EFA interfaces by their nearness to a physical core: core number core of the Neuron device that the host
-    /// numbers device. The basis "place" leaves the vendor's pairing aside.
+    /// Lists the EFA interfaces by their nearness to a physical core: core number core of the Neuron device that has
+    /// the number device on the host. The basis "pairing" puts the vendor's pairing first; "place" ignores it.
     #[pyo3(signature = (device, core, *, basis = "pairing"))]
-    fn near_core(&self, py: Python<'_>, device: u32, core: u32, basis: &str) -> PyResult<Vec<NearEfa>> {
+    fn near_core<'py>(&self, py: Python<'py>, device: u32, core: u32, basis: &str) -> PyResult<Bound<'py, PyAny>> {
         let core = Core { device: HostDevice(device), core: PhysicalCore(core) };
         let near = self.0.near_core(core, to_basis(basis)?).map_err(|error| raise(py, &error))?;
-        Ok(near.entries.iter().map(NearEfa::from).collect())
+        near_list::<_, NearEfa>(py, &near)
     }
 
-    /// The Neuron devices by their nearness to the EFA interface at an address such as "0000:cc:00.0". The basis
-    /// "place" leaves the vendor's pairing aside.
+    /// Lists the Neuron devices by their nearness to the EFA interface at a PCI address such as "0000:cc:00.0". The
+    /// basis "pairing" puts the vendor's pairing first; "place" ignores it.
     #[pyo3(signature = (address, *, basis = "pairing"))]
-    fn near_efa(&self, py: Python<'_>, address: &str, basis: &str) -> PyResult<Vec<NearNeuron>> {
+    fn near_efa<'py>(&self, py: Python<'py>, address: &str, basis: &str) -> PyResult<Bound<'py, PyAny>> {
         let address = to_address(py, address)?;
         let near = self.0.near_efa(address, to_basis(basis)?).map_err(|error| raise(py, &error))?;
-        Ok(near.entries.iter().map(NearNeuron::from).collect())
+        near_list::<_, NearNeuron>(py, &near)
     }
 
-    /// The address of the EFA interface that the vendor pairs with a Neuron device and that this host lacks, as when
-    /// fewer interfaces than possible were attached at launch: nearness is by place alone then.
+    /// Returns the PCI address of the EFA interface that the vendor pairs with a Neuron device, if this host lacks the
+    /// interface. That happens if fewer interfaces than possible were attached at launch; nearness is then judged by
+    /// place only.
     fn missing_pair(&self, py: Python<'_>, device: u32) -> PyResult<Option<String>> {
         let near = self.0.near_device(HostDevice(device), Basis::Pairing).map_err(|error| raise(py, &error))?;
         Ok(near.missing_pair.map(|address| address.to_string()))
@@ -129,11 +133,11 @@ impl Host {
 }
 
 /// Makes a host while other Python threads run.
-fn make(py: Python<'_>, look: impl FnOnce() -> nearfab::Result<nearfab::Host> + Send) -> PyResult<Host> {
-    py.detach(look).map(Host).map_err(|error| raise(py, &error))
+fn make(py: Python<'_>, make: impl FnOnce() -> nearfab::Result<nearfab::Host> + Send) -> PyResult<Host> {
+    py.detach(make).map(Host).map_err(|error| raise(py, &error))
 }
 
-/// The address of a text.
+/// Reads a PCI address from text.
 pub(crate) fn to_address(py: Python<'_>, text: &str) -> PyResult<nearfab::Bdf> {
     let expected = "a PCI address such as 0000:cc:00.0";
     text.parse().map_err(|_| raise(py, &nearfab::Error::BadName { text: text.to_owned(), expected }))
@@ -143,6 +147,6 @@ fn to_basis(name: &str) -> PyResult<Basis> {
     match name {
         "pairing" => Ok(Basis::Pairing),
         "place" => Ok(Basis::Place),
-        _ => Err(PyValueError::new_err(format!("basis is {name:?}, expected \"pairing\" or \"place\""))),
+        _ => Err(PyValueError::new_err(format!("basis {name:?} does not exist: expected \"pairing\" or \"place\""))),
     }
 }

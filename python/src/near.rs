@@ -1,38 +1,56 @@
-//! Neighbours.
+//! Lists by nearness.
 
-use nearfab::{Bdf, HostDevice, Near, Proximity};
+use nearfab::{Bdf, HostDevice, Near, NearList, Proximity};
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::PyType;
 
-/// An EFA interface that is near a core.
+/// An EFA interface in a list by nearness to a core.
 #[pyclass(frozen, eq, hash, get_all, module = "nearfab")]
 #[derive(PartialEq, Eq, Hash)]
 pub(crate) struct NearEfa {
-    /// 1 for the nearest. Those of one rank are equally near: no order among them is meant.
+    /// The place in the order of nearness, from 1. Interfaces of the same rank are equally near: their order means
+    /// nothing.
     rank: u32,
-    /// Its PCI address.
+    /// The PCI address of the interface.
     address: String,
-    /// How far away it is: "same_function", "same_switch", "same_root", "same_numa", "other_numa" or "unknown".
+    /// How far the interface is from the core's device: "same_function", "same_switch", "same_root", "same_numa",
+    /// "other_numa" or "unknown".
     proximity: &'static str,
-    /// With "same_switch", the bridges on the way that are not common to both.
+    /// With "same_switch", the number of bridges between the two that they do not have in common; otherwise None.
     bridges: Option<usize>,
-    /// Why it has its rank, such as "table trn2.48xlarge" or "same PCIe switch".
+    /// Why the interface has its rank, such as "table trn2.48xlarge" or "same PCIe switch".
     evidence: String,
 }
 
-/// A Neuron device that is near an EFA interface.
+/// A Neuron device in a list by nearness to an EFA interface.
 #[pyclass(frozen, eq, hash, get_all, module = "nearfab")]
 #[derive(PartialEq, Eq, Hash)]
 pub(crate) struct NearNeuron {
-    /// 1 for the nearest. Those of one rank are equally near: no order among them is meant.
+    /// The place in the order of nearness, from 1. Devices of the same rank are equally near: their order means
+    /// nothing.
     rank: u32,
-    /// The host's number of the device.
+    /// The host's number of the device: N in /dev/neuronN.
     index: u32,
-    /// How far away it is: "same_function", "same_switch", "same_root", "same_numa", "other_numa" or "unknown".
+    /// How far the device is from the interface: "same_function", "same_switch", "same_root", "same_numa", "other_numa"
+    /// or "unknown".
     proximity: &'static str,
-    /// With "same_switch", the bridges on the way that are not common to both.
+    /// With "same_switch", the number of bridges between the two that they do not have in common; otherwise None.
     bridges: Option<usize>,
-    /// Why it has its rank, such as "table trn2.48xlarge" or "same PCIe switch".
+    /// Why the device has its rank, such as "table trn2.48xlarge" or "same PCIe switch".
     evidence: String,
+}
+
+/// Makes a Python `NearList`, a list with the property `nearest`. It is a class in Python because the stable ABI of
+/// CPython 3.10 lets no class in Rust extend `list`.
+pub(crate) fn near_list<'py, T, N>(py: Python<'py>, list: &NearList<T>) -> PyResult<Bound<'py, PyAny>>
+where
+    N: for<'a> From<&'a Near<T>> + IntoPyObject<'py>,
+{
+    static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    let entries: Vec<N> = list.entries.iter().map(N::from).collect();
+    let nearest: Vec<N> = list.nearest().map(N::from).collect();
+    CLASS.import(py, "nearfab._near_list", "NearList")?.call1((entries, nearest))
 }
 
 #[pymethods]
@@ -64,7 +82,7 @@ impl From<&Near<HostDevice>> for NearNeuron {
     }
 }
 
-/// The name of a proximity, as in JSON, and the bridges crossed.
+/// Returns the name of a proximity, as in JSON, and the number of bridges.
 fn proximity(proximity: Proximity) -> (&'static str, Option<usize>) {
     match proximity {
         Proximity::SameFunction => ("same_function", None),

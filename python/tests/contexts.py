@@ -1,6 +1,6 @@
-"""Two users of one EFA interface, on a machine that has some: one context, closed by the second close.
+"""On a machine with EFA interfaces, two users of one interface share one context, which the second close closes.
 
-Started by the tests of capi/, which count what libibverbs is asked for.
+The tests in capi/ start this program and count the calls of libibverbs.
 """
 
 import os
@@ -36,7 +36,7 @@ try:
 except ValueError as error:
     assert address in str(error)
 else:
-    raise AssertionError("a closed use answers")
+    raise AssertionError("a closed object still answers")
 assert first.users() == 1
 first.close()
 first.close()

@@ -1,9 +1,10 @@
-"""The Python face, from the installed wheel."""
+"""Tests of the Python module, as installed from the wheel."""
 
 import doctest
 import json
 import re
 from concurrent.futures import ThreadPoolExecutor
+from copy import copy
 from importlib.metadata import version
 from pathlib import Path
 
@@ -19,14 +20,15 @@ def trn2() -> Host:
     return Host.from_instance("trn2.48xlarge")
 
 
-def test_the_wheel_is_what_is_tested() -> None:
+def test_the_installed_wheel_is_tested() -> None:
     assert not Path(nearfab.__file__).is_relative_to(TOP / "python")
     assert nearfab.__version__ == version("nearfab")
 
 
-def test_the_documentation_tells_the_truth() -> None:
-    reference = doctest.testfile(str(TOP / "docs/reference/python.md"), module_relative=False)
-    for outcome in (doctest.testmod(nearfab), reference):
+def test_the_examples_in_the_documentation_work() -> None:
+    pages = ("docs/reference/python.md",)
+    in_pages = [doctest.testfile(str(TOP / page), module_relative=False) for page in pages]
+    for outcome in (doctest.testmod(nearfab), *in_pages):
         assert outcome.attempted > 0
         assert outcome.failed == 0
 
@@ -45,7 +47,7 @@ def test_an_empty_tree_is_an_empty_host(tmp_path: Path) -> None:
         assert not host.is_live
 
 
-def test_devices(trn2: Host) -> None:
+def test_devices_have_the_values_of_the_table(trn2: Host) -> None:
     assert (len(trn2.neuron), len(trn2.efa)) == (16, 16)
     device = trn2.neuron[5]
     assert (device.index, device.product, device.cores, device.node) == (5, "Trainium2", 8, "/dev/neuron5")
@@ -57,24 +59,49 @@ def test_devices(trn2: Host) -> None:
 
 def test_the_paired_interface_is_nearest(trn2: Host) -> None:
     near = trn2.near_core(5, 0)
-    assert [n.address for n in near if n.rank == 1] == ["0000:57:00.0"]
-    assert near[0].evidence == "table trn2.48xlarge"
-    assert near[0].proximity == "same_switch"
-    assert near[0].bridges is not None
+    (nearest,) = near.nearest
+    assert nearest.address == "0000:57:00.0"
+    assert nearest.evidence == "table trn2.48xlarge"
+    assert nearest.proximity == "same_switch"
+    assert nearest.bridges is not None
+    assert nearest == near[0]
     assert len(near) == len(trn2.efa)
     assert near == trn2.near_core(device=5, core=7, basis="pairing")
     assert trn2.missing_pair(5) is None
 
 
-def test_by_place_alone_ties_stay_ties(trn2: Host) -> None:
-    nearest = [n for n in trn2.near_core(5, 0, basis="place") if n.rank == 1]
-    assert len(nearest) == 2
-    assert {n.evidence for n in nearest} == {"same PCIe switch"}
+def test_by_place_two_interfaces_are_equally_near(trn2: Host) -> None:
+    nearest = trn2.near_core(5, 0, basis="place").nearest
+    assert [near.address for near in nearest] == ["0000:56:00.0", "0000:57:00.0"]
+    assert {near.evidence for near in nearest} == {"same PCIe switch"}
 
 
 def test_two_devices_share_an_interface_on_trn1() -> None:
     near = Host.from_instance("trn1.32xlarge").near_efa("20:19.0")
-    assert [n.index for n in near if n.rank == 1] == [4, 5]
+    assert [device.index for device in near.nearest] == [4, 5]
+
+
+def test_nothing_is_nearest_if_nothing_is_known(trn2: Host) -> None:
+    record = trn2.to_dict()
+    del record["instance_type"]
+    record["efa"] = [{**efa, "numa": None, "root": None, "bridges": []} for efa in record["efa"]]
+    near = Host.from_json(json.dumps(record)).near_core(5, 0)
+    assert [(entry.rank, entry.evidence) for entry in near] == [(1, "unknown")] * 16
+    assert near.nearest == ()
+
+
+def test_nothing_is_nearest_on_a_host_without_interfaces() -> None:
+    near = Host.from_instance("trn1.2xlarge").near_core(0, 0)
+    assert near == []
+    assert near.nearest == ()
+
+
+def test_a_list_by_nearness_is_a_list(trn2: Host) -> None:
+    near = trn2.near_core(5, 0)
+    assert isinstance(near, list)
+    assert near == list(near) == copy(near)
+    assert copy(near).nearest == near.nearest
+    assert [entry.rank for entry in near] == sorted(entry.rank for entry in near)
 
 
 def test_json_round_trip(trn2: Host, tmp_path: Path) -> None:
@@ -87,16 +114,16 @@ def test_json_round_trip(trn2: Host, tmp_path: Path) -> None:
     assert trn2 != Host.from_instance("trn1.32xlarge")
 
 
-def test_a_missing_pair_is_named(trn2: Host) -> None:
+def test_a_missing_pair_is_reported(trn2: Host) -> None:
     record = trn2.to_dict()
     record["efa"] = [efa for efa in record["efa"] if efa["address"] != "0000:57:00.0"]
     host = Host.from_json(json.dumps(record))
     assert host.missing_pair(5) == "0000:57:00.0"
-    assert host.near_core(5, 0)[0].evidence == "same PCIe switch"
+    assert {near.evidence for near in host.near_core(5, 0).nearest} == {"same PCIe switch"}
 
 
 @pytest.mark.parametrize(
-    ("call", "code", "words"),
+    ("call", "code", "part"),
     [
         (lambda host: Host.from_instance("trn9.large"), ErrorCode.UNKNOWN_INSTANCE, "trn2.48xlarge"),
         (lambda host: Host.from_root("/no/such/folder"), ErrorCode.READ, "/no/such/folder"),
@@ -110,8 +137,8 @@ def test_a_missing_pair_is_named(trn2: Host) -> None:
         (lambda host: host.missing_pair(99), ErrorCode.NO_SUCH_DEVICE, "neuron99"),
     ],
 )
-def test_errors_have_a_code_and_words(call, code, words, trn2: Host) -> None:  # type: ignore[no-untyped-def]
-    with pytest.raises(NearfabError, match=re.escape(words)) as caught:
+def test_errors_have_a_code_and_a_text(call, code, part, trn2: Host) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(NearfabError, match=re.escape(part)) as caught:
         call(trn2)
     assert caught.value.code == code
 

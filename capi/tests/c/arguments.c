@@ -1,4 +1,4 @@
-/* Null pointers, bad texts, bad numbers and wrong sizes are errors; short buffers are respected. */
+/* Null pointers, invalid texts and numbers, and wrong sizes are errors. Nothing is written beyond a short buffer. */
 #include <nearfab.h>
 #include <stdint.h>
 #include <string.h>
@@ -66,7 +66,7 @@ static void devices(nearfab_host_t host)
     CHECK_OK(nearfab_efa_get(host, 0, &efa, sizeof efa));
     CHECK(efa.uverbs == -1 && efa.access == NEARFAB_ACCESS_UNKNOWN && efa.rdma[0] == '\0');
 
-    /* A program that was compiled with a later header: what this library does not know is zero. */
+    /* In a program that was compiled with a later header, the fields that this library does not know are zero. */
     memset(&newer, '#', sizeof newer);
     CHECK_OK(nearfab_efa_get(host, 0, &newer.known, sizeof newer));
     CHECK(newer.known.address.bus == efa.address.bus);
@@ -91,7 +91,7 @@ static void near(nearfab_host_t host)
                NEARFAB_ERROR_NO_SUCH_DEVICE);
     CHECK(count == 3);
 
-    /* Only as many as there is room for. */
+    /* No more entries are written than there is room for. */
     memset(efas, '#', sizeof efas);
     count = 2;
     CHECK_OK(nearfab_near_core(host, 5, 0, NEARFAB_BASIS_PAIRING, efas, sizeof *efas, &count));
@@ -108,6 +108,25 @@ static void near(nearfab_host_t host)
     CHECK(count == 16 && neurons[0].proximity == NEARFAB_PROXIMITY_SAME_SWITCH && neurons[0].bridges > 0);
     CHECK(neurons[0].evidence == NEARFAB_EVIDENCE_PLACE);
     CHECK(strcmp(neurons[0].evidence_text, "same PCIe switch") == 0);
+
+    /* The paired interface alone is nearest. By place, both interfaces of the switch are. */
+    CHECK_CODE(nearfab_nearest_to_core(host, 5, 0, NEARFAB_BASIS_PAIRING, efas, sizeof *efas, NULL), BAD);
+    count = 3;
+    CHECK_CODE(nearfab_nearest_to_core(host, 5, 8, NEARFAB_BASIS_PAIRING, efas, sizeof *efas, &count),
+               NEARFAB_ERROR_NO_SUCH_DEVICE);
+    CHECK(count == 3);
+    CHECK_OK(nearfab_nearest_to_core(host, 5, 0, NEARFAB_BASIS_PAIRING, efas, sizeof *efas, &count));
+    CHECK(count == 1 && efas[0].address.bus == 0x57 && efas[0].evidence == NEARFAB_EVIDENCE_TABLE);
+    count = 3;
+    CHECK_OK(nearfab_nearest_to_core(host, 5, 0, NEARFAB_BASIS_PLACE, efas, sizeof *efas, &count));
+    CHECK(count == 2 && efas[0].address.bus == 0x56 && efas[1].address.bus == 0x57 && efas[1].rank == 1);
+    count = 1;
+    CHECK_OK(nearfab_nearest_to_core(host, 5, 0, NEARFAB_BASIS_PLACE, efas, sizeof *efas, &count));
+    CHECK(count == 1);
+    CHECK_CODE(nearfab_nearest_to_efa(host, impossible, NEARFAB_BASIS_PAIRING, neurons, sizeof *neurons, &count), BAD);
+    count = 16;
+    CHECK_OK(nearfab_nearest_to_efa(host, efas[0].address, NEARFAB_BASIS_PAIRING, neurons, sizeof *neurons, &count));
+    CHECK(count == 1 && neurons[0].evidence == NEARFAB_EVIDENCE_TABLE);
 
     CHECK_CODE(nearfab_missing_pair(host, 5, NULL, &address), BAD);
     CHECK_CODE(nearfab_missing_pair(host, 5, &missing, NULL), BAD);

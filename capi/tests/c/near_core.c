@@ -1,4 +1,7 @@
-/* near_core TREE DEVICE CORE: prints rank, address, proximity and evidence of each neighbour, tab-separated. */
+/*
+ * near_core TREE DEVICE CORE: prints the rank, address, proximity and evidence of each EFA interface, tab-separated, then
+ * "nearest" and the address of each nearest interface.
+ */
 #include <nearfab.h>
 
 #include "check.h"
@@ -19,6 +22,7 @@ static const char *proximity(uint32_t number)
 int main(int argc, char **argv)
 {
     nearfab_near_efa_t entries[64];
+    char address[NEARFAB_BDF_SIZE];
     size_t i, count = 64;
     nearfab_host_t host;
     uint32_t device, core;
@@ -29,10 +33,15 @@ int main(int argc, char **argv)
     CHECK_OK(nearfab_host_from_root(argv[1], &host));
     CHECK_OK(nearfab_near_core(host, device, core, NEARFAB_BASIS_PAIRING, entries, sizeof *entries, &count));
     for (i = 0; i < count; i++) {
-        char address[NEARFAB_BDF_SIZE];
         CHECK_OK(nearfab_bdf_to_text(entries[i].address, address, sizeof address));
         printf("%u\t%s\t%s\t%s\n", (unsigned)entries[i].rank, address, proximity(entries[i].proximity),
                entries[i].evidence_text);
+    }
+    count = 64;
+    CHECK_OK(nearfab_nearest_to_core(host, device, core, NEARFAB_BASIS_PAIRING, entries, sizeof *entries, &count));
+    for (i = 0; i < count; i++) {
+        CHECK_OK(nearfab_bdf_to_text(entries[i].address, address, sizeof address));
+        printf("nearest\t%s\n", address);
     }
     CHECK_OK(nearfab_host_free(host));
     return 0;

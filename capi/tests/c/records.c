@@ -1,4 +1,7 @@
-/* records TREE FILE: the host of TREE, written to FILE as JSON and read back, lacks the interface paired with device 5. */
+/*
+ * records TREE FILE: writes the host of TREE to FILE as JSON, reads it back, and finds that the interface paired with
+ * device 5 is missing.
+ */
 #include <nearfab.h>
 #include <string.h>
 
@@ -38,8 +41,8 @@ int main(int argc, char **argv)
     CHECK(efas == 15);
     CHECK_OK(nearfab_missing_pair(recorded, 5, &missing, &address));
     CHECK(missing && address.bus == 0x57);
-    CHECK_OK(nearfab_near_core(recorded, 5, 0, NEARFAB_BASIS_PAIRING, &nearest, sizeof nearest, &count));
-    CHECK(nearest.evidence == NEARFAB_EVIDENCE_PLACE && nearest.address.bus == 0x56);
+    CHECK_OK(nearfab_nearest_to_core(recorded, 5, 0, NEARFAB_BASIS_PAIRING, &nearest, sizeof nearest, &count));
+    CHECK(count == 1 && nearest.evidence == NEARFAB_EVIDENCE_PLACE && nearest.address.bus == 0x56);
     CHECK_OK(nearfab_missing_pair(recorded, 4, &missing, &address));
     CHECK(!missing);
     CHECK_OK(nearfab_host_free(recorded));

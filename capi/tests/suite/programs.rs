@@ -83,6 +83,19 @@ fn the_documentation_shows_what_the_example_prints() {
 }
 
 #[test]
+fn the_example_says_that_nothing_is_known_instead_of_naming_an_interface() {
+    let test = "the_example_says_that_nothing_is_known_instead_of_naming_an_interface";
+    let Some(program) = Program::compile(test, "examples/c/near.c", Linked::Dynamically) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let table = InstanceTable::find("trn2.48xlarge").unwrap();
+    let defects = [Defect::UnknownProduct, Defect::NoCoreStatistics];
+    nearfab_emu::write_tree_with(table, &defects, folder.path()).unwrap();
+    let output = program.run(&["--root", folder.path().to_str().unwrap()]);
+    assert_eq!(output.lines().count(), 128);
+    assert!(output.lines().all(|line| line.ends_with("\t-\tno EFA interface is known to be near")), "{output}");
+}
+
+#[test]
 fn the_example_links_statically() {
     let test = "the_example_links_statically";
     let Some(program) = Program::compile(test, "examples/c/near.c", Linked::Statically) else { return };

@@ -1,0 +1,22 @@
+from collections.abc import Iterable
+from typing import TypeVar
+
+_Near = TypeVar("_Near")
+
+
+class NearList(list[_Near]):
+    """All interfaces or devices of a host in the order of nearness: what near_core and near_efa return.
+
+    Rank 1 alone does not mean near: if nothing is known, every entry has rank 1. The nearest ones are in ``nearest``.
+    """
+
+    __slots__ = ("_nearest",)
+
+    def __init__(self, entries: Iterable[_Near], nearest: Iterable[_Near]) -> None:
+        super().__init__(entries)
+        self._nearest = tuple(nearest)
+
+    @property
+    def nearest(self) -> tuple[_Near, ...]:
+        """The nearest entries: several if they are equally near, none if nothing is known or the list is empty."""
+        return self._nearest

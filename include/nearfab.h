@@ -1,22 +1,25 @@
 /*
  * nearfab: which AWS EFA interface is near which Neuron (Trainium, Inferentia) core, and who may use them now.
  *
- * Made from the sources in capi/ by cbindgen; changes go there.
+ * cbindgen makes this file from the sources in capi/: change the sources, not this file.
  *
- * Functions return 0 or a NEARFAB_ERROR_ number; nearfab_error_text() then says for people what happened. A function
+ * Functions return 0 or a NEARFAB_ERROR_ number. After an error nearfab_error_text() returns a text for people. A function
  * that fails has written nothing through its pointers.
  *
- * Handles (nearfab_host_t, nearfab_efa_t) are numbers, not addresses: one that is zero, freed, or of another kind is
- * NEARFAB_ERROR_INVALID_HANDLE and does no harm. The caller frees each with its own function; everything else is
- * copied into the caller's memory. A handle belongs to the process that made it, and is NEARFAB_ERROR_FORKED in a forked
- * child: look and open again there.
+ * Handles (nearfab_host_t, nearfab_efa_t) are numbers, not addresses. A handle that is zero, freed, or of another kind is
+ * NEARFAB_ERROR_INVALID_HANDLE and does no harm. The caller frees each handle with the function for its kind; every other
+ * result is copied into the caller's memory. A handle belongs to the process that made it. In a forked child it is
+ * NEARFAB_ERROR_FORKED: make a new handle in the child.
  *
- * A null pointer is NEARFAB_ERROR_INVALID_ARGUMENT unless a function says that it may be one. Texts are UTF-8, paths
- * are whatever bytes the file system has. Every function may be called from every thread at any time.
+ * A null pointer is NEARFAB_ERROR_INVALID_ARGUMENT unless the function's description allows it. Texts are UTF-8. Paths
+ * may have any bytes that the file system allows. Every thread may call every function at any time.
  *
- * Structures grow at their ends in later versions. Functions that fill some are told the size that the caller was
- * compiled with: an older program gets the beginning that it knows, and in a newer one what the library does not know
- * is zero.
+ * Structures grow at their ends in later versions. Functions that fill structures take the size that the caller was
+ * compiled with. A program that is older than the library gets the fields that it knows. In a program that is newer than
+ * the library, the fields that the library does not know are zero.
+ *
+ * libnearfab.so.0 stays loaded after dlclose(3): handles stay valid and interfaces stay open for the next dlopen(3). Link
+ * a shared library that contains libnearfab.a with -Wl,-z,nodelete for the same effect.
  */
 
 #ifndef NEARFAB_H
@@ -27,12 +30,12 @@
 #include <stdint.h>
 
 /**
- * Bytes of a name in a structure, the NUL included. Longer names are cut.
+ * How many bytes a name in a structure has, including the NUL. Longer names are cut.
  */
 #define NEARFAB_NAME_SIZE 64
 
 /**
- * Bytes that the text of any PCI address fits into, the NUL included.
+ * How many bytes the text of a PCI address needs at most, including the NUL.
  */
 #define NEARFAB_BDF_SIZE 17
 
@@ -140,24 +143,24 @@ typedef enum {
 } nearfab_error;
 
 /**
- * Whether this process may use a device node, as access(2) tells. A container's device rules can still refuse what
- * is granted here; only opening shows that.
+ * Whether this process may use a device node, as access(2) reports. The device rules of a container can refuse a node
+ * that is granted here: only opening the node shows that.
  */
 typedef enum {
   /**
-   * Not known: the host is no machine, or the question failed.
+   * Unknown: the host is not a machine, or access(2) failed.
    */
   NEARFAB_ACCESS_UNKNOWN = 0,
   /**
-   * The node is there, readable and writable.
+   * The node exists, and this user may read and write it.
    */
   NEARFAB_ACCESS_GRANTED = 1,
   /**
-   * The node is there and this user may not read and write it.
+   * The node exists, and this user may not read and write it.
    */
   NEARFAB_ACCESS_REFUSED = 2,
   /**
-   * There is no node.
+   * The node does not exist.
    */
   NEARFAB_ACCESS_MISSING = 3,
 } nearfab_access;
@@ -186,24 +189,24 @@ typedef enum {
    */
   NEARFAB_PROXIMITY_UNKNOWN = 0,
   /**
-   * Both are the same PCI function.
+   * Both devices are the same PCI function.
    */
   NEARFAB_PROXIMITY_SAME_FUNCTION = 1,
   /**
-   * Both are below a common PCIe bridge.
+   * Both devices are below a common PCIe bridge.
    */
   NEARFAB_PROXIMITY_SAME_SWITCH = 2,
   /**
-   * Both are below the same PCI root, without a common bridge. This is the closest level on hosts that show no
-   * bridges.
+   * Both devices are below the same PCI root, without a common bridge. This is the closest level on hosts that show
+   * no bridges.
    */
   NEARFAB_PROXIMITY_SAME_ROOT = 3,
   /**
-   * Both are on the same NUMA node, below different PCI roots.
+   * Both devices are on the same NUMA node, below different PCI roots.
    */
   NEARFAB_PROXIMITY_SAME_NUMA = 4,
   /**
-   * They are on different NUMA nodes.
+   * The devices are on different NUMA nodes.
    */
   NEARFAB_PROXIMITY_OTHER_NUMA = 5,
 } nearfab_proximity;
@@ -227,22 +230,22 @@ typedef enum {
 } nearfab_evidence;
 
 /**
- * A host: one snapshot of EFA interfaces and Neuron devices, where they are, and who may use them. It never changes;
- * to look again, make a new one. Free it with nearfab_host_free.
+ * A host: a snapshot of the EFA interfaces and Neuron devices of one machine, their places, and whether this process
+ * may use them. A host never changes: to see a change of the machine, make a new host. Free it with nearfab_host_free.
  */
 typedef struct {
   /**
-   * Zero is never a host.
+   * The number of the handle, never 0 for a host.
    */
   uint64_t raw;
 } nearfab_host_t;
 
 /**
- * The address of a PCI function, written 0000:cc:00.0.
+ * The address of a PCI function. Its text is 0000:cc:00.0.
  */
 typedef struct {
   /**
-   * The PCI domain, 0 on every known EC2 instance.
+   * The PCI domain. It is 0 on every known EC2 instance.
    */
   uint32_t domain;
   /**
@@ -258,7 +261,7 @@ typedef struct {
    */
   uint8_t function;
   /**
-   * Zero from nearfab; not read.
+   * nearfab writes 0 and does not read it.
    */
   uint8_t reserved;
 } nearfab_bdf_t;
@@ -268,7 +271,7 @@ typedef struct {
  */
 typedef struct {
   /**
-   * The host's number of the device: the N of /dev/neuronN.
+   * The host's number of the device: N in /dev/neuronN.
    */
   uint32_t index;
   /**
@@ -276,15 +279,15 @@ typedef struct {
    */
   uint32_t cores;
   /**
-   * A NEARFAB_ACCESS_ number, for /dev/neuronN.
+   * A NEARFAB_ACCESS_ number for /dev/neuronN.
    */
   uint32_t access;
   /**
-   * The NUMA node, -1 where it is not known.
+   * The NUMA node, or -1 if it is unknown.
    */
   int32_t numa_node;
   /**
-   * The PCI address, where known.
+   * The PCI address, if address_known is true.
    */
   nearfab_bdf_t address;
   /**
@@ -292,11 +295,11 @@ typedef struct {
    */
   bool address_known;
   /**
-   * Zero.
+   * Always 0.
    */
   uint8_t reserved[3];
   /**
-   * The product as the driver names it, such as "Trainium2"; empty where the driver does not say.
+   * The driver's name of the product, such as "Trainium2". It is empty if the driver does not name it.
    */
   char product[NEARFAB_NAME_SIZE];
 } nearfab_neuron_info_t;
@@ -306,23 +309,23 @@ typedef struct {
  */
 typedef struct {
   /**
-   * The PCI address, which identifies it.
+   * The PCI address. It identifies the interface.
    */
   nearfab_bdf_t address;
   /**
-   * The NUMA node, -1 where it is not known.
+   * The NUMA node, or -1 if it is unknown.
    */
   int32_t numa_node;
   /**
-   * The N of /dev/infiniband/uverbsN, -1 where the driver made none.
+   * N in /dev/infiniband/uverbsN, or -1 if the driver made no such node.
    */
   int32_t uverbs;
   /**
-   * A NEARFAB_ACCESS_ number, for that node.
+   * A NEARFAB_ACCESS_ number for /dev/infiniband/uverbsN.
    */
   uint32_t access;
   /**
-   * The RDMA device's name, such as "rdmap201s0"; empty where the driver made none.
+   * The name of the RDMA device, such as "rdmap201s0". It is empty if the driver made no RDMA device.
    */
   char rdma[NEARFAB_NAME_SIZE];
 } nearfab_efa_info_t;
@@ -392,82 +395,82 @@ typedef struct {
 } nearfab_near_neuron_t;
 
 /**
- * An open EFA interface: one of its users in this process, who share one context. Close it with nearfab_efa_close. In
- * a forked child it is NEARFAB_ERROR_FORKED: open the interface again there.
+ * One user of an open EFA interface. All users in this process share one ibv_context. Close the handle with
+ * nearfab_efa_close. In a forked child the handle is NEARFAB_ERROR_FORKED: open the interface again in the child.
  */
 typedef struct {
   /**
-   * Zero is never an open interface.
+   * The number of the handle, never 0 for an open interface.
    */
   uint64_t raw;
 } nearfab_efa_t;
 
 /**
- * What an open EFA interface says about itself.
+ * The attributes and limits of an open EFA interface.
  */
 typedef struct {
   /**
-   * The node's GUID, in host order; 0 from drivers before 2.12.
+   * The node GUID in host byte order. It is 0 with drivers before 2.12.
    */
   uint64_t node_guid;
   /**
-   * The largest memory region, in bytes.
+   * The size of the largest possible memory region, in bytes.
    */
   uint64_t max_memory_region_size;
   /**
-   * Memory regions at a time, of all processes.
+   * How many memory regions all processes together can have at one time.
    */
   uint32_t max_memory_regions;
   /**
-   * Protection domains at a time, of all processes.
+   * How many protection domains all processes together can have at one time.
    */
   uint32_t max_protection_domains;
   /**
-   * Queue pairs at a time, of all processes.
+   * How many queue pairs all processes together can have at one time.
    */
   uint32_t max_queue_pairs;
   /**
-   * Completion queues at a time, of all processes.
+   * How many completion queues all processes together can have at one time.
    */
   uint32_t max_completion_queues;
   /**
-   * Outstanding work requests of a send queue.
+   * How many work requests can be outstanding on one send queue.
    */
   uint32_t max_send_requests;
   /**
-   * Outstanding work requests of a receive queue.
+   * How many work requests can be outstanding on one receive queue.
    */
   uint32_t max_receive_requests;
   /**
-   * Bytes that a send may carry inside the work request.
+   * How many bytes a send can carry inside its work request.
    */
   uint32_t max_inline;
   /**
-   * The longest message that one packet carries, in bytes.
+   * The size of the largest message that fits into one packet, in bytes.
    */
   uint32_t max_message_size;
   /**
-   * The longest RDMA read or write, in bytes.
+   * The size of the largest RDMA read or write, in bytes.
    */
   uint32_t max_rdma_size;
   /**
-   * What it can do: the bits of EFADV_DEVICE_ATTR_CAPS_* in infiniband/efadv.h.
+   * The capabilities of the device: the bits EFADV_DEVICE_ATTR_CAPS_* of infiniband/efadv.h.
    */
   uint32_t capabilities;
   /**
-   * The GID of its port, which peers address it by.
+   * The GID of the port, by which peers address the interface.
    */
   uint8_t gid[16];
   /**
-   * Whether its port carries traffic.
+   * Whether the port is active and carries traffic.
    */
   bool port_active;
   /**
-   * Zero.
+   * Always 0.
    */
   uint8_t reserved[7];
   /**
-   * The firmware's version; "0.0.0.0" from every driver so far.
+   * The firmware version. Every driver so far reports "0.0.0.0".
    */
   char firmware[NEARFAB_NAME_SIZE];
 } nearfab_efa_attributes_t;
@@ -490,11 +493,11 @@ const char *nearfab_error_text(void);
 const char *nearfab_version(void);
 
 /**
- * Looks at this machine. Opens no device, needs no privilege and no vendor library; a machine without devices is a
- * host without devices.
+ * Discovers this machine. It opens no device, and needs no privilege and no vendor library. A machine without devices
+ * gives a host without devices.
  *
  * # Errors
- * NEARFAB_ERROR_READ where not even / can be opened, NEARFAB_ERROR_INVALID_ARGUMENT.
+ * NEARFAB_ERROR_READ if the folder / cannot be opened, NEARFAB_ERROR_INVALID_ARGUMENT.
  *
  * # Safety
  * `host` points to a nearfab_host_t.
@@ -502,10 +505,11 @@ const char *nearfab_version(void);
 int32_t nearfab_host_discover(nearfab_host_t *host);
 
 /**
- * Looks at the file tree below the folder `root`: /host in a container, or a recorded or synthetic sys and dev.
+ * Reads the file tree below the folder `root`: the machine's root at /host in a container, or copied or emulated
+ * folders sys and dev.
  *
  * # Errors
- * NEARFAB_ERROR_READ where the folder cannot be opened, NEARFAB_ERROR_INVALID_ARGUMENT.
+ * NEARFAB_ERROR_READ if the folder cannot be opened, NEARFAB_ERROR_INVALID_ARGUMENT.
  *
  * # Safety
  * `root` is NUL-terminated, `host` points to a nearfab_host_t.
@@ -514,11 +518,11 @@ int32_t nearfab_host_from_root(const char *root,
                                nearfab_host_t *host);
 
 /**
- * What a host of an instance type such as "trn2.48xlarge" looks like with every EFA interface attached, by nearfab's
- * table of the type.
+ * Makes a host of an instance type such as "trn2.48xlarge" from nearfab's table of the type, with every EFA interface
+ * attached.
  *
  * # Errors
- * NEARFAB_ERROR_UNKNOWN_INSTANCE where there is no table, NEARFAB_ERROR_INVALID_ARGUMENT.
+ * NEARFAB_ERROR_UNKNOWN_INSTANCE if nearfab has no table of the type, NEARFAB_ERROR_INVALID_ARGUMENT.
  *
  * # Safety
  * `instance_type` is NUL-terminated, `host` points to a nearfab_host_t.
@@ -527,10 +531,10 @@ int32_t nearfab_host_from_instance(const char *instance_type,
                                    nearfab_host_t *host);
 
 /**
- * Reads a host recorded as JSON in a file.
+ * Reads a host that was recorded as JSON in a file.
  *
  * # Errors
- * NEARFAB_ERROR_READ where the file cannot be read, NEARFAB_ERROR_RECORD where it is no recorded host,
+ * NEARFAB_ERROR_READ if the file cannot be read, NEARFAB_ERROR_RECORD if it does not contain a recorded host,
  * NEARFAB_ERROR_INVALID_ARGUMENT.
  *
  * # Safety
@@ -540,20 +544,21 @@ int32_t nearfab_host_from_file(const char *path,
                                nearfab_host_t *host);
 
 /**
- * Frees a host. Its handle is an error from then on, in every thread; calls that have begun end well.
+ * Frees a host. From then on its handle is an error in every thread. Calls that other threads have begun on the handle
+ * end normally.
  *
  * # Errors
- * NEARFAB_ERROR_INVALID_HANDLE.
+ * NEARFAB_ERROR_FORKED, NEARFAB_ERROR_INVALID_HANDLE.
  */
 int32_t nearfab_host_free(nearfab_host_t host);
 
 /**
- * Writes the instance type as the machine's firmware gives it into `buffer`, which has `size` bytes: an empty text
- * where it does not. A longer text is cut as by snprintf(3); `length` may be NULL and else gets the length of the
- * whole, without the NUL.
+ * Writes the instance type into `buffer`, which has `size` bytes. The text is what the firmware of the machine
+ * reports, and empty if the firmware reports nothing. If the text is longer than the buffer, it is cut as by
+ * snprintf(3). `length` may be NULL; otherwise it gets the length of the whole text without the NUL.
  *
  * # Errors
- * NEARFAB_ERROR_INVALID_HANDLE, NEARFAB_ERROR_INVALID_ARGUMENT.
+ * NEARFAB_ERROR_FORKED, NEARFAB_ERROR_INVALID_HANDLE, NEARFAB_ERROR_INVALID_ARGUMENT.
  *
  * # Safety
  * `buffer` is valid for `size` bytes, `length` is NULL or points to a size_t.
@@ -564,11 +569,12 @@ int32_t nearfab_host_instance_type(nearfab_host_t host,
                                    size_t *length);
 
 /**
- * Writes all that is known of the host as JSON into `buffer`, which has `size` bytes: what nearfab_host_from_file
- * reads. A longer text is cut as by snprintf(3): ask for the `length` with a `size` of 0 first.
+ * Writes the whole host as JSON into `buffer`, which has `size` bytes. nearfab_host_from_file reads a file with this
+ * text. If the text is longer than the buffer, it is cut as by snprintf(3): call this function with a `size` of 0
+ * first to get the `length` of the whole text without the NUL. `length` may be NULL.
  *
  * # Errors
- * NEARFAB_ERROR_INVALID_HANDLE, NEARFAB_ERROR_INVALID_ARGUMENT.
+ * NEARFAB_ERROR_FORKED, NEARFAB_ERROR_INVALID_HANDLE, NEARFAB_ERROR_INVALID_ARGUMENT.
  *
  * # Safety
  * `buffer` is valid for `size` bytes, `length` is NULL or points to a size_t.
@@ -579,10 +585,10 @@ int32_t nearfab_host_to_json(nearfab_host_t host,
                              size_t *length);
 
 /**
- * The number of Neuron devices that the driver shows.
+ * Gets the number of Neuron devices that the Neuron driver shows.
  *
  * # Errors
- * NEARFAB_ERROR_INVALID_HANDLE, NEARFAB_ERROR_INVALID_ARGUMENT.
+ * NEARFAB_ERROR_FORKED, NEARFAB_ERROR_INVALID_HANDLE, NEARFAB_ERROR_INVALID_ARGUMENT.
  *
  * # Safety
  * `count` points to a size_t.
@@ -590,11 +596,11 @@ int32_t nearfab_host_to_json(nearfab_host_t host,
 int32_t nearfab_neuron_count(nearfab_host_t host, size_t *count);
 
 /**
- * Describes the Neuron device at `position`, from 0 on in the order of the devices' numbers (of which some may be
- * missing). `size` is sizeof *info.
+ * Describes the Neuron device at `position`. Positions start at 0 and follow the order of the device numbers, in which
+ * there may be gaps. `size` is sizeof *info.
  *
  * # Errors
- * NEARFAB_ERROR_INVALID_HANDLE, NEARFAB_ERROR_INVALID_ARGUMENT.
+ * NEARFAB_ERROR_FORKED, NEARFAB_ERROR_INVALID_HANDLE, NEARFAB_ERROR_INVALID_ARGUMENT.
  *
  * # Safety
  * `info` points to `size` bytes.
@@ -605,10 +611,10 @@ int32_t nearfab_neuron_get(nearfab_host_t host,
                            size_t size);
 
 /**
- * The number of EFA interfaces.
+ * Gets the number of EFA interfaces.
  *
  * # Errors
- * NEARFAB_ERROR_INVALID_HANDLE, NEARFAB_ERROR_INVALID_ARGUMENT.
+ * NEARFAB_ERROR_FORKED, NEARFAB_ERROR_INVALID_HANDLE, NEARFAB_ERROR_INVALID_ARGUMENT.
  *
  * # Safety
  * `count` points to a size_t.
@@ -616,10 +622,11 @@ int32_t nearfab_neuron_get(nearfab_host_t host,
 int32_t nearfab_efa_count(nearfab_host_t host, size_t *count);
 
 /**
- * Describes the EFA interface at `position`, from 0 on in the order of the addresses. `size` is sizeof *info.
+ * Describes the EFA interface at `position`. Positions start at 0 and follow the order of the PCI addresses. `size` is
+ * sizeof *info.
  *
  * # Errors
- * NEARFAB_ERROR_INVALID_HANDLE, NEARFAB_ERROR_INVALID_ARGUMENT.
+ * NEARFAB_ERROR_FORKED, NEARFAB_ERROR_INVALID_HANDLE, NEARFAB_ERROR_INVALID_ARGUMENT.
  *
  * # Safety
  * `info` points to `size` bytes.
@@ -722,15 +729,19 @@ int32_t nearfab_missing_pair(nearfab_host_t host,
                              nearfab_bdf_t *address);
 
 /**
- * Opens the EFA interface at an address, or shares it where this process has it open. Only interfaces of the live
- * machine (nearfab_host_discover) can be opened.
+ * Opens the EFA interface at a PCI address. If this process has the interface open already, the new handle shares its
+ * context. Only interfaces of the live machine (nearfab_host_discover) can be opened.
  *
  * # Errors
- * NEARFAB_ERROR_NOT_LIVE; NEARFAB_ERROR_NO_SUCH_DEVICE where the host has no such interface, or one without a driver;
- * NEARFAB_ERROR_NODE_REFUSED where its node cannot be opened; NEARFAB_ERROR_LIBRARY or NEARFAB_ERROR_MISSING_SYMBOL
- * where libibverbs is not installed, or too old; NEARFAB_ERROR_CALL where libibverbs fails; NEARFAB_ERROR_FORKED where
- * the host is the parent's, or this process was forked while another thread was opening or closing an interface;
- * NEARFAB_ERROR_INVALID_HANDLE, NEARFAB_ERROR_INVALID_ARGUMENT.
+ * - NEARFAB_ERROR_NOT_LIVE if the host is not the live machine.
+ * - NEARFAB_ERROR_NO_SUCH_DEVICE if the host has no such interface, if the interface has no driver, or if it changed
+ *   since the host was discovered.
+ * - NEARFAB_ERROR_NODE_REFUSED if the device node of the interface cannot be opened.
+ * - NEARFAB_ERROR_LIBRARY or NEARFAB_ERROR_MISSING_SYMBOL if libibverbs is not installed or too old.
+ * - NEARFAB_ERROR_CALL if libibverbs fails.
+ * - NEARFAB_ERROR_FORKED if the host belongs to the parent process, or if this process was forked while another thread
+ *   was opening or closing an interface.
+ * - NEARFAB_ERROR_INVALID_HANDLE, NEARFAB_ERROR_INVALID_ARGUMENT.
  *
  * # Safety
  * `efa` points to a nearfab_efa_t.
@@ -740,13 +751,15 @@ int32_t nearfab_efa_open(nearfab_host_t host,
                          nearfab_efa_t *efa);
 
 /**
- * Ends this use of an interface. `users` may be NULL and else gets the number of users that are left in this process;
- * at 0 it has been closed. The handle is an error from then on, in every thread; calls that have begun on it end well,
- * and until the last of them does, this use is one of those left.
+ * Closes the handle of one user of an interface. `users` may be NULL; otherwise it gets the number of users that are
+ * left in this process. If that number is 0, the interface was closed.
+ *
+ * From then on the handle is an error in every thread. Calls that other threads have begun on the handle end normally;
+ * until the last of them has returned, this user counts as one that is left.
  *
  * # Errors
- * NEARFAB_ERROR_CALL where libibverbs reports a failure: the interface counts as closed all the same.
- * NEARFAB_ERROR_FORKED, NEARFAB_ERROR_INVALID_HANDLE.
+ * NEARFAB_ERROR_CALL if libibverbs reports a failure: the interface still counts as closed. NEARFAB_ERROR_FORKED,
+ * NEARFAB_ERROR_INVALID_HANDLE.
  *
  * # Safety
  * `users` is NULL or points to a size_t.
@@ -755,7 +768,7 @@ int32_t nearfab_efa_close(nearfab_efa_t efa,
                           size_t *users);
 
 /**
- * The number of users that the interface has in this process, this one included.
+ * Gets the number of users that the interface has in this process. The user that owns the handle is one of them.
  *
  * # Errors
  * NEARFAB_ERROR_FORKED, NEARFAB_ERROR_INVALID_HANDLE, NEARFAB_ERROR_INVALID_ARGUMENT.
@@ -763,28 +776,28 @@ int32_t nearfab_efa_close(nearfab_efa_t efa,
  * # Safety
  * `users` points to a size_t.
  */
-int32_t nearfab_efa_users(nearfab_efa_t efa, size_t *users);
+int32_t nearfab_efa_users(nearfab_efa_t efa,
+                          size_t *users);
 
 /**
- * Asks an open interface for its attributes and limits. `size` is sizeof *attributes.
+ * Queries the attributes and limits of an open interface. `size` is sizeof *attributes.
  *
  * # Errors
- * NEARFAB_ERROR_LIBRARY or NEARFAB_ERROR_MISSING_SYMBOL where libefa is not installed, or too old; NEARFAB_ERROR_CALL
- * where it or libibverbs fails; NEARFAB_ERROR_FORKED, NEARFAB_ERROR_INVALID_HANDLE, NEARFAB_ERROR_INVALID_ARGUMENT.
+ * - NEARFAB_ERROR_LIBRARY or NEARFAB_ERROR_MISSING_SYMBOL if libefa is not installed or too old.
+ * - NEARFAB_ERROR_CALL if libefa or libibverbs fails.
+ * - NEARFAB_ERROR_FORKED, NEARFAB_ERROR_INVALID_HANDLE, NEARFAB_ERROR_INVALID_ARGUMENT.
  *
  * # Safety
  * `attributes` points to `size` bytes.
  */
-int32_t nearfab_efa_query(nearfab_efa_t efa,
-                          nearfab_efa_attributes_t *attributes,
-                          size_t size);
+int32_t nearfab_efa_query(nearfab_efa_t efa, nearfab_efa_attributes_t *attributes, size_t size);
 
 /**
- * Writes an address as text into `buffer`, which has `size` bytes; NEARFAB_BDF_SIZE is enough. A longer text is cut
- * as by snprintf(3).
+ * Writes a PCI address as text into `buffer`, which has `size` bytes. NEARFAB_BDF_SIZE bytes are enough for every
+ * address. If the text is longer than the buffer, the text is cut as by snprintf(3).
  *
  * # Errors
- * NEARFAB_ERROR_INVALID_ARGUMENT.
+ * NEARFAB_ERROR_INVALID_ARGUMENT if the device or the function of the address is out of range.
  *
  * # Safety
  * `buffer` is valid for `size` bytes.
@@ -794,10 +807,10 @@ int32_t nearfab_bdf_to_text(nearfab_bdf_t address,
                             size_t size);
 
 /**
- * Reads an address from a text such as "0000:cc:00.0" or "cc:00.0".
+ * Reads a PCI address from a text such as "0000:cc:00.0" or "cc:00.0".
  *
  * # Errors
- * NEARFAB_ERROR_BAD_NAME where the text is none, NEARFAB_ERROR_INVALID_ARGUMENT.
+ * NEARFAB_ERROR_BAD_NAME if the text is not a PCI address, NEARFAB_ERROR_INVALID_ARGUMENT.
  *
  * # Safety
  * `text` is NUL-terminated, `address` points to a nearfab_bdf_t.

@@ -1,4 +1,4 @@
-//! Where Rust ends: results become numbers, texts stay behind for `nearfab_error_text`, panics stop.
+//! The boundary to C: results become error numbers, error texts are kept for `nearfab_error_text`, and panics stop.
 
 use std::any::Any;
 use std::cell::RefCell;
@@ -7,16 +7,16 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use nearfab::ErrorCode;
 
-/// Why a call of the C face fails.
+/// Why a C function fails.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// As the Rust library says.
+    /// The Rust library returned an error.
     Nearfab(nearfab::Error),
-    /// A null pointer, a text that is not UTF-8, a number out of range.
+    /// An argument is a null pointer, text that is not UTF-8, or a number out of range.
     Argument(String),
-    /// A handle that is zero, closed or of another kind.
+    /// A handle is zero, closed or of another kind.
     Handle(String),
-    /// A handle of the process that this one was forked from.
+    /// A handle belongs to the process from which this process was forked.
     Forked(String),
 }
 
@@ -50,35 +50,35 @@ thread_local! {
     static LAST_TEXT: RefCell<CString> = RefCell::default();
 }
 
-/// Runs the body of a C function.
+/// Runs the body of a C function and returns its error number.
 ///
-/// Unwind safety: the handle tables are all that outlives a call, and each change of them is complete before anything
-/// that could panic.
+/// Unwind safety: only the handle tables outlive a call, and every change of a table is complete before the next
+/// operation that can panic.
 pub(crate) fn guard(body: impl FnOnce() -> Outcome) -> i32 {
     let (code, text) = match catch_unwind(AssertUnwindSafe(body)) {
         Ok(Ok(())) => return 0,
         Ok(Err(failure)) => (failure.code(), failure.text()),
-        Err(panic) => (ErrorCode::Internal, format!("nearfab panicked, please report it: {}", message(&*panic))),
+        Err(panic) => (ErrorCode::Internal, format!("nearfab panicked: {}; please report it", message(&*panic))),
     };
-    remember(text);
+    keep_text(text);
     code as i32
 }
 
-/// The text of this thread's last failure; empty before the first.
+/// Returns the text of this thread's last failure, or an empty text before the first failure.
 pub(crate) fn last_text() -> *const c_char {
-    // A thread that is ending may call after its own text is gone.
+    // A thread that is exiting may call this after its text was dropped.
     LAST_TEXT.try_with(|text| text.borrow().as_ptr()).unwrap_or(c"".as_ptr())
 }
 
-fn remember(text: String) {
+fn keep_text(text: String) {
     let text = CString::new(text.replace('\0', "\u{fffd}")).unwrap_or_default();
-    // Where this thread is ending, nobody asks for the text any more.
+    // In a thread that is exiting, the place for the text may be dropped already: then the text is lost.
     let _ = LAST_TEXT.try_with(|last| last.replace(text));
 }
 
 fn message(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("it did not say why")
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("without a message")
 }
 
 #[cfg(test)]
@@ -87,24 +87,24 @@ mod tests {
 
     use super::*;
 
-    fn text() -> String {
-        // SAFETY: `last_text` gives a NUL-terminated text that lives until this thread's next failure.
+    fn last_text_in_rust() -> String {
+        // SAFETY: `last_text` returns a NUL-terminated text that lives until this thread's next failure.
         unsafe { CStr::from_ptr(last_text()) }.to_str().unwrap().to_owned()
     }
 
     #[test]
-    fn a_panic_stops_here() {
+    fn a_panic_becomes_an_internal_error() {
         assert_eq!(guard(|| panic!("on {}", "purpose")), ErrorCode::Internal as i32);
-        assert_eq!(text(), "nearfab panicked, please report it: on purpose");
+        assert_eq!(last_text_in_rust(), "nearfab panicked: on purpose; please report it");
         assert_eq!(guard(|| Ok(())), 0);
     }
 
     #[test]
-    fn texts_belong_to_their_thread_and_outlive_success() {
-        assert_eq!(text(), "");
-        guard(|| Err(Failure::Argument("here\0there".into())));
-        std::thread::spawn(|| assert_eq!(text(), "")).join().unwrap();
+    fn each_thread_has_its_own_text_and_success_keeps_it() {
+        assert_eq!(last_text_in_rust(), "");
+        guard(|| Err(Failure::Argument("before\0after".into())));
+        std::thread::spawn(|| assert_eq!(last_text_in_rust(), "")).join().unwrap();
         guard(|| Ok(()));
-        assert_eq!(text(), "here\u{fffd}there");
+        assert_eq!(last_text_in_rust(), "before\u{fffd}after");
     }
 }

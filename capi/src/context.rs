@@ -1,4 +1,4 @@
-//! Open devices.
+//! Open EFA interfaces.
 
 use std::ffi::c_char;
 use std::sync::Arc;
@@ -12,53 +12,53 @@ use crate::handle::{Kind, Table};
 use crate::host::NearfabHost;
 use crate::pointer::{self, Array, Place};
 
-/// Shared with the calls that are at work on it, which are not users of the interface.
+/// The open interfaces. A running call holds a clone of the `Arc`, which does not count as a user of the interface.
 static EFAS: Table<Arc<Efa>> = Table::new(Kind::Efa);
 
-/// An open EFA interface: one of its users in this process, who share one context. Close it with nearfab_efa_close. In
-/// a forked child it is NEARFAB_ERROR_FORKED: open the interface again there.
+/// One user of an open EFA interface. All users in this process share one ibv_context. Close the handle with
+/// nearfab_efa_close. In a forked child the handle is NEARFAB_ERROR_FORKED: open the interface again in the child.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub struct NearfabEfa {
-    /// Zero is never an open interface.
+    /// The number of the handle, never 0 for an open interface.
     pub raw: u64,
 }
 
-/// What an open EFA interface says about itself.
+/// The attributes and limits of an open EFA interface.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub struct NearfabEfaAttributes {
-    /// The node's GUID, in host order; 0 from drivers before 2.12.
+    /// The node GUID in host byte order. It is 0 with drivers before 2.12.
     pub node_guid: u64,
-    /// The largest memory region, in bytes.
+    /// The size of the largest possible memory region, in bytes.
     pub max_memory_region_size: u64,
-    /// Memory regions at a time, of all processes.
+    /// How many memory regions all processes together can have at one time.
     pub max_memory_regions: u32,
-    /// Protection domains at a time, of all processes.
+    /// How many protection domains all processes together can have at one time.
     pub max_protection_domains: u32,
-    /// Queue pairs at a time, of all processes.
+    /// How many queue pairs all processes together can have at one time.
     pub max_queue_pairs: u32,
-    /// Completion queues at a time, of all processes.
+    /// How many completion queues all processes together can have at one time.
     pub max_completion_queues: u32,
-    /// Outstanding work requests of a send queue.
+    /// How many work requests can be outstanding on one send queue.
     pub max_send_requests: u32,
-    /// Outstanding work requests of a receive queue.
+    /// How many work requests can be outstanding on one receive queue.
     pub max_receive_requests: u32,
-    /// Bytes that a send may carry inside the work request.
+    /// How many bytes a send can carry inside its work request.
     pub max_inline: u32,
-    /// The longest message that one packet carries, in bytes.
+    /// The size of the largest message that fits into one packet, in bytes.
     pub max_message_size: u32,
-    /// The longest RDMA read or write, in bytes.
+    /// The size of the largest RDMA read or write, in bytes.
     pub max_rdma_size: u32,
-    /// What it can do: the bits of EFADV_DEVICE_ATTR_CAPS_* in infiniband/efadv.h.
+    /// The capabilities of the device: the bits EFADV_DEVICE_ATTR_CAPS_* of infiniband/efadv.h.
     pub capabilities: u32,
-    /// The GID of its port, which peers address it by.
+    /// The GID of the port, by which peers address the interface.
     pub gid: [u8; 16],
-    /// Whether its port carries traffic.
+    /// Whether the port is active and carries traffic.
     pub port_active: bool,
-    /// Zero.
+    /// Always 0.
     pub reserved: [u8; 7],
-    /// The firmware's version; "0.0.0.0" from every driver so far.
+    /// The firmware version. Every driver so far reports "0.0.0.0".
     pub firmware: [c_char; NEARFAB_NAME_SIZE],
 }
 
@@ -96,22 +96,26 @@ impl NearfabEfaAttributes {
     }
 }
 
-/// Opens the EFA interface at an address, or shares it where this process has it open. Only interfaces of the live
-/// machine (nearfab_host_discover) can be opened.
+/// Opens the EFA interface at a PCI address. If this process has the interface open already, the new handle shares its
+/// context. Only interfaces of the live machine (nearfab_host_discover) can be opened.
 ///
 /// # Errors
-/// NEARFAB_ERROR_NOT_LIVE; NEARFAB_ERROR_NO_SUCH_DEVICE where the host has no such interface, or one without a driver;
-/// NEARFAB_ERROR_NODE_REFUSED where its node cannot be opened; NEARFAB_ERROR_LIBRARY or NEARFAB_ERROR_MISSING_SYMBOL
-/// where libibverbs is not installed, or too old; NEARFAB_ERROR_CALL where libibverbs fails; NEARFAB_ERROR_FORKED where
-/// the host is the parent's, or this process was forked while another thread was opening or closing an interface;
-/// NEARFAB_ERROR_INVALID_HANDLE, NEARFAB_ERROR_INVALID_ARGUMENT.
+/// - NEARFAB_ERROR_NOT_LIVE if the host is not the live machine.
+/// - NEARFAB_ERROR_NO_SUCH_DEVICE if the host has no such interface, if the interface has no driver, or if it changed
+///   since the host was discovered.
+/// - NEARFAB_ERROR_NODE_REFUSED if the device node of the interface cannot be opened.
+/// - NEARFAB_ERROR_LIBRARY or NEARFAB_ERROR_MISSING_SYMBOL if libibverbs is not installed or too old.
+/// - NEARFAB_ERROR_CALL if libibverbs fails.
+/// - NEARFAB_ERROR_FORKED if the host belongs to the parent process, or if this process was forked while another thread
+///   was opening or closing an interface.
+/// - NEARFAB_ERROR_INVALID_HANDLE, NEARFAB_ERROR_INVALID_ARGUMENT.
 ///
 /// # Safety
 /// `efa` points to a nearfab_efa_t.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nearfab_efa_open(host: NearfabHost, address: NearfabBdf, efa: *mut NearfabEfa) -> i32 {
     guard(|| {
-        // SAFETY: as our caller promises.
+        // SAFETY: the caller guarantees that `efa` is null or points to a nearfab_efa_t that this call may write.
         let place = unsafe { Place::new("efa", efa) }?;
         let efa = Efa::open(&host.get()?, address.to_rust()?)?;
         place.set(NearfabEfa { raw: EFAS.insert(Arc::new(efa))? });
@@ -119,13 +123,15 @@ pub unsafe extern "C" fn nearfab_efa_open(host: NearfabHost, address: NearfabBdf
     })
 }
 
-/// Ends this use of an interface. `users` may be NULL and else gets the number of users that are left in this process;
-/// at 0 it has been closed. The handle is an error from then on, in every thread; calls that have begun on it end well,
-/// and until the last of them does, this use is one of those left.
+/// Closes the handle of one user of an interface. `users` may be NULL; otherwise it gets the number of users that are
+/// left in this process. If that number is 0, the interface was closed.
+///
+/// From then on the handle is an error in every thread. Calls that other threads have begun on the handle end normally;
+/// until the last of them has returned, this user counts as one that is left.
 ///
 /// # Errors
-/// NEARFAB_ERROR_CALL where libibverbs reports a failure: the interface counts as closed all the same.
-/// NEARFAB_ERROR_FORKED, NEARFAB_ERROR_INVALID_HANDLE.
+/// NEARFAB_ERROR_CALL if libibverbs reports a failure: the interface still counts as closed. NEARFAB_ERROR_FORKED,
+/// NEARFAB_ERROR_INVALID_HANDLE.
 ///
 /// # Safety
 /// `users` is NULL or points to a size_t.
@@ -134,17 +140,18 @@ pub unsafe extern "C" fn nearfab_efa_close(efa: NearfabEfa, users: *mut usize) -
     guard(|| {
         let efa = EFAS.remove(efa.raw)?;
         let left = efa.users()?;
-        // Where a call is at work on it, the use is left to that one, and ends with it.
+        // If another thread's call still holds the interface, dropping that call's clone ends this use.
         let left = Arc::into_inner(efa).map_or(Ok(left), Efa::close)?;
         if !users.is_null() {
-            // SAFETY: not null, and our caller promises the rest.
+            // SAFETY: `users` is not null, so the caller guarantees that it points to a size_t that this call may
+            // write.
             unsafe { users.write(left) };
         }
         Ok(())
     })
 }
 
-/// The number of users that the interface has in this process, this one included.
+/// Gets the number of users that the interface has in this process. The user that owns the handle is one of them.
 ///
 /// # Errors
 /// NEARFAB_ERROR_FORKED, NEARFAB_ERROR_INVALID_HANDLE, NEARFAB_ERROR_INVALID_ARGUMENT.
@@ -154,25 +161,26 @@ pub unsafe extern "C" fn nearfab_efa_close(efa: NearfabEfa, users: *mut usize) -
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nearfab_efa_users(efa: NearfabEfa, users: *mut usize) -> i32 {
     guard(|| {
-        // SAFETY: as our caller promises.
+        // SAFETY: the caller guarantees that `users` is null or points to a size_t that this call may write.
         let users = unsafe { Place::new("users", users) }?;
         users.set(efa.get()?.users()?);
         Ok(())
     })
 }
 
-/// Asks an open interface for its attributes and limits. `size` is sizeof *attributes.
+/// Queries the attributes and limits of an open interface. `size` is sizeof *attributes.
 ///
 /// # Errors
-/// NEARFAB_ERROR_LIBRARY or NEARFAB_ERROR_MISSING_SYMBOL where libefa is not installed, or too old; NEARFAB_ERROR_CALL
-/// where it or libibverbs fails; NEARFAB_ERROR_FORKED, NEARFAB_ERROR_INVALID_HANDLE, NEARFAB_ERROR_INVALID_ARGUMENT.
+/// - NEARFAB_ERROR_LIBRARY or NEARFAB_ERROR_MISSING_SYMBOL if libefa is not installed or too old.
+/// - NEARFAB_ERROR_CALL if libefa or libibverbs fails.
+/// - NEARFAB_ERROR_FORKED, NEARFAB_ERROR_INVALID_HANDLE, NEARFAB_ERROR_INVALID_ARGUMENT.
 ///
 /// # Safety
 /// `attributes` points to `size` bytes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nearfab_efa_query(efa: NearfabEfa, attributes: *mut NearfabEfaAttributes, size: usize) -> i32 {
     guard(|| {
-        // SAFETY: as our caller promises.
+        // SAFETY: the caller guarantees that `attributes` is null or points to `size` bytes that this call may write.
         let place = unsafe { Array::new("attributes", attributes, size, 1) }?;
         place.fill([NearfabEfaAttributes::query(&*efa.get()?)?]);
         Ok(())
@@ -191,35 +199,36 @@ mod tests {
     use crate::host::{HOSTS, nearfab_host_from_instance};
 
     #[test]
-    fn a_forked_child_does_not_wait_for_what_threads_of_its_parent_held() {
+    fn a_forked_child_does_not_wait_for_locks_of_its_parents_threads() {
         const FORKED: i32 = ErrorCode::Forked as i32;
         const NOT_LIVE: i32 = ErrorCode::NotLive as i32;
         let address = NearfabBdf { bus: 0xc9, ..NearfabBdf::default() };
-        let inherited = host();
-        let (tell_held, held) = mpsc::channel();
-        let (tell_done, done) = mpsc::channel::<()>();
+        let inherited = trn2();
+        let (locked_sender, locked) = mpsc::channel();
+        let (release, released) = mpsc::channel::<()>();
         thread::scope(|scope| {
             scope.spawn(move || {
-                let _tables = (HOSTS.hold(), EFAS.hold());
-                tell_held.send(()).unwrap();
-                done.recv().unwrap_err();
+                let _locks = (HOSTS.lock(), EFAS.lock());
+                locked_sender.send(()).unwrap();
+                released.recv().unwrap_err();
             });
-            held.recv().unwrap();
-            let _until_it_returns_or_panics = tell_done;
+            locked.recv().unwrap();
+            // Dropped when the closure returns or panics, which releases the locks.
+            let _release = release;
             in_a_child(|| {
                 let (mut users, mut efa) = (0, NearfabEfa { raw: (Kind::Efa as u64) << 56 });
-                // SAFETY: a place for a number.
-                let users = unsafe { nearfab_efa_users(efa, &raw mut users) };
-                // SAFETY: a place for a handle.
-                let opened = [inherited, host()].map(|host| unsafe { nearfab_efa_open(host, address, &raw mut efa) });
-                users == ErrorCode::InvalidHandle as i32 && opened == [FORKED, NOT_LIVE]
+                // SAFETY: `users` is a number that nothing else uses during the call.
+                let users_error = unsafe { nearfab_efa_users(efa, &raw mut users) };
+                // SAFETY: `efa` is a handle that nothing else uses during the call.
+                let open = |host| unsafe { nearfab_efa_open(host, address, &raw mut efa) };
+                users_error == ErrorCode::InvalidHandle as i32 && [inherited, trn2()].map(open) == [FORKED, NOT_LIVE]
             });
         });
     }
 
-    fn host() -> NearfabHost {
+    fn trn2() -> NearfabHost {
         let mut host = NearfabHost { raw: 0 };
-        // SAFETY: a text, and a place for a handle.
+        // SAFETY: the name is NUL-terminated, and `host` is a handle that nothing else uses during the call.
         assert_eq!(unsafe { nearfab_host_from_instance(c"trn2.48xlarge".as_ptr(), &raw mut host) }, 0);
         host
     }

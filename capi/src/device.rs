@@ -9,20 +9,20 @@ use crate::boundary::{Failure, Outcome, guard};
 use crate::host::NearfabHost;
 use crate::pointer::{self, Array, Growing, Place};
 
-/// Bytes of a name in a structure, the NUL included. Longer names are cut.
+/// How many bytes a name in a structure has, including the NUL. Longer names are cut.
 pub const NEARFAB_NAME_SIZE: usize = 64;
 
-/// Whether this process may use a device node, as access(2) tells. A container's device rules can still refuse what
-/// is granted here; only opening shows that.
+/// Whether this process may use a device node, as access(2) reports. The device rules of a container can refuse a node
+/// that is granted here: only opening the node shows that.
 #[repr(C)]
 pub enum NearfabAccess {
-    /// Not known: the host is no machine, or the question failed.
+    /// Unknown: the host is not a machine, or access(2) failed.
     Unknown = 0,
-    /// The node is there, readable and writable.
+    /// The node exists, and this user may read and write it.
     Granted = 1,
-    /// The node is there and this user may not read and write it.
+    /// The node exists, and this user may not read and write it.
     Refused = 2,
-    /// There is no node.
+    /// The node does not exist.
     Missing = 3,
 }
 
@@ -30,21 +30,21 @@ pub enum NearfabAccess {
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub struct NearfabNeuronInfo {
-    /// The host's number of the device: the N of /dev/neuronN.
+    /// The host's number of the device: N in /dev/neuronN.
     pub index: u32,
     /// The number of physical NeuronCores.
     pub cores: u32,
-    /// A NEARFAB_ACCESS_ number, for /dev/neuronN.
+    /// A NEARFAB_ACCESS_ number for /dev/neuronN.
     pub access: u32,
-    /// The NUMA node, -1 where it is not known.
+    /// The NUMA node, or -1 if it is unknown.
     pub numa_node: i32,
-    /// The PCI address, where known.
+    /// The PCI address, if address_known is true.
     pub address: NearfabBdf,
     /// Whether the PCI address is known.
     pub address_known: bool,
-    /// Zero.
+    /// Always 0.
     pub reserved: [u8; 3],
-    /// The product as the driver names it, such as "Trainium2"; empty where the driver does not say.
+    /// The driver's name of the product, such as "Trainium2". It is empty if the driver does not name it.
     pub product: [c_char; NEARFAB_NAME_SIZE],
 }
 
@@ -52,15 +52,15 @@ pub struct NearfabNeuronInfo {
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub struct NearfabEfaInfo {
-    /// The PCI address, which identifies it.
+    /// The PCI address. It identifies the interface.
     pub address: NearfabBdf,
-    /// The NUMA node, -1 where it is not known.
+    /// The NUMA node, or -1 if it is unknown.
     pub numa_node: i32,
-    /// The N of /dev/infiniband/uverbsN, -1 where the driver made none.
+    /// N in /dev/infiniband/uverbsN, or -1 if the driver made no such node.
     pub uverbs: i32,
-    /// A NEARFAB_ACCESS_ number, for that node.
+    /// A NEARFAB_ACCESS_ number for /dev/infiniband/uverbsN.
     pub access: u32,
-    /// The RDMA device's name, such as "rdmap201s0"; empty where the driver made none.
+    /// The name of the RDMA device, such as "rdmap201s0". It is empty if the driver made no RDMA device.
     pub rdma: [c_char; NEARFAB_NAME_SIZE],
 }
 
@@ -94,24 +94,24 @@ impl From<&EfaInterface> for NearfabEfaInfo {
     }
 }
 
-/// The number of Neuron devices that the driver shows.
+/// Gets the number of Neuron devices that the Neuron driver shows.
 ///
 /// # Errors
-/// NEARFAB_ERROR_INVALID_HANDLE, NEARFAB_ERROR_INVALID_ARGUMENT.
+/// NEARFAB_ERROR_FORKED, NEARFAB_ERROR_INVALID_HANDLE, NEARFAB_ERROR_INVALID_ARGUMENT.
 ///
 /// # Safety
 /// `count` points to a size_t.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nearfab_neuron_count(host: NearfabHost, count: *mut usize) -> i32 {
-    // SAFETY: as our caller promises.
+    // SAFETY: the caller guarantees that `count` is null or points to a size_t that this call may write.
     guard(|| unsafe { put_count(host, count, |host| host.neuron().len()) })
 }
 
-/// Describes the Neuron device at `position`, from 0 on in the order of the devices' numbers (of which some may be
-/// missing). `size` is sizeof *info.
+/// Describes the Neuron device at `position`. Positions start at 0 and follow the order of the device numbers, in which
+/// there may be gaps. `size` is sizeof *info.
 ///
 /// # Errors
-/// NEARFAB_ERROR_INVALID_HANDLE, NEARFAB_ERROR_INVALID_ARGUMENT.
+/// NEARFAB_ERROR_FORKED, NEARFAB_ERROR_INVALID_HANDLE, NEARFAB_ERROR_INVALID_ARGUMENT.
 ///
 /// # Safety
 /// `info` points to `size` bytes.
@@ -122,27 +122,28 @@ pub unsafe extern "C" fn nearfab_neuron_get(
     info: *mut NearfabNeuronInfo,
     size: usize,
 ) -> i32 {
-    // SAFETY: as our caller promises.
+    // SAFETY: the caller guarantees that `info` is null or points to `size` bytes that this call may write.
     guard(|| unsafe { put_info(host.get()?.neuron(), position, info, size) })
 }
 
-/// The number of EFA interfaces.
+/// Gets the number of EFA interfaces.
 ///
 /// # Errors
-/// NEARFAB_ERROR_INVALID_HANDLE, NEARFAB_ERROR_INVALID_ARGUMENT.
+/// NEARFAB_ERROR_FORKED, NEARFAB_ERROR_INVALID_HANDLE, NEARFAB_ERROR_INVALID_ARGUMENT.
 ///
 /// # Safety
 /// `count` points to a size_t.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nearfab_efa_count(host: NearfabHost, count: *mut usize) -> i32 {
-    // SAFETY: as our caller promises.
+    // SAFETY: the caller guarantees that `count` is null or points to a size_t that this call may write.
     guard(|| unsafe { put_count(host, count, |host| host.efa().len()) })
 }
 
-/// Describes the EFA interface at `position`, from 0 on in the order of the addresses. `size` is sizeof *info.
+/// Describes the EFA interface at `position`. Positions start at 0 and follow the order of the PCI addresses. `size` is
+/// sizeof *info.
 ///
 /// # Errors
-/// NEARFAB_ERROR_INVALID_HANDLE, NEARFAB_ERROR_INVALID_ARGUMENT.
+/// NEARFAB_ERROR_FORKED, NEARFAB_ERROR_INVALID_HANDLE, NEARFAB_ERROR_INVALID_ARGUMENT.
 ///
 /// # Safety
 /// `info` points to `size` bytes.
@@ -153,31 +154,36 @@ pub unsafe extern "C" fn nearfab_efa_get(
     info: *mut NearfabEfaInfo,
     size: usize,
 ) -> i32 {
-    // SAFETY: as our caller promises.
+    // SAFETY: the caller guarantees that `info` is null or points to `size` bytes that this call may write.
     guard(|| unsafe { put_info(host.get()?.efa(), position, info, size) })
 }
 
+/// Writes a number of devices of a host.
+///
 /// # Safety
-/// `count` is null or points to a number.
-unsafe fn put_count(host: NearfabHost, count: *mut usize, of: impl FnOnce(&Host) -> usize) -> Outcome {
-    // SAFETY: as our caller promises.
+/// `count` is null or points to a number that this call may write.
+unsafe fn put_count(host: NearfabHost, count: *mut usize, devices: impl FnOnce(&Host) -> usize) -> Outcome {
+    // SAFETY: the caller guarantees that `count` is null or points to a number that this call may write.
     let count = unsafe { Place::new("count", count) }?;
-    count.set(of(&host.get()?));
+    count.set(devices(&host.get()?));
     Ok(())
 }
 
+/// Writes the description of one device of a list.
+///
 /// # Safety
-/// `info` is null or points to `size` bytes.
+/// `info` is null or points to `size` bytes that this call may write.
 unsafe fn put_info<'a, D, I: Growing + From<&'a D>>(
     devices: &'a [D],
     position: usize,
     info: *mut I,
     size: usize,
 ) -> Outcome {
-    // SAFETY: as our caller promises.
+    // SAFETY: the caller guarantees that `info` is null or points to `size` bytes that this call may write.
     let place = unsafe { Array::new("info", info, size, 1) }?;
     let device = devices.get(position).ok_or_else(|| {
-        Failure::Argument(format!("there is no position {position} in a list of {} devices", devices.len()))
+        let count = devices.len();
+        Failure::Argument(format!("position {position} is out of range: the host has {count} such devices"))
     })?;
     place.fill([device.into()]);
     Ok(())

@@ -1,4 +1,4 @@
-//! Handles: numbers that C holds for what Rust owns.
+//! Handles: the numbers by which C callers name values that Rust owns.
 
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -10,18 +10,18 @@ use crate::boundary::{Failure, Outcome};
 
 /// The values behind the handles of one kind.
 ///
-/// A handle is looked up and never dereferenced: from the top, 8 bits say which kind of thing it is for, 24 bits which
-/// slot, 32 bits how many users that slot has had before. So a zero, closed or made-up handle, and one of another kind, is
-/// an error and no more.
+/// A handle is looked up and never dereferenced. Its upper 8 bits are the kind of the value, the next 24 bits are the
+/// number of a slot, and the lower 32 bits are the generation: how many values the slot has held before. So a handle
+/// that is zero, closed, made up or of another kind is an error and does no harm.
 ///
-/// A forked child has slots of its own, and numbers them on from where its parent's end. So it knows a handle of its
-/// parent's without taking the parent's lock, which may be held for ever.
+/// A forked child has other slots than its parent, and numbers them from the parent's last number on. So the child
+/// recognizes the parent's handles without taking the parent's lock, which may stay locked for ever in the child.
 pub(crate) struct Table<T: 'static> {
     kind: Kind,
     slots: PerProcess<Slots<T>>,
 }
 
-/// What a handle can be for. Numbers are never 0, so no handle is.
+/// The kind of value that a handle names. No kind is 0, so no handle is 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Kind {
@@ -39,18 +39,18 @@ impl Kind {
 }
 
 struct Slots<T> {
-    /// The number of this process's first slot: those below are inherited.
+    /// The number of this process's first slot. Lower numbers are slots of ancestors.
     first: u32,
-    /// The process that they are inherited from.
+    /// The process ID of the parent from which this process inherited handles, or 0.
     parent: u32,
-    /// The number that comes after the last slot. Children read it without the lock.
+    /// The number after the last slot. A forked child reads it without the lock.
     end: AtomicU32,
     lists: RwLock<Lists<T>>,
 }
 
 struct Lists<T> {
     all: Vec<Slot<T>>,
-    /// Where those without a value are.
+    /// The positions in `all` of slots that have no value and can be used again.
     free: Vec<u32>,
 }
 
@@ -67,7 +67,7 @@ impl<T: Clone + Send + Sync + 'static> Table<T> {
         Self { kind, slots: PerProcess::new() }
     }
 
-    /// Keeps a value; returns its handle.
+    /// Keeps a value and returns its handle.
     pub(crate) fn insert(&self, value: T) -> Outcome<u64> {
         let slots = self.slots();
         let mut lists = slots.write();
@@ -76,7 +76,10 @@ impl<T: Clone + Send + Sync + 'static> Table<T> {
             None => {
                 let number = slots.end.load(Ordering::Relaxed);
                 if number >> SLOT_BITS != 0 {
-                    return Err(Failure::Handle(format!("too many handles of {}: free some", self.kind.name())));
+                    return Err(Failure::Handle(format!(
+                        "too many handles of {}: free some of them",
+                        self.kind.name()
+                    )));
                 }
                 lists.all.push(Slot { generation: 0, value: None });
                 slots.end.store(number + 1, Ordering::Release);
@@ -90,7 +93,7 @@ impl<T: Clone + Send + Sync + 'static> Table<T> {
             | u64::from(slot.generation))
     }
 
-    /// The value of a handle, as a clone, so that another thread may free the handle meanwhile.
+    /// Returns a clone of the value of a handle, so that another thread may free the handle while the clone is used.
     pub(crate) fn get(&self, handle: u64) -> Outcome<T> {
         let slots = self.slots();
         let (index, generation) = self.parts(handle, slots)?;
@@ -99,7 +102,7 @@ impl<T: Clone + Send + Sync + 'static> Table<T> {
         slot.and_then(|slot| slot.value.clone()).ok_or_else(|| self.stale(handle))
     }
 
-    /// Ends a handle and returns its value.
+    /// Closes a handle and returns its value.
     pub(crate) fn remove(&self, handle: u64) -> Outcome<T> {
         let slots = self.slots();
         let (index, generation) = self.parts(handle, slots)?;
@@ -107,7 +110,7 @@ impl<T: Clone + Send + Sync + 'static> Table<T> {
         let slot = lists.all.get_mut(index as usize).filter(|slot| slot.generation == generation);
         let slot = slot.ok_or_else(|| self.stale(handle))?;
         let value = slot.value.take().ok_or_else(|| self.stale(handle))?;
-        // After its last generation a slot is not used again: its old handles stay stale for ever.
+        // A slot is not used again after its last generation, so that its old handles never become valid.
         if let Some(next) = slot.generation.checked_add(1) {
             slot.generation = next;
             lists.free.push(index);
@@ -115,27 +118,27 @@ impl<T: Clone + Send + Sync + 'static> Table<T> {
         Ok(value)
     }
 
+    /// Returns the slots of this process.
     fn slots(&self) -> &'static Slots<T> {
         let Ok(own) = self.slots.get(|inherited| Ok::<_, Infallible>(Slots::new(inherited)));
         &own.value
     }
 
-    /// Where among these slots the one of a handle is, if it is of this table's kind and of this process, and the
-    /// handle's generation.
+    /// Splits a handle of this table's kind and of this process into the position of its slot and its generation.
     fn parts(&self, handle: u64, slots: &Slots<T>) -> Outcome<(u32, u32)> {
         let expected = self.kind.name();
         if handle == 0 {
-            return Err(Failure::Handle(format!("the handle is zero: nothing has put {expected} into it")));
+            return Err(Failure::Handle(format!("the handle is zero: it was not set to {expected}")));
         }
         let [kind, a, b, c, generation @ ..] = handle.to_be_bytes();
         if kind != self.kind as u8 {
-            return Err(Failure::Handle(format!("the handle {handle:#018x} is not one of {expected}")));
+            return Err(Failure::Handle(format!("the handle {handle:#018x} is not a handle of {expected}")));
         }
         let index = u32::from_be_bytes([0, a, b, c]).checked_sub(slots.first).ok_or_else(|| {
             let parent = slots.parent;
             Failure::Forked(format!(
-                "the handle {handle:#018x} of {expected} belongs to process {parent}, from which this one was forked: \
-                 make one here"
+                "the handle {handle:#018x} of {expected} belongs to process {parent}, from which this process was \
+                 forked: make a new handle in this process"
             ))
         })?;
         Ok((index, u32::from_be_bytes(generation)))
@@ -143,7 +146,7 @@ impl<T: Clone + Send + Sync + 'static> Table<T> {
 
     fn stale(&self, handle: u64) -> Failure {
         Failure::Handle(format!(
-            "the handle {handle:#018x} of {} is closed already, or never was one",
+            "the handle {handle:#018x} of {} is closed already, or was never made by this library",
             self.kind.name()
         ))
     }
@@ -160,7 +163,7 @@ impl<T> Slots<T> {
         }
     }
 
-    // A panic of another thread cannot leave the lists half changed, so its poison is no news.
+    // Nothing that can panic runs while the lists are half changed, so the lists of a poisoned lock are complete.
     fn read(&self) -> RwLockReadGuard<'_, Lists<T>> {
         self.lists.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -176,30 +179,30 @@ mod tests {
     use crate::child::in_a_child;
 
     impl<T: Clone + Send + Sync + 'static> Table<T> {
-        /// Keeps other threads out.
-        pub(crate) fn hold(&self) -> impl Drop {
+        /// Locks the table until the guard is dropped.
+        pub(crate) fn lock(&self) -> impl Drop {
             self.slots().write()
         }
     }
 
     #[test]
-    fn a_child_knows_its_parents_handles_from_its_own() {
+    fn a_forked_child_refuses_its_parents_handles_and_takes_its_own() {
         let table = Table::new(Kind::Host);
         let closed = table.insert("closed").unwrap();
         let open = table.insert("open").unwrap();
         table.remove(closed).unwrap();
         in_a_child(|| {
-            let own = table.insert("own").unwrap();
+            let of_child = table.insert("of the child").unwrap();
             let forked = |outcome| matches!(outcome, Err(Failure::Forked(_)));
             [open, closed].iter().all(|&handle| forked(table.get(handle)) && forked(table.remove(handle)))
-                && table.get(own).is_ok_and(|value| value == "own")
-                && table.remove(own).is_ok()
+                && table.get(of_child).is_ok_and(|value| value == "of the child")
+                && table.remove(of_child).is_ok()
         });
         assert_eq!(table.get(open).unwrap(), "open");
     }
 
     #[test]
-    fn a_slot_used_again_leaves_the_old_handle_stale() {
+    fn reusing_a_slot_leaves_its_old_handle_stale() {
         let table = Table::new(Kind::Host);
         let first = table.insert("first").unwrap();
         assert_eq!(table.remove(first).unwrap(), "first");
@@ -211,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slot_after_its_last_generation_is_retired() {
+    fn a_slot_is_not_reused_after_its_last_generation() {
         let table = Table::new(Kind::Host);
         let first = table.insert(1).unwrap();
         table.slots().write().all[0].generation = u32::MAX;
@@ -223,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn no_bit_pattern_but_the_handle_itself_is_taken() {
+    fn a_handle_with_any_bit_changed_is_refused() {
         let table = Table::new(Kind::Host);
         let handle = table.insert(()).unwrap();
         assert!(table.get(handle).is_ok());

@@ -10,12 +10,12 @@ use crate::pointer::{self, Place};
 
 pub(crate) static HOSTS: Table<Host> = Table::new(Kind::Host);
 
-/// A host: one snapshot of EFA interfaces and Neuron devices, where they are, and who may use them. It never changes;
-/// to look again, make a new one. Free it with nearfab_host_free.
+/// A host: a snapshot of the EFA interfaces and Neuron devices of one machine, their places, and whether this process
+/// may use them. A host never changes: to see a change of the machine, make a new host. Free it with nearfab_host_free.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub struct NearfabHost {
-    /// Zero is never a host.
+    /// The number of the handle, never 0 for a host.
     pub raw: u64,
 }
 
@@ -25,59 +25,61 @@ impl NearfabHost {
     }
 }
 
-/// Looks at this machine. Opens no device, needs no privilege and no vendor library; a machine without devices is a
-/// host without devices.
+/// Discovers this machine. It opens no device, and needs no privilege and no vendor library. A machine without devices
+/// gives a host without devices.
 ///
 /// # Errors
-/// NEARFAB_ERROR_READ where not even / can be opened, NEARFAB_ERROR_INVALID_ARGUMENT.
+/// NEARFAB_ERROR_READ if the folder / cannot be opened, NEARFAB_ERROR_INVALID_ARGUMENT.
 ///
 /// # Safety
 /// `host` points to a nearfab_host_t.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nearfab_host_discover(host: *mut NearfabHost) -> i32 {
-    // SAFETY: as our caller promises.
-    guard(|| unsafe { make(host, || Ok(Host::discover()?)) })
+    // SAFETY: the caller guarantees that `host` is null or points to a nearfab_host_t that this call may write.
+    guard(|| unsafe { put_host(host, || Ok(Host::discover()?)) })
 }
 
-/// Looks at the file tree below the folder `root`: /host in a container, or a recorded or synthetic sys and dev.
+/// Reads the file tree below the folder `root`: the machine's root at /host in a container, or copied or emulated
+/// folders sys and dev.
 ///
 /// # Errors
-/// NEARFAB_ERROR_READ where the folder cannot be opened, NEARFAB_ERROR_INVALID_ARGUMENT.
+/// NEARFAB_ERROR_READ if the folder cannot be opened, NEARFAB_ERROR_INVALID_ARGUMENT.
 ///
 /// # Safety
 /// `root` is NUL-terminated, `host` points to a nearfab_host_t.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nearfab_host_from_root(root: *const c_char, host: *mut NearfabHost) -> i32 {
     guard(|| {
-        // SAFETY: as our caller promises.
+        // SAFETY: the caller guarantees that `root` is null or NUL-terminated, and does not change it during this call.
         let root = unsafe { pointer::path("root", root) }?;
-        // SAFETY: as our caller promises.
-        unsafe { make(host, || Ok(Host::from_root(root)?)) }
+        // SAFETY: the caller guarantees that `host` is null or points to a nearfab_host_t that this call may write.
+        unsafe { put_host(host, || Ok(Host::from_root(root)?)) }
     })
 }
 
-/// What a host of an instance type such as "trn2.48xlarge" looks like with every EFA interface attached, by nearfab's
-/// table of the type.
+/// Makes a host of an instance type such as "trn2.48xlarge" from nearfab's table of the type, with every EFA interface
+/// attached.
 ///
 /// # Errors
-/// NEARFAB_ERROR_UNKNOWN_INSTANCE where there is no table, NEARFAB_ERROR_INVALID_ARGUMENT.
+/// NEARFAB_ERROR_UNKNOWN_INSTANCE if nearfab has no table of the type, NEARFAB_ERROR_INVALID_ARGUMENT.
 ///
 /// # Safety
 /// `instance_type` is NUL-terminated, `host` points to a nearfab_host_t.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nearfab_host_from_instance(instance_type: *const c_char, host: *mut NearfabHost) -> i32 {
     guard(|| {
-        // SAFETY: as our caller promises.
+        // SAFETY: the caller guarantees that `instance_type` is null or NUL-terminated, and does not change it during
+        // this call.
         let instance_type = unsafe { pointer::text("instance_type", instance_type) }?;
-        // SAFETY: as our caller promises.
-        unsafe { make(host, || Ok(Host::from_instance(instance_type)?)) }
+        // SAFETY: the caller guarantees that `host` is null or points to a nearfab_host_t that this call may write.
+        unsafe { put_host(host, || Ok(Host::from_instance(instance_type)?)) }
     })
 }
 
-/// Reads a host recorded as JSON in a file.
+/// Reads a host that was recorded as JSON in a file.
 ///
 /// # Errors
-/// NEARFAB_ERROR_READ where the file cannot be read, NEARFAB_ERROR_RECORD where it is no recorded host,
+/// NEARFAB_ERROR_READ if the file cannot be read, NEARFAB_ERROR_RECORD if it does not contain a recorded host,
 /// NEARFAB_ERROR_INVALID_ARGUMENT.
 ///
 /// # Safety
@@ -85,28 +87,29 @@ pub unsafe extern "C" fn nearfab_host_from_instance(instance_type: *const c_char
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nearfab_host_from_file(path: *const c_char, host: *mut NearfabHost) -> i32 {
     guard(|| {
-        // SAFETY: as our caller promises.
+        // SAFETY: the caller guarantees that `path` is null or NUL-terminated, and does not change it during this call.
         let path = unsafe { pointer::path("path", path) }?;
-        // SAFETY: as our caller promises.
-        unsafe { make(host, || Ok(Host::from_file(path)?)) }
+        // SAFETY: the caller guarantees that `host` is null or points to a nearfab_host_t that this call may write.
+        unsafe { put_host(host, || Ok(Host::from_file(path)?)) }
     })
 }
 
-/// Frees a host. Its handle is an error from then on, in every thread; calls that have begun end well.
+/// Frees a host. From then on its handle is an error in every thread. Calls that other threads have begun on the handle
+/// end normally.
 ///
 /// # Errors
-/// NEARFAB_ERROR_INVALID_HANDLE.
+/// NEARFAB_ERROR_FORKED, NEARFAB_ERROR_INVALID_HANDLE.
 #[unsafe(no_mangle)]
 pub extern "C" fn nearfab_host_free(host: NearfabHost) -> i32 {
     guard(|| HOSTS.remove(host.raw).map(drop))
 }
 
-/// Writes the instance type as the machine's firmware gives it into `buffer`, which has `size` bytes: an empty text
-/// where it does not. A longer text is cut as by snprintf(3); `length` may be NULL and else gets the length of the
-/// whole, without the NUL.
+/// Writes the instance type into `buffer`, which has `size` bytes. The text is what the firmware of the machine
+/// reports, and empty if the firmware reports nothing. If the text is longer than the buffer, it is cut as by
+/// snprintf(3). `length` may be NULL; otherwise it gets the length of the whole text without the NUL.
 ///
 /// # Errors
-/// NEARFAB_ERROR_INVALID_HANDLE, NEARFAB_ERROR_INVALID_ARGUMENT.
+/// NEARFAB_ERROR_FORKED, NEARFAB_ERROR_INVALID_HANDLE, NEARFAB_ERROR_INVALID_ARGUMENT.
 ///
 /// # Safety
 /// `buffer` is valid for `size` bytes, `length` is NULL or points to a size_t.
@@ -119,16 +122,18 @@ pub unsafe extern "C" fn nearfab_host_instance_type(
 ) -> i32 {
     guard(|| {
         let host = host.get()?;
-        // SAFETY: as our caller promises.
+        // SAFETY: the caller guarantees that `size` bytes of `buffer` can be written, and that `length` is null or
+        // points to a size_t that can be written.
         unsafe { pointer::put_text(host.instance_type().unwrap_or_default(), buffer, size, length) }
     })
 }
 
-/// Writes all that is known of the host as JSON into `buffer`, which has `size` bytes: what nearfab_host_from_file
-/// reads. A longer text is cut as by snprintf(3): ask for the `length` with a `size` of 0 first.
+/// Writes the whole host as JSON into `buffer`, which has `size` bytes. nearfab_host_from_file reads a file with this
+/// text. If the text is longer than the buffer, it is cut as by snprintf(3): call this function with a `size` of 0
+/// first to get the `length` of the whole text without the NUL. `length` may be NULL.
 ///
 /// # Errors
-/// NEARFAB_ERROR_INVALID_HANDLE, NEARFAB_ERROR_INVALID_ARGUMENT.
+/// NEARFAB_ERROR_FORKED, NEARFAB_ERROR_INVALID_HANDLE, NEARFAB_ERROR_INVALID_ARGUMENT.
 ///
 /// # Safety
 /// `buffer` is valid for `size` bytes, `length` is NULL or points to a size_t.
@@ -141,16 +146,19 @@ pub unsafe extern "C" fn nearfab_host_to_json(
 ) -> i32 {
     guard(|| {
         let host = host.get()?;
-        // SAFETY: as our caller promises.
+        // SAFETY: the caller guarantees that `size` bytes of `buffer` can be written, and that `length` is null or
+        // points to a size_t that can be written.
         unsafe { pointer::put_text(&host.to_json(), buffer, size, length) }
     })
 }
 
+/// Makes a host and writes its handle.
+///
 /// # Safety
-/// `host` is null or points to a handle.
-unsafe fn make(host: *mut NearfabHost, look: impl FnOnce() -> Outcome<Host>) -> Outcome {
-    // SAFETY: as our caller promises.
+/// `host` is null or points to a handle that this call may write.
+unsafe fn put_host(host: *mut NearfabHost, make: impl FnOnce() -> Outcome<Host>) -> Outcome {
+    // SAFETY: the caller guarantees that `host` is null or points to a handle that this call may write.
     let place = unsafe { Place::new("host", host) }?;
-    place.set(NearfabHost { raw: HOSTS.insert(look()?)? });
+    place.set(NearfabHost { raw: HOSTS.insert(make()?)? });
     Ok(())
 }

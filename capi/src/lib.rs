@@ -1,7 +1,7 @@
-//! The C face of nearfab: what `include/nearfab.h` declares.
+//! The C interface of nearfab, which `include/nearfab.h` declares.
 //!
-//! Every function runs inside [`boundary::guard`], so that no panic reaches C, and takes handles that are looked up,
-//! never followed, so that a wrong one is an error. The doc comments here become the header's.
+//! Every function runs inside [`boundary::guard`], so no panic reaches C. Handles are looked up in a table and never
+//! dereferenced, so a wrong handle is an error. cbindgen copies the doc comments of the public items into the header.
 
 mod boundary;
 #[cfg(test)]
@@ -10,7 +10,7 @@ mod child;
 mod handle;
 mod pointer;
 
-// In the order of the header, which is why they stand apart: rustfmt would sort them.
+// cbindgen writes the modules in this order. The empty lines keep rustfmt from sorting them.
 pub mod error;
 
 pub mod host;

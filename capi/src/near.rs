@@ -25,16 +25,16 @@ pub enum NearfabBasis {
 pub enum NearfabProximity {
     /// Unknown: the host shows no place on PCI or no NUMA node for one of the two devices.
     Unknown = 0,
-    /// Both are the same PCI function.
+    /// Both devices are the same PCI function.
     SameFunction = 1,
-    /// Both are below a common PCIe bridge.
+    /// Both devices are below a common PCIe bridge.
     SameSwitch = 2,
-    /// Both are below the same PCI root, without a common bridge. This is the closest level on hosts that show no
-    /// bridges.
+    /// Both devices are below the same PCI root, without a common bridge. This is the closest level on hosts that show
+    /// no bridges.
     SameRoot = 3,
-    /// Both are on the same NUMA node, below different PCI roots.
+    /// Both devices are on the same NUMA node, below different PCI roots.
     SameNuma = 4,
-    /// They are on different NUMA nodes.
+    /// The devices are on different NUMA nodes.
     OtherNuma = 5,
 }
 

@@ -1,4 +1,4 @@
-//! What C hands over: pointers to be read or written, once they are not null.
+//! Pointers from C callers: checked for null, then read or written.
 
 use std::ffi::{CStr, OsStr, c_char};
 use std::os::unix::ffi::OsStrExt;
@@ -7,22 +7,22 @@ use std::ptr;
 
 use crate::boundary::{Failure, Outcome};
 
-/// A text of the caller's.
+/// Reads a text of the caller.
 ///
 /// # Safety
 /// `text` is null or NUL-terminated and stays unchanged for `'a`.
 pub(crate) unsafe fn text<'a>(name: &str, text: *const c_char) -> Outcome<&'a str> {
-    // SAFETY: as our caller promises.
+    // SAFETY: the caller guarantees that `text` is null or NUL-terminated, and that it stays unchanged for `'a`.
     let text = unsafe { c_text(name, text) }?;
     text.to_str().map_err(|_| Failure::Argument(format!("{name} is not UTF-8: {}", text.to_string_lossy())))
 }
 
-/// A path of the caller's, of whatever bytes.
+/// Reads a path of the caller. A path may have any bytes.
 ///
 /// # Safety
 /// `path` is null or NUL-terminated and stays unchanged for `'a`.
 pub(crate) unsafe fn path<'a>(name: &str, path: *const c_char) -> Outcome<&'a Path> {
-    // SAFETY: as our caller promises.
+    // SAFETY: the caller guarantees that `path` is null or NUL-terminated, and that it stays unchanged for `'a`.
     let text = unsafe { c_text(name, path) }?;
     Ok(Path::new(OsStr::from_bytes(text.to_bytes())))
 }
@@ -33,41 +33,41 @@ unsafe fn c_text<'a>(name: &str, text: *const c_char) -> Outcome<&'a CStr> {
     if text.is_null() {
         return Err(null(name));
     }
-    // SAFETY: not null, and our caller promises the rest.
+    // SAFETY: `text` is not null, so the caller guarantees that it is NUL-terminated and stays unchanged for `'a`.
     Ok(unsafe { CStr::from_ptr(text) })
 }
 
-/// A place where the answer goes, of one value.
+/// A place in the caller's memory for one value.
 pub(crate) struct Place<T>(*mut T);
 
 impl<T: Copy> Place<T> {
-    /// Refuses a null pointer before any work is done.
+    /// Returns the place, or refuses a null pointer before any work is done.
     ///
     /// # Safety
-    /// `pointer` is null or valid for reads and writes of a `T` as long as the place is used.
+    /// `pointer` is null or valid for reads and writes of a `T` while the place is used.
     pub(crate) unsafe fn new(name: &str, pointer: *mut T) -> Outcome<Self> {
         if pointer.is_null() { Err(null(name)) } else { Ok(Self(pointer)) }
     }
 
     pub(crate) fn get(&self) -> T {
-        // SAFETY: `new`'s caller promised that it can be read.
+        // SAFETY: the caller of `new` guarantees that the pointer is valid for reads of a `T`.
         unsafe { self.0.read() }
     }
 
     pub(crate) fn set(&self, value: T) {
-        // SAFETY: `new`'s caller promised that it can be written.
+        // SAFETY: the caller of `new` guarantees that the pointer is valid for writes of a `T`.
         unsafe { self.0.write(value) }
     }
 }
 
-/// A structure that later versions make longer: fields are added after its last.
+/// A structure that grows: later versions add fields after the last one.
 pub(crate) trait Growing: Copy {
-    /// Its size in the first version that had it, which never changes.
+    /// The size in the first version that had the structure. It never changes.
     const FIRST: usize;
 }
 
-/// Says of a structure how long it was at first, and has the compiler see that nothing is padded after its last field:
-/// a field added there would not change the size, by which versions are told from each other.
+/// Implements [`Growing`] for a structure. The compiler checks that no padding follows the last field: a field that is
+/// added in padding would not change the size, and the size tells the versions of a structure apart.
 macro_rules! growing {
     ($structure:ident, first: $first:literal, last: $last:ident) => {
         impl $crate::pointer::Growing for $structure {
@@ -86,7 +86,8 @@ macro_rules! growing {
 }
 pub(crate) use growing;
 
-/// The caller's array of structures, which are shorter than ours if its header is older, and longer if it is newer.
+/// The caller's array of structures. A structure is shorter than this library's if the caller was compiled with an
+/// older header, and longer if the header was newer.
 pub(crate) struct Array<T> {
     first: *mut T,
     size: usize,
@@ -94,33 +95,39 @@ pub(crate) struct Array<T> {
 }
 
 impl<T: Growing> Array<T> {
-    /// Refuses a null pointer (unless the array is empty) and structures shorter than the first version's.
+    /// Returns the array. Refuses a null pointer unless the array is empty, and structures that are shorter than in the
+    /// first version.
     ///
     /// # Safety
-    /// `first` is null or valid for writes of `length` times `size` bytes as long as the array is used.
+    /// `first` is null or valid for writes of `length` times `size` bytes while the array is used.
     pub(crate) unsafe fn new(name: &str, first: *mut T, size: usize, length: usize) -> Outcome<Self> {
         if first.is_null() && length > 0 {
             return Err(null(name));
         }
         if size < T::FIRST {
             let least = T::FIRST;
-            return Err(Failure::Argument(format!("a structure of {name} has {size} bytes, expected {least} or more")));
+            let text =
+                format!("a structure of {name} has {size} bytes: expected {least} or more, such as sizeof *{name}");
+            return Err(Failure::Argument(text));
         }
         Ok(Self { first, size, length })
     }
 
-    /// Writes the values that there is room for, of each what fits, and zeros into what is longer than ours; returns how
-    /// many.
+    /// Writes as many values as the array has room for, and returns their number. If the caller's structure is shorter
+    /// than this library's, only the first fields are written. If it is longer, its last bytes are filled with zeros.
     pub(crate) fn fill(self, values: impl IntoIterator<Item = T>) -> usize {
         let known = self.size.min(size_of::<T>());
         let mut count = 0;
         for value in values.into_iter().take(self.length) {
             let offset = count * self.size;
-            // SAFETY: `count` is less than `length`, so this is inside what `new`'s caller promised.
+            // SAFETY: `count` is less than `length`, so the offset is inside the `length` times `size` bytes that the
+            // caller of `new` guarantees.
             let start = unsafe { self.first.cast::<u8>().add(offset) };
-            // SAFETY: as before, for the `size` bytes from there.
+            // SAFETY: `size` bytes from `start` are the structure number `count` of the caller's array, which can be
+            // written.
             unsafe { ptr::write_bytes(start, 0, self.size) };
-            // SAFETY: `known` is no more than `size`, nor than the value has; bytes need no alignment.
+            // SAFETY: `known` is neither more than the `size` bytes at `start` nor more than the bytes of `value`, a
+            // local variable that does not overlap with them; bytes need no alignment.
             unsafe { ptr::copy_nonoverlapping((&raw const value).cast(), start, known) };
             count += 1;
         }
@@ -128,7 +135,8 @@ impl<T: Growing> Array<T> {
     }
 }
 
-/// Writes a text as snprintf(3) does: cut to `size` bytes with the NUL, and the length of the whole into `length`.
+/// Writes a text as snprintf(3) does: cut to `size` bytes including the NUL. Writes the length of the whole text into
+/// `length`.
 ///
 /// # Safety
 /// `buffer` is valid for writes of `size` bytes unless that is 0, `length` is null or valid for a write.
@@ -137,21 +145,22 @@ pub(crate) unsafe fn put_text(text: &str, buffer: *mut c_char, size: usize, leng
         return Err(null("buffer"));
     }
     if !length.is_null() {
-        // SAFETY: not null, and our caller promises the rest.
+        // SAFETY: `length` is not null, so the caller guarantees that it can be written.
         unsafe { length.write(text.len()) };
     }
     let Some(room) = size.checked_sub(1) else { return Ok(()) };
     let text = cut(text, room);
-    // SAFETY: at most `size - 1` bytes, and a Rust text does not overlap with a buffer of the caller's.
+    // SAFETY: `text` has at most `size - 1` bytes, of the `size` bytes of `buffer` that the caller guarantees; the text
+    // is memory of this library and does not overlap with a buffer of the caller.
     unsafe { ptr::copy_nonoverlapping(text.as_ptr(), buffer.cast(), text.len()) };
-    // SAFETY: the byte after them is still among the `size`.
+    // SAFETY: `text` has at most `size - 1` bytes, so the byte after it is still one of the `size` bytes of `buffer`.
     let end = unsafe { buffer.add(text.len()) };
-    // SAFETY: as before.
+    // SAFETY: `end` is one of the `size` bytes of `buffer`, which the caller guarantees can be written.
     unsafe { end.write(0) };
     Ok(())
 }
 
-/// A text in a structure's array, cut where it is too long, zeros after it.
+/// Returns a text as the array of a structure: cut if it is too long, with zeros after it.
 pub(crate) fn name<const N: usize>(text: &str) -> [c_char; N] {
     let mut array = [0; N];
     for (to, from) in array.iter_mut().zip(cut(text, N - 1).bytes()) {
@@ -160,7 +169,7 @@ pub(crate) fn name<const N: usize>(text: &str) -> [c_char; N] {
     array
 }
 
-/// The beginning of a text of at most `length` bytes, with no character cut in two.
+/// Returns the beginning of a text, at most `length` bytes long, without cutting a character in two.
 fn cut(text: &str, length: usize) -> &str {
     let ends = text.char_indices().map(|(start, character)| start + character.len_utf8());
     &text[..ends.take_while(|&end| end <= length).last().unwrap_or(0)]
@@ -174,7 +183,7 @@ fn null(name: &str) -> Failure {
 mod tests {
     use super::*;
 
-    /// Had one field at first, and has got another.
+    /// A structure that had one field in its first version and has two now.
     #[repr(C)]
     #[derive(Clone, Copy)]
     struct Grown {
@@ -185,19 +194,20 @@ mod tests {
     growing!(Grown, first: 4, last: new);
 
     fn filled<const N: usize>(size: usize, length: usize) -> [u8; N] {
-        let mut room = [b'#'; N];
-        // SAFETY: the caller asks for no more than there is room for.
-        let array = unsafe { Array::new("room", room.as_mut_ptr().cast::<Grown>(), size, length) }.unwrap();
+        let mut buffer = [b'#'; N];
+        assert!(size * length <= N);
+        // SAFETY: the buffer has at least `size` times `length` bytes.
+        let array = unsafe { Array::new("buffer", buffer.as_mut_ptr().cast::<Grown>(), size, length) }.unwrap();
         assert_eq!(array.fill([Grown { old: u32::MAX, new: u32::MAX }; 2]), length);
-        room
+        buffer
     }
 
     #[test]
-    fn an_older_caller_gets_the_beginning_and_a_newer_one_zeros() {
+    fn an_older_caller_gets_the_beginning_and_a_newer_caller_gets_zeros() {
         assert_eq!(filled(4, 2), *b"\xff\xff\xff\xff\xff\xff\xff\xff##");
         assert_eq!(filled(8, 1), *b"\xff\xff\xff\xff\xff\xff\xff\xff##");
         assert_eq!(filled(10, 1), *b"\xff\xff\xff\xff\xff\xff\xff\xff\0\0#");
-        // SAFETY: nothing is written.
-        assert!(unsafe { Array::new("room", ptr::dangling_mut::<Grown>(), 3, 1) }.is_err());
+        // SAFETY: a structure of 3 bytes is refused before anything is written.
+        assert!(unsafe { Array::new("buffer", ptr::dangling_mut::<Grown>(), 3, 1) }.is_err());
     }
 }

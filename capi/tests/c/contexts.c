@@ -1,4 +1,4 @@
-/* Two users of one EFA interface, on a machine that has some: one context, closed by the second close. */
+/* On a machine with EFA interfaces, two users of one interface share one context, which the second close closes. */
 #include <nearfab.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -35,20 +35,20 @@ int main(void)
     CHECK(attributes.port_active && attributes.max_queue_pairs > 0 && attributes.max_message_size == 8928);
     CHECK(attributes.gid[0] == 0xfe && attributes.gid[1] == 0x80);
 
-    /* The child has the handle and not the context; what it does is no matter of the parent's. */
+    /* In the child the inherited handles are errors, and its calls change nothing in the parent. */
     child = fork();
     CHECK(child >= 0);
     if (child == 0) {
         CHECK_CODE(nearfab_efa_users(first, &users), NEARFAB_ERROR_FORKED);
         CHECK_CODE(nearfab_efa_close(first, NULL), NEARFAB_ERROR_FORKED);
         CHECK_CODE(nearfab_efa_open(host, info.address, &second), NEARFAB_ERROR_FORKED);
-        CHECK(strstr(nearfab_error_text(), "from which this one was forked") != NULL);
+        CHECK(strstr(nearfab_error_text(), "was forked") != NULL);
         CHECK_CODE(nearfab_host_free(host), NEARFAB_ERROR_FORKED);
         _exit(0);
     }
     CHECK(waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0);
 
-    /* A host is not an open interface, and an open interface not a host. */
+    /* The handle of a host is not a handle of an open interface, nor the reverse. */
     foreign.raw = host.raw;
     CHECK_CODE(nearfab_efa_users(foreign, &users), NEARFAB_ERROR_INVALID_HANDLE);
     CHECK_CODE(nearfab_efa_close(foreign, &users), NEARFAB_ERROR_INVALID_HANDLE);

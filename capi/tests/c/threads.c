@@ -1,4 +1,4 @@
-/* Threads share hosts, make and free their own, and race to free one; each has its own error text. */
+/* Threads share a host, make and free hosts, and race to free one host. Each thread has its own error text. */
 #include <nearfab.h>
 #include <pthread.h>
 #include <stdint.h>
@@ -19,6 +19,7 @@ static void *work(void *argument)
 
     CHECK(strcmp(nearfab_error_text(), "") == 0);
     pthread_barrier_wait(&start);
+    /* All threads free this host: one of them succeeds. */
     freed = nearfab_host_free(raced) == NEARFAB_ERROR_NONE;
     for (round = 0; round < ROUNDS; round++) {
         char expected[32];

@@ -1,4 +1,4 @@
-//! Open devices.
+//! Open EFA interfaces.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -9,55 +9,56 @@ use pyo3::prelude::*;
 use crate::error::raise;
 use crate::host::{Host, to_address};
 
-/// An open EFA interface: one of its users in this process, who share one context. Close it, or use it in a with
-/// statement. In a forked child its methods raise NearfabError: open the interface again there.
+/// One user of an open EFA interface. All users in this process share one ibv_context. Call close, or use the object in
+/// a with statement. In a forked child its methods raise NearfabError: open the interface again in the child.
 #[pyclass(frozen, module = "nearfab")]
 pub(crate) struct Efa {
     address: String,
-    /// Shared with the calls that are at work on it; `None` once closed. The lock is never held for a call.
+    /// The open interface, or `None` after close. A running call holds a clone of the `Arc`. The lock is not held
+    /// during calls.
     open: Mutex<Option<Arc<OpenEfa>>>,
 }
 
-/// What an open EFA interface says about itself.
+/// The attributes and limits of an open EFA interface.
 #[pyclass(frozen, eq, hash, get_all, module = "nearfab")]
 #[derive(PartialEq, Eq, Hash)]
 pub(crate) struct EfaAttributes {
-    /// The firmware's version; "0.0.0.0" from every driver so far.
+    /// The firmware version. Every driver so far reports "0.0.0.0".
     firmware: String,
-    /// The node's GUID; 0 from drivers before 2.12.
+    /// The node GUID. It is 0 with drivers before 2.12.
     node_guid: u64,
-    /// The GID of its port, which peers address it by.
+    /// The GID of the port, by which peers address the interface.
     gid: String,
-    /// Whether its port carries traffic.
+    /// Whether the port is active and carries traffic.
     port_active: bool,
-    /// The longest message that one packet carries, in bytes.
+    /// The size of the largest message that fits into one packet, in bytes.
     max_message_size: u32,
-    /// The longest RDMA read or write, in bytes.
+    /// The size of the largest RDMA read or write, in bytes.
     max_rdma_size: u32,
-    /// The largest memory region, in bytes.
+    /// The size of the largest possible memory region, in bytes.
     max_memory_region_size: u64,
-    /// Memory regions at a time, of all processes.
+    /// How many memory regions all processes together can have at one time.
     max_memory_regions: u32,
-    /// Protection domains at a time, of all processes.
+    /// How many protection domains all processes together can have at one time.
     max_protection_domains: u32,
-    /// Queue pairs at a time, of all processes.
+    /// How many queue pairs all processes together can have at one time.
     max_queue_pairs: u32,
-    /// Completion queues at a time, of all processes.
+    /// How many completion queues all processes together can have at one time.
     max_completion_queues: u32,
-    /// Outstanding work requests of a send queue.
+    /// How many work requests can be outstanding on one send queue.
     max_send_requests: u32,
-    /// Outstanding work requests of a receive queue.
+    /// How many work requests can be outstanding on one receive queue.
     max_receive_requests: u32,
-    /// Bytes that a send may carry inside the work request.
+    /// How many bytes a send can carry inside its work request.
     max_inline: u16,
-    /// What it can do, such as "rdma_read rnr_retry".
+    /// The capabilities of the device, such as "rdma_read rnr_retry".
     capabilities: String,
 }
 
 #[pymethods]
 impl Efa {
-    /// Open the EFA interface at an address, or share it where this process has it open. Only interfaces of the live
-    /// machine (Host.discover) can be opened.
+    /// Opens the EFA interface at a PCI address. If this process has the interface open already, the new object shares
+    /// its context. Only interfaces of the live machine (Host.discover) can be opened.
     #[staticmethod]
     fn open(py: Python<'_>, host: &Host, address: &str) -> PyResult<Self> {
         let address = to_address(py, address)?;
@@ -71,27 +72,27 @@ impl Efa {
         &self.address
     }
 
-    /// Whether this use has ended.
+    /// Whether close was called on this object.
     #[getter]
     fn closed(&self) -> bool {
         self.lock().is_none()
     }
 
-    /// The number of users that the interface has in this process, this one included.
+    /// Returns the number of users that the interface has in this process. This object is one of them.
     fn users(&self, py: Python<'_>) -> PyResult<usize> {
         self.call(py, OpenEfa::users)
     }
 
-    /// Ask the interface for its attributes and limits.
+    /// Queries the attributes and limits of the interface.
     fn attributes(&self, py: Python<'_>) -> PyResult<EfaAttributes> {
         self.call(py, EfaAttributes::query)
     }
 
-    /// End this use; the interface is closed when its last use ends. Where another thread's call is at work on this one,
-    /// it ends with that call. Closing again does nothing.
+    /// Closes this object. The interface is closed when its last user in this process is closed. If another thread's
+    /// call on this object is running, the object is closed when that call ends. Closing an object again does nothing.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         let open = self.lock().take();
-        // A call that is at work on it has it closed when it ends.
+        // If another thread's call still holds the interface, dropping that call's clone closes it.
         match open.and_then(Arc::into_inner) {
             Some(efa) => py.detach(|| efa.close()).map(|_users| ()).map_err(|error| raise(py, &error)),
             None => Ok(()),
@@ -119,10 +120,11 @@ impl Efa {
 }
 
 impl Efa {
-    /// Calls the open interface while other Python threads run.
+    /// Calls a function of the open interface while other Python threads run.
     fn call<T: Send>(&self, py: Python<'_>, call: impl FnOnce(&OpenEfa) -> nearfab::Result<T> + Send) -> PyResult<T> {
         let open = self.lock().clone();
-        let open = open.ok_or_else(|| PyValueError::new_err(format!("the use of {} is closed", self.address)))?;
+        let closed = || PyValueError::new_err(format!("{} is closed: open the interface again", self.address));
+        let open = open.ok_or_else(closed)?;
         py.detach(move || call(&open)).map_err(|error| raise(py, &error))
     }
 
@@ -131,11 +133,12 @@ impl Efa {
     }
 }
 
-/// Collected by Python without having been closed.
+/// Closes an object that Python collects before close was called.
 impl Drop for Efa {
     fn drop(&mut self) {
         if let Some(efa) = self.lock().take() {
-            // Closing may wait for another thread that opens or closes: Python goes on meanwhile, unless it is ending.
+            // Closing can wait for another thread that opens or closes an interface, so other Python threads run
+            // meanwhile. If the interpreter is ending, `try_attach` drops the closure, which closes the interface too.
             let _ = Python::try_attach(|py| py.detach(|| drop(efa)));
         }
     }

@@ -8,15 +8,16 @@ use pyo3::types::PyTuple;
 #[pyclass(frozen, eq, hash, get_all, module = "nearfab")]
 #[derive(PartialEq, Eq, Hash)]
 pub(crate) struct EfaInterface {
-    /// The PCI address, which identifies it.
+    /// The PCI address. It identifies the interface.
     address: String,
-    /// The NUMA node, where known.
+    /// The NUMA node, or None if it is unknown.
     numa_node: Option<u32>,
-    /// The RDMA device's name, such as "rdmap201s0": for other tools, never for identification.
+    /// The name of the RDMA device, such as "rdmap201s0", for use with other tools. It can change, so it does not
+    /// identify the interface. None if the driver made no RDMA device.
     rdma: Option<String>,
-    /// The path of the verbs node, as the host names it.
+    /// The path of the verbs device node on the host, or None if the driver made no such node.
     node: Option<String>,
-    /// Whether this process may use the node: "granted", "refused", "missing" or "unknown".
+    /// Whether this process may use the device node: "granted", "refused", "missing" or "unknown".
     access: &'static str,
 }
 
@@ -24,29 +25,29 @@ pub(crate) struct EfaInterface {
 #[pyclass(frozen, eq, hash, module = "nearfab")]
 #[derive(PartialEq, Eq, Hash)]
 pub(crate) struct NeuronDevice {
-    /// The host's number of the device: the N of /dev/neuronN.
+    /// The host's number of the device: N in /dev/neuronN.
     #[pyo3(get)]
     index: u32,
-    /// The product as the driver names it, such as "Trainium2".
+    /// The driver's name of the product, such as "Trainium2", or None if the driver does not name it.
     #[pyo3(get)]
     product: Option<String>,
     /// The number of physical NeuronCores.
     #[pyo3(get)]
     cores: u32,
     links: Option<Vec<u32>>,
-    /// The PCI address, where known.
+    /// The PCI address, or None if it is unknown.
     #[pyo3(get)]
     address: Option<String>,
-    /// How the address is known, such as "table trn2.48xlarge".
+    /// How the PCI address is known, such as "table trn2.48xlarge", or None if it is unknown.
     #[pyo3(get)]
     address_evidence: Option<String>,
-    /// The NUMA node, where known.
+    /// The NUMA node, or None if it is unknown.
     #[pyo3(get)]
     numa_node: Option<u32>,
-    /// The path of the device node, as the host names it.
+    /// The path of the device node on the host.
     #[pyo3(get)]
     node: String,
-    /// Whether this process may use the node: "granted", "refused", "missing" or "unknown".
+    /// Whether this process may use the device node: "granted", "refused", "missing" or "unknown".
     #[pyo3(get)]
     access: &'static str,
 }
@@ -60,7 +61,8 @@ impl EfaInterface {
 
 #[pymethods]
 impl NeuronDevice {
-    /// The numbers of the devices that NeuronLink connects it to, a set; None where the driver does not tell this user.
+    /// The numbers of the devices to which NeuronLink connects this device, without order or repetition. None if the
+    /// driver does not show them to this user.
     #[getter]
     fn links<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyTuple>>> {
         self.links.as_ref().map(|links| PyTuple::new(py, links)).transpose()

@@ -1,4 +1,4 @@
-//! Errors of the library as Python exceptions.
+//! The Python exception for errors of the library.
 
 use pyo3::create_exception;
 use pyo3::exceptions::PyException;
@@ -9,17 +9,18 @@ create_exception!(
     nearfab,
     NearfabError,
     PyException,
-    "What nearfab reports as an error: the text is for people, the code (see ErrorCode) for programs."
+    "An error of nearfab. The text is for people. The attribute code is for programs: a number of ErrorCode."
 );
 
-/// The exception's class. It has a code of its own, 0, so that every exception has one whoever raised it.
+/// Returns the class of the exception. The class has the code 0, so an exception that Python code raises has a code as
+/// well.
 pub(crate) fn exception(py: Python<'_>) -> PyResult<Bound<'_, PyType>> {
     let class = py.get_type::<NearfabError>();
     class.setattr("code", 0)?;
     Ok(class)
 }
 
-/// Raises an error of the library.
+/// Converts an error of the library to an exception.
 pub(crate) fn raise(py: Python<'_>, error: &nearfab::Error) -> PyErr {
     let raised = NearfabError::new_err(error.chain());
     match raised.value(py).setattr("code", error.code() as i32) {

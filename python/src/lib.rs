@@ -1,5 +1,5 @@
-//! The Python face of nearfab: the module `nearfab._native`, which `nearfab/__init__.py` presents and
-//! `nearfab/_native.pyi` describes to type checkers.
+//! The Python interface of nearfab: the module `nearfab._native`. `nearfab/__init__.py` exports its classes, and
+//! `nearfab/_native.pyi` has their types.
 
 #![deny(unsafe_code)]
 
@@ -11,7 +11,7 @@ mod near;
 
 use pyo3::prelude::*;
 
-/// What nearfab's Python module is made of; import nearfab instead.
+/// The compiled part of the package nearfab. Import nearfab instead.
 #[pymodule(gil_used = false)]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;

@@ -1,4 +1,5 @@
-//! Draws a host as SVG: NUMA nodes, PCIe switches or root buses, and each Neuron device beside its EFA interface.
+//! Draws a host as SVG: its NUMA nodes, its PCIe switches or root buses, and a line from each Neuron device to the EFA
+//! interfaces that are nearest to it.
 //!
 //! ```sh
 //! cargo run --example map -- trn2.48xlarge > trn2.svg   # an instance type
@@ -16,14 +17,14 @@ const CELL: usize = 160;
 const ROW: usize = 22;
 const MARGIN: usize = 12;
 
-/// What stands behind one switch, or on one root bus where the machine shows no switch.
+/// The Neuron devices and EFA interfaces below one switch, or below one root bus if the machine shows no switch.
 #[derive(Default)]
 struct Group<'a> {
     devices: Vec<&'a NeuronDevice>,
     interfaces: Vec<&'a EfaInterface>,
 }
 
-/// NUMA node, root bus, upstream port: what two functions share when they are in one group.
+/// The NUMA node of a group, and the name of its switch or root bus.
 type Place = (Option<u32>, String);
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -84,7 +85,8 @@ fn draw(host: &Host) -> Result<String, Box<dyn Error>> {
     Ok(svg)
 }
 
-/// Devices on the left, interfaces on the right, a line from each device to its nearest interfaces.
+/// Draws one group: devices on the left, interfaces on the right, and a line from each device to its nearest
+/// interfaces. A device of which no nearest interface is known gets no line.
 fn cell(
     svg: &mut String,
     host: &Host,

@@ -1,7 +1,8 @@
-//! Two processes talk through libfabric: `cargo run --release --example ping -- tcp`. On a host with EFA: `efa`.
+//! Two processes send a number to each other through libfabric: `cargo run --release --example ping -- tcp`. On a host
+//! with EFA interfaces use `efa` in place of `tcp`.
 
 #![expect(clippy::print_stdout, reason = "an example prints")]
-#![expect(unsafe_code, reason = "what a library sends is borrowed by it meanwhile")]
+#![expect(unsafe_code, reason = "libfabric uses the memory of a message until the message is sent")]
 
 mod side;
 

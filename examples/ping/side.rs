@@ -1,4 +1,4 @@
-//! One of two processes that send a number to and fro.
+//! One of two processes that send a number to each other.
 
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -13,33 +13,33 @@ use nearfab::context::fabric::{
     Posted, Query,
 };
 
-/// What may go wrong: with libfabric, or with the other process.
+/// A result with an error of libfabric or of the other process.
 pub(crate) type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
-/// Round trips until connections are there.
+/// How many round trips are made before the measurement, so that all connections exist.
 const WARM_UP: u64 = 100;
 
-/// What it came to.
+/// The result of the measurement.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Report {
-    /// How long a round trip took, without the warm-up.
+    /// The mean time of a round trip, without the warm-up.
     pub(crate) round_trip: Duration,
-    /// The calls of this process, the warm-up's included.
+    /// The library calls of this process, with the warm-up.
     pub(crate) calls: Calls,
 }
 
-/// How often the library was called.
+/// How often a process called each function of the library.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Calls {
     /// Sends.
     pub(crate) sends: u64,
     /// Receives.
     pub(crate) receives: u64,
-    /// Reads of the completion queue, most of which found nothing.
+    /// Reads of the completion queue. Most of them found it empty.
     pub(crate) reads: u64,
 }
 
-/// Sends `rounds` numbers to `other`, which is to call [`answer`], and has each sent back as the next.
+/// Starts `other`, which must call [`answer`], and sends it `rounds` numbers. Each number comes back plus one.
 pub(crate) fn ask(provider: &str, rounds: u64, mut other: Command) -> Result<Report> {
     let (mut line, theirs) = UnixStream::pair()?;
     let mut other = other.stdin(Stdio::from(OwnedFd::from(theirs))).spawn()?;
@@ -48,11 +48,11 @@ pub(crate) fn ask(provider: &str, rounds: u64, mut other: Command) -> Result<Rep
     let start = Instant::now();
     (0..rounds).try_for_each(|number| side.round(number))?;
     let report = Report { round_trip: start.elapsed() / u32::try_from(rounds)?, calls: side.calls };
-    drop(line); // The other process waits for that, or it might end while its last message is under way.
+    drop(line); // The other process waits for this before it ends, so its last message arrives.
     if other.wait()?.success() { Ok(report) } else { Err("the other process failed".into()) }
 }
 
-/// The other process, by the socket that is its standard input.
+/// Answers the process that called [`ask`], whose socket is the standard input of this process.
 pub(crate) fn answer(provider: &str, rounds: u64) -> Result<()> {
     let mut line = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     let mut side = Side::open(provider, &mut line)?;
@@ -63,7 +63,7 @@ pub(crate) fn answer(provider: &str, rounds: u64) -> Result<()> {
     Ok(())
 }
 
-/// Tells the other process an address, and learns its own.
+/// Sends an address to the other process, and returns the address of the other process.
 fn exchange(line: &mut UnixStream, address: &[u8]) -> Result<Vec<u8>> {
     line.write_all(&[u8::try_from(address.len())?])?;
     line.write_all(address)?;
@@ -75,7 +75,7 @@ fn exchange(line: &mut UnixStream, address: &[u8]) -> Result<Vec<u8>> {
 }
 
 struct Side {
-    // Closed before the memory that it uses goes, as fields are dropped in their order.
+    // The first field is dropped first, so the endpoint is closed before the memory that it uses is freed.
     endpoint: Endpoint,
     queue: CompletionQueue,
     peer: Peer,
@@ -86,14 +86,14 @@ struct Side {
     room: [Completion; 1],
 }
 
-/// Which of the two operations.
+/// A value for each of the two operations.
 #[derive(Debug, Clone, Copy, Default)]
 struct Operations {
     sent: bool,
     received: bool,
 }
 
-/// Memory for a number, and for the operation that sends or receives it.
+/// The memory of a number and of the operation that sends or receives the number.
 struct Message {
     region: Option<MemoryRegion>,
     number: NonNull<u64>,
@@ -101,12 +101,13 @@ struct Message {
 }
 
 impl Side {
-    /// Opens the provider's first way, and meets the other side on the line.
+    /// Opens the first interface that libfabric finds for the provider, and exchanges addresses over the line.
     fn open(provider: &str, line: &mut UnixStream) -> Result<Self> {
         let query = Query { provider: Some(provider.to_owned()), domain: None };
         let found = Interface::find(&query)?;
         let interface = found.iter().find(|found| found.endpoint == EndpointKind::ReliableDatagram);
-        let domain = interface.ok_or_else(|| format!("libfabric finds no way of {provider}"))?.open()?;
+        let missing = || format!("libfabric finds no reliable datagram endpoint of {provider}: install that provider");
+        let domain = interface.ok_or_else(missing)?.open()?;
         let (peers, queue) = (domain.address_vector()?, domain.completion_queue(16)?);
         let endpoint = domain.endpoint(&peers, &queue, &queue)?;
         Ok(Self {
@@ -126,7 +127,8 @@ impl Side {
         self.send(number)?;
         self.finish(Operations { sent: true, received: true })?;
         let answer = self.incoming.number();
-        if answer == number + 1 { Ok(()) } else { Err(format!("{answer} came back for {number}").into()) }
+        let expected = number + 1;
+        if answer == expected { Ok(()) } else { Err(format!("expected the answer {expected}, found {answer}").into()) }
     }
 
     fn answer(&mut self) -> Result<()> {
@@ -153,7 +155,7 @@ impl Side {
         Ok(())
     }
 
-    /// Waits until those of `which` that are under way are not.
+    /// Waits until the operations that `which` names have finished.
     fn finish(&mut self, which: Operations) -> Result<()> {
         while which.sent && self.under_way.sent || which.received && self.under_way.received {
             self.read_some()?;
@@ -161,13 +163,14 @@ impl Side {
         Ok(())
     }
 
-    // Each library call in a function of its own, so that a profiler tells one from the other.
+    // Each library call has its own function, so that a profiler shows them separately.
 
     #[inline(never)]
     fn send_one(&mut self) -> nearfab::Result<Posted> {
         self.calls.sends += 1;
         let Message { region, operation, .. } = &self.outgoing;
-        // SAFETY: memory and operation are this message's, and left alone until it is sent; the peer is of this endpoint.
+        // SAFETY: memory and operation belong to the outgoing message and are not touched until the message is sent.
+        // The peer was inserted into this endpoint's address vector.
         unsafe { self.endpoint.send(self.outgoing.memory(), region.as_ref(), self.peer, *operation) }
     }
 
@@ -175,7 +178,7 @@ impl Side {
     fn receive_one(&mut self) -> nearfab::Result<Posted> {
         self.calls.receives += 1;
         let Message { region, operation, .. } = &self.incoming;
-        // SAFETY: as for the other message, until this is received.
+        // SAFETY: memory and operation belong to the incoming message and are not touched until a message is received.
         unsafe { self.endpoint.receive(self.incoming.memory(), region.as_ref(), *operation) }
     }
 
@@ -206,7 +209,7 @@ impl Message {
             operation: NonNull::new(operation).ok_or("no memory")?,
         };
         if domain.interface().needs_regions {
-            // SAFETY: the memory is freed after the region is closed, and no reference to it is kept.
+            // SAFETY: `drop` closes the region before it frees the memory, and nothing keeps a reference to the memory.
             message.region = Some(unsafe { domain.register(message.memory(), Access::LOCAL_WRITE)? });
         }
         Ok(message)
@@ -217,12 +220,12 @@ impl Message {
     }
 
     fn number(&self) -> u64 {
-        // SAFETY: it is this message's, and nothing is under way.
+        // SAFETY: the number belongs to this message, and no operation uses it when this is called.
         unsafe { self.number.read() }
     }
 
     fn set(&mut self, number: u64) {
-        // SAFETY: as above.
+        // SAFETY: the number belongs to this message, and no operation uses it when this is called.
         unsafe { self.number.write(number) }
     }
 }
@@ -230,9 +233,9 @@ impl Message {
 impl Drop for Message {
     fn drop(&mut self) {
         self.region = None;
-        // SAFETY: made by a box, and the endpoint that used it is closed.
+        // SAFETY: the number comes from `Box::into_raw`, and the endpoint that used it is closed.
         drop(unsafe { Box::from_raw(self.number.as_ptr()) });
-        // SAFETY: as above.
+        // SAFETY: the operation comes from `Box::into_raw`, and the endpoint that used it is closed.
         drop(unsafe { Box::from_raw(self.operation.as_ptr()) });
     }
 }

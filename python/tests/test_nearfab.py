@@ -5,7 +5,7 @@ import json
 import re
 from concurrent.futures import ThreadPoolExecutor
 from copy import copy
-from importlib.metadata import version
+from importlib.metadata import metadata, version
 from pathlib import Path
 
 import nearfab
@@ -25,8 +25,19 @@ def test_the_installed_wheel_is_tested() -> None:
     assert nearfab.__version__ == version("nearfab")
 
 
+def test_the_wheel_describes_itself() -> None:
+    fields = metadata("nearfab")
+    assert fields["License-Expression"] == "Apache-2.0"
+    assert fields["License-File"] == "LICENSE"
+    assert fields["Requires-Python"] == ">=3.10"
+    assert fields["Summary"] and fields["Keywords"] and fields["Description"].startswith("# nearfab for Python")
+    links = dict(link.split(", ", 1) for link in fields.get_all("Project-URL") or [])
+    assert set(links) == {"Changelog", "Documentation", "Issues", "Source"}
+    assert all(link.startswith("https://github.com/nearfab/nearfab") for link in links.values())
+
+
 def test_the_examples_in_the_documentation_work() -> None:
-    pages = ("docs/reference/python.md",)
+    pages = ("docs/reference/python.md", "python/README.md")
     in_pages = [doctest.testfile(str(TOP / page), module_relative=False) for page in pages]
     for outcome in (doctest.testmod(nearfab), *in_pages):
         assert outcome.attempted > 0

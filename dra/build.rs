@@ -1,4 +1,4 @@
-//! Does nothing, unless asked by feature `generate` to compile the kubelet's protocols anew.
+//! Compiles the kubelet's protocol files if the feature `generate` is on. Otherwise it does nothing.
 
 use std::error::Error;
 
@@ -9,7 +9,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Without protoc, into OUT_DIR, from where `cargo xtask generate` takes them.
+/// Compiles the protocol files into OUT_DIR without protoc. `cargo xtask generate` copies the result from there.
 #[cfg(feature = "generate")]
 fn generate() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=proto");

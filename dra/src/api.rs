@@ -1,4 +1,4 @@
-//! Asking the API server.
+//! Requests to the API server, each with a deadline.
 
 use std::time::Duration;
 
@@ -6,30 +6,31 @@ use tokio::time::Instant;
 
 use crate::error::{Error, Result};
 
-/// The kubelet gives up on a call after 45 s; whoever reads the pod's events should see why before that.
+/// How long the driver waits for the API server. The kubelet gives up on a call after 45 s; a shorter limit lets the
+/// reason reach the pod's events.
 const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 
-/// Until when what begins now must have its answers.
+/// Returns the deadline for the requests of a call that begins now.
 pub(crate) fn deadline() -> Instant {
     Instant::now() + ANSWER_LIMIT
 }
 
-/// Waits for the answer to a request, but not for ever. `action` completes "cannot ...".
-pub(crate) async fn ask<T>(action: String, request: impl Future<Output = kube::Result<T>>) -> Result<T> {
-    ask_until(deadline(), action, request).await
+/// Waits for the answer to one request, at most [`ANSWER_LIMIT`]. `action` completes the error "cannot ...".
+pub(crate) async fn request<T>(action: String, request: impl Future<Output = kube::Result<T>>) -> Result<T> {
+    request_until(deadline(), action, request).await
 }
 
-/// The same for one of several requests that have a [`deadline`] together.
-pub(crate) async fn ask_until<T>(
+/// Waits for the answer to one of several requests that share a [`deadline`].
+pub(crate) async fn request_until<T>(
     deadline: Instant,
     action: String,
     request: impl Future<Output = kube::Result<T>>,
 ) -> Result<T> {
     match tokio::time::timeout_at(deadline, request).await {
         Ok(Ok(answer)) => Ok(answer),
-        // The server's own words alone; kube would print the whole status around them.
+        // Only the API server's own message; kube would print the whole status around it.
         Ok(Err(kube::Error::Api(status))) => Err(Error::Api { action, source: status }),
         Ok(Err(error)) => Err(Error::Api { action, source: Box::new(error) }),
-        Err(_) => Err(Error::ApiSilent { action, limit: ANSWER_LIMIT }),
+        Err(_) => Err(Error::ApiTimeout { action, limit: ANSWER_LIMIT }),
     }
 }

@@ -1,8 +1,8 @@
-//! CDI files: how the container runtime learns which device nodes a claim puts into a container.
+//! CDI files: they tell the container runtime which device nodes a claim puts into a container.
 //!
-//! One file per claim with one CDI device per allocated device, so that a container that references one request
-//! of the claim gets the devices of that request and no others. No environment variables: what is prepared here
-//! does not know the container, and the last writer of a variable would win over the user.
+//! Each claim has one file with one CDI device per allocated device, so that a container that references one request
+//! of the claim gets the devices of that request and no others. The files set no environment variables: the driver does
+//! not know the container when it prepares a claim, and a variable from a CDI file would replace the user's own.
 //! Format: <https://github.com/cncf-tags/container-device-interface/blob/main/SPEC.md>.
 
 use std::collections::BTreeMap;
@@ -12,42 +12,42 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::checkpoint::{Checkpoint, Hold, PreparedDevice, check_uid, to_json};
 use crate::durable;
 use crate::error::{Error, Result};
-use crate::record::{Hold, Prepared, Record, check_uid, to_json};
 
-/// Vendor and class of all CDI devices of this driver.
+/// The vendor and class of all CDI devices of this driver.
 const KIND: &str = "nearfab.dev/claim";
 
-/// The first version with `hostPath`; any runtime that Kubernetes 1.34 runs with knows it.
+/// The first CDI version with `hostPath`. Every container runtime that Kubernetes 1.34 supports reads it.
 const VERSION: &str = "0.5.0";
 
-/// File names are the kind's two parts and the claim's UID, as CDI advises for files that come and go.
+/// A file's name is the vendor, the class and the claim's UID, as CDI advises for files that come and go.
 const PREFIX: &str = "nearfab.dev-claim_";
 const SUFFIX: &str = ".json";
 
-/// What the kubelet hands to the container runtime for a prepared device: one name per device (and share), on
-/// all the host, because the kubelet tells devices apart by it.
-pub fn device_id(uid: &str, device: &Prepared) -> String {
+/// Returns the CDI name that the kubelet hands to the container runtime for a prepared device. It is unique on the host
+/// for each device and share, because the kubelet tells devices apart by it.
+pub fn device_id(uid: &str, device: &PreparedDevice) -> String {
     format!("{KIND}={}", device_name(uid, device))
 }
 
-fn device_name(uid: &str, device: &Prepared) -> String {
+fn device_name(uid: &str, device: &PreparedDevice) -> String {
     match &device.share_id {
         Some(share) => format!("{}_{share}_{uid}", device.device),
         None => format!("{}_{uid}", device.device),
     }
 }
 
-/// The inverse of [`device_name`]: neither names of devices nor UIDs have a `_`.
-fn hold(uid: &str, name: &str) -> Option<Hold> {
+/// Reads a hold from a name that [`device_name`] made. Neither device names nor UIDs contain a `_`.
+fn parse_device_name(uid: &str, name: &str) -> Option<Hold> {
     let rest = name.strip_suffix(uid)?.strip_suffix('_')?;
     let (device, share) = rest.split_once('_').map_or((rest, None), |(device, share)| (device, Some(share)));
-    // Whether it is only monitored is not in its name, so it is taken for held.
+    // The name does not say whether the claim only monitors the device, so the device counts as held.
     Some(Hold { device: device.to_owned(), share_id: share.map(str::to_owned), admin_access: false })
 }
 
-/// The folder in which the container runtime looks for CDI files that come and go.
+/// The folder in which the container runtime looks for CDI files.
 #[derive(Debug)]
 pub struct CdiDir {
     dir: PathBuf,
@@ -55,7 +55,8 @@ pub struct CdiDir {
 }
 
 impl CdiDir {
-    /// The CDI files in `dir`, created if need be, whose device nodes the runtime finds below `runtime_root`.
+    /// Opens the CDI files in `dir`, which is created if it does not exist. The container runtime finds the device nodes
+    /// below `runtime_root`.
     ///
     /// # Errors
     /// When the folder cannot be created.
@@ -64,16 +65,16 @@ impl CdiDir {
         Ok(Self { dir: dir.to_owned(), runtime_root: runtime_root.to_owned() })
     }
 
-    /// Writes the file of a claim, or leaves it alone when it says the same already.
+    /// Writes the file of a claim. Writes nothing if the file already has this content.
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn write(&self, record: &Record) -> Result<()> {
-        let name = file_name(&record.claim.uid)?;
-        durable::write(&self.dir, &name, &to_json(&self.spec(record)))
+    pub fn write(&self, checkpoint: &Checkpoint) -> Result<()> {
+        let name = file_name(&checkpoint.claim.uid)?;
+        durable::write(&self.dir, &name, &to_json(&self.spec(checkpoint)))
     }
 
-    /// Removes the file of a claim. Absent is fine.
+    /// Removes the file of a claim. Succeeds if the claim has no file.
     ///
     /// # Errors
     /// When the file cannot be removed.
@@ -81,21 +82,21 @@ impl CdiDir {
         durable::remove(&self.dir, &file_name(uid)?)
     }
 
-    /// UIDs of the claims that have a file here.
+    /// Returns the UIDs of the claims that have a file in this folder.
     ///
     /// # Errors
     /// When the folder cannot be read.
     pub fn claims(&self) -> Result<Vec<String>> {
         let names = durable::list(&self.dir, PREFIX)?;
         let uid = |name: &String| Some(name.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?.to_owned());
-        // What is not named by a UID was not written by this driver.
+        // This driver wrote no file whose name is not a UID.
         Ok(names.iter().filter_map(uid).filter(|uid| check_uid(uid).is_ok()).collect())
     }
 
-    /// What the claim's file hands out, which is nothing when there is no file.
+    /// Returns the holds on the devices that the claim's file hands out: none if the claim has no file.
     ///
     /// # Errors
-    /// When the file cannot be read, or is not as this driver writes it.
+    /// When the file cannot be read, or does not have the form that this driver writes.
     pub fn holds(&self, uid: &str) -> Result<Vec<Hold>> {
         let path = self.dir.join(file_name(uid)?);
         let text = match fs::read(&path) {
@@ -103,19 +104,20 @@ impl CdiDir {
             read => read.map_err(durable::failed("read", &path))?,
         };
         let damaged = |reason: String| Error::Unreadable { path: path.clone(), reason };
-        let spec: Written = serde_json::from_slice(&text).map_err(|e| damaged(e.to_string()))?;
-        let held = |device: &WrittenDevice| {
-            hold(uid, &device.name).ok_or_else(|| damaged(format!("device {:?} is not of claim {uid}", device.name)))
+        let spec: SpecOnDisk = serde_json::from_slice(&text).map_err(|e| damaged(e.to_string()))?;
+        let hold = |device: &DeviceOnDisk| {
+            let foreign = || damaged(format!("device {:?} does not belong to claim {uid}", device.name));
+            parse_device_name(uid, &device.name).ok_or_else(foreign)
         };
-        spec.devices.iter().map(held).collect()
+        spec.devices.iter().map(hold).collect()
     }
 
-    fn spec(&self, record: &Record) -> Spec {
-        // Two requests may name one device, if one of them only monitors it: that is one CDI device.
-        let edits: BTreeMap<_, _> = record
+    fn spec(&self, checkpoint: &Checkpoint) -> Spec {
+        // Two requests may name the same device if one of them only monitors it. The file lists the device once.
+        let edits: BTreeMap<_, _> = checkpoint
             .devices
             .iter()
-            .map(|device| (device_name(&record.claim.uid, device), self.node(&device.node)))
+            .map(|device| (device_name(&checkpoint.claim.uid, device), self.device_node(&device.node)))
             .collect();
         let devices = edits
             .into_iter()
@@ -124,13 +126,13 @@ impl CdiDir {
         Spec { cdi_version: VERSION, kind: KIND, devices }
     }
 
-    fn node(&self, path: &Path) -> DeviceNode {
+    fn device_node(&self, path: &Path) -> DeviceNode {
         let below = path.strip_prefix("/").unwrap_or(path);
         let host_path = self.runtime_root.join(below);
         DeviceNode {
             path: path.to_owned(),
             host_path: (host_path != path).then_some(host_path),
-            // To open is what a container needs; without this the runtime would let it make nodes too.
+            // A container only opens the node. Without this limit the runtime would also let it make nodes.
             permissions: "rw",
         }
     }
@@ -171,13 +173,13 @@ struct DeviceNode {
     permissions: &'static str,
 }
 
-/// What is read back of a file.
+/// The parts of a CDI file that the driver reads back.
 #[derive(Deserialize)]
-struct Written {
-    devices: Vec<WrittenDevice>,
+struct SpecOnDisk {
+    devices: Vec<DeviceOnDisk>,
 }
 
 #[derive(Deserialize)]
-struct WrittenDevice {
+struct DeviceOnDisk {
     name: String,
 }

@@ -1,17 +1,17 @@
-//! Which claim.
+//! The identity of a ResourceClaim.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Which claim, as the kubelet and the API server know it.
+/// A ResourceClaim, as the kubelet and the API server identify it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claim {
     /// The claim's namespace.
     pub namespace: String,
-    /// Its name, which a later claim may bear again.
+    /// The claim's name. A later claim may get the same name.
     pub name: String,
-    /// Its UID, which none other ever has.
+    /// The claim's UID. No other claim ever gets the same UID.
     pub uid: String,
 }
 

@@ -1,9 +1,9 @@
-//! The published device model: what Kubernetes gets to know of a host.
+//! The published device model: the devices of a host, with the names and attributes that Kubernetes sees.
 //!
-//! Names, order and attributes are an interface that claims rely on. Names stay with the hardware: the number of a
-//! Neuron device, the PCI address of an EFA interface, so that an interface that is missing after a boot renames
-//! none of the others. The order is the topology's, Neuron devices by number and EFA interfaces by the device they
-//! are paired with, since the scheduler takes the first that fit.
+//! Names, order and attributes are an interface that claims rely on. A name follows the hardware: it contains the number
+//! of a Neuron device or the PCI address of an EFA interface. So an interface that is missing after a boot renames no
+//! other device. The order follows the topology, since the scheduler takes the first devices that fit: Neuron devices by
+//! number, EFA interfaces by the number of the Neuron device that they are paired with.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use nearfab::{Bdf, EfaInterface, Host, HostDevice, NeuronDevice, NodeAccess, Pci
 
 use crate::error::{Error, Result};
 
-/// A value of an attribute, in the two types that are needed.
+/// The value of an attribute, in the two types that the driver publishes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Value {
     /// A number.
@@ -22,50 +22,53 @@ pub enum Value {
     Text(String),
 }
 
-/// Attributes by their qualified names. One without a domain is in the driver's own.
+/// Attributes by their qualified names. A name without a domain belongs to the driver's own domain.
 pub type Attributes = BTreeMap<&'static str, Value>;
 
-/// One device of the host, as Kubernetes is to see it.
+/// One device of the host, as Kubernetes sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Device {
-    /// Its name in the node's pool, a DNS label.
+    /// The device's name in the node's pool, a DNS label.
     pub name: String,
-    /// What selectors and constraints can ask of it.
+    /// The attributes that selectors and constraints of a claim can use.
     pub attributes: Attributes,
-    /// Its device node, as the host and a container see it; or why it has none that could be handed out.
+    /// The path of the device node, on the host and in a container; or why the device has no usable node.
     pub node: Result<PathBuf, String>,
 }
 
-/// What a host has to offer.
+/// The devices of a host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Inventory {
-    /// Its devices in their published order, usable or not.
+    /// The devices in their published order, usable or not.
     pub devices: Vec<Device>,
-    /// What could not be read or is not as it should be, one sentence each.
+    /// The problems found on the host, one sentence each.
     pub problems: Vec<String>,
 }
 
 impl Inventory {
-    /// Looks at the host below `root`.
+    /// Discovers the devices of the host whose `sys` and `dev` are below `root`.
     ///
     /// # Errors
-    /// When there is nothing to look at. A host without devices is an empty inventory.
+    /// When `root` cannot be opened. A host without devices gives an empty inventory.
     pub fn discover(root: &Path) -> Result<Self> {
         let host = Host::from_root(root).map_err(|source| Error::Discovery { root: root.to_owned(), source })?;
-        Ok(Self::of(&host))
+        Ok(Self::from_host(&host))
     }
 
-    /// What `host` has to offer.
-    pub fn of(host: &Host) -> Self {
+    /// Returns the devices of `host`.
+    pub fn from_host(host: &Host) -> Self {
         let neuron = host.neuron().iter().map(|device| self::neuron(host, device));
         let mut interfaces: Vec<&EfaInterface> = host.efa().iter().collect();
-        // Those without a pair come last, in the order of their addresses, which they have already.
+        // Interfaces without a pair come last. The sort is stable, so they keep the order of their addresses.
         interfaces.sort_by_key(|efa| first_paired(host, efa.address()).unwrap_or(HostDevice(u32::MAX)));
         let efa = interfaces.into_iter().map(|efa| self::efa(host, efa));
         let devices: Vec<Device> = neuron.chain(efa).collect();
 
         let driverless = host.driverless().iter().map(|function| {
-            format!("the Neuron device at {} is not published: no driver is bound to it", function.address)
+            format!(
+                "the Neuron device at {} is not published: no driver is bound to it; load the neuron kernel module",
+                function.address
+            )
         });
         let unusable = devices.iter().filter_map(|device| {
             let reason = device.node.as_ref().err()?;
@@ -75,10 +78,10 @@ impl Inventory {
         Self { devices, problems }
     }
 
-    /// The node of the device of that name.
+    /// Returns the path of the device node of the device `name`.
     ///
     /// # Errors
-    /// When there is no such device, or none that could be handed out.
+    /// When the host has no such device, or the device has no usable node.
     pub(crate) fn node(&self, name: &str) -> Result<PathBuf> {
         let device = self.devices.iter().find(|device| device.name == name);
         let node = device.map_or_else(|| Err("this node has no such device".to_owned()), |device| device.node.clone());
@@ -90,10 +93,10 @@ fn neuron(host: &Host, device: &NeuronDevice) -> Device {
     let mut attributes =
         Attributes::from([("type", Value::Text("neuron".to_owned())), ("index", Value::Int(device.index.0.into()))]);
     if let Some(address) = device.address() {
-        attributes.extend(place(address, device.function()));
+        attributes.extend(location(address, device.function()));
     }
     attributes.extend(groups(|size| host.device_group(device.index, size)));
-    Device { name: format!("neuron-{}", device.index.0), attributes, node: usable(device.node(), device.access) }
+    Device { name: format!("neuron-{}", device.index.0), attributes, node: usable_node(device.node(), device.access) }
 }
 
 fn efa(host: &Host, efa: &EfaInterface) -> Device {
@@ -101,23 +104,23 @@ fn efa(host: &Host, efa: &EfaInterface) -> Device {
     if let Some(rdma) = &efa.rdma {
         attributes.insert("rdmaDevice", Value::Text(rdma.clone()));
     }
-    attributes.extend(place(efa.address(), Some(&efa.function)));
+    attributes.extend(location(efa.address(), Some(&efa.function)));
     attributes.extend(groups(|size| host.efa_group(efa.address(), size)));
-    let no_node = "it has no verbs node: is it bound to the efa driver, is ib_uverbs loaded?";
+    let no_node = "it has no verbs node; check that the efa driver is bound to it and that ib_uverbs is loaded";
     Device {
         name: format!("efa-{}", efa.address().to_string().replace([':', '.'], "-")),
         attributes,
-        node: efa.node().ok_or_else(|| no_node.to_owned()).and_then(|node| usable(node, efa.access)),
+        node: efa.node().ok_or_else(|| no_node.to_owned()).and_then(|node| usable_node(node, efa.access)),
     }
 }
 
-/// The first of the Neuron devices that the instance's table pairs with an interface, whether it is there or not.
+/// Returns the first Neuron device that the table of the instance type pairs with an interface. The host may lack it.
 fn first_paired(host: &Host, efa: Bdf) -> Option<HostDevice> {
     host.table()?.neuron.iter().find(|row| row.efa == Some(efa)).map(|row| row.index)
 }
 
-/// Where a device is, in the words that Kubernetes has for all drivers.
-fn place(address: Bdf, function: Option<&PciFunction>) -> Attributes {
+/// Returns the location of a device, under the attribute names that Kubernetes defines for all drivers.
+fn location(address: Bdf, function: Option<&PciFunction>) -> Attributes {
     let mut attributes = Attributes::from([("resource.kubernetes.io/pciBusID", Value::Text(address.to_string()))]);
     if let Some(root) = function.and_then(|function| function.root) {
         attributes.insert("resource.kubernetes.io/pcieRoot", Value::Text(root.to_string()));
@@ -128,7 +131,8 @@ fn place(address: Bdf, function: Option<&PciFunction>) -> Attributes {
     attributes
 }
 
-/// The device groups, under the names that claims for AWS's drivers use; the group of two is ours.
+/// Returns the device's groups, under the attribute names that claims for AWS's drivers use. Only nearfab publishes the
+/// group of two.
 fn groups(id: impl Fn(GroupSize) -> Option<String>) -> Attributes {
     let name = |size| match size {
         GroupSize::One => "resource.aws.com/devicegroup1_id",
@@ -140,11 +144,12 @@ fn groups(id: impl Fn(GroupSize) -> Option<String>) -> Attributes {
     GroupSize::ALL.into_iter().filter_map(|size| Some((name(size), Value::Text(id(size)?)))).collect()
 }
 
-/// The node, when it is there. Whether this process may open it says nothing about the container that will.
-fn usable(node: String, access: NodeAccess) -> Result<PathBuf, String> {
+/// Returns the path of the node if the node exists. The driver may lack the permission to open the node: a container gets
+/// its own permission.
+fn usable_node(node: String, access: NodeAccess) -> Result<PathBuf, String> {
     match access {
         NodeAccess::Granted | NodeAccess::Refused => Ok(node.into()),
         NodeAccess::Missing => Err(format!("{node} is missing")),
-        _ => Err(format!("nothing is known of {node}")),
+        _ => Err(format!("it is not known whether {node} exists")),
     }
 }

@@ -1,4 +1,4 @@
-//! Files that survive a crash whole: the old content or the new, never a half.
+//! Files that survive a crash whole: after it, a file has its old content or its new content, never a part.
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write as _};
@@ -6,10 +6,11 @@ use std::path::Path;
 
 use crate::error::{Error, Result};
 
-/// What a file is called while it is being written; neither a record nor, for a container runtime, a CDI file.
+/// The suffix of a file while it is being written. The driver takes such a file for no checkpoint, and a container runtime
+/// takes it for no CDI file.
 const UNFINISHED: &str = ".tmp";
 
-/// Makes `dir/name` contain `content`, durably. Nothing is written when it already does.
+/// Writes `content` to `dir/name` durably. Writes nothing if the file already has this content.
 pub(crate) fn write(dir: &Path, name: &str, content: &[u8]) -> Result<()> {
     let path = dir.join(name);
     if fs::read(&path).is_ok_and(|present| present == content) {
@@ -25,7 +26,7 @@ pub(crate) fn write(dir: &Path, name: &str, content: &[u8]) -> Result<()> {
     sync(dir)
 }
 
-/// Removes `dir/name`, durably. Absent is fine: that is what was wanted.
+/// Removes `dir/name` durably. Succeeds if the file does not exist.
 pub(crate) fn remove(dir: &Path, name: &str) -> Result<()> {
     let path = dir.join(name);
     match fs::remove_file(&path) {
@@ -35,19 +36,19 @@ pub(crate) fn remove(dir: &Path, name: &str) -> Result<()> {
     }
 }
 
-/// Gives `dir/from` another name, durably.
+/// Renames `dir/from` to `dir/to` durably.
 pub(crate) fn rename(dir: &Path, from: &str, to: &str) -> Result<()> {
     let path = dir.join(from);
     fs::rename(&path, dir.join(to)).map_err(failed("rename", &path))?;
     sync(dir)
 }
 
-/// The names in `dir` that begin with `prefix`, sorted, without those a crash left unfinished: they are removed.
+/// Returns the sorted names in `dir` that begin with `prefix`. Removes the files that a crash left unfinished.
 pub(crate) fn list(dir: &Path, prefix: &str) -> Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in fs::read_dir(dir).map_err(failed("list", dir))? {
         let entry = entry.map_err(failed("list", dir))?;
-        // Names that are not UTF-8 are not ours.
+        // The driver writes no name that is not UTF-8.
         let Ok(name) = entry.file_name().into_string() else { continue };
         if !name.starts_with(prefix) {
             continue;
@@ -62,17 +63,17 @@ pub(crate) fn list(dir: &Path, prefix: &str) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// Creates `dir` with its parents.
+/// Creates the folder `dir` with its parents.
 pub(crate) fn create_dir(dir: &Path) -> Result<()> {
     fs::create_dir_all(dir).map_err(failed("create", dir))
 }
 
-/// A rename or removal is durable once its folder is.
+/// Syncs a folder: a rename or removal in it is durable only after that.
 fn sync(dir: &Path) -> Result<()> {
     File::open(dir).and_then(|dir| dir.sync_all()).map_err(failed("sync", dir))
 }
 
-/// An I/O error with what was tried on which file.
+/// Turns an I/O error into an [`Error::File`] that names the action and the file.
 pub(crate) fn failed(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Error {
     let path = path.to_owned();
     move |source| Error::File { action, path, source }

@@ -1,4 +1,4 @@
-//! What can go wrong, in words for the person who reads the pod's events.
+//! Errors of the driver, worded for the person who reads the pod's events.
 
 use std::io;
 use std::path::PathBuf;
@@ -6,98 +6,98 @@ use std::time::Duration;
 
 use crate::claim::Claim;
 
-/// Why the driver could not do what it was asked.
+/// An error of the driver.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A file or folder that belongs to the driver could not be used.
+    /// An operation on a file or folder of the driver failed.
     #[error("cannot {action} {}", path.display())]
     File {
-        /// What was tried, as a verb.
+        /// The operation, as a verb.
         action: &'static str,
-        /// On which file or folder.
+        /// The file or folder.
         path: PathBuf,
-        /// What the system said.
+        /// The error that the kernel returned.
         source: io::Error,
     },
 
     /// The path of a socket does not fit into the kernel's address structure.
     #[error(
-        "{} is too long for a socket: {} bytes of at most {limit}; use a shorter --kubelet-dir",
+        "socket path {} is too long: it has {} bytes, and the kernel takes at most {limit}; use a shorter --kubelet-dir",
         path.display(), path.as_os_str().len()
     )]
     SocketPath {
         /// The path.
         path: PathBuf,
-        /// The longest path that fits.
+        /// The length of the longest path that fits, in bytes.
         limit: usize,
     },
 
-    /// One of the driver's two servers stopped by itself.
-    #[error("the server on {} ended", path.display())]
+    /// One of the driver's two servers stopped before the driver was stopped.
+    #[error("the server on {} stopped unexpectedly", path.display())]
     Server {
-        /// Its socket.
+        /// The server's socket.
         path: PathBuf,
-        /// Why, as far as the server knows.
+        /// The server's error, if the server returned one.
         source: Option<tonic::transport::Error>,
     },
 
-    /// The kubelet would not have the driver.
-    #[error("the kubelet refused the driver: {reason}")]
-    Refused {
-        /// The kubelet's own words.
+    /// The kubelet refused to register the driver.
+    #[error("the kubelet refused to register the driver: {reason}")]
+    RegistrationRefused {
+        /// The kubelet's message.
         reason: String,
     },
 
     /// The API server answered a request with an error.
     #[error("cannot {action}")]
     Api {
-        /// What was tried, with the object's name.
+        /// The request, with the object's name.
         action: String,
-        /// What the API server said.
+        /// The API server's message, or the error of the connection.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
 
-    /// The API server did not answer.
+    /// The API server did not answer in time.
     #[error("cannot {action}: no answer from the API server within {} s", limit.as_secs())]
-    ApiSilent {
-        /// What was tried, with the object's name.
+    ApiTimeout {
+        /// The request, with the object's name.
         action: String,
         /// How long the driver waited.
         limit: Duration,
     },
 
-    /// The host could not be looked at.
+    /// The devices of the host could not be discovered.
     #[error("cannot discover the devices under {}", root.display())]
     Discovery {
-        /// The root of the tree that was looked at.
+        /// The root of the host's tree.
         root: PathBuf,
-        /// Why.
+        /// The error of the discovery.
         source: nearfab::Error,
     },
 
-    /// More devices than one slice can hold.
-    #[error("{count} devices do not fit into one ResourceSlice, which holds {limit}")]
+    /// The host has more devices than one ResourceSlice can hold.
+    #[error("cannot publish {count} devices: one ResourceSlice holds at most {limit}")]
     TooManyDevices {
-        /// Devices on this host.
+        /// The number of devices on this host.
         count: usize,
-        /// Kubernetes' limit.
+        /// The limit that Kubernetes sets.
         limit: usize,
     },
 
-    /// A claim's UID cannot be part of a file's name.
-    #[error("{uid:?} is no UID: expected letters, digits and '-'")]
+    /// The text that the kubelet sent as a claim's UID is not one, and cannot be part of a file's name.
+    #[error("invalid claim UID {uid:?}: expected 1 to 64 letters, digits and '-'")]
     BadUid {
-        /// What the kubelet sent.
+        /// The text that the kubelet sent.
         uid: String,
     },
 
-    /// The claim of that name is another one now.
+    /// The claim was deleted, and a new claim has its name.
     #[error("claim {claim} was replaced: the API server has UID {found} under this name")]
     ClaimReplaced {
-        /// The claim that was asked for.
+        /// The claim that the kubelet named.
         claim: Claim,
-        /// The UID found instead.
+        /// The UID of the new claim.
         found: String,
     },
 
@@ -109,7 +109,7 @@ pub enum Error {
     },
 
     /// The claim was allocated from the pool of another node.
-    #[error("{device} was allocated from pool {pool}, this node's pool is {ours}")]
+    #[error("cannot prepare {device}: it was allocated from pool {pool}, and this node's pool is {ours}")]
     OtherPool {
         /// The device.
         device: String,
@@ -119,55 +119,58 @@ pub enum Error {
         ours: String,
     },
 
-    /// The allocated device is not there, or cannot be used now.
+    /// The allocated device is missing, or has no usable node.
     #[error("{device} cannot be used on this node: {reason}")]
     Unusable {
         /// The device.
         device: String,
-        /// What is missing.
+        /// Why the device cannot be used.
         reason: String,
     },
 
     /// Another claim holds the device.
-    #[error("{device} is held by claim {holder}, prepared on this node and not released yet")]
+    #[error(
+        "{device} is held by claim {holder}, which is prepared on this node; \
+         the device is free when the last pod of that claim on this node has ended"
+    )]
     Held {
         /// The device.
         device: String,
-        /// The claim that has it, as far as it is known.
+        /// The claim that holds the device: its name, or only its UID if the name could not be read.
         holder: String,
     },
 
-    /// Which devices another claim holds could not be told.
+    /// The devices that another claim holds could not be read.
     #[error(
         "{} does not say which devices its claim holds: {reason}; \
-         run the driver that wrote it, or remove it when the claim's pods are gone",
+         run the driver version that wrote the file, or remove the file once the claim's pods have ended",
         path.display()
     )]
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// Why the file could not be read.
         reason: String,
     },
 
-    /// Work on a claim did not come to its end.
+    /// The task that prepared or released a claim panicked or was cancelled.
     #[error("preparing or releasing a claim was interrupted")]
     Interrupted {
-        /// Why.
+        /// The error of the task.
         source: tokio::task::JoinError,
     },
 }
 
-/// The result of what can fail in this crate.
+/// The result of a function of this crate that can fail.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// An error and its causes on one line, for logs and for the kubelet, which carry plain text.
+/// Returns an error and its causes on one line, for logs and for the kubelet, which both take plain text.
 pub fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {
         let cause_text = cause.to_string();
-        // Some libraries print their cause themselves.
+        // The text of some libraries' errors already ends with the text of the cause.
         if !text.ends_with(&cause_text) {
             text.push_str(": ");
             text.push_str(&cause_text);

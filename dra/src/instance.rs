@@ -1,8 +1,8 @@
-//! One driver at a time on a node.
+//! The lock that lets one driver at a time serve a node.
 //!
-//! During an update the new driver starts while the old one still serves. Both would change the same records and
-//! take each other's sockets, so the new one waits for a lock that the old one holds. The kernel gives it back when a
-//! process ends, however it ends.
+//! During an update the new driver starts while the old driver still serves. Both would change the same checkpoints and
+//! take each other's sockets, so the new driver waits for a lock that the old driver holds. The kernel releases the lock
+//! when the process that holds it ends, however it ends.
 
 use std::fs::{File, TryLockError};
 use std::path::Path;
@@ -13,33 +13,33 @@ use tracing::info;
 use crate::durable::{create_dir, failed};
 use crate::error::Result;
 
-/// How often to look whether the other driver has gone: `flock` cannot be waited for and given up.
+/// The time between two attempts to take the lock: a thread that waits in `flock` could not be stopped.
 const POLL: Duration = Duration::from_millis(100);
 
-/// The right to be this node's driver, until it is dropped.
+/// The lock of the only driver that serves this node. Dropping it releases the lock.
 #[derive(Debug)]
-pub struct Instance(#[expect(dead_code, reason = "open is all that it must be")] File);
+pub struct InstanceLock(#[expect(dead_code, reason = "the open file holds the lock")] File);
 
-impl Instance {
-    /// Waits, without limit, until no other driver uses `dir`, which is created if need be.
+impl InstanceLock {
+    /// Waits, without limit, until no other driver uses `dir`. Creates `dir` if it does not exist.
     ///
     /// # Errors
-    /// When the lock file cannot be made or locked.
-    pub async fn only(dir: &Path) -> Result<Self> {
+    /// When the lock file cannot be created or locked.
+    pub async fn acquire(dir: &Path) -> Result<Self> {
         create_dir(dir)?;
         let path = dir.join("lock");
-        // Never removed: one who waits has it open, and would then hold a lock that nobody else sees.
+        // The file is never removed: a waiting driver has it open, and would then lock a file that no other driver opens.
         let file = File::options().create(true).append(true).open(&path).map_err(failed("open", &path))?;
-        let mut told = false;
+        let mut logged = false;
         loop {
             match file.try_lock() {
                 Ok(()) => return Ok(Self(file)),
                 Err(TryLockError::Error(error)) => return Err(failed("lock", &path)(error)),
                 Err(TryLockError::WouldBlock) => {}
             }
-            if !told {
-                info!(lock = %path.display(), "another driver serves this node; waiting until it has gone");
-                told = true;
+            if !logged {
+                info!(lock = %path.display(), "another driver serves this node: waiting until it ends");
+                logged = true;
             }
             tokio::time::sleep(POLL).await;
         }

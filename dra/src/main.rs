@@ -1,4 +1,4 @@
-//! `nearfab-dra`: the driver as a program.
+//! `nearfab-dra`: the program that runs the driver.
 
 #![forbid(unsafe_code)]
 
@@ -24,38 +24,39 @@ struct Flags {
     #[arg(long)]
     node_name: String,
 
-    /// How to reach the API server; without it, as a pod of the cluster does
+    /// Kubeconfig file for the API server [default: the service account of the driver's pod]
     #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
 
-    /// Where the driver sees the host's sys and dev
+    /// Folder in which the driver sees the host's sys and dev
     #[arg(long, value_name = "DIR", default_value = "/")]
     root: PathBuf,
 
-    /// Where the container runtime sees them
+    /// Folder in which the container runtime sees the host's sys and dev
     #[arg(long, value_name = "DIR", default_value = "/", value_parser = absolute)]
     runtime_root: PathBuf,
 
-    /// The kubelet's folder, under its path on the host
+    /// The kubelet's folder, by its path on the host
     #[arg(long, value_name = "DIR", default_value = "/var/lib/kubelet")]
     kubelet_dir: PathBuf,
 
-    /// Where the container runtime looks for CDI files
+    /// Folder in which the container runtime looks for CDI files
     #[arg(long, value_name = "DIR", default_value = "/var/run/cdi")]
     cdi_dir: PathBuf,
 
-    /// Where records of prepared claims are kept [default: plugins/nearfab.dev/claims in the kubelet's folder]
+    /// Folder of the checkpoints of prepared claims [default: plugins/nearfab.dev/claims in the kubelet's folder]
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
 }
 
-/// The runtime reads this path in CDI files, and does not know this process's working folder.
+/// Refuses a relative path. The container runtime reads this path in CDI files and does not know the driver's working
+/// folder.
 fn absolute(path: &str) -> Result<PathBuf, &'static str> {
     let path = PathBuf::from(path);
-    if path.is_absolute() { Ok(path) } else { Err("expected a path that begins with '/'") }
+    if path.is_absolute() { Ok(path) } else { Err("expected an absolute path, such as /host") }
 }
 
-// One thread: the work is little, and each further thread costs memory on every node.
+// One thread is enough for the driver's work, and each further thread costs memory on every node.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let flags = Flags::parse();
@@ -72,7 +73,7 @@ async fn main() -> ExitCode {
 async fn run(flags: Flags) -> anyhow::Result<()> {
     let client = client(flags.kubeconfig.as_deref()).await?;
     let config = config(flags)?;
-    let stop = stop_signal().context("cannot listen for signals")?;
+    let stop = stop_signal().context("cannot handle SIGTERM and SIGINT")?;
     info!(version = env!("CARGO_PKG_VERSION"), ?config, "starting");
     nearfab_dra::run(config, client, stop).await?;
     info!("stopped");
@@ -87,14 +88,15 @@ async fn client(kubeconfig: Option<&Path>) -> anyhow::Result<Client> {
                 .await
                 .with_context(|| format!("cannot use {}", path.display()))?
         }
-        None => kube::Config::incluster().context("not in a pod of a cluster: give --kubeconfig")?,
+        None => kube::Config::incluster()
+            .context("cannot use the service account of a pod: run the driver in a pod, or give --kubeconfig")?,
     };
     Client::try_from(config).context("cannot set up the connection to the API server")
 }
 
 fn config(flags: Flags) -> anyhow::Result<Config> {
-    // Its path is told to the kubelet, which does not know this process's working folder.
-    let kubelet_dir = std::path::absolute(flags.kubelet_dir).context("--kubelet-dir")?;
+    // The driver sends this path to the kubelet, which does not know the driver's working folder.
+    let kubelet_dir = std::path::absolute(flags.kubelet_dir).context("cannot use --kubelet-dir")?;
     Ok(Config {
         node_name: flags.node_name,
         root: flags.root,
@@ -106,14 +108,15 @@ fn config(flags: Flags) -> anyhow::Result<Config> {
     })
 }
 
-/// Of the kernel that runs this process, whatever tree `--root` names: claims are held on this machine.
+/// Returns the boot ID of the kernel that runs this process. The tree at `--root` does not matter: this machine's processes
+/// use the claims.
 fn boot_id() -> anyhow::Result<String> {
     const PATH: &str = "/proc/sys/kernel/random/boot_id";
     let text = fs::read_to_string(PATH).with_context(|| format!("cannot read {PATH}"))?;
     Ok(text.trim().to_owned())
 }
 
-/// Ready at the first SIGTERM, as from the kubelet, or SIGINT, as from a terminal.
+/// Returns a future that is ready at the first SIGTERM, which the kubelet sends, or SIGINT, which a terminal sends.
 fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;

@@ -1,7 +1,7 @@
-//! The service that the kubelet calls: fetch the claim, prepare it, answer.
+//! The gRPC service that the kubelet calls to prepare and release claims.
 //!
-//! What is wrong with one claim is that claim's error; an error of the call itself would fail all the claims in
-//! it. The kubelet asks again and again, also for what was done before, and names claims only by name and UID.
+//! An error of one claim is returned for that claim alone: an error of the call would fail all claims in it. The kubelet
+//! repeats its calls, even after a success, and sends only the name and UID of a claim.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,6 +13,7 @@ use tonic::{Request, Response, Status};
 use tracing::warn;
 
 use crate::cdi::device_id;
+use crate::checkpoint::{Checkpoint, PreparedDevice, check_uid};
 use crate::claim::Claim;
 use crate::error::{Error, Result, with_causes};
 use crate::prepare::Preparer;
@@ -21,10 +22,9 @@ use crate::proto::dra::{
     self, Device, NodePrepareResourceResponse, NodePrepareResourcesRequest, NodePrepareResourcesResponse,
     NodeUnprepareResourceResponse, NodeUnprepareResourcesRequest, NodeUnprepareResourcesResponse,
 };
-use crate::record::{Prepared, Record, check_uid};
 use crate::{DRIVER, api};
 
-/// The driver as the kubelet sees it.
+/// The service that the kubelet calls.
 pub struct Plugin {
     client: Client,
     pool: String,
@@ -32,7 +32,7 @@ pub struct Plugin {
 }
 
 impl Plugin {
-    /// Prepares claims with `preparer`; `client` is asked for the claims, whose devices come from `pool`.
+    /// Returns a service that reads claims with `client` and prepares them with `preparer`, from the devices in `pool`.
     pub fn new(client: Client, pool: String, preparer: Arc<Preparer>) -> Self {
         Self { client, pool, preparer }
     }
@@ -41,21 +41,21 @@ impl Plugin {
         check_uid(&claim.uid)?;
         let allocated = self.allocation(&claim, deadline).await?;
         let preparer = Arc::clone(&self.preparer);
-        let turn = preparer.turn().await;
-        let record = off_the_reactor(move || preparer.prepare(turn, claim, &allocated)).await?;
-        Ok(self.answer(&record))
+        let guard = preparer.lock().await;
+        let checkpoint = run_blocking(move || preparer.prepare(guard, claim, &allocated)).await?;
+        Ok(self.answer(&checkpoint))
     }
 
     async fn unprepare(&self, claim: Claim) -> Result<()> {
         let preparer = Arc::clone(&self.preparer);
-        let turn = preparer.turn().await;
-        off_the_reactor(move || preparer.unprepare(turn, &claim)).await
+        let guard = preparer.lock().await;
+        run_blocking(move || preparer.unprepare(guard, &claim)).await
     }
 
-    /// This driver's part of the claim's allocation, from the API server: the kubelet sends only the names.
+    /// Reads this driver's part of the claim's allocation from the API server: the kubelet sends only the claim's name.
     async fn allocation(&self, claim: &Claim, deadline: Instant) -> Result<Vec<DeviceRequestAllocationResult>> {
         let claims: Api<ResourceClaim> = Api::namespaced(self.client.clone(), &claim.namespace);
-        let found = api::ask_until(deadline, format!("get claim {claim}"), claims.get(&claim.name)).await?;
+        let found = api::request_until(deadline, format!("get claim {claim}"), claims.get(&claim.name)).await?;
         let found_uid = found.metadata.uid.unwrap_or_default();
         if found_uid != claim.uid {
             return Err(Error::ClaimReplaced { claim: claim.clone(), found: found_uid });
@@ -65,15 +65,15 @@ impl Plugin {
         if ours.is_empty() { Err(Error::NotAllocated { claim: claim.clone() }) } else { Ok(ours) }
     }
 
-    fn answer(&self, record: &Record) -> Vec<Device> {
-        let device = |prepared: &Prepared| Device {
+    fn answer(&self, checkpoint: &Checkpoint) -> Vec<Device> {
+        let device = |prepared: &PreparedDevice| Device {
             request_names: vec![prepared.request.clone()],
             pool_name: self.pool.clone(),
             device_name: prepared.device.clone(),
-            cdi_device_ids: vec![device_id(&record.claim.uid, prepared)],
+            cdi_device_ids: vec![device_id(&checkpoint.claim.uid, prepared)],
             share_id: prepared.share_id.clone(),
         };
-        record.devices.iter().map(device).collect()
+        checkpoint.devices.iter().map(device).collect()
     }
 }
 
@@ -83,7 +83,7 @@ impl DraPlugin for Plugin {
         &self,
         request: Request<NodePrepareResourcesRequest>,
     ) -> Result<Response<NodePrepareResourcesResponse>, Status> {
-        // For all of the claims, since the kubelet waits for one answer.
+        // One deadline for all claims, since the kubelet waits for one answer.
         let deadline = api::deadline();
         let mut claims = HashMap::new();
         for claim in request.into_inner().claims {
@@ -117,15 +117,15 @@ impl From<dra::Claim> for Claim {
     }
 }
 
-/// Logs what went wrong with a claim and returns it as text for the kubelet, which shows it as the pod's event.
+/// Logs the error of a claim and returns its text for the kubelet, which shows the text in the pod's events.
 fn report(action: &str, claim: &Claim, error: &Error) -> String {
     let text = with_causes(error);
     warn!(%claim, error = text, "cannot {action} the claim");
     text
 }
 
-/// Runs what waits for the disk where it does not hold up the only thread that answers the kubelet. Once begun
-/// it ends, also when the kubelet does not wait for the answer.
-async fn off_the_reactor<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+/// Runs `work` on another thread, since it waits for the disk and one thread answers all calls of the kubelet. `work` runs
+/// to its end even if the kubelet gives up on the call.
+async fn run_blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
     tokio::task::spawn_blocking(work).await.map_err(|source| Error::Interrupted { source })?
 }

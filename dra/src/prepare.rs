@@ -1,5 +1,5 @@
-//! From an allocation to device nodes in containers, and back: the record first, then the CDI file; in reverse
-//! order when the claim is done.
+//! Prepares and releases claims. To prepare a claim, the driver writes the checkpoint and then the CDI file; to release
+//! it, the driver removes the two files in reverse order.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -10,118 +10,129 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 use tracing::{info, warn};
 
 use crate::cdi::CdiDir;
+use crate::checkpoint::{Checkpoint, Checkpoints, Hold, PreparedDevice, StoredCheckpoints};
 use crate::claim::Claim;
 use crate::device::Inventory;
 use crate::error::{Error, Result};
-use crate::instance::Instance;
-use crate::record::{Found, Hold, Prepared, Record, Records};
+use crate::instance::InstanceLock;
 
 /// Prepares and unprepares the claims of one node. All state is on disk.
 #[derive(Debug)]
 pub struct Preparer {
     pool: String,
     root: PathBuf,
-    records: Records,
+    checkpoints: Checkpoints,
     cdi: CdiDir,
-    serial: Arc<Mutex<Instance>>,
+    lock: Arc<Mutex<InstanceLock>>,
 }
 
-/// The right to take one step. Who holds a device must not change between looking and taking, by another call or by
-/// another process; a step that outlives its call keeps the next one waiting, and the next driver.
+/// The guard of one change to the prepared claims. No other call and no other process may change the holds on devices
+/// between the check of a device and the write of its checkpoint. A change that outlives its call keeps the guard, so the
+/// next call waits for it, and so does the next driver.
 #[derive(Debug)]
-pub struct Turn(#[expect(dead_code, reason = "held is all that it must be")] OwnedMutexGuard<Instance>);
+pub struct ChangeGuard(#[expect(dead_code, reason = "dropping it releases the lock")] OwnedMutexGuard<InstanceLock>);
 
 impl Preparer {
-    /// For the devices found below `root` and published in `pool`.
-    pub fn new(pool: String, root: PathBuf, records: Records, cdi: CdiDir, instance: Instance) -> Self {
-        Self { pool, root, records, cdi, serial: Arc::new(Mutex::new(instance)) }
+    /// Returns a preparer for the devices that are found below `root` and published in `pool`.
+    pub fn new(pool: String, root: PathBuf, checkpoints: Checkpoints, cdi: CdiDir, lock: InstanceLock) -> Self {
+        Self { pool, root, checkpoints, cdi, lock: Arc::new(Mutex::new(lock)) }
     }
 
-    /// Waits until those who asked before are done: what the kubelet wants of a claim last must come last. Who gives up
-    /// waiting has changed nothing.
-    pub async fn turn(&self) -> Turn {
-        Turn(Arc::clone(&self.serial).lock_owned().await)
+    /// Waits until the earlier callers have finished, in the order of the calls: the kubelet's last call for a claim must
+    /// take effect last. A caller that stops waiting has changed nothing.
+    pub async fn lock(&self) -> ChangeGuard {
+        ChangeGuard(Arc::clone(&self.lock).lock_owned().await)
     }
 
-    /// Makes the CDI folder equal to the records, and the records to the devices as they are in `inventory`: after a
-    /// crash between two steps, after someone emptied /run under running pods, after device nodes got other numbers
-    /// because a kernel driver was loaded anew, and after a boot.
+    /// Makes the device nodes in the checkpoints equal to those in `inventory`, and the CDI files equal to the
+    /// checkpoints. They can differ after a crash between two steps, after /run was emptied while pods run, after a kernel
+    /// driver was loaded again and numbered its device nodes differently, and after a boot.
     ///
     /// # Errors
-    /// When a folder cannot be read or a file in it not be written.
-    pub fn recover(&self, _turn: Turn, inventory: &Inventory) -> Result<()> {
-        let found = self.records.read()?;
-        for uid in &found.outdated {
-            info!(claim = uid, "dropping the record of an earlier boot");
+    /// When a folder cannot be read, or a file in it cannot be written or removed.
+    pub fn recover(&self, _guard: ChangeGuard, inventory: &Inventory) -> Result<()> {
+        let stored = self.checkpoints.read()?;
+        for uid in &stored.earlier_boot {
+            info!(claim = uid, "removing the checkpoint of an earlier boot");
             self.release(uid)?;
         }
-        for record in &found.current {
-            match with_nodes_of(inventory, record.clone()) {
-                Ok(record) => self.put(&record)?,
+        for checkpoint in &stored.current {
+            match with_nodes_of(inventory, checkpoint.clone()) {
+                Ok(checkpoint) => self.put(&checkpoint)?,
                 Err(error) => {
-                    warn!(claim = %record.claim, %error, "no container of this claim can start until the device is back");
-                    self.cdi.remove(&record.claim.uid)?;
+                    warn!(
+                        claim = %checkpoint.claim,
+                        %error,
+                        "no container of this claim can start until the device is usable and the driver is restarted"
+                    );
+                    self.cdi.remove(&checkpoint.claim.uid)?;
                 }
             }
         }
-        for foreign in &found.foreign {
-            warn!(record = %foreign.path.display(), "left alone: another version of this driver wrote it");
+        for foreign in &stored.foreign {
+            let path = foreign.path.display();
+            warn!(checkpoint = %path, "leaving a checkpoint unchanged: another version of this driver wrote it");
         }
-        let known: BTreeSet<&String> = found
+        let known: BTreeSet<&String> = stored
             .current
             .iter()
-            .map(|record| &record.claim.uid)
-            .chain(found.foreign.iter().map(|foreign| &foreign.uid))
-            .chain(&found.set_aside)
+            .map(|checkpoint| &checkpoint.claim.uid)
+            .chain(stored.foreign.iter().map(|foreign| &foreign.uid))
+            .chain(&stored.damaged)
             .collect();
         for uid in self.cdi.claims()? {
             if !known.contains(&uid) {
-                warn!(claim = uid, "removing a CDI file of a claim that is not on record");
+                warn!(claim = uid, "removing a CDI file of a claim that has no checkpoint");
                 self.cdi.remove(&uid)?;
             }
         }
-        info!(claims = found.current.len(), "CDI files, records and devices agree");
+        info!(claims = stored.current.len(), "checkpoints and CDI files are up to date");
         Ok(())
     }
 
-    /// Prepares `claim`, whose allocation names `allocated` of this driver's devices. Doing it again changes
-    /// nothing, and fails if a device is no longer there: no device, no container.
+    /// Prepares `claim`, whose allocation names the devices `allocated` of this driver. A second call changes nothing, and
+    /// fails if a device is no longer usable: a container must not start without its device.
     ///
     /// # Errors
-    /// When a device is not usable or held by another claim, and when a file cannot be written.
-    pub fn prepare(&self, _turn: Turn, claim: Claim, allocated: &[DeviceRequestAllocationResult]) -> Result<Record> {
-        // Anew each time: which node belongs to which device may have changed since the slice was published.
+    /// When a device is not usable or another claim holds it, and when a file cannot be read or written.
+    pub fn prepare(
+        &self,
+        _guard: ChangeGuard,
+        claim: Claim,
+        allocated: &[DeviceRequestAllocationResult],
+    ) -> Result<Checkpoint> {
+        // Discovered for each call: the numbers of device nodes may have changed since the slice was published.
         let inventory = Inventory::discover(&self.root)?;
         let devices = allocated.iter().map(|result| self.resolve(result, &inventory)).collect::<Result<_>>()?;
-        let record = self.records.new_record(claim, devices);
-        self.refuse_held(&record, self.records.read()?)?;
+        let checkpoint = self.checkpoints.new_checkpoint(claim, devices);
+        self.refuse_held(&checkpoint, self.checkpoints.read()?)?;
 
-        self.put(&record)?;
-        info!(claim = %record.claim, devices = ?record.device_names(), "prepared");
-        Ok(record)
+        self.put(&checkpoint)?;
+        info!(claim = %checkpoint.claim, devices = ?checkpoint.device_names(), "prepared");
+        Ok(checkpoint)
     }
 
-    /// Releases the claim with this UID. One that was never prepared is released already.
+    /// Releases the claim. Succeeds if the claim was never prepared.
     ///
     /// # Errors
     /// When a file cannot be removed.
-    pub fn unprepare(&self, _turn: Turn, claim: &Claim) -> Result<()> {
+    pub fn unprepare(&self, _guard: ChangeGuard, claim: &Claim) -> Result<()> {
         self.release(&claim.uid)?;
         info!(%claim, "unprepared");
         Ok(())
     }
 
-    fn put(&self, record: &Record) -> Result<()> {
-        self.records.write(record)?;
-        self.cdi.write(record)
+    fn put(&self, checkpoint: &Checkpoint) -> Result<()> {
+        self.checkpoints.write(checkpoint)?;
+        self.cdi.write(checkpoint)
     }
 
     fn release(&self, uid: &str) -> Result<()> {
         self.cdi.remove(uid)?;
-        self.records.remove(uid)
+        self.checkpoints.remove(uid)
     }
 
-    fn resolve(&self, result: &DeviceRequestAllocationResult, inventory: &Inventory) -> Result<Prepared> {
+    fn resolve(&self, result: &DeviceRequestAllocationResult, inventory: &Inventory) -> Result<PreparedDevice> {
         if result.pool != self.pool {
             return Err(Error::OtherPool {
                 device: result.device.clone(),
@@ -129,9 +140,9 @@ impl Preparer {
                 ours: self.pool.clone(),
             });
         }
-        // "main/sub" is how the scheduler says which alternative of request "main" it chose.
+        // The scheduler writes "main/sub" if it chose the subrequest "sub" of the request "main".
         let request = result.request.split('/').next().unwrap_or_default();
-        Ok(Prepared {
+        Ok(PreparedDevice {
             request: request.to_owned(),
             device: result.device.clone(),
             node: inventory.node(&result.device)?,
@@ -140,37 +151,37 @@ impl Preparer {
         })
     }
 
-    /// The scheduler gives no device out twice; this is the second look, for when its knowledge was old (a pod
-    /// deleted by force, a claim's status edited).
-    fn refuse_held(&self, wanted: &Record, found: Found) -> Result<()> {
+    /// Refuses a claim with a device that another claim holds. The scheduler allocates no device twice, but its knowledge
+    /// can be wrong: after a pod was deleted by force, or a claim's status was edited.
+    fn refuse_held(&self, wanted: &Checkpoint, stored: StoredCheckpoints) -> Result<()> {
         let wanted_holds: Vec<Hold> = wanted.devices.iter().map(Hold::from).collect();
         let refuse = |holder: String, holds: &[Hold]| {
-            let held = |wanted: &&Hold| holds.iter().any(|theirs| theirs.excludes(wanted));
+            let held = |wanted: &&Hold| holds.iter().any(|hold| hold.conflicts_with(wanted));
             match wanted_holds.iter().find(held) {
                 Some(hold) => Err(Error::Held { device: hold.device.clone(), holder }),
                 None => Ok(()),
             }
         };
-        let other = |uid: &str| uid != wanted.claim.uid;
-        for record in found.current.iter().filter(|record| other(&record.claim.uid)) {
-            let holds: Vec<Hold> = record.devices.iter().map(Hold::from).collect();
-            refuse(record.claim.to_string(), &holds)?;
+        let is_other = |uid: &str| uid != wanted.claim.uid;
+        for checkpoint in stored.current.iter().filter(|checkpoint| is_other(&checkpoint.claim.uid)) {
+            let holds: Vec<Hold> = checkpoint.devices.iter().map(Hold::from).collect();
+            refuse(checkpoint.claim.to_string(), &holds)?;
         }
-        for foreign in found.foreign.into_iter().filter(|foreign| other(&foreign.uid)) {
+        for foreign in stored.foreign.into_iter().filter(|foreign| is_other(&foreign.uid)) {
             let unreadable = |reason| Error::Unreadable { path: foreign.path, reason };
             refuse(format!("with UID {}", foreign.uid), &foreign.holds.map_err(unreadable)?)?;
         }
-        for uid in found.set_aside.iter().filter(|uid| other(uid)) {
+        for uid in stored.damaged.iter().filter(|uid| is_other(uid)) {
             refuse(format!("with UID {uid}"), &self.cdi.holds(uid)?)?;
         }
         Ok(())
     }
 }
 
-/// The record with the nodes that its devices have now.
-fn with_nodes_of(inventory: &Inventory, mut record: Record) -> Result<Record> {
-    for prepared in &mut record.devices {
+/// Returns the checkpoint with the device nodes that its devices have in `inventory`.
+fn with_nodes_of(inventory: &Inventory, mut checkpoint: Checkpoint) -> Result<Checkpoint> {
+    for prepared in &mut checkpoint.devices {
         prepared.node = inventory.node(&prepared.device)?;
     }
-    Ok(record)
+    Ok(checkpoint)
 }

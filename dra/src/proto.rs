@@ -1,11 +1,11 @@
-//! The kubelet's protocols, made from `dra/proto` by `cargo xtask generate`.
+//! The kubelet's gRPC interfaces, generated from `dra/proto` by `cargo xtask generate`.
 
-/// How a plugin makes itself known to the kubelet.
+/// The kubelet's plugin registration interface.
 pub mod registration {
     include!("proto/registration.rs");
 }
 
-/// What the kubelet asks of a DRA driver.
+/// The kubelet's interface for DRA drivers.
 pub mod dra {
     include!("proto/dra.rs");
 }

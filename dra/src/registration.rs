@@ -1,10 +1,11 @@
-//! How the kubelet learns of the driver: it watches a folder for sockets and asks each new one who it is.
+//! Registration with the kubelet: the kubelet watches a folder for sockets and asks the driver behind each new socket
+//! for its name.
 //!
 //! # The name of the socket
-//! The kubelet dials this socket by its bare path, and its gRPC library sends that path, percent-encoded, as the
-//! HTTP/2 `:authority`. A `%` is not legal in a host name, so the HTTP stack under tonic resets the stream and
-//! the driver would never be registered. It is legal before an `@`, where user information stands: a file name
-//! with an `@` in it makes the same bytes a valid authority. What follows the `@` must be a plain host name.
+//! The kubelet dials the socket by its bare path, and its gRPC library sends that path, percent-encoded, as the HTTP/2
+//! `:authority`. A `%` is not legal in a host name, so the HTTP stack under tonic would reset the stream and the kubelet
+//! would never register the driver. A `%` is legal in the user information of an authority, which ends with an `@`. So
+//! the name of the socket contains an `@`, and a plain host name follows it.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,28 +18,29 @@ use crate::DRIVER;
 use crate::proto::registration::registration_server::Registration;
 use crate::proto::registration::{InfoRequest, PluginInfo, RegistrationStatus, RegistrationStatusResponse};
 
-/// What the kubelet calls a driver of dynamic resource allocation.
+/// The kubelet's plugin type for DRA drivers.
 const PLUGIN_TYPE: &str = "DRAPlugin";
 
-/// The kubelet compares this text; it is not the name of the gRPC service.
+/// The version text that the kubelet compares. It is not the name of the gRPC service.
 const SUPPORTED_VERSION: &str = "v1.DRAPlugin";
 
-/// The socket that makes the driver known, in the folder that the kubelet watches.
+/// Returns the path of the socket on which the driver registers, in the folder that the kubelet watches.
 pub fn registration_socket(kubelet_dir: &Path) -> PathBuf {
     kubelet_dir.join("plugins_registry").join(format!("{DRIVER}@reg.sock"))
 }
 
-/// The driver's own folder below the kubelet's.
+/// Returns the driver's own folder below the kubelet's folder.
 pub fn plugin_dir(kubelet_dir: &Path) -> PathBuf {
     kubelet_dir.join("plugins").join(DRIVER)
 }
 
-/// The socket on which claims are prepared. Kubelets before 1.37 may dial it by its bare path too.
+/// Returns the path of the socket on which the kubelet prepares claims. Its name contains an `@` too, since kubelets before
+/// 1.37 may dial it by its bare path.
 pub fn plugin_socket(kubelet_dir: &Path) -> PathBuf {
     plugin_dir(kubelet_dir).join("dra@plugin.sock")
 }
 
-/// Answers the kubelet's question who is behind the socket.
+/// The gRPC service that tells the kubelet the driver's name and socket.
 #[derive(Debug)]
 pub struct Registrar {
     endpoint: PathBuf,
@@ -47,8 +49,8 @@ pub struct Registrar {
 }
 
 impl Registrar {
-    /// Names `endpoint` as the socket of the driver, tells `registered` when the kubelet has taken it, and sends on the
-    /// kubelet's reason should it refuse.
+    /// Returns a service that gives the kubelet `endpoint` as the driver's socket. It notifies `registered` when the kubelet
+    /// has registered the driver, and sends the kubelet's reason to `refused` if the kubelet refuses.
     pub fn new(endpoint: PathBuf, registered: Arc<Notify>, refused: mpsc::Sender<String>) -> Self {
         Self { endpoint, registered, refused }
     }
@@ -74,7 +76,7 @@ impl Registration for Registrar {
             info!("registered with the kubelet");
             self.registered.notify_one();
         } else {
-            // Nobody listens only when the driver is stopping already.
+            // The receiver is gone only if the driver is already stopping.
             let _ = self.refused.try_send(status.error);
         }
         Ok(Response::new(RegistrationStatusResponse {}))

@@ -1,4 +1,4 @@
-//! The two Unix sockets: one on which the kubelet learns of the driver, one on which it calls it.
+//! Serves the driver's two Unix sockets: the kubelet registers the driver on one and prepares claims on the other.
 
 use std::fs::{self, Permissions};
 use std::io::{self, ErrorKind};
@@ -21,22 +21,22 @@ use crate::proto::dra::dra_plugin_server::DraPluginServer;
 use crate::proto::registration::registration_server::RegistrationServer;
 use crate::registration::{Registrar, plugin_socket, registration_socket};
 
-/// `sun_path` of a Unix socket's address, less its final zero byte.
+/// The length of `sun_path` in a Unix socket's address, without its final zero byte.
 const LONGEST_SOCKET_PATH: usize = 107;
 
-/// How long calls in flight may take once the driver is to stop: below a pod's default grace period of 30 s.
+/// How long running calls may take after the driver received a signal to stop. It is less than a pod's default grace period of 30 s.
 const DRAIN_LIMIT: Duration = Duration::from_secs(20);
 
-/// Serves the kubelet until `shutdown` is ready, then lets the calls in flight finish. Tells `registered` when the
-/// kubelet knows the driver.
+/// Serves the kubelet until `shutdown` is ready, then lets the running calls finish. Notifies `registered` when the
+/// kubelet has registered the driver.
 ///
-/// The kubelet calls as soon as it sees the registration socket, so that one comes last. It goes last too: when
-/// it disappears, the kubelet drops its connection and with it any call that still runs.
+/// The registration socket is created last, since the kubelet calls the driver as soon as it sees that socket. It is
+/// removed last too: when it disappears, the kubelet drops its connection and any call that still runs.
 ///
-/// Only one at a time may serve a `kubelet_dir`: see [`Instance`](crate::instance::Instance).
+/// Only one driver at a time may serve a `kubelet_dir`: see [`InstanceLock`](crate::instance::InstanceLock).
 ///
 /// # Errors
-/// When a socket cannot be made, a server stops by itself, or the kubelet refuses the driver.
+/// When a socket cannot be created, a server stops unexpectedly, or the kubelet refuses to register the driver.
 pub async fn serve(
     kubelet_dir: &Path,
     plugin: Plugin,
@@ -46,7 +46,7 @@ pub async fn serve(
     let (endpoint, incoming) = Socket::bind(plugin_socket(kubelet_dir))?;
     let (drain, draining) = oneshot::channel::<()>();
     let draining = async {
-        // Ready also when the sender is dropped, which is how it is used.
+        // Dropping the sender makes this ready, and nothing is ever sent.
         let _ = draining.await;
     };
     let calls = Server::builder().add_service(DraPluginServer::new(plugin));
@@ -56,28 +56,28 @@ pub async fn serve(
     let (refuse, mut refused) = mpsc::channel(1);
     let registrar = RegistrationServer::new(Registrar::new(endpoint.path.clone(), registered, refuse));
     let registration = Server::builder().add_service(registrar).serve_with_incoming(incoming);
-    info!(socket = %registry.path.display(), "waiting for the kubelet");
+    info!(socket = %registry.path.display(), "waiting for the kubelet to register the driver");
 
     let outcome = tokio::select! {
         () = shutdown => Ok(()),
-        Some(reason) = refused.recv() => Err(Error::Refused { reason }),
+        Some(reason) = refused.recv() => Err(Error::RegistrationRefused { reason }),
         result = &mut calls => return Err(Error::Server { path: endpoint.path.clone(), source: result.err() }),
         result = registration => return Err(Error::Server { path: registry.path.clone(), source: result.err() }),
     };
 
-    info!("stopping: calls in flight may finish");
+    info!(limit = ?DRAIN_LIMIT, "stopping: running calls may finish");
     drop(drain);
     if tokio::time::timeout(DRAIN_LIMIT, calls).await.is_err() {
-        warn!("calls in flight were cut off; the kubelet will repeat them");
+        warn!("running calls were cut off: they took too long; the kubelet will repeat them");
     }
     outcome
 }
 
-/// A socket's file, which is removed with this.
+/// A socket's file. Dropping this removes the file.
 struct Socket {
     path: PathBuf,
-    /// Device and inode: what is at the path later need not be ours.
-    made: (u64, u64),
+    /// The device and inode of the file. A later file at the same path may belong to another driver.
+    created: (u64, u64),
 }
 
 impl Socket {
@@ -88,14 +88,14 @@ impl Socket {
         if let Some(dir) = path.parent() {
             create_dir(dir)?;
         }
-        // Left behind by a driver that was killed; nobody listens on it any more.
+        // A driver that was killed leaves its socket. No process listens on it any more.
         remove_stale(&path)?;
         let listener = UnixListener::bind(&path).map_err(failed("listen on", &path))?;
-        let made = identity(&path).map_err(failed("look at", &path))?;
-        let socket = Self { path, made };
-        // Only the kubelet, which is root, has business here.
+        let created = identity(&path).map_err(failed("stat", &path))?;
+        let socket = Self { path, created };
+        // Only the kubelet, which runs as root, may connect.
         let restricted = fs::set_permissions(&socket.path, Permissions::from_mode(0o600));
-        restricted.map_err(failed("restrict", &socket.path))?;
+        restricted.map_err(failed("restrict access to", &socket.path))?;
         Ok((socket, UnixListenerStream::new(listener)))
     }
 }
@@ -103,7 +103,7 @@ impl Socket {
 impl Drop for Socket {
     fn drop(&mut self) {
         let removed = match identity(&self.path) {
-            Ok(present) if present == self.made => fs::remove_file(&self.path),
+            Ok(present) if present == self.created => fs::remove_file(&self.path),
             Ok(_) => Ok(()),
             Err(error) => Err(error),
         };
@@ -123,6 +123,7 @@ fn remove_stale(path: &Path) -> Result<()> {
     }
 }
 
+/// Returns the device and inode of a file.
 fn identity(path: &Path) -> io::Result<(u64, u64)> {
     let file = fs::symlink_metadata(path)?;
     Ok((file.dev(), file.ino()))

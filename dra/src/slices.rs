@@ -1,7 +1,7 @@
-//! Publishing: the devices of this node as a ResourceSlice, kept as it should be.
+//! Publishes the devices of this node as a ResourceSlice, and restores the slice when it changes.
 //!
-//! One slice holds the node's whole pool. Others delete it in the normal course of things: the kubelet when it
-//! starts, the garbage collector with the node. So the driver watches its own slices and puts them right.
+//! One slice holds the node's whole pool. Other programs delete it regularly: the kubelet deletes it when the kubelet
+//! starts, and the garbage collector deletes it with the node. So the driver watches its own slices and repairs them.
 
 use std::convert::Infallible;
 use std::pin::pin;
@@ -24,18 +24,18 @@ use crate::device::{Device, Inventory, Value};
 use crate::error::{Error, Result, with_causes};
 use crate::{DRIVER, api};
 
-/// Kubernetes' limit for devices without taints and counters.
+/// The largest number of devices in one slice that Kubernetes accepts, for devices without taints and counters.
 const DEVICES_PER_SLICE: usize = 128;
 
-/// How long to wait after a failed attempt, and after a write: with someone who keeps changing the slice, the driver
-/// takes turns and does not race.
+/// How long to wait after a failed attempt, and after a write: against another writer that keeps changing the slice, the
+/// driver writes at most once in this time.
 const RETRY: Duration = Duration::from_secs(5);
 
-/// What the slice of `node` says about its devices, apart from the pool's generation. Devices that could not be
-/// handed out are left out.
+/// Returns the contents of the slice of `node`, with the pool's first generation. It leaves out devices without a usable
+/// device node.
 ///
 /// # Errors
-/// When there are more devices than a slice can hold.
+/// When the node has more devices than a slice can hold.
 pub fn slice_spec(node: &str, inventory: &Inventory) -> Result<ResourceSliceSpec> {
     let devices: Vec<_> = inventory.devices.iter().filter(|device| device.node.is_ok()).map(api_device).collect();
     if devices.len() > DEVICES_PER_SLICE {
@@ -45,7 +45,7 @@ pub fn slice_spec(node: &str, inventory: &Inventory) -> Result<ResourceSliceSpec
         driver: DRIVER.to_owned(),
         node_name: Some(node.to_owned()),
         pool: ResourcePool { name: node.to_owned(), generation: 1, resource_slice_count: 1 },
-        // A host without devices has a slice all the same: it says that the driver is there and found none.
+        // A host without devices has a slice too: the slice shows that the driver runs and found no device.
         devices: (!devices.is_empty()).then_some(devices),
         ..Default::default()
     })
@@ -60,75 +60,78 @@ fn api_device(device: &Device) -> ApiDevice {
     ApiDevice { name: device.name.clone(), attributes: Some(attributes), ..Default::default() }
 }
 
-/// Keeps this node's slice in the API server equal to `spec`.
+/// Keeps this node's slice in the API server equal to the wanted contents.
 pub struct Publisher {
     slices: Api<ResourceSlice>,
     nodes: Api<Node>,
     node: String,
-    /// What the slice is to say.
+    /// The contents that the driver writes.
     wanted: ResourceSliceSpec,
-    /// What the server made of it, where it did not keep it as it was. Writing it again would change nothing.
-    kept: Option<ResourceSliceSpec>,
-    /// When it was written last.
-    written: Option<Instant>,
+    /// The contents that the server stored, if they differ from `wanted`. Writing `wanted` again would change nothing.
+    stored: Option<ResourceSliceSpec>,
+    /// When the driver wrote the slice last.
+    last_write: Option<Instant>,
 }
 
 impl Publisher {
-    /// Publishes `wanted` as the slice of `node`.
+    /// Returns a publisher of `wanted` as the slice of `node`.
     pub fn new(client: Client, node: String, wanted: ResourceSliceSpec) -> Self {
-        Self { slices: Api::all(client.clone()), nodes: Api::all(client), node, wanted, kept: None, written: None }
+        Self { slices: Api::all(client.clone()), nodes: Api::all(client), node, wanted, stored: None, last_write: None }
     }
 
-    /// Publishes, watches and repairs, for ever. What fails is logged and tried again.
+    /// Publishes, watches and repairs the slice for ever. Logs an attempt that fails and tries again.
     pub async fn run(mut self) -> Infallible {
         let ours = watcher::Config::default().fields(&self.selector());
         let mut events = pin!(watcher::watcher(self.slices.clone(), ours).default_backoff());
         loop {
             match events.next().await {
-                // Of a list that is not complete yet.
+                // Parts of a list: `InitDone` follows when the list is complete.
                 Some(Ok(Event::Init | Event::InitApply(_))) => {}
                 Some(Ok(Event::InitDone | Event::Apply(_) | Event::Delete(_))) => {
-                    if let Some(written) = self.written {
-                        tokio::time::sleep_until(written + RETRY).await;
+                    if let Some(last_write) = self.last_write {
+                        tokio::time::sleep_until(last_write + RETRY).await;
                     }
                     while let Err(error) = self.reconcile().await {
-                        warn!(error = with_causes(&error), "the node's devices could not be published; trying again");
+                        warn!(error = with_causes(&error), "cannot publish the node's devices: trying again");
                         tokio::time::sleep(RETRY).await;
                     }
                 }
-                // The watcher waits before it tries again.
-                Some(Err(error)) => warn!(error = with_causes(&error), "cannot watch this node's ResourceSlices"),
-                None => unreachable!("a watcher goes on for ever"),
+                // The watcher itself waits and tries again.
+                Some(Err(error)) => {
+                    warn!(error = with_causes(&error), "cannot watch the node's ResourceSlices: trying again")
+                }
+                None => unreachable!("a watcher's stream never ends"),
             }
         }
     }
 
-    /// Makes the API server's slices of this node what they should be. Writes nothing when they are.
+    /// Makes this node's slices in the API server equal to the wanted contents. Writes nothing if they already are.
     ///
     /// # Errors
-    /// When the API server refuses or does not answer.
+    /// When the API server refuses a request or does not answer.
     pub async fn reconcile(&mut self) -> Result<()> {
         let ours = ListParams::default().fields(&self.selector());
-        let found = api::ask(format!("list the ResourceSlices of {}", self.node), self.slices.list(&ours)).await?;
+        let found = api::request(format!("list the ResourceSlices of {}", self.node), self.slices.list(&ours)).await?;
         let name = self.slice_name();
-        let (mine, strays): (Vec<_>, Vec<_>) = found.into_iter().partition(|slice| slice.name_any() == name);
-        for stray in strays {
-            self.delete(&stray).await?;
+        let (own, others): (Vec<_>, Vec<_>) = found.into_iter().partition(|slice| slice.name_any() == name);
+        for other in others {
+            self.delete(&other).await?;
         }
         let owner = self.owner().await?;
-        match mine.into_iter().next() {
+        match own.into_iter().next() {
             None => self.create(owner).await,
-            Some(present) if self.says_it(&present.spec) && is_owned(&present, &owner) => Ok(()),
+            Some(present) if self.is_up_to_date(&present.spec) && is_owned_by(&present, &owner) => Ok(()),
             Some(present) => self.update(present, owner).await,
         }
     }
 
-    /// One of another version of this driver: two slices in a pool that says it has one make the pool invalid.
-    async fn delete(&self, stray: &ResourceSlice) -> Result<()> {
-        let name = stray.name_any();
-        let unchanged = Preconditions { uid: stray.uid(), resource_version: stray.resource_version() };
+    /// Deletes a slice that another version of this driver wrote. A pool with `resourceSliceCount` 1 and two slices is
+    /// invalid.
+    async fn delete(&self, other: &ResourceSlice) -> Result<()> {
+        let name = other.name_any();
+        let unchanged = Preconditions { uid: other.uid(), resource_version: other.resource_version() };
         let parameters = DeleteParams::default().preconditions(unchanged);
-        api::ask(format!("delete ResourceSlice {name}"), self.slices.delete(&name, &parameters)).await?;
+        api::request(format!("delete ResourceSlice {name}"), self.slices.delete(&name, &parameters)).await?;
         info!(slice = name, "deleted a slice of another version of this driver");
         Ok(())
     }
@@ -145,8 +148,8 @@ impl Publisher {
         };
         let parameters = PostParams::default();
         let request = self.slices.create(&parameters, &slice);
-        let made = api::ask(format!("create ResourceSlice {name}"), request).await?;
-        self.remember(made, "created");
+        let stored = api::request(format!("create ResourceSlice {name}"), request).await?;
+        self.note_write(stored, "created");
         Ok(())
     }
 
@@ -157,30 +160,32 @@ impl Publisher {
         slice.spec.pool.generation = present.spec.pool.generation + 1;
         let parameters = PostParams::default();
         let request = self.slices.replace(&name, &parameters, &slice);
-        let made = api::ask(format!("update ResourceSlice {name}"), request).await?;
-        self.remember(made, "updated");
+        let stored = api::request(format!("update ResourceSlice {name}"), request).await?;
+        self.note_write(stored, "updated");
         Ok(())
     }
 
-    /// Takes note of what the server made of a slice. A field that it does not know or that someone changes on the
-    /// way would otherwise be written again and again.
-    fn remember(&mut self, made: ResourceSlice, done: &str) {
-        let devices = made.spec.devices.as_ref().map_or(0, Vec::len);
-        info!(slice = made.name_any(), devices, "{done} the node's slice");
-        self.written = Some(Instant::now());
-        self.kept = (!same(&made.spec, &self.wanted)).then_some(made.spec);
-        if self.kept.is_some() {
-            warn!("the API server did not keep the slice as it was sent: some devices may lack attributes");
+    /// Notes the slice that the server stored. An older server drops fields that it does not know, and an admission webhook
+    /// can change fields; without this note the driver would write them again and again.
+    fn note_write(&mut self, stored: ResourceSlice, action: &str) {
+        let devices = stored.spec.devices.as_ref().map_or(0, Vec::len);
+        info!(slice = stored.name_any(), devices, "{action} the node's slice");
+        self.last_write = Some(Instant::now());
+        self.stored = (!equal_but_generation(&stored.spec, &self.wanted)).then_some(stored.spec);
+        if self.stored.is_some() {
+            warn!("the API server did not store the slice as the driver sent it: devices may lack attributes");
         }
     }
 
-    fn says_it(&self, present: &ResourceSliceSpec) -> bool {
-        same(present, &self.wanted) || self.kept.as_ref().is_some_and(|kept| same(present, kept))
+    /// Returns true if writing the slice would change nothing.
+    fn is_up_to_date(&self, present: &ResourceSliceSpec) -> bool {
+        let is_stored = |stored| equal_but_generation(present, stored);
+        equal_but_generation(present, &self.wanted) || self.stored.as_ref().is_some_and(is_stored)
     }
 
-    /// The node owns its slice, so that the slice goes when the node goes.
+    /// Returns the node as the owner of the slice, so that the garbage collector deletes the slice with the node.
     async fn owner(&self) -> Result<OwnerReference> {
-        let node = api::ask(format!("get node {}", self.node), self.nodes.get(&self.node)).await?;
+        let node = api::request(format!("get node {}", self.node), self.nodes.get(&self.node)).await?;
         Ok(OwnerReference {
             api_version: "v1".to_owned(),
             kind: "Node".to_owned(),
@@ -200,13 +205,14 @@ impl Publisher {
     }
 }
 
-/// By this node and not by an earlier one of its name, with which the slice would go.
-fn is_owned(slice: &ResourceSlice, owner: &OwnerReference) -> bool {
+/// Returns true if `owner` owns the slice. An earlier node of the same name has another UID, and the garbage collector
+/// would delete the slice with it.
+fn is_owned_by(slice: &ResourceSlice, owner: &OwnerReference) -> bool {
     slice.owner_references().iter().any(|present| present.uid == owner.uid)
 }
 
-/// Equal but for the generation, which only counts the changes.
-fn same(a: &ResourceSliceSpec, b: &ResourceSliceSpec) -> bool {
+/// Compares all but the generation, which only counts the changes.
+fn equal_but_generation(a: &ResourceSliceSpec, b: &ResourceSliceSpec) -> bool {
     let mut a = a.clone();
     a.pool.generation = b.pool.generation;
     a == *b

@@ -1,4 +1,4 @@
-//! What the program refuses before it does anything.
+//! Tests of the flags that the program refuses before it starts.
 
 use std::process::Command;
 
@@ -6,8 +6,8 @@ use std::process::Command;
 fn a_relative_runtime_root_is_refused() -> std::io::Result<()> {
     let flags = ["--node-name", "node1", "--runtime-root", "host/root"];
     let output = Command::new(env!("CARGO_BIN_EXE_nearfab-dra")).args(flags).output()?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(2), "{said}");
-    assert!(said.contains("'host/root' for '--runtime-root"), "{said}");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{stderr}");
+    assert!(stderr.contains("'host/root' for '--runtime-root"), "{stderr}");
     Ok(())
 }

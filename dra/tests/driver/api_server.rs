@@ -1,4 +1,4 @@
-//! The API server's part, in memory: objects by path, lists and watches with field selectors, resource versions.
+//! An API server in memory: objects by path, lists and watches with field selectors, resource versions.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -20,7 +20,7 @@ pub(crate) const SLICES: &str = "/apis/resource.k8s.io/v1/resourceslices";
 #[derive(Clone, Default)]
 pub(crate) struct ApiServer {
     state: Arc<Mutex<State>>,
-    /// Whoever holds this for writing keeps the answers back.
+    /// The server sends no answer while a test holds this lock for writing.
     gate: Arc<RwLock<()>>,
 }
 
@@ -28,15 +28,15 @@ pub(crate) struct ApiServer {
 struct State {
     version: u64,
     objects: BTreeMap<String, Value>,
-    /// Each change with its version, for watches that begin in the past.
+    /// Each change with its version, for watches that begin at an earlier version.
     changes: Vec<(u64, Value)>,
     watches: Vec<(Selector, mpsc::UnboundedSender<Value>)>,
     requests: Vec<String>,
-    /// The attribute of devices that this server does not keep.
-    unknown: Option<&'static str>,
+    /// The device attribute that this server drops.
+    dropped_attribute: Option<&'static str>,
 }
 
-/// JSON pointers and the texts that they must point to.
+/// JSON pointers and the texts that an object must have there.
 type Selector = Vec<(String, String)>;
 
 type Answer = Response<Either<Full<Bytes>, StreamBody<Events>>>;
@@ -65,13 +65,13 @@ impl ApiServer {
         Client::new(service, "default")
     }
 
-    /// From now on drops this attribute from what the client writes, as a server does with fields that it does not
-    /// know.
-    pub(crate) fn forget(&self, attribute: &'static str) {
-        self.state().unknown = Some(attribute);
+    /// Drops this attribute from the objects that the client writes from now on, as an older server does with fields that
+    /// it does not know.
+    pub(crate) fn drop_attribute(&self, attribute: &'static str) {
+        self.state().dropped_attribute = Some(attribute);
     }
 
-    /// Puts an object there as if someone else had.
+    /// Stores an object as if another client had written it.
     pub(crate) fn put(&self, path: &str, object: Value) {
         self.state().store(path, object);
     }
@@ -84,18 +84,18 @@ impl ApiServer {
         self.state().objects.get(path).cloned()
     }
 
-    /// The client's requests so far, as "METHOD path".
+    /// Returns the client's requests so far, as "METHOD path".
     pub(crate) fn requests(&self) -> Vec<String> {
         self.state().requests.clone()
     }
 
-    /// Those that write.
+    /// Returns the client's requests that write.
     pub(crate) fn writes(&self) -> Vec<String> {
         self.requests().into_iter().filter(|request| !request.starts_with("GET ")).collect()
     }
 
-    /// Takes requests, but answers none until the guard is dropped.
-    pub(crate) async fn hold(&self) -> OwnedRwLockWriteGuard<()> {
+    /// Makes the server accept requests and answer none until the guard is dropped.
+    pub(crate) async fn hold_answers(&self) -> OwnedRwLockWriteGuard<()> {
         Arc::clone(&self.gate).write_owned().await
     }
 
@@ -106,12 +106,12 @@ impl ApiServer {
 
 impl State {
     fn answer(&mut self, method: &Method, path: &str, query: &str, body: &[u8]) -> Answer {
-        let unknown = self.unknown.unwrap_or_default();
+        let dropped = self.dropped_attribute.unwrap_or_default();
         let sent = || {
             let mut object: Value = serde_json::from_slice(body).unwrap();
             let devices = object.pointer_mut("/spec/devices").and_then(Value::as_array_mut);
             for device in devices.into_iter().flatten() {
-                device["attributes"].as_object_mut().unwrap().remove(unknown);
+                device["attributes"].as_object_mut().unwrap().remove(dropped);
             }
             object
         };
@@ -160,7 +160,7 @@ impl State {
             .filter_map(|field| field.split_once('='))
             .map(|(field, value)| (format!("/{}", field.replace('.', "/")), value.to_owned()))
             .collect();
-        assert_eq!(selector.len(), 2, "a driver looks at its own slices only: {query}");
+        assert_eq!(selector.len(), 2, "a driver must select its own slices only: {query}");
         if !parameters.contains_key("watch") {
             let slices =
                 self.objects.iter().filter(|(path, object)| path.starts_with(SLICES) && matches(object, &selector));

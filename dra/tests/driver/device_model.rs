@@ -1,4 +1,4 @@
-//! What is published of the two instances. Claims rely on it, so a change here is a change of an interface.
+//! The published devices of two instance types. Claims rely on them, so a change here is a change of an interface.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::{HOST, write_tree};
 
-/// One line per device, in order.
+/// Returns one line per device, in the published order.
 fn listing(instance_type: &str) -> String {
     let inventory = inventory(instance_type);
     let line = |device: &Device| {
@@ -25,7 +25,7 @@ fn listing(instance_type: &str) -> String {
 }
 
 fn inventory(instance_type: &str) -> Inventory {
-    Inventory::of(&Host::from_instance(instance_type).unwrap())
+    Inventory::from_host(&Host::from_instance(instance_type).unwrap())
 }
 
 fn assert_published(instance_type: &str, golden: &str) {
@@ -46,9 +46,9 @@ fn trn1_32xlarge_is_published_as_agreed() {
     assert_published("trn1.32xlarge", include_str!("golden/trn1.32xlarge.txt"));
 }
 
-/// The group ids that AWS's drivers publish, computed with AWS's own program, not with ours.
+/// Compares the group ids with those that AWS's drivers publish. They were computed with AWS's own program.
 #[test]
-fn group_ids_are_those_of_aws() {
+fn group_ids_equal_those_of_aws() {
     let trn1 = [
         (4, &["88a3c6ad1661fe1d", "69b2225fd72a59dd", "e3c29faa0cd11323", "178a9e264a26793e"][..]),
         (8, &["86c451036f622685", "aa86c05423d6e8cd"]),
@@ -62,7 +62,7 @@ fn group_ids_are_those_of_aws() {
     for (instance_type, groups) in [("trn1.32xlarge", trn1), ("trn2.48xlarge", trn2)] {
         let table = InstanceTable::find(instance_type).unwrap();
         for device in &inventory(instance_type).devices {
-            // An EFA interface is in the groups of the devices that it is paired with.
+            // An EFA interface is in the groups of the Neuron devices that it is paired with.
             let index = match &device.attributes.get("index") {
                 Some(Value::Int(index)) => u32::try_from(*index).unwrap(),
                 _ => {
@@ -87,9 +87,9 @@ fn text<'a>(device: &'a Device, name: &str) -> &'a str {
     }
 }
 
-/// The limits of the API, which a server would enforce by refusing the whole slice.
+/// An API server refuses a whole slice that breaks one of these limits.
 #[test]
-fn slices_keep_within_the_limits_of_kubernetes() {
+fn slices_stay_within_the_limits_of_kubernetes() {
     let trn1 = tempfile::tempdir().unwrap();
     write_tree("trn1.32xlarge", trn1.path());
     for (root, count) in [(trn1.path(), 16 + 8), (&HOST, 16 + 16)] {
@@ -125,14 +125,14 @@ fn is_c_identifier(text: &str) -> bool {
 }
 
 #[test]
-fn the_rdma_device_is_published_where_there_is_one() {
+fn the_name_of_the_rdma_device_is_published() {
     let inventory = Inventory::discover(&HOST).unwrap();
     let efa = inventory.devices.iter().find(|device| device.name == "efa-0000-57-00-0").unwrap();
     assert_eq!(text(efa, "rdmaDevice"), "rdmap87s0");
 }
 
 #[test]
-fn what_has_no_node_is_not_published() {
+fn a_device_without_a_usable_node_is_not_published() {
     let dir = tempfile::tempdir().unwrap();
     let put = |path: &str, text: &str| {
         let path = dir.path().join(path);
@@ -146,7 +146,7 @@ fn what_has_no_node_is_not_published() {
     put("dev/neuron10", "");
     put("sys/class/neuron_device/neuron2/info/architecture/arch_type", "NDv3");
     put("sys/module/neuron/version", "2.26.5.0");
-    // An interface without a driver, as when it was given to vfio-pci.
+    // An interface that the efa driver is not bound to, such as one that is bound to vfio-pci.
     put("sys/bus/pci/devices/0000:57:00.0/uevent", "PCI_ID=1D0F:EFA2\n");
 
     let inventory = Inventory::discover(dir.path()).unwrap();

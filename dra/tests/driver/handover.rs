@@ -1,4 +1,4 @@
-//! Two drivers on one node, as during an update, and whose sockets are whose.
+//! Two drivers on one node, as during an update, and the sockets of each.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -13,7 +13,7 @@ fn inodes(kubelet: &Kubelet) -> [u64; 2] {
 }
 
 #[tokio::test]
-async fn a_new_driver_waits_for_the_old_one_and_then_takes_over() {
+async fn a_new_driver_waits_until_the_old_driver_ends_and_then_serves() {
     let bed = Bed::new();
     let kubelet = bed.kubelet();
     let old = bed.start();
@@ -21,7 +21,7 @@ async fn a_new_driver_waits_for_the_old_one_and_then_takes_over() {
     let sockets = inodes(&kubelet);
 
     let new = bed.start();
-    // A call takes longer than a driver that does not wait needs to have sockets.
+    // This call takes longer than a driver needs to create its sockets, if it does not wait.
     let first = claim("first", "u-1");
     allocate(&bed, &first, &[("chip", "neuron-5")]);
     assert_eq!(kubelet.prepare(&first).await.error, "");
@@ -53,14 +53,14 @@ async fn a_waiting_driver_can_be_stopped() {
 }
 
 #[tokio::test]
-async fn a_socket_that_someone_else_made_stays() {
+async fn a_socket_that_another_process_created_stays() {
     let bed = Bed::new();
     let kubelet = bed.kubelet();
     let driver = bed.start();
     kubelet.register().await;
-    let theirs = bed.path("theirs");
-    fs::write(&theirs, "").unwrap();
-    fs::rename(&theirs, kubelet.registration_socket()).unwrap();
+    let foreign = bed.path("foreign");
+    fs::write(&foreign, "").unwrap();
+    fs::rename(&foreign, kubelet.registration_socket()).unwrap();
     driver.stop().await;
     assert!(kubelet.registration_socket().exists());
     assert!(!kubelet.plugin_socket().exists());

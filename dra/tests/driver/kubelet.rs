@@ -1,4 +1,4 @@
-//! The kubelet's part: it finds the registration socket, asks, and calls. Method names are written out here, as in
+//! A kubelet: it finds the registration socket, registers the driver and calls it. Method names are written out here, as in
 //! the kubelet, and not taken from the driver's protocol files.
 
 use std::collections::HashMap;
@@ -35,26 +35,26 @@ impl Kubelet {
         self.dir.join("plugins/nearfab.dev/dra@plugin.sock")
     }
 
-    /// Finds the driver and takes it.
+    /// Waits for the registration socket and registers the driver.
     pub(crate) async fn register(&self) -> PluginInfo {
         let registry = self.dir.join("plugins_registry");
         until("a registration socket", || registry.exists() && !names(&registry).is_empty()).await;
-        let info: PluginInfo = self.ask_registrar("GetInfo", InfoRequest {}).await;
+        let info: PluginInfo = self.call_registrar("GetInfo", InfoRequest {}).await;
         self.notify(true, "").await;
         info
     }
 
     pub(crate) async fn notify(&self, plugin_registered: bool, error: &str) {
         let status = RegistrationStatus { plugin_registered, error: error.to_owned() };
-        let _: RegistrationStatusResponse = self.ask_registrar("NotifyRegistrationStatus", status).await;
+        let _: RegistrationStatusResponse = self.call_registrar("NotifyRegistrationStatus", status).await;
     }
 
-    async fn ask_registrar<Q, A>(&self, method: &str, request: Q) -> A
+    async fn call_registrar<Q, A>(&self, method: &str, request: Q) -> A
     where
         Q: prost::Message + Send + Sync + 'static,
         A: prost::Message + Default + Send + Sync + 'static,
     {
-        // The kubelet dials the bare path, which gRPC for Go then sends as the authority.
+        // The kubelet dials the bare path, and gRPC for Go sends that path as the authority.
         let socket = self.registration_socket();
         let authority = socket.display().to_string().replace('/', "%2F");
         call(&socket, &authority, &format!("/pluginregistration.Registration/{method}"), request).await
@@ -62,7 +62,7 @@ impl Kubelet {
 
     pub(crate) async fn prepare_all(&self, claims: Vec<Claim>) -> HashMap<String, NodePrepareResourceResponse> {
         let answer: NodePrepareResourcesResponse =
-            self.ask_driver("NodePrepareResources", NodePrepareResourcesRequest { claims }).await;
+            self.call_driver("NodePrepareResources", NodePrepareResourcesRequest { claims }).await;
         answer.claims
     }
 
@@ -70,14 +70,14 @@ impl Kubelet {
         self.prepare_all(vec![claim.clone()]).await.remove(&claim.uid).expect("an entry for the claim")
     }
 
-    /// Releases a claim and returns what went wrong.
+    /// Releases a claim and returns the error's text, which is empty after a success.
     pub(crate) async fn unprepare(&self, claim: &Claim) -> String {
         let request = NodeUnprepareResourcesRequest { claims: vec![claim.clone()] };
-        let mut answer: NodeUnprepareResourcesResponse = self.ask_driver("NodeUnprepareResources", request).await;
+        let mut answer: NodeUnprepareResourcesResponse = self.call_driver("NodeUnprepareResources", request).await;
         answer.claims.remove(&claim.uid).expect("an entry for the claim").error
     }
 
-    async fn ask_driver<Q, A>(&self, method: &str, request: Q) -> A
+    async fn call_driver<Q, A>(&self, method: &str, request: Q) -> A
     where
         Q: prost::Message + Send + Sync + 'static,
         A: prost::Message + Default + Send + Sync + 'static,
@@ -106,7 +106,7 @@ where
     answer.await.unwrap().into_inner()
 }
 
-/// Tries again while nobody listens: a driver that was killed leaves its socket behind.
+/// Connects to a socket. Tries again while no process listens: a driver that was killed leaves its socket.
 async fn dial(socket: &Path, authority: &str) -> Channel {
     let origin: Uri = format!("http://{authority}").parse().unwrap();
     let endpoint = Endpoint::from_shared(format!("unix:{}", socket.display())).unwrap().origin(origin);

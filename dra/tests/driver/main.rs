@@ -1,6 +1,7 @@
-//! The driver from outside: its device model, and its work between a kubelet and an API server, both played here.
+//! Tests of the driver from outside: its device model, and its work with a kubelet and an API server that the tests
+//! emulate.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on stops where it is")]
+#![expect(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 
 mod api_server;
 mod calls;
@@ -46,19 +47,19 @@ struct Bed {
     api: ApiServer,
 }
 
-/// A driver that runs on it.
+/// A driver that runs on a bed.
 struct Driver {
     stop: oneshot::Sender<()>,
     ended: JoinHandle<Result<()>>,
 }
 
 impl Bed {
-    /// The node is a trn2.48xlarge.
+    /// Creates a bed whose node is a trn2.48xlarge.
     fn new() -> Self {
         Self::with_host(|_| HOST.clone())
     }
 
-    /// The node is a host whose tree is at the path that `host` returns, in the bed's folder or elsewhere.
+    /// Creates a bed whose node is a host with its tree at the path that `host` returns. `host` gets the bed's folder.
     fn with_host(host: impl FnOnce(&Path) -> PathBuf) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let host = host(dir.path());
@@ -98,7 +99,7 @@ impl Bed {
         Kubelet::new(self.path("kubelet"))
     }
 
-    /// The name of the only file in a folder and its text.
+    /// Returns the name and text of the only file in a folder.
     fn only_file(&self, folder: &str) -> (String, String) {
         let names = names(&self.path(folder));
         assert_eq!(names.len(), 1, "{folder}: {names:?}");
@@ -113,7 +114,7 @@ impl Driver {
         within("the driver's end", self.ended).await.unwrap().unwrap();
     }
 
-    /// As SIGKILL does it: the lock goes, and the sockets stay with nobody behind them.
+    /// Ends the driver like SIGKILL: the lock is released, and the sockets stay without a process that listens.
     async fn kill(self, kubelet: &Kubelet) {
         self.ended.abort();
         assert!(self.ended.await.unwrap_err().is_cancelled());
@@ -135,10 +136,10 @@ fn names(folder: &Path) -> Vec<String> {
     names
 }
 
-/// Waits for what must come, and fails instead of waiting for ever.
+/// Waits for a future, and fails the test if it takes too long.
 async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
     let limit = Duration::from_secs(20);
-    tokio::time::timeout(limit, future).await.unwrap_or_else(|_| panic!("{what} did not come within {limit:?}"))
+    tokio::time::timeout(limit, future).await.unwrap_or_else(|_| panic!("waited {limit:?} in vain for {what}"))
 }
 
 /// Waits until a condition holds.

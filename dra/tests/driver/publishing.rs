@@ -1,4 +1,4 @@
-//! The slice in the API server is kept as it should be, and left alone when it is.
+//! Tests that the driver restores a changed slice in the API server, and writes nothing to an unchanged one.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::{Bed, NODE, until};
 
 const SLICE: &str = "/apis/resource.k8s.io/v1/resourceslices/nearfab.dev-node1";
 
-/// A process of the driver that has just found the bed's devices.
+/// Returns the publisher of a driver that has just discovered the bed's devices.
 fn publisher(bed: &Bed) -> Publisher {
     publisher_of(bed, &Inventory::discover(&bed.host).unwrap())
 }
@@ -46,8 +46,8 @@ async fn nothing_is_written_when_nothing_changed() {
 async fn a_change_raises_the_generation() {
     let bed = Bed::new();
     publisher(&bed).reconcile().await.unwrap();
-    // Devices of a table have no nodes, so there is nothing to hand out.
-    let none = Inventory::of(&Host::from_instance("trn2.48xlarge").unwrap());
+    // Devices from a table have no nodes, so the driver publishes none.
+    let none = Inventory::from_host(&Host::from_instance("trn2.48xlarge").unwrap());
     publisher_of(&bed, &none).reconcile().await.unwrap();
     let slice = bed.api.get(SLICE).unwrap();
     assert_eq!(slice["spec"]["pool"]["generation"], 2);
@@ -56,9 +56,9 @@ async fn a_change_raises_the_generation() {
 }
 
 #[tokio::test]
-async fn what_the_server_does_not_keep_is_not_written_again() {
+async fn an_attribute_that_the_server_drops_is_not_written_again() {
     let bed = Bed::new();
-    bed.api.forget("rdmaDevice");
+    bed.api.drop_attribute("rdmaDevice");
     let mut publisher = publisher(&bed);
     publisher.reconcile().await.unwrap();
     publisher.reconcile().await.unwrap();
@@ -66,7 +66,7 @@ async fn what_the_server_does_not_keep_is_not_written_again() {
 }
 
 #[tokio::test]
-async fn slices_of_another_version_go_and_those_of_others_stay() {
+async fn slices_of_another_driver_version_are_deleted_and_foreign_slices_stay() {
     let bed = Bed::new();
     let slice = |driver: &str, node: &str| {
         json!({
@@ -85,7 +85,7 @@ async fn slices_of_another_version_go_and_those_of_others_stay() {
 }
 
 #[tokio::test]
-async fn the_slice_of_a_node_that_was_created_anew_is_owned_by_it() {
+async fn a_recreated_node_becomes_the_owner_of_the_slice() {
     let bed = Bed::new();
     publisher(&bed).reconcile().await.unwrap();
     bed.api.put(&format!("/api/v1/nodes/{NODE}"), json!({"metadata": {"name": NODE, "uid": "node-uid-2"}}));
@@ -96,7 +96,7 @@ async fn the_slice_of_a_node_that_was_created_anew_is_owned_by_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_slice_that_others_delete_or_change_comes_back() {
+async fn a_deleted_or_changed_slice_is_restored() {
     let bed = Bed::new();
     let publishing = tokio::spawn(publisher(&bed).run());
     until("the slice", || bed.api.get(SLICE).is_some()).await;
@@ -106,42 +106,42 @@ async fn a_slice_that_others_delete_or_change_comes_back() {
     until("the slice again", || bed.api.get(SLICE).is_some()).await;
     assert_eq!(bed.api.get(SLICE).unwrap()["spec"], first["spec"]);
 
-    empty(&bed);
-    until("the slice as it was", || is_whole(&bed)).await;
+    remove_devices(&bed);
+    until("the slice with all devices", || has_all_devices(&bed)).await;
     publishing.abort();
 }
 
 #[tokio::test(start_paused = true)]
-async fn with_someone_who_keeps_changing_the_slice_the_driver_takes_turns() {
+async fn repeated_changes_to_the_slice_are_repaired_at_most_every_five_seconds() {
     let bed = Bed::new();
     let publishing = tokio::spawn(publisher(&bed).run());
     let start = Instant::now();
     for _ in 0..10 {
-        until("the slice", || bed.api.get(SLICE).is_some() && is_whole(&bed)).await;
-        empty(&bed);
+        until("the slice", || bed.api.get(SLICE).is_some() && has_all_devices(&bed)).await;
+        remove_devices(&bed);
     }
     assert!(start.elapsed() >= 9 * Duration::from_secs(5), "10 writes in {:?}", start.elapsed());
     publishing.abort();
 }
 
-fn empty(bed: &Bed) {
+fn remove_devices(bed: &Bed) {
     let mut changed = bed.api.get(SLICE).unwrap();
     changed["spec"]["devices"] = json!([]);
     bed.api.put(SLICE, changed);
 }
 
-fn is_whole(bed: &Bed) -> bool {
+fn has_all_devices(bed: &Bed) -> bool {
     bed.api.get(SLICE).unwrap()["spec"]["devices"].as_array().is_some_and(|devices| devices.len() == 32)
 }
 
-/// A pod on a device of a driver that its kubelet does not know yet would fail.
+/// A pod with a device of a driver that the kubelet has not registered would fail.
 #[tokio::test]
-async fn nothing_is_published_before_the_kubelet_knows_the_driver() {
+async fn nothing_is_published_before_the_kubelet_registered_the_driver() {
     let bed = Bed::new();
     let driver = bed.start();
     let kubelet = bed.kubelet();
     until("the driver's socket", || kubelet.registration_socket().exists()).await;
-    // A call that asks the API server for a claim: time enough for a hasty driver to ask it for slices.
+    // This call reads a claim from the API server. It takes longer than a driver needs to list slices, if it does not wait.
     let claim = claim("absent", "uid-1");
     assert_ne!(kubelet.prepare(&claim).await.error, "");
     assert_eq!(bed.api.requests().iter().filter(|request| request.contains(SLICES)).count(), 0);

@@ -1,4 +1,4 @@
-//! What the kubelet gets when it registers the driver and calls it.
+//! Tests of the driver's answers when the kubelet registers it and calls it.
 
 use std::fs;
 use std::os::unix::net::UnixStream;
@@ -13,12 +13,12 @@ use crate::{Bed, NODE, names, until, within};
 
 const UID: &str = "3f1c9a52-0000-4000-8000-000000000001";
 
-/// What the kubelet says of a claim.
+/// Returns a claim as the kubelet names it.
 pub(crate) fn claim(name: &str, uid: &str) -> Claim {
     Claim { namespace: "default".to_owned(), name: name.to_owned(), uid: uid.to_owned() }
 }
 
-/// Allocates devices to a claim in the API server: pairs of request and device.
+/// Allocates devices to a claim in the API server. `devices` are pairs of request and device.
 pub(crate) fn allocate(bed: &Bed, claim: &Claim, devices: &[(&str, &str)]) {
     let result = |(request, device): &(&str, &str)| json!({"request": request, "driver": "nearfab.dev", "pool": NODE, "device": device});
     store(bed, claim, devices.iter().map(result).collect());
@@ -52,12 +52,12 @@ async fn the_kubelet_registers_the_driver() {
     assert_eq!(info.supported_versions, ["v1.DRAPlugin"]);
     assert_eq!(info.endpoint, bed.kubelet().plugin_socket().display().to_string());
     driver.stop().await;
-    assert!(names(&bed.path("kubelet/plugins_registry")).is_empty(), "no socket is left for the kubelet to call");
+    assert!(names(&bed.path("kubelet/plugins_registry")).is_empty(), "the driver left its registration socket");
 }
 
-/// Why the socket has an `@` in its name. Should this begin to parse, it can go.
+/// Shows why the socket has an `@` in its name. If the first address begins to parse, the `@` can be removed.
 #[test]
-fn a_bare_path_is_no_authority() {
+fn a_bare_socket_path_is_not_a_valid_authority() {
     let authority =
         |socket: &str| format!("http://%2Fvar%2Flib%2Fkubelet%2Fplugins_registry%2F{socket}").parse::<Uri>();
     assert!(authority("nearfab.dev-reg.sock").is_err());
@@ -65,17 +65,17 @@ fn a_bare_path_is_no_authority() {
 }
 
 #[tokio::test]
-async fn a_refused_driver_ends_and_says_why() {
+async fn a_refused_driver_ends_with_the_kubelets_reason() {
     let bed = Bed::new();
     let driver = bed.start();
     bed.kubelet().register().await;
     bed.kubelet().notify(false, "no such version").await;
     let error = within("the driver's end", driver.ended).await.unwrap().unwrap_err();
-    assert!(matches!(&error, Error::Refused { reason } if reason == "no such version"), "{error}");
+    assert!(matches!(&error, Error::RegistrationRefused { reason } if reason == "no such version"), "{error}");
 }
 
 #[tokio::test]
-async fn a_call_in_flight_ends_well_when_the_driver_is_stopped() {
+async fn a_running_call_finishes_when_the_driver_is_stopped() {
     let bed = Bed::new();
     let driver = bed.start();
     let kubelet = bed.kubelet();
@@ -83,14 +83,16 @@ async fn a_call_in_flight_ends_well_when_the_driver_is_stopped() {
     let claim = claim("late", UID);
     allocate(&bed, &claim, &[("chip", "neuron-0")]);
 
-    let held = bed.api.hold().await;
+    let held_answers = bed.api.hold_answers().await;
     let call = tokio::spawn(async move { kubelet.prepare(&claim).await });
-    until("the question for the claim", || bed.api.requests().iter().any(|r| r.ends_with("/resourceclaims/late")))
-        .await;
+    until("the driver's request for the claim", || {
+        bed.api.requests().iter().any(|r| r.ends_with("/resourceclaims/late"))
+    })
+    .await;
     drop(driver.stop);
-    until("an end to new calls", || UnixStream::connect(bed.kubelet().plugin_socket()).is_err()).await;
-    assert!(bed.kubelet().registration_socket().exists(), "without it the kubelet would drop the call");
-    drop(held);
+    until("the end of the plugin socket", || UnixStream::connect(bed.kubelet().plugin_socket()).is_err()).await;
+    assert!(bed.kubelet().registration_socket().exists(), "the kubelet drops the call when this socket disappears");
+    drop(held_answers);
 
     assert_eq!(within("the answer", call).await.unwrap().error, "");
     within("the driver's end", driver.ended).await.unwrap().unwrap();
@@ -98,7 +100,7 @@ async fn a_call_in_flight_ends_well_when_the_driver_is_stopped() {
 }
 
 #[tokio::test]
-async fn a_claim_gets_its_devices_and_gives_them_back() {
+async fn a_claim_is_prepared_and_released() {
     let bed = Bed::new();
     let driver = bed.start();
     let kubelet = bed.kubelet();
@@ -136,14 +138,14 @@ async fn a_claim_gets_its_devices_and_gives_them_back() {
         ],
     });
     assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), expected);
-    let (_, record) = bed.only_file("claims");
+    let (_, checkpoint) = bed.only_file("claims");
 
-    // The kubelet repeats itself, for instance after it was restarted.
+    // The kubelet repeats a call, for instance after the kubelet was restarted.
     assert_eq!(kubelet.prepare(&claim).await, answer);
     assert_eq!(bed.only_file("cdi").1, text);
-    assert_eq!(bed.only_file("claims").1, record);
+    assert_eq!(bed.only_file("claims").1, checkpoint);
 
-    // A claim may be gone from the API when it is released.
+    // A claim may be deleted from the API server before it is released: the driver does not read it.
     assert_eq!(kubelet.unprepare(&claim).await, "");
     assert!(names(&bed.path("cdi")).is_empty());
     assert!(names(&bed.path("claims")).is_empty());
@@ -152,7 +154,7 @@ async fn a_claim_gets_its_devices_and_gives_them_back() {
 }
 
 #[tokio::test]
-async fn device_nodes_are_named_as_the_runtime_finds_them() {
+async fn host_paths_of_device_nodes_are_below_the_runtime_root() {
     let bed = Bed::new();
     let mut config = bed.config();
     config.runtime_root = "/srv/tree".into();
@@ -179,7 +181,7 @@ async fn an_empty_request_succeeds() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_with_one_claim_is_said_and_harms_no_other() {
+async fn an_error_of_one_claim_does_not_affect_the_other_claims() {
     let bed = Bed::new();
     let driver = bed.start();
     let kubelet = bed.kubelet();
@@ -207,9 +209,9 @@ async fn what_is_wrong_with_one_claim_is_said_and_harms_no_other() {
         (&unknown, "cannot get claim default/unknown (UID u-2): "),
         (&replaced, "was replaced: the API server has UID u-9"),
         (&unallocated, "names no device of driver nearfab.dev"),
-        (&foreign, "neuron-2 was allocated from pool node2"),
+        (&foreign, "cannot prepare neuron-2: it was allocated from pool node2"),
         (&absent, "neuron-99 cannot be used on this node: this node has no such device"),
-        (&hostile, "is no UID"),
+        (&hostile, "invalid claim UID"),
     ];
     let all = bad.iter().map(|(claim, _)| (*claim).clone()).chain([good.clone()]).collect();
     let answer = kubelet.prepare_all(all).await;
@@ -223,7 +225,7 @@ async fn what_is_wrong_with_one_claim_is_said_and_harms_no_other() {
 }
 
 #[tokio::test]
-async fn without_its_node_a_device_is_not_handed_out() {
+async fn a_device_without_its_node_is_not_prepared() {
     let bed = Bed::with_host(|dir| {
         fs::create_dir_all(dir.join("sys/class/neuron_device/neuron7")).unwrap();
         fs::create_dir(dir.join("dev")).unwrap();
@@ -237,7 +239,7 @@ async fn without_its_node_a_device_is_not_handed_out() {
     allocate(&bed, &claim, &[("chip", "neuron-7")]);
     assert_eq!(kubelet.prepare(&claim).await.error, "");
 
-    // Not even to the claim that has it already.
+    // The same claim, prepared again.
     fs::remove_file(bed.path("dev/neuron7")).unwrap();
     let error = kubelet.prepare(&claim).await.error;
     assert_eq!(error, "neuron-7 cannot be used on this node: /dev/neuron7 is missing");
@@ -245,7 +247,7 @@ async fn without_its_node_a_device_is_not_handed_out() {
 }
 
 #[tokio::test]
-async fn a_device_is_not_handed_out_twice() {
+async fn a_device_that_a_claim_holds_is_refused_to_another_claim() {
     let bed = Bed::new();
     let driver = bed.start();
     let kubelet = bed.kubelet();
@@ -259,7 +261,7 @@ async fn a_device_is_not_handed_out_twice() {
     let error = kubelet.prepare(&second).await.error;
     assert!(error.starts_with("neuron-5 is held by claim default/first (UID u-1)"), "{error}");
 
-    // A monitor may look at what others hold.
+    // A claim with adminAccess may use a device that another claim holds.
     let monitor = claim("monitor", "u-3");
     let result = json!({
         "request": "all", "driver": "nearfab.dev", "pool": NODE, "device": "neuron-5", "adminAccess": true,
@@ -268,12 +270,12 @@ async fn a_device_is_not_handed_out_twice() {
     assert_eq!(kubelet.prepare(&monitor).await.error, "");
 
     assert_eq!(kubelet.unprepare(&first).await, "");
-    assert_eq!(kubelet.prepare(&second).await.error, "", "the monitor does not hold it");
+    assert_eq!(kubelet.prepare(&second).await.error, "", "the monitor does not hold the device");
     driver.stop().await;
 }
 
 #[tokio::test]
-async fn a_share_keeps_its_id() {
+async fn each_share_keeps_its_id_and_has_its_own_cdi_name() {
     let bed = Bed::new();
     let driver = bed.start();
     let kubelet = bed.kubelet();

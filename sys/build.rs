@@ -1,4 +1,4 @@
-//! Does nothing, unless asked by feature `generate` to make the bindings anew from the installed headers.
+//! Generates the bindings from the installed headers if the feature `generate` is on. Otherwise it does nothing.
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
@@ -17,13 +17,13 @@ mod generate {
     use bindgen::callbacks::{IntKind, ParseCallbacks};
     use bindgen::{Builder, EnumVariation, Formatter};
 
-    /// What nearfab calls, and nothing else: a narrow list is a short text to review when the headers change.
+    /// The functions that nearfab calls. A short list keeps the difference short when the headers change.
     const FUNCTIONS: &str = "ibv_(get_device_list|free_device_list|get_device_name|open_device|close_device\
         |query_device|query_port|query_gid|alloc_pd|dealloc_pd|reg_mr|reg_dmabuf_mr|dereg_mr|create_cq|destroy_cq\
         |create_qp|destroy_qp|get_async_event|ack_async_event)|efadv_(query_device|create_driver_qp)";
 
-    /// The types in their signatures. Those of src/objects.rs are left out on purpose: the library makes them and hands out
-    /// pointers, and what is in them (a pthread mutex, for one) has another size on another architecture.
+    /// The types in the signatures of these functions, without those of src/objects.rs: the library creates those and hands
+    /// out pointers, and they contain types that have another size on another architecture, such as a pthread mutex.
     const TYPES: &str = "ibv_device_attr|ibv_port_attr|_compat_ibv_port_attr|ibv_gid|ibv_gid__bindgen_ty_1|efadv_device_attr\
         |ibv_atomic_cap|ibv_port_state|ibv_mtu|__u64|__be64|ibv_mr|ibv_qp_init_attr|ibv_qp_cap|ibv_qp_type\
         |ibv_access_flags|ibv_async_event|ibv_async_event__bindgen_ty_1|ibv_event_type";
@@ -33,9 +33,13 @@ mod generate {
 
     pub(super) fn verbs() {
         let verbs = pkg_config::Config::new().cargo_metadata(false).probe("libibverbs");
-        let verbs = verbs.unwrap_or_else(|e| panic!("the headers of libibverbs (Debian: libibverbs-dev): {e}"));
+        let verbs = verbs.unwrap_or_else(|e| {
+            panic!("cannot find the headers of libibverbs: {e}; install them (Debian: libibverbs-dev)")
+        });
         let efa = pkg_config::Config::new().cargo_metadata(false).probe("libefa");
-        let efa = efa.unwrap_or_else(|e| panic!("the headers of libefa (Debian: libibverbs-dev): {e}"));
+        let efa = efa.unwrap_or_else(|e| {
+            panic!("cannot find the headers of libefa: {e}; install them (Debian: libibverbs-dev)")
+        });
 
         let bindings = Builder::default()
             .header("wrapper.h")
@@ -57,30 +61,33 @@ mod generate {
             ))
             .raw_line("use crate::objects::{ibv_comp_channel, ibv_context, ibv_cq, ibv_device, ibv_pd, ibv_qp, ibv_srq, ibv_wq};")
             .generate()
-            .expect("the headers are C that libclang reads");
+            .expect("libclang parses the headers");
 
         let folder = env::var_os("OUT_DIR").expect("cargo sets OUT_DIR");
-        bindings.write_to_file(Path::new(&folder).join("verbs.rs")).expect("OUT_DIR can be written");
+        bindings.write_to_file(Path::new(&folder).join("verbs.rs")).expect("OUT_DIR is writable");
         println!("cargo::rerun-if-changed=wrapper.h");
     }
 
-    /// What libfabric exports of what nearfab calls; the rest of it is in the tables of its objects.
+    /// The exported functions of libfabric that nearfab calls. Its other functions are in the tables of its objects.
     const FABRIC_FUNCTIONS: &str = "fi_(getinfo|freeinfo|dupinfo|fabric|version|strerror)";
 
-    /// The objects, their tables, and the attributes that they are made with.
+    /// The objects of libfabric, their tables, and the attributes that create them.
     const FABRIC_TYPES: &str = "fi_info|fid_(fabric|domain|ep|av|cq|mr|nic)|fi_ops_(fabric|domain|mr|av|cq|msg|cm)\
         |fi_(av|cq)_attr|fi_cq_(msg|err)_entry|fi_context2";
 
-    /// Objects and tables that nearfab does not look into.
+    /// Objects and tables whose fields nearfab does not use.
     const FABRIC_OPAQUE: &str = "fi_ops_(ep|rma|tagged|atomic|collective)|fi_(atomic|collective|wait|poll|eq|cntr|av_set)_attr|fi_msg\
         |fid_(stx|pep|eq|cntr|poll|wait|av_set|mc)|iovec|fi_mr_attr";
 
+    /// The constants of libfabric that nearfab uses.
     const FABRIC_CONSTANTS: &str = "FI_(MSG|RMA|TAGGED|READ|WRITE|RECV|SEND|TRANSMIT|REMOTE_READ|REMOTE_WRITE|HMEM|CONTEXT|CONTEXT2\
         |MR_(LOCAL|VIRT_ADDR|ALLOCATED|PROV_KEY|ENDPOINT|HMEM)|EAGAIN|EAVAIL|ENODATA|ENOSYS|ENABLE)";
 
     pub(super) fn fabric() {
         let fabric = pkg_config::Config::new().cargo_metadata(false).probe("libfabric");
-        let fabric = fabric.unwrap_or_else(|e| panic!("the headers of libfabric (Debian: libfabric-dev): {e}"));
+        let fabric = fabric.unwrap_or_else(|e| {
+            panic!("cannot find the headers of libfabric: {e}; install them (Debian: libfabric-dev)")
+        });
         let bindings = Builder::default()
             .header("wrapper-fabric.h")
             .clang_args(fabric.include_paths.iter().map(|path| format!("-I{}", path.display())))
@@ -98,13 +105,14 @@ mod generate {
             .formatter(Formatter::Prettyplease)
             .raw_line(format!("// Made by `cargo xtask generate` from libfabric {}. Do not edit.", fabric.version))
             .generate()
-            .expect("the headers are C that libclang reads");
+            .expect("libclang parses the headers");
         let folder = env::var_os("OUT_DIR").expect("cargo sets OUT_DIR");
-        bindings.write_to_file(Path::new(&folder).join("fabric.rs")).expect("OUT_DIR can be written");
+        bindings.write_to_file(Path::new(&folder).join("fabric.rs")).expect("OUT_DIR is writable");
         println!("cargo::rerun-if-changed=wrapper-fabric.h");
     }
 
-    /// Types for macros: bindgen goes by the value, and would give small flags another type than large ones.
+    /// Sets the types of macros. bindgen derives a type from the value, and would give small flags another type than large
+    /// flags.
     #[derive(Debug)]
     struct Macros;
 

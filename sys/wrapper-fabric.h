@@ -1,4 +1,4 @@
-/* What the bindings of libfabric are made from. */
+/* The headers that the bindings of libfabric are generated from. */
 #include <rdma/fabric.h>
 #include <rdma/fi_cm.h>
 #include <rdma/fi_domain.h>

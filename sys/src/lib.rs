@@ -1,23 +1,25 @@
 //! Raw C interfaces of the libraries that nearfab opens at run time: libibverbs, libefa's direct verbs (`efadv`),
 //! libfabric, and libnrt ([`nrt`]); and the ioctls of the Neuron driver ([`neuron`]).
 //!
-//! Nothing here links a vendor library: a program that holds this crate runs on a machine that has none of them. The
-//! functions come as tables ([`Verbs`], [`Efadv`], [`VerbsDmabuf`], [`Fabric`]) that the caller fills with what `dlsym`
-//! finds; [`verbs`] and [`fabric`] hold the types, as bindgen makes them from the headers of rdma-core and libfabric. They are
-//! committed, so that a build needs neither headers nor
-//! libclang, and contain what nearfab calls and nothing else.
+//! This crate links no vendor library: a program with this crate runs on a machine that has none of them. The functions
+//! are in tables ([`Verbs`], [`Efadv`], [`VerbsDmabuf`], [`Fabric`]) that the caller fills with the addresses that `dlsym`
+//! finds. The modules [`verbs`] and [`fabric`] contain the types, which bindgen generated from the headers of rdma-core and
+//! libfabric. The generated files are committed, so that a build needs neither headers nor libclang. They contain only the
+//! functions and types that nearfab uses.
 //!
 //! # The port query
 //!
-//! `ibv_query_port` is two things. In C it is a macro: it calls an operation of the opened device
-//! ([`ibv_context::query_port`]), and only where that is missing the function of this name in the library. That function is
-//! older than the last fields of [`verbs::ibv_port_attr`], and writes only what comes before `port_cap_flags2`. It is the one
-//! in [`Verbs`]; its argument type is incomplete in the headers as a warning: hand it a zeroed `ibv_port_attr`.
+//! The name `ibv_query_port` has two meanings. In C it is a macro. The macro calls an operation of the opened device
+//! ([`ibv_context::query_port`]); if the device lacks that operation, the macro calls the library's exported function of
+//! the same name. The exported function is older than the last fields of [`verbs::ibv_port_attr`], and writes only the
+//! fields before `port_cap_flags2`. [`Verbs`] has the exported function. Its argument type is incomplete in the headers, as
+//! a warning: pass a zeroed `ibv_port_attr`.
 //!
 //! # Structures of libfabric
 //!
-//! Its attributes grow at their ends between versions, and the symbol that `dlsym` finds is the newest. So an `fi_info` is
-//! never made here: `fi_dupinfo` makes it, as long as the library wants it, and what these bindings know is its beginning.
+//! libfabric's attributes grow at their ends between versions, and `dlsym` finds the symbol of the newest version. So this
+//! crate never creates an `fi_info`: `fi_dupinfo` creates it with the size that the library needs, and these bindings
+//! declare only its first fields.
 
 #[rustfmt::skip]
 #[expect(missing_docs, reason = "C names, described by the manual pages of libfabric")]

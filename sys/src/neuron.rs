@@ -1,60 +1,62 @@
-//! ioctls of the Neuron driver (`/dev/neuronN`): the numbers and arguments of those that only ask.
+//! ioctls of the Neuron driver (`/dev/neuronN`): the numbers and arguments of the commands that nearfab sends.
 //!
-//! Written by hand from what the drivers 2.24 to 2.30 do, for 64-bit processes: the driver serves no others. What to know
-//! before issuing one:
+//! They are written by hand from the behaviour of the drivers 2.24 to 2.30, for 64-bit processes: the driver serves no
+//! other processes. Three facts matter to a caller:
 //!
-//! - An ioctl returns -1 with errno, or the number of bytes that the driver could not copy: anything but 0 is a failure.
-//! - The direction and size in a number are what the driver compares, not what it does: [`DEVICE_BASIC_INFO`] is declared
-//!   as writing a pointer and fills a structure of 8 bytes.
-//! - *Any* marks a command that a descriptor opened write-only answers; the others need one that can be read. The two
-//!   kinds differ in what opening and closing them does to the machine.
+//! - An ioctl returns -1 with errno, or the number of bytes that the driver could not copy. Every value but 0 is a failure.
+//! - The driver compares the direction and size in a command's number, and does not follow them: the number of
+//!   [`DEVICE_BASIC_INFO`] declares that the driver reads a pointer, but the driver fills a structure of 8 bytes.
+//! - *Any descriptor* marks a command that also works on a descriptor opened write-only. The other commands need a readable
+//!   descriptor. The two kinds of descriptor have different side effects when they are opened and closed.
 
 use core::ffi::c_ulong;
 
-/// Fills a [`BasicInfo`]. Any.
+/// Fills a [`BasicInfo`]. Any descriptor.
 pub const DEVICE_BASIC_INFO: c_ulong = 0x4008_4e64;
-/// Fills a [`DriverInfo`]. Any.
+/// Fills a [`DriverInfo`]. Any descriptor.
 pub const DRIVER_INFO_GET: c_ulong = 0x8018_4e6e;
-/// Fills a [`BdfExt`]. Any.
+/// Fills a [`BdfExt`]. Any descriptor.
 pub const DEVICE_BDF_EXT: c_ulong = 0x8008_4e6a;
-/// Fills a `u32`: the host's number of the device.
+/// Fills a `u32` with the device's number on the host.
 pub const HOST_DEVICE_ID: c_ulong = 0x8004_4e72;
-/// Fills what a [`NcMapRequest`] points to. Any.
+/// Fills the [`NcMap`] that a [`NcMapRequest`] points to. Any descriptor.
 pub const GET_LOGICAL_TO_PHYSICAL_NC_MAP: c_ulong = 0xc010_4e78;
-/// Reserves cores for the process, as a [`NcRange`] says. Any, and only on a write-only descriptor are they freed again
-/// when it is closed.
+/// Reserves the cores of a [`NcRange`] for the process. Any descriptor. Closing the descriptor frees the cores only if it was
+/// opened write-only.
 pub const NC_RANGE_MARK_EXT0: c_ulong = 0xc050_4e55;
-/// Frees the cores in the bitmap of a [`NcRange`] that are the process's own. Any.
+/// Frees those cores in the bitmap of a [`NcRange`] that the process has reserved. Any descriptor.
 pub const NC_RANGE_UNMARK_EXT0: c_ulong = 0x4050_4e56;
-/// Tells whose memory is at an address of the process that asks, in a [`VaPlacement`]. Any. ENXIO: no device's.
+/// Fills a [`VaPlacement`] with the device whose memory is mapped at an address of the calling process. Any descriptor. Fails
+/// with ENXIO if the address belongs to no device.
 pub const GET_VA_PLACEMENT: c_ulong = 0x4010_4e83;
 /// Fills an [`AppsInfo`].
 pub const DEVICE_GET_ALL_APPS_INFO: c_ulong = 0x8008_4e07;
-/// Finds a process's datastore, as a [`DatastoreInfo`] says, and keeps it until [`RELEASE_NEURON_DS`].
+/// Finds the datastore of the process in a [`DatastoreInfo`], and keeps the datastore until [`RELEASE_NEURON_DS`].
 pub const ACQUIRE_NEURON_DS: c_ulong = 0x8008_4e47;
-/// Gives back what [`ACQUIRE_NEURON_DS`] found.
+/// Releases the datastore that [`ACQUIRE_NEURON_DS`] found.
 pub const RELEASE_NEURON_DS: c_ulong = 0x8008_4e48;
 
-/// The most processes that can have a device open for more than questions.
+/// The largest number of processes that can be attached to a device, which means with a readable descriptor.
 pub const MAX_PROCESSES: usize = 16;
-/// The most entries of a core map.
+/// The largest number of entries in a core map.
 pub const MAX_NC_MAP: usize = 128;
-/// In [`DriverInfo::feature_flags1`]: the driver knows [`NC_RANGE_MARK_EXT0`].
+/// Flag of [`DriverInfo::feature_flags1`]: the driver supports [`NC_RANGE_MARK_EXT0`].
 pub const FEATURE_BIG_CORE_MAPS: u64 = 8;
-/// In [`NcMapRequest::mapping_version`]: as the cores are wired, a flipped die included.
+/// Value of [`NcMapRequest::mapping_version`]: the map follows the wiring of the cores, flipped dies included.
 pub const NC_MAP_AS_WIRED: u32 = 0;
-/// In [`AppsInfo::flags`]: everything there is to tell of a process.
+/// Value of [`AppsInfo::flags`]: the driver fills all fields of each process.
 pub const APPS_ALL: u16 = 0xf;
-/// errno of what an architecture has not. It is the kernel's own and has no name in user space (it is not `EOPNOTSUPP`).
+/// The errno of a command that the device's architecture does not support. It is internal to the kernel and has no name in
+/// user space (it is not `EOPNOTSUPP`).
 pub const ENOTSUPP: i32 = 524;
 
 /// Argument of [`DEVICE_BASIC_INFO`].
 #[repr(C)]
 #[derive(Debug, Default, Clone, Copy)]
 pub struct BasicInfo {
-    /// The generation of the architecture; 0 is none.
+    /// The generation of the architecture; 0 means none.
     pub architecture: u32,
-    /// Its revision.
+    /// The revision of the architecture.
     pub revision: u32,
 }
 
@@ -62,15 +64,15 @@ pub struct BasicInfo {
 #[repr(C)]
 #[derive(Debug, Default, Clone, Copy)]
 pub struct DriverInfo {
-    /// The generation of the architecture; 0 is none.
+    /// The generation of the architecture; 0 means none.
     pub architecture: u32,
-    /// Its revision.
+    /// The revision of the architecture.
     pub revision: u32,
-    /// In: the version of this structure, 0.
+    /// Input: the version of this structure, 0.
     pub version: u32,
-    /// In: its size.
+    /// Input: the size of this structure in bytes.
     pub size: u32,
-    /// What the driver can do.
+    /// The features of the driver.
     pub feature_flags1: u64,
 }
 
@@ -78,15 +80,15 @@ pub struct DriverInfo {
 #[repr(C)]
 #[derive(Debug, Default, Clone, Copy)]
 pub struct BdfExt {
-    /// In: counted from the device that the descriptor is of, which is 0.
+    /// Input: the number of the device, relative to the descriptor's device, which is 0.
     pub nd_index: u32,
-    /// PCI domain.
+    /// The PCI domain.
     pub domain: u32,
-    /// PCI bus.
+    /// The PCI bus.
     pub bus: u32,
-    /// PCI device.
+    /// The PCI device.
     pub slot: u8,
-    /// PCI function.
+    /// The PCI function.
     pub func: u8,
 }
 
@@ -94,21 +96,21 @@ pub struct BdfExt {
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub struct NcMapRequest {
-    /// In: the [`NcMap`] to fill.
+    /// Input: the [`NcMap`] to fill.
     pub map: *mut NcMap,
-    /// In: how many entries fit in it, at most [`MAX_NC_MAP`].
+    /// Input: the number of entries in `map`, at most [`MAX_NC_MAP`].
     pub max_entries: u32,
-    /// In: which map.
+    /// Input: the kind of map, such as [`NC_MAP_AS_WIRED`].
     pub mapping_version: u32,
 }
 
-/// What [`NcMapRequest::map`] points to.
+/// The map of logical cores to physical cores, for [`NcMapRequest::map`].
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub struct NcMap {
-    /// How many entries were filled.
+    /// The number of entries that the driver filled.
     pub count: u32,
-    /// The physical core of each logical one.
+    /// The physical core of each logical core.
     pub entries: [NcMapEntry; MAX_NC_MAP],
 }
 
@@ -124,7 +126,7 @@ impl Default for NcMap {
 pub struct NcMapEntry {
     /// The number of the device.
     pub device_id: u32,
-    /// The physical core on it.
+    /// The number of the physical core on the device.
     pub nc: u32,
 }
 
@@ -132,15 +134,15 @@ pub struct NcMapEntry {
 #[repr(C)]
 #[derive(Debug, Default, Clone, Copy)]
 pub struct NcRange {
-    /// In: how many cores in a row are wanted.
+    /// Input: the number of consecutive cores to reserve.
     pub nc_count: u32,
-    /// In: the first that will do, counted from the first of the descriptor's device.
+    /// Input: the first core that the driver may choose, counted from the first core of the descriptor's device.
     pub start: u32,
-    /// In: the last.
+    /// Input: the last core that the driver may choose.
     pub end: u32,
-    /// Where there are not so many (EBUSY): how many in a row were found free.
+    /// After EBUSY: the largest number of consecutive free cores that the driver found.
     pub max_nc_available: u32,
-    /// The cores that were reserved, or are to be freed.
+    /// The cores that the driver reserved, or input: the cores to free.
     pub bitmap: [u64; 8],
 }
 
@@ -148,29 +150,29 @@ pub struct NcRange {
 #[repr(C)]
 #[derive(Debug, Default, Clone, Copy)]
 pub struct AppsInfo {
-    /// In: what to tell of each.
+    /// Input: the fields to fill for each process.
     pub flags: u16,
-    /// In: how many entries there are in this structure.
+    /// Input: the number of entries in this structure.
     pub capacity: u32,
-    /// How many of them were filled.
+    /// The number of entries that the driver filled.
     pub size: u32,
     /// The processes.
     pub apps: [AppInfo; MAX_PROCESSES],
 }
 
-/// A process that has the device open for more than questions.
+/// A process that is attached to the device.
 #[repr(C)]
 #[derive(Debug, Default, Clone, Copy)]
 pub struct AppInfo {
-    /// Its number in the initial PID namespace.
+    /// The process's PID in the initial PID namespace.
     pub pid: i32,
-    /// Which of the first four cores it has locked for a model.
+    /// A bit map of those of the first four cores that the process has locked for a model.
     pub nc_lock_map: u8,
-    /// The models that it has on them.
+    /// The UUIDs of the models on these cores.
     pub uuids: [[u8; 32]; 4],
-    /// Bytes of host memory that the driver allocated for it.
+    /// The host memory that the driver allocated for the process, in bytes.
     pub host_mem_size: u64,
-    /// Bytes of device memory that it has allocated.
+    /// The device memory that the process allocated, in bytes.
     pub device_mem_size: u64,
 }
 
@@ -178,11 +180,11 @@ pub struct AppInfo {
 #[repr(C)]
 #[derive(Debug, Default, Clone, Copy)]
 pub struct DatastoreInfo {
-    /// In: whose. 0 would make one for the calling process.
+    /// Input: the PID of the datastore's process. 0 would create a datastore for the calling process.
     pub pid: i32,
-    /// Where it can be mapped.
+    /// The offset for mmap of the datastore.
     pub mmap_offset: u64,
-    /// Its size in bytes.
+    /// The size of the datastore in bytes.
     pub size: u32,
 }
 
@@ -190,10 +192,10 @@ pub struct DatastoreInfo {
 #[repr(C)]
 #[derive(Debug, Default, Clone, Copy)]
 pub struct VaPlacement {
-    /// In: the address.
+    /// Input: the address.
     pub va: u64,
-    /// The host's number of the device, whatever device the descriptor is of.
+    /// The number on the host of the device that owns the memory. It need not be the descriptor's device.
     pub device_index: i32,
-    /// Which of its memories.
+    /// The number of the device's memory.
     pub hbm_index: i32,
 }

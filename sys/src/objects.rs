@@ -1,5 +1,5 @@
-//! C types that the library makes and hands out pointers to. Of some the beginning is public; what comes after it has another
-//! size on another architecture, or in another version.
+//! C types that libibverbs creates and hands out pointers to. Some have public first fields; the rest of these types has
+//! another size on another architecture, or in another version.
 
 use core::ffi::{c_int, c_void};
 use core::marker::{PhantomData, PhantomPinned};
@@ -11,12 +11,12 @@ macro_rules! opaque {
     ($($(#[$doc:meta])* $name:ident)*) => {$(
         $(#[$doc])*
         ///
-        /// Only ever behind a pointer that the library gave.
+        /// It exists only behind a pointer that the library returned.
         #[repr(C)]
         #[derive(Debug)]
         pub struct $name {
-            inside: [u8; 0],
-            elsewhere: PhantomData<(*mut u8, PhantomPinned)>,
+            no_fields: [u8; 0],
+            not_send_sync_unpin: PhantomData<(*mut u8, PhantomPinned)>,
         }
     )*};
 }
@@ -38,87 +38,89 @@ opaque! {
 
 /// A device opened by `ibv_open_device`.
 ///
-/// Only ever behind a pointer that the library gave.
+/// It exists only behind a pointer that the library returned.
 #[repr(C)]
 #[derive(Debug)]
 pub struct ibv_context {
-    /// The device, which lives as long.
+    /// The device, which stays valid as long as the context.
     pub device: *mut ibv_device,
     ops: [*mut c_void; 32],
-    /// The descriptor of the node.
+    /// The descriptor of the device node.
     pub cmd_fd: c_int,
-    /// The descriptor that is readable when there is an asynchronous event.
+    /// The descriptor that becomes readable when an asynchronous event arrives.
     pub async_fd: c_int,
-    /// How many vectors completion events can come by.
+    /// The number of vectors for completion events.
     pub num_comp_vectors: c_int,
     mutex: libc::pthread_mutex_t,
     abi_compat: *mut c_void,
-    elsewhere: PhantomData<(*mut u8, PhantomPinned)>,
+    not_send_sync_unpin: PhantomData<(*mut u8, PhantomPinned)>,
 }
 
-/// A queue pair made by `ibv_create_qp`.
+/// A queue pair that `ibv_create_qp` created.
 ///
-/// Only ever behind a pointer that the library gave.
+/// It exists only behind a pointer that the library returned.
 #[repr(C)]
 #[derive(Debug)]
 pub struct ibv_qp {
-    /// The device that it is on.
+    /// The context of the device.
     pub context: *mut ibv_context,
-    /// What its maker gave it.
+    /// The pointer that the caller of `ibv_create_qp` set.
     pub qp_context: *mut c_void,
-    /// Its protection domain.
+    /// The protection domain.
     pub pd: *mut ibv_pd,
-    /// Where sends complete.
+    /// The completion queue of sends.
     pub send_cq: *mut ibv_cq,
-    /// Where receives complete.
+    /// The completion queue of receives.
     pub recv_cq: *mut ibv_cq,
-    /// Where receives are taken from, if not from its own queue.
+    /// The shared receive queue, if receives are not taken from the queue pair's own queue.
     pub srq: *mut ibv_srq,
-    /// The kernel's number of the object.
+    /// The kernel's handle of the queue pair.
     pub handle: u32,
-    /// Its number, which peers address it by.
+    /// The number of the queue pair, which peers use as its address.
     pub qp_num: u32,
-    /// Its state when it was made; not kept by EFA.
+    /// The state at creation. EFA does not update it.
     pub state: u32,
-    /// Its type.
+    /// The type of the queue pair.
     pub qp_type: ibv_qp_type,
-    elsewhere: PhantomData<(*mut u8, PhantomPinned)>,
+    not_send_sync_unpin: PhantomData<(*mut u8, PhantomPinned)>,
 }
 
-/// The port query of a device: the last argument is the size of the structure.
+/// The port query of a device. The last argument is the size of the structure.
 pub type QueryPort = unsafe extern "C" fn(*mut ibv_context, u8, *mut ibv_port_attr, usize) -> c_int;
 
-/// The end of what an extended context is in, which grows at its beginning.
+/// The last fields of `struct verbs_context`, which contains an extended `ibv_context` and grows at its beginning.
 #[repr(C)]
 struct Extended {
     query_port: Option<QueryPort>,
     operations: [*mut c_void; 38],
-    /// The size of the whole.
+    /// The size of the whole structure.
     sz: usize,
     context: ibv_context,
 }
 
 impl ibv_context {
-    /// The device's own port query; `None` where the library is older than that.
+    /// Returns the device's own port query, or `None` if the library is too old to have one.
     ///
-    /// This is what the macro `ibv_query_port` of the headers does.
+    /// The macro `ibv_query_port` in the headers finds the operation in the same way.
     ///
     /// # Safety
     ///
-    /// The context is one that libibverbs opened and nobody has closed.
+    /// libibverbs must have opened the context, and the context must not be closed.
     pub unsafe fn query_port(context: *mut Self) -> Option<QueryPort> {
-        // SAFETY: the caller promises an open context.
+        // SAFETY: the caller promises that libibverbs opened the context and that it is not closed, so it is valid for reads.
         let is_extended = unsafe { (*context).abi_compat }.addr() == usize::MAX;
         if !is_extended {
             return None;
         }
         let extended = context.wrapping_byte_sub(offset_of!(Extended, context)).cast::<Extended>();
-        // SAFETY: an extended context has this right before it.
+        // SAFETY: `abi_compat` marks an extended context. libibverbs allocates each extended context as the last field of a
+        // `verbs_context`, and the size is a field of every version of it, directly before the context.
         let size = unsafe { (*extended).sz };
         if size < size_of::<Extended>() {
             return None;
         }
-        // SAFETY: it is large enough to have this operation, a function of this type or NULL.
+        // SAFETY: `size` shows that this `verbs_context` is large enough to contain the field, which tests/layouts.rs compares
+        // with the headers. It is a function of this type or NULL.
         unsafe { (*extended).query_port }
     }
 }

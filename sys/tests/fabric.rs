@@ -1,8 +1,8 @@
-//! C compilers compare the bindings of libfabric with the headers that are installed on this machine; and what its headers
-//! define inline is called through tables as older and newer libraries have them.
+//! Compares the bindings of libfabric with the installed headers by C compilers, and calls the functions that the headers
+//! define inline through tables as older and newer libraries have them.
 
 #[macro_use]
-#[expect(unused_macros, reason = "all tables that it compares are whole")]
+#[expect(unused_macros, reason = "the test declares all fields of its structures")]
 mod c;
 
 use std::ffi::{c_int, c_void};
@@ -164,7 +164,7 @@ fn the_headers_agree_with_the_bindings() {
 }
 
 #[test]
-fn a_wrong_offset_is_noticed() {
+fn a_wrong_offset_is_refused() {
     for compiler in compilers("wrong offset of libfabric") {
         let wrong = assertions().replace("fi_info, nic) == 112", "fi_info, nic) == 120");
         assert_ne!(wrong, assertions());
@@ -189,10 +189,10 @@ unsafe extern "C" fn send(
     length.cast_signed() + isize::from(to == 2) * 2
 }
 
-/// An operation is called where the table's size covers it, and `-FI_ENOSYS` is the answer where it does not: in a library
-/// that is older, or that has no such table.
+/// Calls an operation of tables with several sizes. A table of an older library ends before the operation, and then the
+/// result is `-FI_ENOSYS`.
 #[test]
-fn sizes_of_tables_say_what_may_be_called() {
+fn an_operation_beyond_the_size_of_its_table_is_missing() {
     let mut ops = fi_ops { size: size_of::<fi_ops>(), close: Some(close), ..Default::default() };
     let mut object = fid { ops: &raw mut ops, ..Default::default() };
     for (size, answer) in [
@@ -204,23 +204,24 @@ fn sizes_of_tables_say_what_may_be_called() {
     ] {
         ops.size = size;
         object.ops = &raw mut ops;
-        // SAFETY: the object and its table are here.
+        // SAFETY: `object` and its table `ops` are local variables that outlive the call, and `close` has the type that the
+        // table declares.
         assert_eq!(unsafe { operations::fi_close(&raw mut object) }, answer, "{size}");
     }
     object.ops = null_mut();
-    // SAFETY: a table that is not there is not called.
+    // SAFETY: `object` is a local variable that outlives the call, and a null table is not read.
     assert_eq!(unsafe { operations::fi_close(&raw mut object) }, MISSING);
 }
 
 #[test]
-fn arguments_and_results_go_through() {
+fn arguments_and_results_are_passed_through() {
     let mut msg = fi_ops_msg { size: size_of::<fi_ops_msg>(), send: Some(send), ..Default::default() };
     let mut endpoint = fid_ep { msg: &raw mut msg, ..Default::default() };
-    let at = &raw mut endpoint;
-    // SAFETY: the endpoint and its table are here, and its operation looks into no argument.
-    assert_eq!(unsafe { operations::fi_send(at, null(), 40, null_mut(), 2, null_mut()) }, 42);
-    // SAFETY: as above; the operation is null.
-    assert_eq!(unsafe { operations::fi_recv(at, null_mut(), 40, null_mut(), 2, null_mut()) }, MISSING as isize);
-    // SAFETY: as above; the table is null.
-    assert_eq!(unsafe { operations::fi_enable(at) }, MISSING);
+    let endpoint = &raw mut endpoint;
+    // SAFETY: the endpoint and its table `msg` are local variables that outlive the call, and `send` dereferences no argument.
+    assert_eq!(unsafe { operations::fi_send(endpoint, null(), 40, null_mut(), 2, null_mut()) }, 42);
+    // SAFETY: the endpoint and its table are local variables that outlive the call, and the null operation is not called.
+    assert_eq!(unsafe { operations::fi_recv(endpoint, null_mut(), 40, null_mut(), 2, null_mut()) }, MISSING as isize);
+    // SAFETY: the endpoint is a local variable that outlives the call, and its null table is not read.
+    assert_eq!(unsafe { operations::fi_enable(endpoint) }, MISSING);
 }

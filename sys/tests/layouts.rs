@@ -1,7 +1,8 @@
-//! A C compiler compares the bindings with the headers that are installed on this machine.
+//! Compares the bindings of libibverbs and libefa with the installed headers by C compilers.
 //!
-//! bindgen's own assertions say what the structures looked like when the bindings were made; this, that the headers at
-//! hand, which may be newer, agree. A structure may have grown at its end, except where the library is not told its size.
+//! bindgen's own assertions compare the structures with the headers that the bindings were generated from. This test compares
+//! them with the installed headers, which may be newer. A structure may have grown at its end, unless the library fills it
+//! without knowing the caller's size.
 
 #[macro_use]
 mod c;
@@ -100,7 +101,7 @@ fn assertions() -> String {
             port_cap_flags2,
         }
     );
-    // Newer headers have another name for `reserved`.
+    // Newer headers rename `reserved`.
     structure!(
         c,
         efadv_device_attr {
@@ -118,19 +119,19 @@ fn assertions() -> String {
     structure!(c, ibv_async_event { element, event_type });
     structure!(c, ibv_qp_cap { max_send_wr, max_recv_wr, max_send_sge, max_recv_sge, max_inline_data });
     structure!(c, ibv_qp_init_attr { qp_context, send_cq, recv_cq, srq, cap, qp_type, sq_sig_all });
-    // The library makes these; nearfab looks at what is public of them.
+    // The library creates these structures. nearfab reads their public fields.
     beginning!(c, ibv_context { device, cmd_fd, async_fd, num_comp_vectors });
     beginning!(c, ibv_qp { context, qp_context, pd, send_cq, recv_cq, srq, handle, qp_num, state, qp_type });
-    // The mutex has another size on another architecture, as libc's has.
+    // The mutex has another size on another architecture, in C as in the libc crate.
     let rest = size_of::<ibv_context>() - size_of::<libc::pthread_mutex_t>();
     let whole = format!("sizeof(struct ibv_context) - sizeof(pthread_mutex_t) == {rest}");
     must(&mut c, &whole, "size of ibv_context");
     for (what, condition) in [
         (
-            "place of the port query",
+            "offset of the port query",
             "offsetof(struct verbs_context, context) - offsetof(struct verbs_context, query_port) == 320",
         ),
-        ("place of the size", "offsetof(struct verbs_context, context) - offsetof(struct verbs_context, sz) == 8"),
+        ("offset of the size", "offsetof(struct verbs_context, context) - offsetof(struct verbs_context, sz) == 8"),
         (
             "end of ibv_context",
             "offsetof(struct ibv_context, abi_compat) + sizeof(void *) == sizeof(struct ibv_context)",
@@ -160,15 +161,16 @@ fn assertions() -> String {
     c
 }
 
-/// The exported `ibv_query_port` is the old one, behind a macro of the same name; see the crate's documentation.
+/// Asserts that the exported `ibv_query_port` is the older function, behind a macro of the same name; see the crate's
+/// documentation.
 const EXPORTED_PORT_QUERY: &str = r#"
 #ifndef ibv_query_port
-#error "ibv_query_port is no longer a macro: read the headers again, and the crate's documentation"
+#error "ibv_query_port is no longer a macro: compare the headers with the crate's documentation"
 #endif
 #undef ibv_query_port
 _Static_assert(_Generic(&ibv_query_port,
     int (*)(struct ibv_context *, uint8_t, struct _compat_ibv_port_attr *): 1, default: 0),
-    "the exported ibv_query_port takes the old structure");
+    "the exported ibv_query_port takes the older structure");
 "#;
 
 fn compilers(test: &str) -> Vec<Compiler> {
@@ -183,14 +185,14 @@ fn the_headers_agree_with_the_bindings() {
 }
 
 #[test]
-fn the_exported_port_query_is_the_old_one() {
+fn the_exported_port_query_is_the_older_function() {
     for compiler in compilers("port query") {
         compiler.accepts(&format!("{HEADERS}{EXPORTED_PORT_QUERY}"));
     }
 }
 
 #[test]
-fn a_wrong_offset_is_noticed() {
+fn a_wrong_offset_is_refused() {
     for compiler in compilers("wrong offset") {
         let wrong = assertions().replace("ibv_port_attr, lid) == 34", "ibv_port_attr, lid) == 35");
         assert_ne!(wrong, assertions());

@@ -1,7 +1,7 @@
-//! Compares the Neuron ioctls, which are written by hand, with C: structures declared anew in C, field by field as the
-//! driver takes them, and numbers put together by the kernel's own macros.
+//! Compares the Neuron ioctls, which are written by hand, with C: with structures that this test declares as the driver takes
+//! them, and with numbers that the kernel's own macros compute.
 
-#[expect(unused_macros, reason = "it has only compilers in common with the others")]
+#[expect(unused_macros, reason = "this test shares only the compilers with the other tests")]
 mod c;
 
 use std::mem::{align_of, offset_of, size_of};
@@ -27,7 +27,7 @@ struct AppInfo { int32_t pid; uint8_t nc_lock_map; char uuids[4][32]; size_t hos
 struct AppsInfo { uint16_t flags; uint32_t capacity, size; struct AppInfo apps[16]; };
 struct DatastoreInfo { int32_t pid; uint64_t mmap_offset; uint32_t size; };
 struct VaPlacement { uint64_t va; int32_t device_index, hbm_index; };
-/* Facts of the driver that no structure above could show: sizes that are counted in its numbers or walked over. */
+/* Sizes and offsets that the driver relies on: the ioctl numbers contain sizes, and the driver steps over entries. */
 _Static_assert(sizeof(struct DriverInfo) == 24, \"DRIVER_INFO_GET\");
 _Static_assert(sizeof(struct NcRange) == 80, \"NC_RANGE_MARK_EXT0\");
 _Static_assert(sizeof(struct AppInfo) == 152, \"an application's entry\");
@@ -35,10 +35,10 @@ _Static_assert(offsetof(struct AppsInfo, apps) == 16, \"the first application's 
 _Static_assert(offsetof(struct DatastoreInfo, mmap_offset) == 8 && sizeof(struct DatastoreInfo) == 24, \"datastore\");
 ";
 
-/// A field that is not named here is an error of compilation.
+/// Appends a `_Static_assert` for each field's offset and size. A field that is missing here is a compile error.
 macro_rules! structure {
     ($c:ident, $name:ident { $($field:ident),* $(,)? }) => {{
-        #[expect(dead_code, reason = "only its pattern is of interest")]
+        #[expect(dead_code, reason = "the compiler only checks its pattern")]
         fn names_all_fields($name { $($field: _,)* }: $name) {}
         let name = stringify!($name);
         must(&mut $c, &format!("sizeof(struct {name}) == {}", size_of::<$name>()), &format!("size of {name}"));
@@ -95,7 +95,7 @@ fn c_agrees_with_the_arguments_and_numbers() {
 }
 
 #[test]
-fn a_wrong_number_or_offset_is_noticed() {
+fn a_wrong_number_or_offset_is_refused() {
     for compiler in compilers("wrong neuron ioctls") {
         let right = assertions();
         for (from, to, complaint) in [

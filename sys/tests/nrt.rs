@@ -1,7 +1,7 @@
-//! Compares libnrt's functions and structures, which are written by hand, with C: with declarations made anew from the
-//! published reference, always, and with the vendor's headers where NEURON_INCLUDE_DIR says where they are.
+//! Compares libnrt's functions and structures, which are written by hand, with C: with declarations that this test takes from
+//! AWS's published reference, and also with AWS's headers if NEURON_INCLUDE_DIR names their folder.
 
-#[expect(unused_macros, reason = "it has only compilers in common with the others")]
+#[expect(unused_macros, reason = "this test shares only the compilers with the other tests")]
 mod c;
 
 use std::env;
@@ -12,7 +12,7 @@ use std::mem::{align_of, offset_of, size_of};
 use c::{Compiler, NEURON_INCLUDE};
 use nearfab_sys::nrt::{self, MissingSymbol, NRT_STATUS, Nrt, nrt_instance_info_t, nrt_version_t};
 
-/// Ours: declarations and sizes as published.
+/// The declarations and sizes as AWS's reference publishes them.
 const DECLARED: &str = "
 #include <stddef.h>
 #include <stdint.h>
@@ -37,13 +37,13 @@ NRT_STATUS nrt_host_device_id_get(int neuron_dev, uint32_t *host_device_id);
 NRT_STATUS nrt_get_attached_efa_bdf(const void *va, char *efa_bdf, size_t *len);
 ";
 
-/// Of another header, `nrt/nec.h`, which does not compile as published: so it is never included.
+/// Declarations of the header `nrt/nec.h`. That header does not compile as published, so the test never includes it.
 const COLLECTIVES: &str = "
 int nec_get_device_pci_bdf(int neuron_dev, uint32_t *domain, uint32_t *bus_num, uint8_t *pci_slot, uint8_t *dev_func);
 NRT_STATUS nec_get_virtual_core_size(uint32_t *virtual_core_size);
 ";
 
-/// The vendor's, each with what it needs before it and does not include.
+/// AWS's headers, with the headers that they need and do not include.
 const VENDORS: &str = "
 #include <stddef.h>
 #include <stdint.h>
@@ -53,7 +53,7 @@ const VENDORS: &str = "
 #include <nrt/nrt.h>
 ";
 
-/// The types of the prototypes in C.
+/// Returns the C name of a Rust type in the prototypes.
 fn c_type(rust: &str) -> String {
     let rust = rust.trim();
     if let Some(target) = rust.strip_prefix("*const ") {
@@ -73,8 +73,8 @@ fn c_type(rust: &str) -> String {
     }
 }
 
-/// The Rust compiler compares the types with those of the table, the C compiler with the header. All functions of the table
-/// are here, or the list of names is refused.
+/// Makes the Rust compiler compare the types with those of the table, and the C compiler compare them with the header. Fails if
+/// a function of the table is missing here.
 macro_rules! prototypes {
     ($c:ident; $($function:ident($($type:ty),*) -> $result:ty;)*) => {{
         $(
@@ -91,7 +91,7 @@ macro_rules! prototypes {
 
 macro_rules! typedef {
     ($c:ident, $name:ident { $($field:ident),* }) => {{
-        #[expect(dead_code, reason = "only its pattern is of interest")]
+        #[expect(dead_code, reason = "the compiler only checks its pattern")]
         fn names_all_fields($name { $($field: _,)* }: $name) {}
         let name = stringify!($name);
         c::must(&mut $c, &format!("sizeof({name}) >= {}", size_of::<$name>()), &format!("size of {name}"));
@@ -143,7 +143,7 @@ fn compilers(test: &str) -> Vec<Compiler> {
 }
 
 #[test]
-fn c_agrees_with_what_is_published() {
+fn c_agrees_with_the_published_declarations() {
     for compiler in compilers("libnrt") {
         compiler.accepts(&assertions(DECLARED));
     }
@@ -152,8 +152,8 @@ fn c_agrees_with_what_is_published() {
 #[test]
 fn c_agrees_with_the_vendors_headers() {
     if env::var_os(NEURON_INCLUDE).is_none() {
-        // Not by `eprintln!`, which cargo shows of failed tests only.
-        let _ = writeln!(io::stderr(), "SKIPPED libnrt's headers: {NEURON_INCLUDE} does not say where they are");
+        // `eprintln!` would not do: cargo shows its output only if the test fails.
+        let _ = writeln!(io::stderr(), "SKIPPED libnrt's headers: {NEURON_INCLUDE} is not set to their folder");
         return;
     }
     for compiler in c::compilers("libnrt's headers", VENDORS, "none: aws-neuronx-runtime-lib has them") {
@@ -162,7 +162,7 @@ fn c_agrees_with_the_vendors_headers() {
 }
 
 #[test]
-fn a_wrong_prototype_or_layout_is_noticed() {
+fn a_wrong_prototype_or_layout_is_refused() {
     for compiler in compilers("wrong libnrt") {
         for (from, to, complaint) in [
             ("size_t *len)", "uint32_t *len)", "prototype of nrt_get_attached_efa_bdf"),
@@ -177,12 +177,12 @@ fn a_wrong_prototype_or_layout_is_noticed() {
     }
 }
 
-/// As an older library: a function that is not there hides no other.
+/// Resolves a table from a library with one function, as an older library lacks some functions.
 #[test]
-fn each_function_is_there_or_missing_by_itself() {
+fn a_library_may_lack_any_of_the_functions() {
     extern "C" fn close() {}
     let found = |name: &std::ffi::CStr| (name == c"nrt_close").then(|| std::ptr::NonNull::new(close as *mut c_void))?;
-    // SAFETY: the one address is that of a function of this type.
+    // SAFETY: `found` returns only the address of `close`, which has the type of nrt_close and is never unmapped.
     let nrt = unsafe { Nrt::resolve(found) };
     nrt.nrt_close().unwrap();
     let missing = nrt.nrt_get_attached_efa_bdf().unwrap_err();

@@ -1,18 +1,18 @@
-//! What C compilers say of the bindings: the machine's own, and Debian's for aarch64, whose binary interface is another.
+//! Compares the bindings with C by C compilers: the machine's own, and Debian's for aarch64, which has another ABI.
 
 use std::env;
 use std::fs;
 use std::io::{self, Write as _};
 use std::process::{Command, Output};
 
-/// Where libnrt's headers are, if they are to be compared: AWS lets nobody pass them on.
+/// The environment variable with the folder of libnrt's headers. AWS does not let others redistribute them.
 pub(crate) const NEURON_INCLUDE: &str = "NEURON_INCLUDE_DIR";
 
-/// Appends a `_Static_assert` for the structure's alignment and for each field's offset and size. Taking the structure apart
-/// without `..` makes a field that is not named here an error of compilation.
+/// Appends a `_Static_assert` for the structure's alignment and for each field's offset and size. The pattern has no `..`, so
+/// a field that is missing here is a compile error.
 macro_rules! structure {
     ($c:ident, $name:ident { $($field:ident),* $(,)? } $(except $unchecked:ident)?) => {{
-        #[expect(dead_code, reason = "only its pattern is of interest")]
+        #[expect(dead_code, reason = "the compiler only checks its pattern")]
         fn names_all_fields($name { $($field: _,)* $($unchecked: _)? }: $name) {}
         let c = &mut $c;
         let name = stringify!($name);
@@ -28,7 +28,7 @@ macro_rules! structure {
     }};
 }
 
-/// Offsets and sizes of the fields at the beginning of a structure that goes on.
+/// Appends a `_Static_assert` for the offset and size of each first field of a structure whose other fields are private.
 macro_rules! beginning {
     ($c:ident, $name:ident { $($field:ident),* }) => {$({
         let (name, field) = (stringify!($name), concat!(stringify!($name), ".", stringify!($field)));
@@ -46,10 +46,10 @@ pub(crate) fn size_of_field<S, F>(_: fn(&S) -> *const F) -> usize {
     size_of::<F>()
 }
 
-/// A compiler that has the headers.
+/// A C compiler that finds the headers.
 pub(crate) struct Compiler(String);
 
-/// Those that are here and have the headers; says by name which is not.
+/// Returns the installed compilers that find the headers. Reports each other compiler as SKIPPED.
 pub(crate) fn compilers(test: &str, headers: &str, package: &str) -> Vec<Compiler> {
     let own = env::var("CC").unwrap_or_else(|_| "cc".into());
     let all = [own, "aarch64-linux-gnu-gcc".to_owned()].map(Compiler);
@@ -57,14 +57,14 @@ pub(crate) fn compilers(test: &str, headers: &str, package: &str) -> Vec<Compile
         let reason = match compiler.compile(headers) {
             Ok(output) if output.status.success() => return true,
             Ok(_) => format!(
-                "{} does not find the headers (Debian: {package}; for aarch64 libc6-dev-arm64-cross as well)",
+                "{} does not find the headers; install them (Debian: {package}; for aarch64 also libc6-dev-arm64-cross)",
                 compiler.0
             ),
             Err(error) => {
-                format!("{}: {error} (Debian: gcc, gcc-aarch64-linux-gnu with libc6-dev-arm64-cross)", compiler.0)
+                format!("cannot run {}: {error}; install it (Debian: gcc, gcc-aarch64-linux-gnu with libc6-dev-arm64-cross)", compiler.0)
             }
         };
-        // Not by `eprintln!`, which cargo shows of failed tests only.
+        // `eprintln!` would not do: cargo shows its output only if the test fails.
         let _ = writeln!(io::stderr(), "SKIPPED {test}: {reason}");
         false
     });
@@ -76,7 +76,7 @@ impl Compiler {
         let folder = tempfile::tempdir()?;
         let file = folder.path().join("layouts.c");
         fs::write(&file, text)?;
-        // The vendors' headers are the same for every machine; those of the C library are the compiler's own, first.
+        // The vendors' headers are the same for every architecture. The compiler's own headers of the C library come first.
         let mut command = Command::new(&self.0);
         command.args(["-std=c11", "-fsyntax-only", "-idirafter", "/usr/include"]);
         if let Some(folder) = env::var_os(NEURON_INCLUDE) {
@@ -85,14 +85,15 @@ impl Compiler {
         command.arg(file).output()
     }
 
+    /// Asserts that the compiler accepts the text.
     pub(crate) fn accepts(&self, text: &str) {
-        let output = self.compile(text).expect("a compiler that was here before");
+        let output = self.compile(text).expect("the compiler ran before");
         assert!(output.status.success(), "{}: {}", self.0, String::from_utf8_lossy(&output.stderr));
     }
 
-    /// It refuses the text, and complains about this.
+    /// Asserts that the compiler refuses the text with an error that contains `complaint`.
     pub(crate) fn refuses(&self, text: &str, complaint: &str) {
-        let errors = self.compile(text).expect("a compiler that was here before").stderr;
+        let errors = self.compile(text).expect("the compiler ran before").stderr;
         let errors = String::from_utf8_lossy(&errors);
         assert!(errors.contains(complaint), "{}: {errors}", self.0);
     }

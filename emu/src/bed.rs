@@ -1,11 +1,11 @@
-//! What a test says when its bed cannot run here.
+//! The report of a test bed that cannot run on this machine.
 
 use std::fmt::Display;
 use std::io::{self, Write};
 
-/// Says that a test bed cannot run on this machine: `SKIPPED <bed>: <reason>`, on standard error, past the capture of
-/// the test runner, so that people read it and `cargo xtask test` counts it. A skipped bed is never a passed one.
+/// Reports that a test bed cannot run on this machine, as `SKIPPED <bed>: <reason>` on standard error. The test runner does
+/// not capture this line, so that people see it and `cargo xtask test` counts it. A skipped bed never counts as passed.
 pub fn skipped(bed: &str, reason: impl Display) {
-    // Nowhere to say it is no reason to fail.
+    // A test must not fail because standard error is closed.
     let _ = writeln!(io::stderr(), "SKIPPED {bed}: {reason}");
 }

@@ -1,10 +1,10 @@
-//! What the kernel itself makes for each device of a class, whatever its driver adds.
+//! The files that the kernel itself creates for each device of a class, beside those of the driver.
 
 use crate::tree::{Error, Tree};
 
-/// Files of a device's `power` folder where nothing manages its power, as captured with Neuron driver 2.24.7.
+/// Files in a device's `power` folder if no driver manages the device's power, as captured with Neuron driver 2.24.7.
 ///
-/// Reading `autosuspend_delay_ms` fails there (EIO), which no file of a tree can: it is empty.
+/// On a real host, reading `autosuspend_delay_ms` fails with EIO. No file of a tree can fail so: here the file is empty.
 const POWER: [(&str, u32, &str); 9] = [
     ("async", 0o644, "disabled\n"),
     ("autosuspend_delay_ms", 0o644, ""),
@@ -17,14 +17,14 @@ const POWER: [(&str, u32, &str); 9] = [
     ("runtime_usage", 0o444, "0\n"),
 ];
 
-/// A device node: its numbers, and its name below `/dev`.
+/// The numbers of a device node, and its name below `/dev`.
 pub(crate) struct Node<'a> {
     pub(crate) major: u32,
     pub(crate) minor: u32,
     pub(crate) name: &'a str,
 }
 
-/// The device of a class in the folder `path`, which ends with its name, and its node.
+/// Writes a device of a class into the folder `path`, whose last part is the device's name, and writes the device's node.
 pub(crate) fn device(tree: &Tree, class: &str, path: &str, node: Option<&Node>) -> Result<(), Error> {
     let name = path.rsplit('/').next().unwrap_or(path);
     let uevent = match node {

@@ -1,4 +1,4 @@
-//! What can be wrong with a host, or unusual of it.
+//! The defects that a written host can have.
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,94 +13,96 @@ use crate::neuron::DEVICES;
 use crate::plan::Plan;
 use crate::tree::{Edit, Error};
 
-/// Something that makes a host other than its instance type's table has it: damage, a missing part, an unusual driver.
+/// A difference between a host and the table of its instance type: damage, a missing part, an unusual driver.
 ///
-/// Written as in [`Defect::FORMS`]. Several can be combined; they take effect in their order.
+/// [`Defect::FORMS`] lists the texts of defects. Several defects can be combined; they take effect in their order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Defect {
-    /// The driver shows a Neuron device, and there is no node of this number: udev did not run, or this is a container
-    /// that was not given the device.
+    /// sysfs shows the Neuron device of this number, and its node is missing: udev did not run, or this is a container
+    /// without the device.
     NeuronNodeMissing(u32),
-    /// The node is there and for root alone, as AWS's documentation has it since 2026 (mode 0660, group `neuron`) for who
-    /// is not of the group. Here nobody but root may use it (mode 000).
+    /// The node of this Neuron device exists, and only root may open it. AWS's documentation since 2026 sets mode 0660 and
+    /// group `neuron`, which refuses users outside the group. Here the mode is 000.
     NeuronNodeRefused(u32),
-    /// The same of `/dev/infiniband/uverbsN`.
+    /// The node `/dev/infiniband/uverbsN` of an RDMA device is missing.
     VerbsNodeMissing(u32),
-    /// The same of `/dev/infiniband/uverbsN`. In a pod with one EFA interface of p5 the others are listed and answer
-    /// EPERM, by the container's device rules, which no tree can have.
+    /// The node `/dev/infiniband/uverbsN` exists, and only root may open it (mode 000). In a pod with one EFA interface of
+    /// p5, opening the other nodes fails with EPERM because of the container's device rules. No tree can have such rules.
     VerbsNodeRefused(u32),
-    /// Nodes of these Neuron devices only while sysfs shows all: a container that was given some.
+    /// Only these Neuron devices have a node, while sysfs shows all devices: a container with some of the devices.
     Container(Vec<u32>),
-    /// No PCI function tells its NUMA node, as captured on trn1.2xlarge, g5.48xlarge and hpc6a: the firmware does not say.
+    /// The NUMA node of every PCI function is -1, as captured on trn1.2xlarge, g5.48xlarge and hpc6a: their firmware gives
+    /// no NUMA node.
     NoNuma,
-    /// The Neuron driver is not loaded: its package was not installed, or not built for this kernel. It is not loaded by
-    /// device id, except for the first Inferentia.
+    /// The Neuron driver is not loaded: its package is not installed, or was not built for this kernel. Only the first
+    /// Inferentia makes the kernel load the driver by device id.
     NeuronDriverUnbound,
-    /// The efa driver is not loaded: the kernel has none, as Debian's, and AWS's installer did not run.
+    /// The efa driver is not loaded: the kernel has none, like Debian's kernel, and AWS's installer did not run.
     EfaDriverUnbound,
-    /// Two ConnectX functions stand beside the EFA interfaces, with the verbs nodes after theirs.
+    /// The host also has two ConnectX functions. Their verbs nodes have higher numbers than those of the EFA interfaces.
     Mlx5Beside,
-    /// The same, and their driver was first, as captured on p6-b200: their nodes and their place in the RDMA list are
-    /// before those of the EFA interfaces.
+    /// The host also has two ConnectX functions, and their driver was loaded first, as captured on p6-b200. Their verbs
+    /// nodes have lower numbers than those of the EFA interfaces, and they come first in the RDMA list.
     Mlx5First,
-    /// The driver's folder of this Neuron device is there, and nothing in it: the device is just being removed.
+    /// The driver's folder of this Neuron device is empty: the device is just being removed.
     NeuronAttributesGone(u32),
-    /// The PCI function of this Neuron device is gone, and the driver still shows the device.
+    /// The PCI function of this Neuron device is missing, and the driver still shows the device.
     NeuronFunctionGone(u32),
-    /// The folder of this EFA interface's RDMA device is there, and nothing in it: it is just being removed.
+    /// The folder of this EFA interface's RDMA device is empty: the RDMA device is just being removed.
     EfaAttributesGone(Bdf),
-    /// The PCI function of this EFA interface is not on the bus any more, and its RDMA device is still listed: a process
-    /// keeps it while the interface was detached.
+    /// The PCI function of this EFA interface is missing, and its RDMA device is still listed: the interface was detached
+    /// while a process had the RDMA device open.
     EfaFunctionGone(Bdf),
-    /// This EFA interface has a driver and no RDMA device, as captured on 13 hosts of hpc6a.
+    /// The efa driver is bound to this EFA interface, and the interface has no RDMA device, as captured on 13 hosts of
+    /// hpc6a.
     EfaWithoutRdma(Bdf),
-    /// So many EFA interfaces are attached, the last ones by address: they are attached one by one when an instance is
-    /// launched. On trn2.48xlarge nodes of EKS it is 15, since the card of the primary interface has a plain ENA; that
-    /// this card is the first by address is inferred.
+    /// Only this number of EFA interfaces is attached, the last by address. EFA interfaces are attached one by one when an
+    /// instance is launched. On trn2.48xlarge nodes of EKS 15 are attached, since the card of the primary interface has a
+    /// plain ENA. That this card is the first by address is inferred.
     EfaAttached(usize),
-    /// This attribute, by its path below the root, is garbage: no kernel writes such, but trees are copied by tools, and
-    /// files of a sick device read as anything.
+    /// The attribute at this path below the root contains garbage. No kernel writes such a text, but tools that copy trees
+    /// do, and a failing device can return any text.
     Garbage(String),
-    /// Another release of the Neuron driver. Of 2.31 it is known that files moved, not where to: the class has devices,
-    /// and neither they nor the class have an attribute that is known.
+    /// This release of the Neuron driver is loaded. In 2.31 files moved, and their new paths are not known: here the class
+    /// has devices, and neither the class nor the devices have an attribute that nearfab knows.
     NeuronDriver(NeuronDriver),
-    /// The cores of Neuron devices show no statistics. No host is known to be so: they are nine files of ten, and who writes
-    /// many trees does without them.
+    /// The cores of Neuron devices show no statistics. No such host is known. Statistics are nine of ten files, so tests that
+    /// write many trees leave them out.
     NoCoreStatistics,
-    /// The firmware names an instance type that came after this nearfab: `trn9.48xlarge`.
+    /// The firmware names an instance type that nearfab does not know: `trn9.48xlarge`.
     UnknownProduct,
-    /// The firmware names none: not EC2, or a container without `/sys/devices/virtual/dmi`.
+    /// The firmware names no instance type: the host is not on EC2, or is a container without `/sys/devices/virtual/dmi`.
     NoProduct,
 }
 
 impl Defect {
-    /// How each kind is written, and what it is in a few words.
+    /// The text of each kind of defect, and a short description.
     pub const FORMS: [(&str, &str); 21] = [
         ("neuron-node-missing=N", "no /dev/neuronN"),
-        ("neuron-node-refused=N", "/dev/neuronN for root only"),
+        ("neuron-node-refused=N", "only root may open /dev/neuronN"),
         ("verbs-node-missing=N", "no /dev/infiniband/uverbsN"),
-        ("verbs-node-refused=N", "/dev/infiniband/uverbsN for root only"),
-        ("container=N,N", "nodes of these Neuron devices only"),
-        ("no-numa", "NUMA node -1 everywhere"),
+        ("verbs-node-refused=N", "only root may open /dev/infiniband/uverbsN"),
+        ("container=N,N", "only these Neuron devices have nodes"),
+        ("no-numa", "the NUMA node of every PCI function is -1"),
         ("neuron-driver-unbound", "the Neuron driver is not loaded"),
         ("efa-driver-unbound", "the efa driver is not loaded"),
-        ("mlx5-beside", "two ConnectX functions, numbered after the EFAs"),
-        ("mlx5-first", "two ConnectX functions, numbered before the EFAs"),
-        ("neuron-attributes-gone=N", "an empty folder for neuronN"),
-        ("neuron-function-gone=N", "neuronN without its PCI function"),
-        ("efa-attributes-gone=BDF", "an empty folder for an EFA's RDMA device"),
-        ("efa-function-gone=BDF", "an EFA's RDMA device without its PCI function"),
-        ("efa-without-rdma=BDF", "an EFA without its RDMA device"),
-        ("efa-attached=N", "so many of the EFAs"),
-        ("garbage=PATH", "garbage in an attribute"),
-        ("neuron-driver=VERSION", "2.24, 2.27, 2.28, 2.29, 2.30 or 2.31"),
-        ("no-core-statistics", "small: the cores show no statistics"),
-        ("unknown-product", "an instance type that nobody knows"),
-        ("no-product", "no instance type"),
+        ("mlx5-beside", "two ConnectX functions, with verbs nodes after those of the EFAs"),
+        ("mlx5-first", "two ConnectX functions, with verbs nodes before those of the EFAs"),
+        ("neuron-attributes-gone=N", "the sysfs folder of neuronN is empty"),
+        ("neuron-function-gone=N", "neuronN has no PCI function"),
+        ("efa-attributes-gone=BDF", "the sysfs folder of this EFA's RDMA device is empty"),
+        ("efa-function-gone=BDF", "this EFA has an RDMA device and no PCI function"),
+        ("efa-without-rdma=BDF", "this EFA has no RDMA device"),
+        ("efa-attached=N", "only N EFAs are attached, the last by address"),
+        ("garbage=PATH", "the attribute at PATH contains garbage"),
+        ("neuron-driver=VERSION", "Neuron driver 2.24, 2.27, 2.28, 2.29, 2.30 or 2.31"),
+        ("no-core-statistics", "the cores show no statistics, for a small tree"),
+        ("unknown-product", "an instance type that nearfab does not know"),
+        ("no-product", "the firmware names no instance type"),
     ];
 
-    /// Defects that apply to a table: of each kind at least one, where any does.
+    /// Returns defects that apply to a table: at least one of each kind, if one of that kind applies.
     #[must_use]
     pub fn all(table: &InstanceTable) -> Vec<Self> {
         let (devices, efas) = (table.neuron.len(), table.efa.len());
@@ -138,7 +140,7 @@ impl Defect {
         all
     }
 
-    /// Whether a host of the table's type can have this, and is not so anyway.
+    /// Returns true if a host of the table's type can have this defect, and the defect changes the host.
     #[must_use]
     pub fn applies(&self, table: &InstanceTable) -> bool {
         let is_device = |index: &u32| (*index as usize) < table.neuron.len();
@@ -156,9 +158,9 @@ impl Defect {
             Self::EfaAttributesGone(a) | Self::EfaFunctionGone(a) | Self::EfaWithoutRdma(a) => is_efa(a),
             Self::EfaAttached(count) => (1..table.efa.len()).contains(count),
             Self::Garbage(path) => path.starts_with("sys/") && !path.split('/').any(|part| part == ".."),
-            Self::NeuronDriver(driver) => {
-                table.product().is_some_and(|of| driver.drives(of) && *driver != NeuronDriver::newest_for(of))
-            }
+            Self::NeuronDriver(driver) => table
+                .product()
+                .is_some_and(|product| driver.supports(product) && *driver != NeuronDriver::newest_for(product)),
             Self::UnknownProduct | Self::NoProduct => true,
         }
     }
@@ -192,8 +194,8 @@ impl Defect {
             Self::Mlx5First => add_mlx5(plan, 0),
             Self::NeuronAttributesGone(n) => plan.edits.push(Edit::Empty(format!("{DEVICES}/neuron{n}"))),
             Self::NeuronFunctionGone(n) => {
-                let gone = table.neuron.iter().find(|row| row.index.0 == *n).map(|row| row.address);
-                plan.functions.retain(|function| Some(function.address) != gone);
+                let missing = table.neuron.iter().find(|row| row.index.0 == *n).map(|row| row.address);
+                plan.functions.retain(|function| Some(function.address) != missing);
             }
             Self::EfaAttributesGone(address) => {
                 let device = plan.rdma().find(|function| function.address == *address).map(rdma_folder);
@@ -208,9 +210,9 @@ impl Defect {
             Self::EfaAttached(count) => {
                 let mut all: Vec<Bdf> = table.efa.iter().map(|row| row.address).collect();
                 all.sort_unstable();
-                let lacking = &all[..all.len() - count];
-                plan.functions.retain(|function| !lacking.contains(&function.address));
-                plan.rdma.retain(|address| !lacking.contains(address));
+                let detached = &all[..all.len() - count];
+                plan.functions.retain(|function| !detached.contains(&function.address));
+                plan.rdma.retain(|address| !detached.contains(address));
             }
             Self::Garbage(path) => plan.edits.push(Edit::Overwrite(path.clone(), "first\n")),
             Self::NeuronDriver(driver) => plan.neuron.iter_mut().for_each(|neuron| neuron.driver = *driver),
@@ -222,8 +224,8 @@ impl Defect {
     }
 }
 
-/// Two functions on buses that no table has, with the verbs nodes from this place on. That these two buses are on the
-/// first NUMA node is made up.
+/// Adds two ConnectX functions on buses that no table uses. Their verbs nodes get the numbers from `place` on. Their place
+/// on the first NUMA node is invented.
 fn add_mlx5(plan: &mut Plan, place: usize) {
     let addresses = [0xfd, 0xfe].map(|bus| Bdf::new(0, bus, 0, 0));
     plan.functions.extend(addresses.map(|address| Function {
@@ -233,12 +235,12 @@ fn add_mlx5(plan: &mut Plan, place: usize) {
         numa: plan.numa.first().map(|row| row.node),
         bridges: Vec::new(),
         driver: Some("mlx5_core"),
-        below: None,
+        buses_below: None,
     }));
     plan.rdma.splice(place..place, addresses);
 }
 
-/// As in [`Defect::FORMS`].
+/// Writes the text of [`Defect::FORMS`].
 impl fmt::Display for Defect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -312,14 +314,14 @@ impl FromStr for Defect {
     }
 }
 
-/// A text that was read as a defect and is none.
+/// A text that is not a defect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParseDefectError(String);
 
 impl fmt::Display for ParseDefectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let forms: Vec<&str> = Defect::FORMS.iter().map(|(form, _)| *form).collect();
-        write!(f, "{:?} is no defect; expected one of {}", self.0, forms.join(", "))
+        write!(f, "invalid defect {:?}: expected one of {}", self.0, forms.join(", "))
     }
 }
 

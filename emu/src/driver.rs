@@ -1,34 +1,34 @@
-//! Releases of the Neuron driver.
+//! The emulated releases of the Neuron driver.
 
 use std::fmt;
 
 use nearfab::instances::Product;
 
-/// A release of the Neuron driver, whose tree looks its own way.
+/// A release of the Neuron driver. Each release shows other files.
 ///
-/// What 2.24 shows is captured, of the others is known what their source or AWS's documentation says: see
+/// The files of 2.24 are captured. Those of the other releases follow their source or AWS's documentation: see
 /// `tests/captured`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum NeuronDriver {
-    /// 2.24.7, the last for the first Inferentia. All up to 2.26 look like it.
+    /// 2.24.7, the last release for the first Inferentia. All releases up to 2.26 show the same files.
     V2_24,
-    /// 2.27.4: health as counts of errors.
+    /// 2.27.4 shows health as counts of errors.
     V2_27,
-    /// 2.28.0: everybody may read how many cores and neighbours a device has, before only root.
+    /// 2.28.0 lets every user read the core count and the connected devices; before, only root could.
     V2_28,
-    /// 2.29.0: power of each die.
+    /// 2.29.0 shows the power of each die.
     V2_29,
-    /// 2.30.2: health by component; attributes of the class by platform.
+    /// 2.30.2 shows health by component, and attributes of the class that depend on the platform.
     V2_30,
-    /// 2.31.7: files moved, and where to is not public. Here each device shows what the kernel itself makes of it.
+    /// 2.31.7 moved files to paths that are not public. Here each device has only the files that the kernel itself creates.
     V2_31,
 }
 
 impl NeuronDriver {
-    /// Every release that can be emulated, the oldest first.
+    /// All emulated releases, the oldest first.
     pub const ALL: [Self; 6] = [Self::V2_24, Self::V2_27, Self::V2_28, Self::V2_29, Self::V2_30, Self::V2_31];
 
-    /// The version as the module states it.
+    /// Returns the version as the kernel module shows it.
     #[must_use]
     pub const fn version(self) -> &'static str {
         match self {
@@ -41,9 +41,9 @@ impl NeuronDriver {
         }
     }
 
-    /// Whether it drives devices of a product: the first Inferentia was dropped in 2.25, which brought Trainium3.
+    /// Returns true if the release supports a product. 2.25 dropped the first Inferentia and added Trainium3.
     #[must_use]
-    pub fn drives(self, product: &Product) -> bool {
+    pub fn supports(self, product: &Product) -> bool {
         match product.name {
             "Inferentia" => self == Self::V2_24,
             "Trainium3" => self > Self::V2_24,
@@ -51,13 +51,13 @@ impl NeuronDriver {
         }
     }
 
-    /// The newest of which is known where it shows what.
+    /// Returns the newest release that supports a product and has known paths.
     pub(crate) fn newest_for(product: &Product) -> Self {
-        if Self::V2_30.drives(product) { Self::V2_30 } else { Self::V2_24 }
+        if Self::V2_30.supports(product) { Self::V2_30 } else { Self::V2_24 }
     }
 }
 
-/// Major and minor number, such as `2.24`.
+/// Writes the major and minor number, such as `2.24`.
 impl fmt::Display for NeuronDriver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&self.version()[..4])

@@ -1,4 +1,4 @@
-//! RDMA devices as their drivers and ib_uverbs show them: EFA interfaces, and others that stand beside them.
+//! RDMA devices as their drivers and ib_uverbs show them: those of EFA interfaces, and ConnectX devices.
 
 use nearfab::Bdf;
 
@@ -9,12 +9,12 @@ use crate::tree::{Error, Tree};
 
 const VERBS: &str = "sys/class/infiniband_verbs";
 
-/// What differs between an EFA interface's RDMA device and another one's.
+/// The differences between the RDMA device of an EFA interface and that of a ConnectX function.
 struct Kind {
-    /// How udev's rule begins its name.
+    /// The beginning of the device's name by udev's rule.
     prefix: &'static str,
-    /// Attributes of the device. An EFA has neither `hca_type` nor `hw_rev` nor `board_id`, and its `fw_ver` is empty: the
-    /// driver implements none of them.
+    /// The attributes of the device. An EFA has neither `hca_type` nor `hw_rev` nor `board_id`, and its `fw_ver` is empty: the
+    /// efa driver implements none of them.
     device: &'static [(&'static str, &'static str)],
     link_layer: &'static str,
     rate: &'static str,
@@ -40,8 +40,8 @@ const INFINIBAND: Kind = Kind {
     rate: "400 Gb/sec (4X NDR)",
 };
 
-/// Attributes of a port that say the same everywhere. `gid_attrs/ndevs/0` is not among them: it names the network
-/// device of a GID, and an EFA has none.
+/// Attributes of a port with the same value on all hosts. `gid_attrs/ndevs/0` is left out: it names the network device of a
+/// GID, and an EFA has none.
 const PORT: [(&str, &str); 9] = [
     ("state", "4: ACTIVE"),
     ("phys_state", "5: LinkUp"),
@@ -56,12 +56,12 @@ const PORT: [(&str, &str); 9] = [
 
 pub(crate) fn write(tree: &Tree, plan: &Plan) -> Result<(), Error> {
     if plan.functions.iter().any(|function| function.driver == Some(EFA_DRIVER)) {
-        // The driver that comes with the kernel has no version; this is the one that AWS publishes.
+        // The efa driver in the kernel shows no version. This is the version of AWS's own driver.
         tree.attribute("sys/module/efa/version", 0o444, "3.1.0g")?;
         tree.link(&format!("sys/bus/pci/drivers/{EFA_DRIVER}/module"), "sys/module/efa")?;
     }
     for function in plan.functions.iter().filter(|function| function.driver == Some(EFA_DRIVER)) {
-        // Only that driver says whose memory it can register directly; no one's here.
+        // Only AWS's driver has this file: it names the device memory that the driver can register. Here it names none.
         tree.attribute(&format!("{}/p2p", function.folder()), 0o444, "")?;
     }
     if !plan.rdma.is_empty() {
@@ -74,13 +74,13 @@ pub(crate) fn write(tree: &Tree, plan: &Plan) -> Result<(), Error> {
     Ok(())
 }
 
-/// The folder of a function's RDMA device. Its name is udev's: bus and device in decimal, the domain where not zero, the
-/// function where not zero or where the device could have several, as ConnectX does.
+/// Returns the folder of a function's RDMA device. Its name follows udev's rule: the domain if it is not zero, bus and
+/// device in decimal, and the function if it is not zero or if the device can have several functions, like ConnectX.
 pub(crate) fn rdma_folder(function: &Function) -> String {
     let (kind, address) = (kind(function), function.address);
     let domain = if address.domain() == 0 { String::new() } else { format!("P{}", address.domain()) };
-    let several = address.function() != 0 || kind.prefix != EFA.prefix;
-    let suffix = if several { format!("f{}", address.function()) } else { String::new() };
+    let multifunction = address.function() != 0 || kind.prefix != EFA.prefix;
+    let suffix = if multifunction { format!("f{}", address.function()) } else { String::new() };
     let name = format!("{}{domain}p{}s{}{suffix}", kind.prefix, address.bus(), address.device());
     format!("{}/infiniband/{name}", function.folder())
 }
@@ -107,8 +107,8 @@ fn write_rdma(tree: &Tree, function: &Function) -> Result<(), Error> {
     class::device(tree, "sys/class/infiniband", &path, None)
 }
 
-/// The first generation has none. In the others the upper half is from the MAC address, reversed, which is made up here
-/// of bus and device; the lower names a card of the host's.
+/// Returns the GUID of an EFA's node. The first generation has none. In later generations the upper half is the reversed
+/// MAC address, which is invented here from bus and device; the lower half identifies a card of the host.
 fn node_guid(address: Bdf, device: u16) -> String {
     if device == 0xefa0 {
         return "0000:0000:0000:0000".to_owned();

@@ -1,4 +1,4 @@
-//! The PCI functions of a host, bridges apart.
+//! The PCI functions of a host, without its bridges.
 
 use nearfab::instances::{FunctionRow, InstanceTable};
 use nearfab::{Bdf, PciId};
@@ -10,9 +10,9 @@ pub(crate) const CLASS_INFINIBAND: u32 = 0x02_0700;
 const CLASS_3D_CONTROLLER: u32 = 0x03_0200;
 const CLASS_SYSTEM_PERIPHERAL: u32 = 0x08_8000;
 
-/// The efa driver's name on the PCI bus, and its module's.
+/// The name of the efa driver on the PCI bus. Its module has the same name.
 pub(crate) const EFA_DRIVER: &str = "efa";
-/// The Neuron driver's name on the PCI bus.
+/// The name of the Neuron driver on the PCI bus.
 pub(crate) const NEURON_DRIVER: &str = "neuron-driver";
 
 pub(crate) struct Function {
@@ -22,13 +22,13 @@ pub(crate) struct Function {
     pub(crate) numa: Option<u32>,
     pub(crate) bridges: Vec<Bdf>,
     pub(crate) driver: Option<&'static str>,
-    /// Lowest and highest bus below a bridge.
-    pub(crate) below: Option<(u8, u8)>,
+    /// The lowest and highest bus below a bridge; `None` for other functions.
+    pub(crate) buses_below: Option<(u8, u8)>,
 }
 
 impl Function {
-    /// Its folder in `sys/devices`. Where a table does not know the bridges there are none here: each function stands on
-    /// its own bus, and no two of them look nearer than they are known to be.
+    /// Returns the function's folder in `sys/devices`. If a table does not know the bridges, the tree has none: then each
+    /// function is on its own root bus, and no two functions look nearer than they are known to be.
     pub(crate) fn folder(&self) -> String {
         let root = self.bridges.first().unwrap_or(&self.address);
         let mut path = format!("sys/devices/pci{:04x}:{:02x}", root.domain(), root.bus());
@@ -39,7 +39,7 @@ impl Function {
     }
 }
 
-/// The devices of a table; its drivers are loaded.
+/// Returns the PCI functions of a table's devices, each bound to its driver.
 pub(crate) fn functions(table: &InstanceTable) -> Vec<Function> {
     let neuron_id = table.product().map_or(0, |product| product.device_ids[0]);
     let neuron = table.neuron.iter().map(|row| Function {
@@ -49,9 +49,9 @@ pub(crate) fn functions(table: &InstanceTable) -> Vec<Function> {
         numa: row.numa,
         bridges: row.bridges.to_vec(),
         driver: Some(NEURON_DRIVER),
-        below: None,
+        buses_below: None,
     });
-    let of = |rows: &'static [FunctionRow], class, driver| {
+    let from_rows = |rows: &'static [FunctionRow], class, driver| {
         rows.iter().map(move |row| Function {
             address: row.address,
             id: row.id,
@@ -59,19 +59,19 @@ pub(crate) fn functions(table: &InstanceTable) -> Vec<Function> {
             numa: row.numa,
             bridges: row.bridges.to_vec(),
             driver: Some(driver),
-            below: None,
+            buses_below: None,
         })
     };
     neuron
-        .chain(of(table.efa, CLASS_ETHERNET, EFA_DRIVER))
-        .chain(of(table.gpu, CLASS_3D_CONTROLLER, "nvidia"))
-        .chain(of(table.foreign, CLASS_INFINIBAND, "mlx5_core"))
+        .chain(from_rows(table.efa, CLASS_ETHERNET, EFA_DRIVER))
+        .chain(from_rows(table.gpu, CLASS_3D_CONTROLLER, "nvidia"))
+        .chain(from_rows(table.foreign, CLASS_INFINIBAND, "mlx5_core"))
         .collect()
 }
 
-/// The functions with an RDMA device as the kernel numbers their verbs nodes, which is as drivers find them: in order of
-/// address, and on p6-b200 the foreign first.
-pub(crate) fn in_order(functions: &[Function]) -> Vec<Bdf> {
+/// Returns the functions with an RDMA device in the order of their verbs nodes. The kernel numbers these nodes in the order
+/// in which drivers find the functions: by address, and on p6-b200 the ConnectX functions first.
+pub(crate) fn verbs_order(functions: &[Function]) -> Vec<Bdf> {
     let has_rdma = |function: &&Function| is_efa(function.id) || function.class == CLASS_INFINIBAND;
     let mut all: Vec<(bool, Bdf)> =
         functions.iter().filter(has_rdma).map(|function| (is_efa(function.id), function.address)).collect();
@@ -79,7 +79,7 @@ pub(crate) fn in_order(functions: &[Function]) -> Vec<Bdf> {
     all.into_iter().map(|(_, address)| address).collect()
 }
 
-/// Whether the id is an EFA interface's.
+/// Returns true if the id belongs to an EFA interface.
 pub(crate) fn is_efa(id: PciId) -> bool {
     id.vendor == AMAZON && id.device & 0xfff0 == 0xefa0
 }

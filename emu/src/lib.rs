@@ -1,8 +1,7 @@
-//! Synthetic hosts: file trees with the `sys`, `proc` and `dev` of an instance type, as its kernel would show them.
+//! Writes synthetic hosts: file trees with the `sys`, `proc` and `dev` of an instance type, as its kernel shows them.
 //!
-//! They are written for three kinds of readers, which do not know of each other: nearfab with `--root`, `lstopo -i
-//! TREE --if fsroot`, and libibverbs with `SYSFS_PATH=TREE/sys`. Each attribute that the drivers make is there, with the
-//! permissions that they give it.
+//! Three independent programs read these trees: nearfab with `--root`, `lstopo -i TREE --if fsroot`, and libibverbs with
+//! `SYSFS_PATH=TREE/sys`. The trees have each attribute that the drivers create, with the same permissions.
 //!
 //! ```
 //! let dir = std::env::temp_dir().join(format!("nearfab-emu-doc-{}", std::process::id()));
@@ -26,7 +25,7 @@ mod machine;
 mod neuron;
 mod pci;
 mod plan;
-mod surroundings;
+mod system;
 mod telemetry;
 mod tree;
 
@@ -40,18 +39,19 @@ use plan::Plan;
 pub use tree::Error;
 use tree::Tree;
 
-/// Writes the tree of an instance type, with every EFA interface attached and every driver loaded, into a new folder.
+/// Writes the tree of an instance type into a new or empty folder. Every EFA interface is attached and every driver is
+/// loaded.
 ///
-/// Device nodes are null-like character devices (they open, and answer nothing) where the system lets this process
-/// make some, as it lets root, and else empty files.
+/// Device nodes are character devices like `/dev/null`: opening succeeds, and every ioctl fails. If this process may not
+/// make devices, which usually needs root, the nodes are empty files.
 ///
 /// # Errors
-/// [`Error::Write`], with the path, where the folder has something in it already or cannot be written.
+/// [`Error::Write`], with the path, if the folder is not empty or cannot be written.
 pub fn write_tree(table: &InstanceTable, dir: &Path) -> Result<(), Error> {
     write_tree_with(table, &[], dir)
 }
 
-/// Writes the tree of a host that is not as it should be.
+/// Writes the tree of a host that has defects.
 ///
 /// ```
 /// use nearfab_emu::{Defect, write_tree_with};
@@ -65,10 +65,10 @@ pub fn write_tree(table: &InstanceTable, dir: &Path) -> Result<(), Error> {
 /// ```
 ///
 /// # Errors
-/// [`Error::DoesNotApply`] where no host of the type can have a defect, [`Error::Write`] as [`write_tree`], and where one
-/// defect takes away what another is about.
+/// [`Error::DoesNotApply`] if no host of the type can have a defect. [`Error::Write`] as for [`write_tree`], and if one
+/// defect removes a file that another defect changes.
 pub fn write_tree_with(table: &InstanceTable, defects: &[Defect], dir: &Path) -> Result<(), Error> {
-    let mut plan = Plan::of(table);
+    let mut plan = Plan::new(table);
     for defect in defects {
         defect.apply(table, &mut plan)?;
     }
@@ -78,6 +78,6 @@ pub fn write_tree_with(table: &InstanceTable, defects: &[Defect], dir: &Path) ->
     efa::write(&tree, &plan)?;
     neuron::write(&tree, &plan)?;
     telemetry::write(&tree, &plan)?;
-    surroundings::write(&tree, &plan)?;
+    system::write(&tree, &plan)?;
     plan.edits.iter().try_for_each(|edit| tree.edit(edit))
 }

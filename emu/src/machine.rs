@@ -1,4 +1,4 @@
-//! What the machine is, its CPUs, its memory: the part that lstopo builds its picture on.
+//! The machine's identity, CPUs and memory, which lstopo reads.
 
 use std::fmt::Write;
 
@@ -10,7 +10,7 @@ use crate::tree::{Error, Tree};
 
 const CPUS: &str = "sys/devices/system/cpu";
 const NODES: &str = "sys/devices/system/node";
-/// Any size will do: nothing judges memory.
+/// The memory of each NUMA node. Its size is arbitrary: no test checks it.
 const MEMORY_KB: u64 = 64 << 20;
 
 pub(crate) fn write(tree: &Tree, plan: &Plan) -> Result<(), Error> {
@@ -46,7 +46,7 @@ pub(crate) fn write(tree: &Tree, plan: &Plan) -> Result<(), Error> {
             tree.attribute(&format!("{topology}/core_cpus"), 0o444, mask(&siblings))?;
             tree.attribute(&format!("{topology}/thread_siblings_list"), 0o444, &siblings)?;
             tree.attribute(&format!("{topology}/package_cpus"), 0o444, mask(cpus))?;
-            // Infallible for a String.
+            // Writing to a String cannot fail.
             let _ = write!(cpuinfo, "processor\t: {cpu}\nphysical id\t: {node}\ncore id\t\t: {core}\n\n");
         }
     }
@@ -55,8 +55,8 @@ pub(crate) fn write(tree: &Tree, plan: &Plan) -> Result<(), Error> {
     tree.attribute("proc/mounts", 0o444, "sysfs /sys sysfs rw 0 0")
 }
 
-/// Number and CPUs of the core that `cpu` is a thread of. On EC2 a node's CPUs are either one range, a thread a core, or
-/// two of one length, the second with the second threads.
+/// Returns the number and the CPUs of the core that `cpu` is a thread of. On EC2 the CPUs of a node are one range, with one
+/// thread per core, or two ranges of equal length, of which the second has the second threads.
 fn core_of(node: &CpuList, cpu: u32) -> (usize, CpuList) {
     let all: Vec<u32> = node.iter().collect();
     let threads = node.to_string().split(',').count();
@@ -66,7 +66,7 @@ fn core_of(node: &CpuList, cpu: u32) -> (usize, CpuList) {
     (core, cpus(&siblings.join(",")))
 }
 
-/// The kernel's form of a CPU set as a bit mask: 32-bit words in hexadecimal, the highest first.
+/// Returns a CPU set as the kernel's bit mask: 32-bit words in hexadecimal, the highest first.
 pub(crate) fn mask(cpus: &CpuList) -> String {
     let words = cpus.iter().last().map_or(1, |last| last as usize / 32 + 1);
     let mut bits = vec![0_u32; words];
@@ -76,12 +76,12 @@ pub(crate) fn mask(cpus: &CpuList) -> String {
     bits.iter().rev().map(|word| format!("{word:08x}")).collect::<Vec<_>>().join(",")
 }
 
-/// The CPUs of all nodes.
+/// Returns the CPUs of all NUMA nodes.
 pub(crate) fn all_cpus(numa: &[NumaRow]) -> CpuList {
     cpus(&numa.iter().map(|row| row.cpus).collect::<Vec<_>>().join(","))
 }
 
-/// The CPU lists of the tables are checked when they are compiled in.
+/// Parses a CPU list of a table. The build checks these lists, so that parsing cannot fail here.
 pub(crate) fn cpus(list: &str) -> CpuList {
     list.parse().unwrap_or_default()
 }

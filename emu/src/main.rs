@@ -1,4 +1,4 @@
-//! `nearfab-emu`: writes a synthetic host.
+//! `nearfab-emu`: the program that writes a synthetic host.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -7,15 +7,15 @@ use clap::Parser;
 use nearfab::instances::InstanceTable;
 use nearfab_emu::{Defect, write_tree_with};
 
-/// Write the file tree of an instance type: its sys, proc and dev as nearfab, lstopo and libibverbs read them.
+/// Write the file tree of an instance type: its sys, proc and dev, which nearfab, lstopo and libibverbs read
 #[derive(Parser)]
 #[command(name = "nearfab-emu", version, after_help = defects())]
 struct Arguments {
-    /// The instance type, such as trn2.48xlarge.
+    /// Instance type, such as trn2.48xlarge
     instance_type: String,
-    /// A new or empty folder.
+    /// Folder for the tree, new or empty
     dir: PathBuf,
-    /// What is wrong with the host, see below; may be given several times.
+    /// Defect of the host, from the list below; may be given several times
     #[arg(long = "defect", value_name = "NAME")]
     defects: Vec<Defect>,
 }

@@ -1,4 +1,4 @@
-//! Neuron devices as the Neuron driver shows them.
+//! Neuron devices, as the Neuron driver shows them.
 
 use crate::class::{self, Node};
 use crate::driver::NeuronDriver;
@@ -9,10 +9,10 @@ use crate::tree::{Error, Tree};
 pub(crate) const DEVICES: &str = "sys/devices/virtual/neuron_device";
 const CLASS: &str = "sys/class/neuron_device";
 const MODULE: &str = "sys/module/neuron";
-/// The driver's node numbers are given out at load time; this is one that was seen.
+/// The major number of the Neuron nodes. The kernel assigns it when the driver is loaded; this value was captured.
 const MAJOR: u32 = 239;
 
-/// The names of the architectures: of the device, of its cores, and of the instance family.
+/// The product names, with the names of the device's architecture, its cores' architecture and the instance family.
 const ARCHITECTURES: [(&str, &str, &str, &str); 5] = [
     ("Inferentia", "NDv1", "NCv1", "Inf1"),
     ("Trainium1", "NDv2", "NCv2", "Trn1"),
@@ -21,7 +21,7 @@ const ARCHITECTURES: [(&str, &str, &str, &str); 5] = [
     ("Trainium3", "NDv4", "NCv4", "Trn3"),
 ];
 
-/// Parameters of the module and their defaults, as captured with 2.24.7.
+/// The parameters of the module and their defaults, as captured with 2.24.7.
 const PARAMETERS: [(&str, u32); 15] = [
     ("dev_nc_map", 1),
     ("dup_helper_enable", 1),
@@ -39,12 +39,12 @@ const PARAMETERS: [(&str, u32); 15] = [
     ("userver_etimeout", 600),
     ("wc_enable", 1),
 ];
-/// Not of one of the releases here, but of a build between them (modinfo of 2.x.7693).
+/// Parameters of later releases. They come from modinfo of the build 2.x.7693, which is no release of [`NeuronDriver`].
 const PARAMETERS_LATER: [(&str, u32); 2] = [("userver_pds_node_cnt", 0), ("userver_pds_server_id", 0)];
 
 type Values = &'static [(&'static str, &'static str)];
 
-/// Attributes of the class on a server that is in no UltraServer, as captured with 2.24.7.
+/// Attributes of the class on a server outside of an UltraServer, as captured with 2.24.7.
 const ULTRASERVER: Values = &[
     ("node_id_2", "-1"),
     ("node_id_4", "-1"),
@@ -52,15 +52,17 @@ const ULTRASERVER: Values = &[
     ("server_id_4", "0000000000000000"),
     ("ultraserver_mode", ""),
 ];
-/// From 2.30 on of every platform but those with NeuronSwitches.
+/// Attributes of the class from 2.30 on, on platforms without NeuronSwitches.
 const PERFORMANCE: Values = &[("hbm_7200_capable", "0"), ("current_perf_profile", "0")];
-/// From 2.30 on of those with NeuronSwitches. What they say outside of a reservation was not seen.
+/// Attributes of the class from 2.30 on, on platforms with NeuronSwitches. Their values outside of a reservation are not
+/// captured.
 const SWITCHED: Values =
     &[("node_id", "-1"), ("node_cnt", "0"), ("reservation_id", "0000000000000000"), ("ultraserver_mode", "")];
 
-/// The instance types of the platforms, as the driver (2.30.2) compares the product name.
+/// The product names that driver 2.30.2 takes for UltraServers.
 const ULTRASERVER_TYPES: [&str; 5] =
     ["trn2p.48xlarge", "trn2eu.48xlarge", "trn2u.48xlarge", "trn2u-ac.24xlarge", "trn3p.48xlarge"];
+/// The product names that driver 2.30.2 takes for platforms with NeuronSwitches.
 const SWITCHED_TYPES: [&str; 10] = [
     "trn2es.48xlarge",
     "trn3.48xlarge",
@@ -78,7 +80,7 @@ pub(crate) fn write(tree: &Tree, plan: &Plan) -> Result<(), Error> {
     let Some(neuron) = &plan.neuron else { return Ok(()) };
     write_module(tree, neuron.driver)?;
     for (name, value) in class_attributes(neuron.driver, plan.product_name.as_deref()) {
-        // They stand beside the devices.
+        // The class has these files beside its devices.
         tree.attribute(&format!("{CLASS}/{name}"), 0o444, value)?;
     }
     for row in neuron.rows {
@@ -94,7 +96,7 @@ pub(crate) fn write(tree: &Tree, plan: &Plan) -> Result<(), Error> {
 
 fn write_module(tree: &Tree, driver: NeuronDriver) -> Result<(), Error> {
     tree.attribute(&format!("{MODULE}/version"), 0o444, driver.version())?;
-    // That of 2.24.7; no other is public.
+    // The srcversion of 2.24.7; no other release's is public.
     tree.attribute(&format!("{MODULE}/srcversion"), 0o444, "581D17543E4AA798F2CC707")?;
     let later = PARAMETERS_LATER.iter().filter(|_| driver >= NeuronDriver::V2_30);
     for (name, value) in PARAMETERS.iter().chain(later) {
@@ -103,7 +105,7 @@ fn write_module(tree: &Tree, driver: NeuronDriver) -> Result<(), Error> {
     tree.link(&format!("sys/bus/pci/drivers/{NEURON_DRIVER}/module"), MODULE)
 }
 
-/// The platform is what the driver makes of the product name.
+/// Returns the attributes of the class. The driver derives the platform from the product name.
 fn class_attributes(
     driver: NeuronDriver,
     product_name: Option<&str>,
@@ -114,35 +116,36 @@ fn class_attributes(
         NeuronDriver::V2_30 if is_of(&SWITCHED_TYPES) => &[SWITCHED],
         NeuronDriver::V2_30 if is_of(&ULTRASERVER_TYPES) => &[PERFORMANCE, ULTRASERVER],
         NeuronDriver::V2_30 => &[PERFORMANCE],
-        // Captured of 2.24, read in the source of 2.26, and taken to hold until they were divided.
+        // Captured with 2.24 and read in the source of 2.26. That 2.27 to 2.29 have the same is assumed.
         _ => &[ULTRASERVER],
     };
     sets.iter().flat_map(|set| set.iter().copied())
 }
 
-/// What a device says of itself and does not change.
+/// Writes the attributes of a device that do not change.
 fn write_identity(tree: &Tree, neuron: &Neuron, path: &str, row: &nearfab::instances::NeuronRow) -> Result<(), Error> {
     let Neuron { driver, product, .. } = neuron;
-    let who = if *driver < NeuronDriver::V2_28 { 0o400 } else { 0o444 };
-    tree.bytes(&format!("{path}/core_count"), who, product.cores.to_string().as_bytes())?;
-    // The driver always says so; where the table does not know, there is nothing to say.
+    let mode = if *driver < NeuronDriver::V2_28 { 0o400 } else { 0o444 };
+    tree.bytes(&format!("{path}/core_count"), mode, product.cores.to_string().as_bytes())?;
+    // A real driver always has this file. The tree lacks the file if the table does not know the links.
     if let Some(links) = row.links {
         let links = links.iter().map(|link| link.0.to_string()).collect::<Vec<_>>().join(", ");
-        tree.attribute(&format!("{path}/connected_devices"), who, links)?;
+        tree.attribute(&format!("{path}/connected_devices"), mode, links)?;
     }
     tree.attribute(&format!("{path}/info/notify_delay"), 0o644, -1)?;
     if product.name != "Inferentia" {
         let serial = 0x5e71_a100_u64 + u64::from(row.index.0);
         tree.attribute(&format!("{path}/info/serial_number"), 0o644, format_args!("{serial:016x}"))?;
     }
-    let Some((name, of_device, of_core, family)) = ARCHITECTURES.iter().find(|(name, ..)| *name == product.name) else {
+    let Some((name, device_arch, core_arch, family)) = ARCHITECTURES.iter().find(|(name, ..)| *name == product.name)
+    else {
         return Ok(());
     };
-    for (file, value) in [("arch_type", of_device), ("device_name", name), ("instance_type", family)] {
+    for (file, value) in [("arch_type", device_arch), ("device_name", name), ("instance_type", family)] {
         tree.attribute(&format!("{path}/info/architecture/{file}"), 0o644, value)?;
     }
     for core in 0..product.cores {
-        tree.attribute(&format!("{path}/neuron_core{core}/info/architecture/arch_type"), 0o644, of_core)?;
+        tree.attribute(&format!("{path}/neuron_core{core}/info/architecture/arch_type"), 0o644, core_arch)?;
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! PCI functions and the bridges above them.
+//! PCI functions, and the bridges above them.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -11,11 +11,11 @@ use crate::machine::{all_cpus, cpus, mask};
 use crate::plan::Plan;
 use crate::tree::{Error, Tree};
 
-/// The id that the ports of EC2's virtual PCIe switches carry, as captured on p5en and p6.
+/// The id of the ports of EC2's virtual PCIe switches, as captured on p5en and p6.
 const BRIDGE: PciId = PciId { vendor: AMAZON, device: 0x0200 };
 const CLASS_PCI_BRIDGE: u32 = 0x06_0400;
 
-/// Attributes of every function that say the same everywhere here.
+/// Attributes with the same value on every function of a tree.
 const COMMON: [(&str, u32, &str); 15] = [
     ("ari_enabled", 0o444, "0\n"),
     ("broken_parity_status", 0o644, "0\n"),
@@ -23,7 +23,7 @@ const COMMON: [(&str, u32, &str); 15] = [
     ("d3cold_allowed", 0o644, "1\n"),
     ("dma_mask_bits", 0o444, "64\n"),
     ("driver_override", 0o644, "(null)\n"),
-    // All interrupts of these functions are message signalled.
+    // These functions have only message-signalled interrupts.
     ("irq", 0o444, "0\n"),
     ("msi_bus", 0o644, "1\n"),
     ("power_state", 0o444, "D0\n"),
@@ -31,7 +31,7 @@ const COMMON: [(&str, u32, &str); 15] = [
     ("rescan", 0o200, ""),
     ("reset", 0o200, ""),
     ("reset_method", 0o644, "flr\n"),
-    // No region is assigned: how large they are is not public of any device here.
+    // No region is assigned: the sizes of the regions are not public for any of these devices.
     ("resource", 0o444, RESOURCE),
     ("revision", 0o444, "0x00\n"),
 ];
@@ -52,7 +52,7 @@ pub(crate) fn write(tree: &Tree, plan: &Plan) -> Result<(), Error> {
     Ok(())
 }
 
-/// Each bridge once, with the range of buses that its children are on.
+/// Returns each bridge once, with the range of the buses below it.
 fn bridges(endpoints: &[Function]) -> Vec<Function> {
     let mut found: BTreeMap<Bdf, Function> = BTreeMap::new();
     for endpoint in endpoints {
@@ -65,9 +65,9 @@ fn bridges(endpoints: &[Function]) -> Vec<Function> {
                 numa: endpoint.numa,
                 bridges: endpoint.bridges[..depth].to_vec(),
                 driver: Some("pcieport"),
-                below: Some((child.bus(), endpoint.address.bus())),
+                buses_below: Some((child.bus(), endpoint.address.bus())),
             });
-            if let Some((lowest, highest)) = &mut bridge.below {
+            if let Some((lowest, highest)) = &mut bridge.buses_below {
                 *lowest = child.bus().min(*lowest);
                 *highest = endpoint.address.bus().max(*highest);
             }
@@ -80,16 +80,16 @@ fn write_function(tree: &Tree, nodes: &[NumaRow], function: &Function) -> Result
     let Function { address, id: PciId { vendor, device }, class, numa, driver, .. } = function;
     let path = function.folder();
     let attribute = |name: &str, mode, value: &dyn Display| tree.attribute(&format!("{path}/{name}"), mode, value);
-    let near = near(nodes, *numa);
+    let local_cpus = local_cpus(nodes, *numa);
     let modalias = format!(
         "pci:v{vendor:08X}d{device:08X}sv{vendor:08X}sd{device:08X}bc{:02X}sc{:02X}i{:02X}",
         class >> 16,
         class >> 8 & 0xff,
         class & 0xff
     );
-    let of_driver = driver.map(|driver| format!("DRIVER={driver}\n")).unwrap_or_default();
+    let driver_line = driver.map(|driver| format!("DRIVER={driver}\n")).unwrap_or_default();
     let uevent = format!(
-        "{of_driver}PCI_CLASS={class:X}\nPCI_ID={vendor:04X}:{device:04X}\n\
+        "{driver_line}PCI_CLASS={class:X}\nPCI_ID={vendor:04X}:{device:04X}\n\
          PCI_SUBSYS_ID={vendor:04X}:{device:04X}\nPCI_SLOT_NAME={address}\nMODALIAS={modalias}"
     );
     attribute("uevent", 0o644, &uevent)?;
@@ -102,13 +102,13 @@ fn write_function(tree: &Tree, nodes: &[NumaRow], function: &Function) -> Result
     attribute("class", 0o444, &format_args!("{class:#08x}"))?;
     attribute("enable", 0o644, &u8::from(driver.is_some()))?;
     attribute("numa_node", 0o644, &numa.map_or_else(|| "-1".to_owned(), |node| node.to_string()))?;
-    attribute("local_cpus", 0o444, &mask(&near))?;
-    attribute("local_cpulist", 0o444, &near)?;
+    attribute("local_cpus", 0o444, &mask(&local_cpus))?;
+    attribute("local_cpulist", 0o444, &local_cpus)?;
     let names = ["current_link_speed", "current_link_width", "max_link_speed", "max_link_width"];
     for (name, value) in names.into_iter().zip(link(function.id)) {
         attribute(name, 0o444, &value)?;
     }
-    if let Some((secondary, subordinate)) = function.below {
+    if let Some((secondary, subordinate)) = function.buses_below {
         attribute("secondary_bus_number", 0o444, &secondary)?;
         attribute("subordinate_bus_number", 0o444, &subordinate)?;
     }
@@ -124,14 +124,15 @@ fn write_function(tree: &Tree, nodes: &[NumaRow], function: &Function) -> Result
     tree.link(&format!("sys/bus/pci/devices/{address}"), &path)
 }
 
-/// The CPUs of a node; all of them where a function belongs to none, as the kernel says it.
-fn near(nodes: &[NumaRow], numa: Option<u32>) -> CpuList {
-    let of_node = nodes.iter().find(|row| Some(row.node) == numa).map(|row| cpus(row.cpus));
-    of_node.unwrap_or_else(|| all_cpus(nodes))
+/// Returns the CPUs of a NUMA node, or all CPUs if the function has no node, as the kernel shows them.
+fn local_cpus(nodes: &[NumaRow], numa: Option<u32>) -> CpuList {
+    let node_cpus = nodes.iter().find(|row| Some(row.node) == numa).map(|row| cpus(row.cpus));
+    node_cpus.unwrap_or_else(|| all_cpus(nodes))
 }
 
-/// Speed and width of a link, now and at most. EFA interfaces as captured: nothing known on p4d, then 15.75 GB/s on p5,
-/// 31.5 on p5en, 63 on p6; so are GPUs and the ConnectX-7 of p6. Neuron devices as captured on inf2.
+/// Returns the current speed and width of a link, and its maximum speed and width. The values of EFA interfaces are
+/// captured: unknown on p4d, 15.75 GB/s on p5, 31.5 GB/s on p5en, 63 GB/s on p6. Those of GPUs and of the ConnectX-7 of p6
+/// are captured too. Those of Neuron devices are captured on inf2.
 fn link(id: PciId) -> [&'static str; 4] {
     match id.device {
         _ if id == BRIDGE => ["Unknown", "255", "Unknown", "255"],
@@ -145,14 +146,14 @@ fn link(id: PciId) -> [&'static str; 4] {
     }
 }
 
-/// The configuration space as far as lstopo reads it: ids, class, header type, and a bridge's bus numbers.
+/// Returns the configuration space with the fields that lstopo reads: ids, class, header type, and a bridge's bus numbers.
 fn config(function: &Function) -> [u8; 256] {
     let mut space = [0; 256];
     let PciId { vendor, device } = function.id;
     space[0x00..0x02].copy_from_slice(&vendor.to_le_bytes());
     space[0x02..0x04].copy_from_slice(&device.to_le_bytes());
     space[0x09..0x0c].copy_from_slice(&function.class.to_le_bytes()[..3]);
-    if let Some((secondary, subordinate)) = function.below {
+    if let Some((secondary, subordinate)) = function.buses_below {
         space[0x0e] = 1;
         space[0x18..0x1b].copy_from_slice(&[function.address.bus(), secondary, subordinate]);
     } else {

@@ -1,4 +1,4 @@
-//! The host that is to be written: that of a table, as defects change it.
+//! The plan of a tree: the host of a table, changed by defects.
 
 use nearfab::Bdf;
 use nearfab::instances::{InstanceTable, NeuronRow, NumaRow, Product};
@@ -7,19 +7,21 @@ use crate::driver::NeuronDriver;
 use crate::function::{self, Function};
 use crate::tree::Edit;
 
+/// The host that is written.
 pub(crate) struct Plan {
     pub(crate) product_name: Option<String>,
     pub(crate) numa: &'static [NumaRow],
-    /// PCI functions; the bridges above them follow from them.
+    /// The PCI functions, which also name the bridges above them.
     pub(crate) functions: Vec<Function>,
-    /// The functions that have an RDMA device, in the order of their verbs nodes.
+    /// The addresses of the functions with an RDMA device, in the order of their verbs nodes.
     pub(crate) rdma: Vec<Bdf>,
-    /// What the Neuron driver shows, where it is loaded.
+    /// The Neuron devices; `None` if the Neuron driver is not loaded.
     pub(crate) neuron: Option<Neuron>,
-    /// What is changed when all is written.
+    /// Changes to the files, made after all files are written.
     pub(crate) edits: Vec<Edit>,
 }
 
+/// The Neuron devices and their driver.
 pub(crate) struct Neuron {
     pub(crate) driver: NeuronDriver,
     pub(crate) product: &'static Product,
@@ -28,8 +30,8 @@ pub(crate) struct Neuron {
 }
 
 impl Plan {
-    /// Every EFA interface attached, every driver loaded and new.
-    pub(crate) fn of(table: &InstanceTable) -> Self {
+    /// Returns the plan of a host with every EFA interface attached, and with the newest release of every driver loaded.
+    pub(crate) fn new(table: &InstanceTable) -> Self {
         let functions = function::functions(table);
         let neuron = table.product().map(|product| Neuron {
             driver: NeuronDriver::newest_for(product),
@@ -40,19 +42,19 @@ impl Plan {
         Self {
             product_name: Some(table.instance_type.to_owned()),
             numa: table.numa,
-            rdma: function::in_order(&functions),
+            rdma: function::verbs_order(&functions),
             functions,
             neuron,
             edits: Vec::new(),
         }
     }
 
-    /// The RDMA devices' functions, in the order of their verbs nodes.
+    /// Returns the functions with an RDMA device, in the order of their verbs nodes.
     pub(crate) fn rdma(&self) -> impl Iterator<Item = &Function> {
         self.rdma.iter().filter_map(|address| self.functions.iter().find(|function| function.address == *address))
     }
 
-    /// A driver is loaded no more: its functions have none.
+    /// Unloads a driver: its functions have no driver then.
     pub(crate) fn unbind(&mut self, driver: &str) {
         let bound = self.functions.iter_mut().filter(|function| function.driver == Some(driver));
         bound.for_each(|function| function.driver = None);

@@ -1,4 +1,4 @@
-//! What devices count and measure: on a machine that was just started, nothing yet.
+//! Counters and measurements of devices, with the values of a machine that was just started.
 
 use crate::driver::NeuronDriver;
 use crate::efa::rdma_folder;
@@ -7,35 +7,38 @@ use crate::neuron::DEVICES;
 use crate::plan::{Neuron, Plan};
 use crate::tree::{Error, Tree};
 
-/// Counters of an EFA interface (driver 3.1) and of its port.
-const OF_DEVICE: &str = "submitted_cmds completed_cmds cmds_err no_completion_cmds keep_alive_rcvd alloc_pd_err \
+/// The counters of an EFA interface (driver 3.1).
+const EFA_COUNTERS: &str = "submitted_cmds completed_cmds cmds_err no_completion_cmds keep_alive_rcvd alloc_pd_err \
     create_qp_err create_cq_err reg_mr_err alloc_ucontext_err create_ah_err mmap_err";
-const OF_PORT: &str = "tx_bytes tx_pkts rx_bytes rx_pkts rx_drops send_bytes send_wrs recv_bytes recv_wrs rdma_read_wrs \
+/// The counters of an EFA interface's port (driver 3.1).
+const PORT_COUNTERS: &str = "tx_bytes tx_pkts rx_bytes rx_pkts rx_drops send_bytes send_wrs recv_bytes recv_wrs rdma_read_wrs \
     rdma_read_bytes rdma_read_wr_err rdma_read_resp_bytes rdma_write_wrs rdma_write_bytes rdma_write_wr_err \
     rdma_write_recv_bytes retrans_bytes retrans_pkts retrans_timeout_events unresponsive_remote_events \
     impaired_remote_conn_events";
-/// For how many milliseconds the kernel keeps what it read.
+/// The time in milliseconds for which the kernel caches counters.
 const LIFESPAN: u32 = 12;
 
-/// Files of a Neuron device or core that are alike.
+/// Files of a Neuron device or core with the same content and mode.
 struct Statistics {
     folder: &'static str,
-    /// The folders in it that have the files, each named for what is counted; none where it has them itself.
-    of: &'static str,
+    /// The subfolders of `folder` that have the files, one per counted item; empty if `folder` itself has the files.
+    subfolders: &'static str,
     files: &'static str,
     content: &'static str,
     mode: u32,
-    /// The first driver that shows them, and the first that does not any more.
+    /// The first driver that shows the files.
     since: NeuronDriver,
+    /// The first later driver that does not show the files.
     until: NeuronDriver,
-    /// Whether the first Inferentia has them.
-    everywhere: bool,
+    /// True if the first Inferentia has the files too.
+    on_inferentia: bool,
 }
 
 use NeuronDriver::{V2_24, V2_27, V2_29, V2_30, V2_31};
 
-/// Which of the drivers after 2.26 brought `fw_api_version` and `fw_build` is not known: they are in the source of 2.30.2.
-const OF_NEURON_DEVICE: [Statistics; 10] = [
+/// The files of a Neuron device. The source of 2.30.2 has `fw_api_version` and `fw_build`; which driver after 2.26 added them
+/// is not known.
+const DEVICE_FILES: [Statistics; 10] = [
     files("", "fw_api_version fw_build", "0").mode(0o444).since(V2_30),
     files("", "reset", "1").mode(0o600),
     files("stats/hardware", ECC, "0").not_on_inferentia(),
@@ -43,18 +46,19 @@ const OF_NEURON_DEVICE: [Statistics; 10] = [
     files("stats/hardware/health_status", HEALTH_COUNTS, "0").mode(0o444).since(V2_27).until(V2_30),
     files("stats/hardware/health_status", "healthcheck_heartbeat hw_error_event", "0").mode(0o444).since(V2_30),
     files("stats/hardware/health_status", "unhealthy_components", "").mode(0o444).since(V2_30),
-    files("stats/memory_usage/host_mem", SIZES, "0").of(HOST_MEMORY),
+    files("stats/memory_usage/host_mem", SIZES, "0").subfolders(HOST_MEMORY),
     files("stats/power", "utilization", POWER),
-    // For each die; in which form was not seen.
+    // One value per die; the form of this file is not captured.
     files("stats/power", "utilization_raw", POWER).since(V2_29),
 ];
-const OF_NEURON_CORE: [Statistics; 7] = [
-    files("stats/status", COUNTS, "0").of(STATUS),
+/// The files of a NeuronCore.
+const CORE_FILES: [Statistics; 7] = [
+    files("stats/status", COUNTS, "0").subfolders(STATUS),
     files("stats/memory_usage/device_mem", SIZES, "0"),
-    files("stats/memory_usage/device_mem", SIZES, "0").of(DEVICE_MEMORY),
+    files("stats/memory_usage/device_mem", SIZES, "0").subfolders(DEVICE_MEMORY),
     files("stats/memory_usage/host_mem", SIZES, "0"),
-    files("stats/other_info", COUNTS, "0").of(OTHER),
-    // The driver resets a device when it finds it.
+    files("stats/other_info", COUNTS, "0").subfolders(OTHER),
+    // The driver resets each device once, when it finds the device.
     files("stats/other_info/reset_req_count", COUNTS, "1"),
     files("stats/tensor_engine", "pe_cntrs", TENSOR_ENGINE).not_on_inferentia(),
 ];
@@ -79,7 +83,7 @@ const DEVICE_MEMORY: &str = "model_code tensors constants model_shared_scratchpa
 pub(crate) fn write(tree: &Tree, plan: &Plan) -> Result<(), Error> {
     for function in plan.rdma().filter(|function| is_efa(function.id)) {
         let device = rdma_folder(function);
-        for (folder, counters) in [("hw_counters", OF_DEVICE), ("ports/1/hw_counters", OF_PORT)] {
+        for (folder, counters) in [("hw_counters", EFA_COUNTERS), ("ports/1/hw_counters", PORT_COUNTERS)] {
             for name in counters.split_whitespace() {
                 tree.attribute(&format!("{device}/{folder}/{name}"), 0o444, 0)?;
             }
@@ -89,30 +93,30 @@ pub(crate) fn write(tree: &Tree, plan: &Plan) -> Result<(), Error> {
     let Some(neuron) = &plan.neuron else { return Ok(()) };
     for row in neuron.rows {
         let device = format!("{DEVICES}/{}", row.index);
-        write_all(tree, neuron, &device, &OF_NEURON_DEVICE)?;
+        write_all(tree, neuron, &device, &DEVICE_FILES)?;
         for core in (0..neuron.product.cores).filter(|_| neuron.core_statistics) {
-            write_all(tree, neuron, &format!("{device}/neuron_core{core}"), &OF_NEURON_CORE)?;
+            write_all(tree, neuron, &format!("{device}/neuron_core{core}"), &CORE_FILES)?;
         }
     }
     Ok(())
 }
 
 fn write_all(tree: &Tree, neuron: &Neuron, parent: &str, all: &[Statistics]) -> Result<(), Error> {
-    let first = neuron.product.name == "Inferentia";
+    let is_inferentia = neuron.product.name == "Inferentia";
     let shown = |statistics: &&Statistics| {
-        (statistics.since..statistics.until).contains(&neuron.driver) && (statistics.everywhere || !first)
+        (statistics.since..statistics.until).contains(&neuron.driver) && (statistics.on_inferentia || !is_inferentia)
     };
     all.iter().filter(shown).try_for_each(|statistics| statistics.write(tree, parent))
 }
 
-/// Files of these names, which everybody may read and root clear by writing, and all drivers before 2.31 show.
+/// Returns files of these names. Every user may read them, root resets them by a write, and all drivers before 2.31 show them.
 const fn files(folder: &'static str, files: &'static str, content: &'static str) -> Statistics {
-    Statistics { folder, of: "", files, content, mode: 0o644, since: V2_24, until: V2_31, everywhere: true }
+    Statistics { folder, subfolders: "", files, content, mode: 0o644, since: V2_24, until: V2_31, on_inferentia: true }
 }
 
 impl Statistics {
-    const fn of(self, of: &'static str) -> Self {
-        Self { of, ..self }
+    const fn subfolders(self, subfolders: &'static str) -> Self {
+        Self { subfolders, ..self }
     }
 
     const fn mode(self, mode: u32) -> Self {
@@ -128,16 +132,16 @@ impl Statistics {
     }
 
     const fn not_on_inferentia(self) -> Self {
-        Self { everywhere: false, ..self }
+        Self { on_inferentia: false, ..self }
     }
 
     fn write(&self, tree: &Tree, parent: &str) -> Result<(), Error> {
         let path = format!("{parent}/{}", self.folder);
-        let mut of = self.of.split_whitespace().peekable();
-        if of.peek().is_none() {
+        let mut subfolders = self.subfolders.split_whitespace().peekable();
+        if subfolders.peek().is_none() {
             return self.write_files(tree, &path);
         }
-        of.try_for_each(|name| self.write_files(tree, &format!("{path}/{name}")))
+        subfolders.try_for_each(|name| self.write_files(tree, &format!("{path}/{name}")))
     }
 
     fn write_files(&self, tree: &Tree, folder: &str) -> Result<(), Error> {

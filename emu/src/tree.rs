@@ -1,4 +1,4 @@
-//! A file tree under construction.
+//! Writes the files, links and device nodes of a tree.
 
 use std::cell::RefCell;
 use std::fmt::Display;
@@ -13,44 +13,45 @@ use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{FchmodatFlags, Mode, SFlag, fchmod, fchmodat, makedev, mkdirat, mknodat};
 use nix::unistd::symlinkat;
 
-/// A tree that could not be written.
+/// Why a tree was not written.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A file, link or folder of it.
+    /// A file, link or folder of the tree could not be written.
     #[error("cannot write {}", path.display())]
     Write {
-        /// Its path.
+        /// The path of the file, link or folder.
         path: PathBuf,
-        /// Why.
+        /// The error of the file system.
         source: io::Error,
     },
-    /// A defect that no host of the instance type can have: see [`Defect::applies`](crate::Defect::applies).
+    /// No host of the instance type can have the defect: see [`Defect::applies`](crate::Defect::applies).
     #[error("the defect {defect} does not apply to {instance_type}")]
     DoesNotApply {
-        /// The defect as it is written.
+        /// The text of the defect.
         defect: String,
         /// The instance type.
         instance_type: String,
     },
 }
 
-/// The folder that stands for `/`. All paths given to it are relative.
+/// The root folder of a tree. All paths that its functions take are relative to it.
 pub(crate) struct Tree {
     root: PathBuf,
-    /// The root, and below it the folders that the last entry is in, open, by name: what is written next is mostly near.
+    /// The open folders from the root down to the folder of the last written entry, with their names. The next entry is
+    /// mostly in one of these folders.
     open: RefCell<Vec<(String, OwnedFd)>>,
 }
 
-/// A change of what was written.
+/// A change to a written tree.
 pub(crate) enum Edit {
-    /// A file or link goes.
+    /// Removes a file or link.
     Remove(String),
-    /// A folder stays, and nothing in it.
+    /// Removes everything in a folder.
     Empty(String),
-    /// Nobody but root may use a file any more.
+    /// Sets the mode of a file to 000, so that only root may open it.
     Refuse(String),
-    /// A file says this instead.
+    /// Replaces the content of a file.
     Overwrite(String, &'static str),
 }
 
@@ -65,7 +66,7 @@ impl Tree {
         Ok(Self { root: root.to_owned(), open: RefCell::new(vec![(String::new(), folder)]) })
     }
 
-    /// An attribute with these permissions; a line end is added, as kernel attributes have one.
+    /// Writes an attribute with these permissions. Adds a line end, as most kernel attributes have one.
     pub(crate) fn attribute(&self, path: &str, mode: u32, value: impl Display) -> Result<(), Error> {
         self.bytes(path, mode, format!("{value}\n").as_bytes())
     }
@@ -75,33 +76,33 @@ impl Tree {
             let new = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_WRONLY | OFlag::O_CLOEXEC;
             let mut file = File::from(openat(folder, name, new, Mode::empty())?);
             file.write_all(content)?;
-            // Apart, for the process's mask would take bits away.
+            // Not set by openat, since the process's umask would remove bits.
             Ok(fchmod(&file, Mode::from_bits_truncate(mode))?)
         })
     }
 
-    /// A symbolic link at `path` to `target`, both within the tree; relative, and in the form that sysfs gives it: up to
-    /// the nearest folder that holds both, then down.
+    /// Writes a symbolic link at `path` to `target`, both in the tree. The link is relative and has the form of sysfs: up to
+    /// the nearest common folder, then down.
     pub(crate) fn link(&self, path: &str, target: &str) -> Result<(), Error> {
         let folders: Vec<&str> = path.split('/').collect();
         let parts: Vec<&str> = target.split('/').collect();
-        let (folders, holders) = (&folders[..folders.len() - 1], &parts[..parts.len() - 1]);
-        let common = folders.iter().zip(holders).take_while(|(a, b)| a == b).count();
+        let (folders, target_folders) = (&folders[..folders.len() - 1], &parts[..parts.len() - 1]);
+        let common = folders.iter().zip(target_folders).take_while(|(a, b)| a == b).count();
         let relative = "../".repeat(folders.len() - common) + &parts[common..].join("/");
         self.at(path, |folder, name| Ok(symlinkat(relative.as_str(), folder, name)?))
     }
 
-    /// A null-like character device that everybody may use, as udev's rules have it, or an empty file where the system
-    /// does not let this process make one.
+    /// Writes a character device like `/dev/null` that every user may open, as udev's rules set it. Writes an empty file if
+    /// this process may not make devices.
     pub(crate) fn device_node(&self, path: &str) -> Result<(), Error> {
-        const EVERYBODY: u32 = 0o666;
-        let made = self.at(path, |folder, name| {
+        const EVERY_USER: u32 = 0o666;
+        let written = self.at(path, |folder, name| {
             mknodat(folder, name, SFlag::S_IFCHR, Mode::empty(), makedev(1, 3))?;
-            Ok(fchmodat(folder, name, Mode::from_bits_truncate(EVERYBODY), FchmodatFlags::FollowSymlink)?)
+            Ok(fchmodat(folder, name, Mode::from_bits_truncate(EVERY_USER), FchmodatFlags::FollowSymlink)?)
         });
-        match made {
+        match written {
             Err(Error::Write { source, .. }) if source.kind() == io::ErrorKind::PermissionDenied => {
-                self.bytes(path, EVERYBODY, b"")
+                self.bytes(path, EVERY_USER, b"")
             }
             other => other,
         }
@@ -124,7 +125,7 @@ impl Tree {
         edited.map_err(|source| Error::Write { path, source })
     }
 
-    /// Writes an entry by its name in the folder that holds it.
+    /// Writes an entry with `write`, which gets the entry's folder and name.
     fn at(&self, path: &str, write: impl FnOnce(&OwnedFd, &str) -> io::Result<()>) -> Result<(), Error> {
         let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
         let mut open = self.open.borrow_mut();
@@ -134,8 +135,8 @@ impl Tree {
     }
 }
 
-/// Opens the folders on the way to one, and makes those that are not there; of those that are open, it keeps what leads
-/// there.
+/// Opens each folder on the path to `folder`, and creates the missing ones. Keeps the folders in `open` that are on this
+/// path.
 fn enter(open: &mut Vec<(String, OwnedFd)>, folder: &str) -> io::Result<()> {
     let parts = || folder.split('/').filter(|part| !part.is_empty());
     let common = parts().zip(open.iter().skip(1)).take_while(|(part, (name, _))| part == name).count();

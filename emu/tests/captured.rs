@@ -1,5 +1,5 @@
-//! The emulated trees beside what the real Neuron driver 2.24.7 made: the same entries with the same permissions and
-//! contents, but for differences that have a name and a reason here.
+//! Compares the emulated trees with captured trees of the real Neuron driver 2.24.7: the entries, permissions and contents
+//! must be equal, except for the differences that this file lists with their reasons.
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
 
@@ -11,33 +11,33 @@ use std::path::{Path, PathBuf};
 use nearfab::instances::InstanceTable;
 use nearfab_emu::{Defect, NeuronDriver, write_tree_with};
 
-/// A file or link: its permissions (none of a link, which has none of its own), and its content or target.
+/// A file with its permissions and content, or a link with its target and no permissions.
 #[derive(Debug, PartialEq)]
 struct Entry {
     mode: Option<u32>,
     content: String,
 }
 
-/// What may differ: how a path ends, and why.
+/// The allowed differences: the end of a path, and the reason.
 const DIFFERENCES: [(&str, &str); 9] = [
-    ("/neuron0/dev", "the node's number is given out when the driver is loaded"),
-    ("/neuron0/uevent", "it has that number"),
-    ("dev/neuron0", "no udev rule was there, and the emulated node is a null device or a file"),
-    ("/info/serial_number", "the function of the capture had none"),
-    ("/neuron0/reset", "two of the functions lacked what ends a reset"),
-    ("/power/autosuspend_delay_ms", "reading it fails, which no file of a tree can"),
-    ("/parameters/nmetric_log_posts", "it was set when the driver was loaded for two of the captures"),
-    ("/host_mem/driver_memory/*", "a number that moves"),
-    ("/stats/memory_usage/host_mem/*", "a number that moves, of the cores"),
+    ("/neuron0/dev", "the kernel assigns the node's number when the driver is loaded"),
+    ("/neuron0/uevent", "this file contains the node's number"),
+    ("dev/neuron0", "the captured host had no udev rule, and the emulated node is a null device or a file"),
+    ("/info/serial_number", "the captured function had no serial number"),
+    ("/neuron0/reset", "two of the captured functions could not end a reset"),
+    ("/power/autosuspend_delay_ms", "reading this file fails on a real host, and no file of a tree can fail so"),
+    ("/parameters/nmetric_log_posts", "two of the captures loaded the driver with another value"),
+    ("/host_mem/driver_memory/*", "the value changes while the host runs"),
+    ("/stats/memory_usage/host_mem/*", "the cores' value changes while the host runs"),
 ];
 
-fn may_differ(path: &str) -> Option<&'static str> {
-    let of_folder = path.rsplit_once('/').map(|(folder, _)| format!("{folder}/*")).unwrap_or_default();
-    DIFFERENCES.iter().map(|(end, _)| *end).find(|end| path.ends_with(end) || of_folder.ends_with(end))
+fn allowed_difference(path: &str) -> Option<&'static str> {
+    let folder_pattern = path.rsplit_once('/').map(|(folder, _)| format!("{folder}/*")).unwrap_or_default();
+    DIFFERENCES.iter().map(|(end, _)| *end).find(|end| path.ends_with(end) || folder_pattern.ends_with(end))
 }
 
 #[test]
-fn tree_of_2_24_has_what_the_real_driver_made() {
+fn emulated_tree_of_2_24_equals_captured_trees() {
     let mut differing = BTreeSet::new();
     for (family, instance_type) in [("trn1", "trn1.2xlarge"), ("inf2", "inf2.xlarge"), ("trn2", "trn2.3xlarge")] {
         let captured = captured(family);
@@ -62,16 +62,17 @@ fn tree_of_2_24_has_what_the_real_driver_made() {
                 assert_eq!(emulated.mode, captured.mode, "{family}: {path}");
             }
             if emulated != captured {
-                let named = may_differ(path).unwrap_or_else(|| panic!("{family}: {path}: {emulated:?}, {captured:?}"));
+                let named =
+                    allowed_difference(path).unwrap_or_else(|| panic!("{family}: {path}: {emulated:?}, {captured:?}"));
                 differing.insert(named);
             }
         }
     }
     let named: BTreeSet<&str> = DIFFERENCES.iter().map(|(end, _)| *end).collect();
-    assert_eq!(differing, named, "a difference that is none any more");
+    assert_eq!(differing, named, "a listed difference did not occur");
 }
 
-/// The recording's lines: `F mode path b'content'`, `L path -> target`, `D mode node major:minor`.
+/// Reads a captured tree. Its lines are `F mode path b'content'`, `L path -> target` and `D mode node major:minor`.
 fn captured(family: &str) -> BTreeMap<String, Entry> {
     let file = format!("{}/../tests/captured/neuron-sysfs-{family}-driver-2.24.7.txt", env!("CARGO_MANIFEST_DIR"));
     let text = fs::read_to_string(file).unwrap();
@@ -92,7 +93,7 @@ fn captured(family: &str) -> BTreeMap<String, Entry> {
             }
         };
         let path = path.trim_start_matches('/');
-        // It has the first core; its header says that the others are alike.
+        // The capture lists only the first core. Its header says that the other cores have the same files.
         for core in (1..cores.parse().unwrap()).filter(|_| path.contains("/neuron_core0/")) {
             let path = path.replace("/neuron_core0/", &format!("/neuron_core{core}/"));
             entries.insert(path, Entry { mode: entry.mode, content: entry.content.clone() });
@@ -102,7 +103,7 @@ fn captured(family: &str) -> BTreeMap<String, Entry> {
     entries
 }
 
-/// Every file and link below a folder, none of which is empty.
+/// Adds every file and link below a folder to `entries`. Fails if a folder is empty.
 fn collect(root: &Path, folder: &Path, entries: &mut BTreeMap<String, Entry>) {
     let listed: Vec<PathBuf> = fs::read_dir(root.join(folder)).unwrap().map(|entry| entry.unwrap().path()).collect();
     assert!(!listed.is_empty(), "{}", folder.display());

@@ -1,4 +1,4 @@
-//! Defects are written as they are read, come one by one or together, and say where they make no sense.
+//! Tests of defects: their texts, their combinations, and the error for a defect that does not apply.
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
 
@@ -11,13 +11,13 @@ use nearfab_emu::{Defect, NeuronDriver, write_tree_with};
 
 const EMU: &str = env!("CARGO_BIN_EXE_nearfab-emu");
 
-/// The part of the written form before its value.
+/// Returns the part of a defect's text before its value.
 fn name(form: &str) -> &str {
     form.split('=').next().unwrap()
 }
 
 #[test]
-fn every_defect_is_read_back_and_each_form_occurs() {
+fn every_defect_parses_from_its_text_and_every_form_occurs() {
     let all: Vec<Defect> = tables().iter().flat_map(Defect::all).collect();
     let texts: BTreeSet<String> = all.iter().map(Defect::to_string).collect();
     for defect in &all {
@@ -35,7 +35,7 @@ fn every_defect_is_read_back_and_each_form_occurs() {
 }
 
 #[test]
-fn defect_that_does_not_apply_says_so_and_writes_nothing() {
+fn defect_that_does_not_apply_is_an_error_and_writes_nothing() {
     let bdf = |text: &str| text.parse().unwrap();
     for (instance_type, defect) in [
         ("p5.48xlarge", Defect::NeuronDriverUnbound),
@@ -63,7 +63,7 @@ fn defect_that_does_not_apply_says_so_and_writes_nothing() {
 }
 
 #[test]
-fn defects_add_up() {
+fn combined_defects_all_take_effect() {
     let dir = tempfile::tempdir().unwrap();
     let table = InstanceTable::find("trn2.48xlarge").unwrap();
     let defects = [
@@ -78,7 +78,7 @@ fn defects_add_up() {
     let host = Host::from_root(dir.path()).unwrap();
     assert_eq!(host.problems(), [""; 0]);
     assert_eq!((host.efa().len(), host.other_rdma().len()), (15, 2));
-    // The primary card's is not there, and the first that is has its number after the two others.
+    // The first interface by address is not attached. The next one has its number after the two ConnectX functions.
     assert_eq!(host.efa()[0].address().to_string(), "0000:57:00.0");
     assert_eq!((host.efa()[0].uverbs, host.efa()[0].access), (Some(2), NodeAccess::Missing));
     let granted = host.neuron().iter().filter(|device| device.access == NodeAccess::Granted);
@@ -87,7 +87,7 @@ fn defects_add_up() {
 }
 
 #[test]
-fn one_defect_that_takes_away_what_another_is_about_is_an_error() {
+fn defect_that_removes_a_file_of_another_defect_is_an_error() {
     let dir = tempfile::tempdir().unwrap();
     let table = InstanceTable::find("trn2.48xlarge").unwrap();
     let defects = [Defect::NoCoreStatistics, Defect::EfaAttached(1), Defect::VerbsNodeMissing(9)];
@@ -96,7 +96,7 @@ fn one_defect_that_takes_away_what_another_is_about_is_an_error() {
 }
 
 #[test]
-fn program_takes_and_lists_them() {
+fn program_accepts_and_lists_defects() {
     let help = String::from_utf8(Command::new(EMU).arg("--help").output().unwrap().stdout).unwrap();
     for (form, about) in Defect::FORMS {
         assert!(help.contains(form) && help.contains(about), "{form}: {help}");
@@ -107,7 +107,7 @@ fn program_takes_and_lists_them() {
         command.arg("trn1.2xlarge").arg(dir.path().join("tree"));
         command.args(defects.iter().flat_map(|defect| ["--defect", defect])).output().unwrap()
     };
-    for (wrong, reason) in [("surprise", "is no defect"), ("efa-attached=1", "does not apply to trn1.2xlarge")] {
+    for (wrong, reason) in [("surprise", "invalid defect"), ("efa-attached=1", "does not apply to trn1.2xlarge")] {
         let output = run(&[wrong]);
         let stderr = String::from_utf8(output.stderr).unwrap();
         assert!(!output.status.success() && stderr.contains(reason), "{stderr}");

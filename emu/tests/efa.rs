@@ -1,4 +1,4 @@
-//! What an EFA interface shows: what the driver and the kernel make of it, no more and no less.
+//! Tests that an emulated EFA interface has exactly the files that its driver and the kernel create.
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
 
@@ -10,13 +10,14 @@ use std::path::Path;
 use nearfab::instances::InstanceTable;
 use nearfab_emu::write_tree;
 
-/// Of the RDMA device, but for its counters and its power.
+/// The files of the RDMA device, without its counters and its power folder.
 const RDMA: &str = "device fw_ver:444 node_desc:644 node_guid:444 node_type:444 ports/1/cap_mask:444 \
     ports/1/gid_attrs/types/0:444 ports/1/gids/0:444 ports/1/lid:444 ports/1/lid_mask_count:444 ports/1/link_layer:444 \
     ports/1/phys_state:444 ports/1/pkeys/0:444 ports/1/rate:444 ports/1/sm_lid:444 ports/1/sm_sl:444 ports/1/state:444 \
     subsystem sys_image_guid:444 uevent:644";
+/// The files of the verbs device, without its power folder.
 const VERBS: &str = "abi_version:444 dev:444 device ibdev:444 subsystem uevent:644";
-/// Of the PCI function, as pci-sysfs makes it, and `p2p` of AWS's own driver.
+/// The files of the PCI function that pci-sysfs creates, and `p2p` of AWS's own driver.
 const FUNCTION: &str = "ari_enabled:444 broken_parity_status:644 class:444 config:644 consistent_dma_mask_bits:444 \
     current_link_speed:444 current_link_width:444 d3cold_allowed:644 device:444 dma_mask_bits:444 driver \
     driver_override:644 enable:644 irq:444 local_cpulist:444 local_cpus:444 max_link_speed:444 max_link_width:444 \
@@ -24,7 +25,7 @@ const FUNCTION: &str = "ari_enabled:444 broken_parity_status:644 class:444 confi
     resource:444 revision:444 subsystem subsystem_device:444 subsystem_vendor:444 uevent:644 vendor:444";
 
 #[test]
-fn interface_shows_what_its_driver_makes() {
+fn interface_has_exactly_the_files_of_its_driver() {
     let tree = tempfile::tempdir().unwrap();
     write_tree(InstanceTable::find("p5.48xlarge").unwrap(), tree.path()).unwrap();
     let function = tree.path().join("sys/bus/pci/devices/0000:4f:00.0").canonicalize().unwrap();
@@ -42,7 +43,7 @@ fn interface_shows_what_its_driver_makes() {
     let own = all.iter().filter(|path| !path.starts_with("infiniband")).cloned().collect::<BTreeSet<_>>();
     assert_eq!(own, set(FUNCTION));
 
-    // As captured of an older driver, which had them all in one folder.
+    // Captured with an older driver, which had all counters in one folder.
     let captures = include_str!("../../tests/captured/captures.json");
     let captures: Vec<serde_json::Value> = serde_json::from_str(captures).unwrap();
     let listing = captures.iter().find(|capture| capture["kind"] == "hw_counters listing").unwrap();
@@ -55,14 +56,14 @@ fn interface_shows_what_its_driver_makes() {
 }
 
 #[test]
-fn other_device_beside_them_has_what_an_efa_lacks() {
+fn connectx_devices_have_the_attributes_that_an_efa_lacks() {
     let tree = tempfile::tempdir().unwrap();
     write_tree(InstanceTable::find("p6-b200.48xlarge").unwrap(), tree.path()).unwrap();
     let class = tree.path().join("sys/class/infiniband");
     for name in ["hca_type", "hw_rev", "board_id"] {
-        let having: Vec<_> =
+        let devices: Vec<_> =
             fs::read_dir(&class).unwrap().filter(|d| d.as_ref().unwrap().path().join(name).exists()).collect();
-        assert_eq!(having.len(), 2, "{name}");
+        assert_eq!(devices.len(), 2, "{name}");
     }
 }
 
@@ -70,7 +71,7 @@ fn set(text: &str) -> BTreeSet<String> {
     text.split_whitespace().map(str::to_owned).collect()
 }
 
-/// The files and links below a folder, the files with their permissions.
+/// Returns the files and links below a folder, the files with their permissions.
 fn entries(folder: &Path, prefix: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for entry in fs::read_dir(folder).unwrap() {

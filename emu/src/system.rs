@@ -1,4 +1,4 @@
-//! What is around the devices of a machine that AWS's installers set up: huge pages, modules, libraries.
+//! Huge pages, kernel modules and libraries of a machine that AWS's installers set up.
 
 use crate::driver::NeuronDriver;
 use crate::machine::cpus;
@@ -6,15 +6,15 @@ use crate::plan::Plan;
 use crate::tree::{Error, Tree};
 
 const HUGE_PAGES: &str = "sys/kernel/mm/hugepages";
-/// What `aws-efa-installer` reserves for each core, in pages of 2 MiB.
-const HUGE_PAGES_OF_A_CORE: usize = 110;
+/// The number of huge pages of 2 MiB that `aws-efa-installer` reserves per CPU.
+const HUGE_PAGES_PER_CPU: usize = 110;
 
 pub(crate) fn write(tree: &Tree, plan: &Plan) -> Result<(), Error> {
     tree.attribute("proc/sys/kernel/osrelease", 0o444, "6.1.102-111.182.amzn2023.x86_64")?;
     tree.attribute("proc/sys/kernel/yama/ptrace_scope", 0o644, 0)?;
     let has_efa = plan.functions.iter().any(|function| function.driver == Some("efa"));
-    let cores: usize = plan.numa.iter().map(|row| cpus(row.cpus).len()).sum();
-    let pages = if has_efa { cores * HUGE_PAGES_OF_A_CORE + 1 } else { 0 };
+    let cpus: usize = plan.numa.iter().map(|row| cpus(row.cpus).len()).sum();
+    let pages = if has_efa { cpus * HUGE_PAGES_PER_CPU + 1 } else { 0 };
     for (size, count) in [("2048kB", pages), ("1048576kB", 0)] {
         tree.attribute(&format!("{HUGE_PAGES}/hugepages-{size}/nr_hugepages"), 0o644, count)?;
         tree.attribute(&format!("{HUGE_PAGES}/hugepages-{size}/free_hugepages"), 0o444, count)?;
@@ -44,8 +44,8 @@ fn write_neuron(tree: &Tree, driver: NeuronDriver) -> Result<(), Error> {
     let version = driver.version();
     let package = format!("PACKAGE_VERSION={version}");
     tree.attribute(&format!("usr/src/aws-neuronx-{version}/dkms.conf"), 0o644, package)?;
-    let runtime = runtime_of(driver);
-    // Its files count on from a name of their own, which is not the soname.
+    let runtime = runtime_version(driver);
+    // The versioned file names are not made from the sonames.
     for (name, soname) in [("libnrt.so", "libnrt.so.1"), ("libnccom.so", "libnccom.so.2")] {
         let file = format!("{FOLDER}/{name}.{runtime}");
         tree.bytes(&file, 0o644, b"")?;
@@ -54,13 +54,13 @@ fn write_neuron(tree: &Tree, driver: NeuronDriver) -> Result<(), Error> {
     for program in ["neuron-ls", "neuron-monitor", "neuron-top"] {
         tree.bytes(&format!("opt/aws/neuron/bin/{program}"), 0o755, b"")?;
     }
-    // AWS's package leaves this to whoever sets the machine up.
+    // AWS's package does not write this file: the administrator of the machine does.
     tree.attribute("etc/ld.so.conf.d/aws-neuron.conf", 0o644, "/opt/aws/neuron/lib")
 }
 
-/// The runtime that AWS ships with a driver, by the release notes of the Neuron SDK 2.28 to 2.33; the oldest of them for
-/// drivers before.
-fn runtime_of(driver: NeuronDriver) -> &'static str {
+/// Returns the version of the runtime that AWS ships with a driver, by the release notes of the Neuron SDK 2.28 to 2.33. For
+/// older drivers it is the oldest of these versions.
+fn runtime_version(driver: NeuronDriver) -> &'static str {
     match driver {
         NeuronDriver::V2_24 => "2.30.50.0",
         NeuronDriver::V2_27 | NeuronDriver::V2_28 => "2.32.31.0",
@@ -70,7 +70,7 @@ fn runtime_of(driver: NeuronDriver) -> &'static str {
     }
 }
 
-/// A library's file and the link to it by soname.
+/// Writes a library's file, and the link to it with the name of its soname.
 fn library(tree: &Tree, folder: &str, soname: &str, version: &str) -> Result<(), Error> {
     let file = format!("{folder}/{soname}.{version}");
     tree.bytes(&file, 0o755, b"")?;

@@ -1,7 +1,6 @@
-//! Writes the seeds that are made rather than kept: what each attribute may say, and for each instance type a record and a
-//! tree of its first devices.
+//! Writes the generated seeds: texts of each attribute, and for each instance type a record and a tree of its first devices.
 //!
-//! Usage: seeds CORPUS, the folder with a folder for each target.
+//! Usage: seeds CORPUS. CORPUS gets a folder for each target.
 
 use std::error::Error;
 use std::fs;
@@ -12,7 +11,7 @@ use nearfab::{Host, Record};
 use nearfab_emu::Defect;
 use nearfab_fuzz::attributes::Attributes;
 
-/// Parts of the paths of what nearfab does not read.
+/// Parts of the paths of files that nearfab does not read.
 const UNREAD: [&str; 18] = [
     "dev/",
     "proc/",
@@ -42,14 +41,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     for table in tables() {
         let dir = tempfile::tempdir()?;
-        let some = first(table, 2);
-        nearfab_emu::write_tree_with(&some, &small(&some), dir.path())?;
+        let two = first_devices(table, 2);
+        nearfab_emu::write_tree_with(&two, &without_statistics(&two), dir.path())?;
         let record = Record::take(&Host::from_root(dir.path())?)?;
         seed(&corpus.join("host_json"), table.instance_type, record.to_json())?;
-        // Trees are written and removed for each input: the smaller, the more of them.
+        // The target writes and removes a tree for each input, so small trees allow more inputs.
         let dir = tempfile::tempdir()?;
-        let some = first(table, 1);
-        nearfab_emu::write_tree_with(&some, &small(&some), dir.path())?;
+        let one = first_devices(table, 1);
+        nearfab_emu::write_tree_with(&one, &without_statistics(&one), dir.path())?;
         nearfab_fuzz::thin(dir.path());
         let read = |path: &str| !UNREAD.iter().any(|part| path.contains(part));
         seed(&corpus.join("tree"), table.instance_type, nearfab_fuzz::describe(dir.path(), &read))?;
@@ -57,8 +56,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The table of an instance with so many devices of each kind.
-fn first(table: &InstanceTable, devices: usize) -> InstanceTable {
+/// Returns the table of an instance type with at most `devices` devices of each kind.
+fn first_devices(table: &InstanceTable, devices: usize) -> InstanceTable {
     InstanceTable {
         neuron: &table.neuron[..devices.min(table.neuron.len())],
         efa: &table.efa[..devices.min(table.efa.len())],
@@ -68,9 +67,9 @@ fn first(table: &InstanceTable, devices: usize) -> InstanceTable {
     }
 }
 
-/// Cores without statistics, which nearfab does not read.
-fn small(table: &InstanceTable) -> Vec<Defect> {
-    [Defect::NoCoreStatistics].into_iter().filter(|small| small.applies(table)).collect()
+/// Returns the defect that removes the statistics of cores, which makes a tree much smaller, if it applies to the table.
+fn without_statistics(table: &InstanceTable) -> Vec<Defect> {
+    [Defect::NoCoreStatistics].into_iter().filter(|defect| defect.applies(table)).collect()
 }
 
 fn seed(folder: &Path, name: &str, input: impl AsRef<[u8]>) -> Result<(), Box<dyn Error>> {

@@ -1,5 +1,5 @@
-//! What a probe's child tells its parent: a driver answers as the input says, and what the parent reads is what the driver
-//! said, or nothing where some of it is missing.
+//! The messages from a probe's child to its parent. An emulated driver answers with bytes of the input. The parent must read
+//! the driver's answers, or nothing if a part of the message is missing.
 
 #![no_main]
 
@@ -12,10 +12,10 @@ use libfuzzer_sys::fuzz_target;
 use nearfab_sys::neuron::{AppInfo, AppsInfo, DatastoreInfo, MAX_PROCESSES};
 
 #[expect(dead_code, reason = "its parent module uses all of it")]
-#[path = "../../src/runtime/neuron/attached.rs"]
+#[path = "../../src/live/neuron_driver/attached.rs"]
 mod attached;
 
-/// The questions of the module, as its parent module has them.
+/// The questions that the module asks a driver, as in its parent module.
 pub(crate) enum Question<'a> {
     HostDevice(&'a mut u32),
     Processes(&'a mut AppsInfo),
@@ -23,7 +23,7 @@ pub(crate) enum Question<'a> {
     ReleaseDatastore(&'a mut DatastoreInfo),
 }
 
-/// What the module asks.
+/// The interface through which the module asks a driver, as in its parent module.
 pub(crate) trait Node {
     fn ask(&self, question: Question<'_>) -> c_int;
     fn put_memory(&self, offset: u64, length: u32, out: &mut dyn Write) -> io::Result<()>;
@@ -31,52 +31,57 @@ pub(crate) trait Node {
 
 fuzz_target!(|input: &[u8]| {
     let _ = Attachment::read(1, input);
-    let driver = Driver { rest: RefCell::new(input), said: RefCell::default() };
+    let driver = Driver { rest: RefCell::new(input), answers: RefCell::default() };
     let mut written = Vec::new();
-    put(&driver, &mut written).expect("memory takes all");
+    put(&driver, &mut written).expect("a write to memory succeeds");
     let cut = usize::from(driver.number::<2>() as u16);
-    let said = driver.said.into_inner();
-    let read = Attachment::read(7, &written).expect("it is whole").expect("it was opened");
+    let answers = driver.answers.into_inner();
+    let read = Attachment::read(7, &written).expect("the message is whole").expect("the child opened the node");
     assert_eq!(read.child, 7);
-    assert_eq!(read.host_device, said.host_device);
-    assert_eq!(read.processes.as_ref().err(), said.refusal.as_ref());
+    assert_eq!(read.host_device, answers.host_device);
+    assert_eq!(read.processes.as_ref().err(), answers.refusal.as_ref());
     let processes = read.processes.unwrap_or_default();
-    assert_eq!(processes.len(), said.processes.len());
-    for (read, (app, datastore)) in processes.iter().zip(&said.processes) {
-        let shown = (read.pid, read.locked_cores, read.host_memory, read.device_memory);
-        assert_eq!(shown, (app.pid, app.nc_lock_map, app.host_mem_size, app.device_mem_size));
+    assert_eq!(processes.len(), answers.processes.len());
+    for (read, (app, datastore)) in processes.iter().zip(&answers.processes) {
+        let found = (read.pid, read.locked_cores, read.host_memory, read.device_memory);
+        assert_eq!(found, (app.pid, app.nc_lock_map, app.host_mem_size, app.device_mem_size));
         assert_eq!(&read.datastore, datastore);
     }
-    assert_eq!(said.kept, 0, "a datastore was not given back");
+    assert_eq!(answers.acquired, 0, "a datastore was not released");
     if cut < written.len() {
-        assert!(Attachment::read(7, &written[..cut]).is_none(), "of {} bytes {cut} are not whole", written.len());
+        assert!(
+            Attachment::read(7, &written[..cut]).is_none(),
+            "a message of {} bytes was read from its first {cut} bytes",
+            written.len()
+        );
     }
 });
 
-/// A driver that says what the input has next, zeroes after its end.
+/// A driver that answers with the next bytes of the input, and with zeroes after the end of the input.
 struct Driver<'a> {
     rest: RefCell<&'a [u8]>,
-    said: RefCell<Said>,
+    answers: RefCell<Answers>,
 }
 
-struct Said {
+/// The driver's answers so far.
+struct Answers {
     host_device: Result<u32, c_int>,
     refusal: Option<c_int>,
     processes: Vec<(AppInfo, Result<Vec<u8>, c_int>)>,
-    /// Of how many of them the datastore was asked for, or none is.
-    asked: usize,
-    /// Datastores that were acquired and not released.
-    kept: i32,
+    /// The number of processes whose datastore was requested, or that have none.
+    requested: usize,
+    /// The number of datastores that were acquired and not released.
+    acquired: i32,
 }
 
-impl Default for Said {
+impl Default for Answers {
     fn default() -> Self {
-        Self { host_device: Err(0), refusal: None, processes: Vec::new(), asked: 0, kept: 0 }
+        Self { host_device: Err(0), refusal: None, processes: Vec::new(), requested: 0, acquired: 0 }
     }
 }
 
 impl Driver<'_> {
-    /// A number of so many bytes.
+    /// Returns a number from the next `BYTES` bytes.
     fn number<const BYTES: usize>(&self) -> u64 {
         let mut rest = self.rest.borrow_mut();
         let (taken, left) = rest.split_at(BYTES.min(rest.len()));
@@ -84,7 +89,7 @@ impl Driver<'_> {
         taken.iter().fold(0, |number, byte| number << 8 | u64::from(*byte))
     }
 
-    /// Most answers are good.
+    /// Returns the status of an answer. Most answers succeed.
     fn status(&self) -> c_int {
         let byte = self.number::<1>() as u8;
         if byte < 0xf0 { 0 } else { c_int::from(byte as i8) }
@@ -94,11 +99,11 @@ impl Driver<'_> {
 impl Node for Driver<'_> {
     fn ask(&self, question: Question<'_>) -> c_int {
         let status = self.status();
-        let mut said = self.said.borrow_mut();
+        let mut answers = self.answers.borrow_mut();
         match question {
             Question::HostDevice(device) => {
                 *device = self.number::<4>() as u32;
-                said.host_device = if status == 0 { Ok(*device) } else { Err(status) };
+                answers.host_device = if status == 0 { Ok(*device) } else { Err(status) };
             }
             Question::Processes(apps) => {
                 assert_eq!(apps.capacity as usize, MAX_PROCESSES);
@@ -111,31 +116,34 @@ impl Node for Driver<'_> {
                     app.host_mem_size = self.number::<8>();
                     app.device_mem_size = self.number::<8>();
                 }
-                said.refusal = Some(status).filter(|status| *status != 0);
+                answers.refusal = Some(status).filter(|status| *status != 0);
                 if status == 0 {
-                    // What is said of those that are not asked about.
-                    said.processes.extend(apps.apps[..count].iter().map(|app| (*app, Err(-2))));
+                    // -2 is the result for a process whose datastore is not requested.
+                    answers.processes.extend(apps.apps[..count].iter().map(|app| (*app, Err(-2))));
                 }
             }
             Question::AcquireDatastore(datastore) => {
                 let short = self.number::<1>() < 0xf0;
                 datastore.size = if short { self.number::<1>() as u32 } else { self.number::<4>() as u32 };
                 datastore.mmap_offset = self.number::<8>();
-                let Said { processes, asked, .. } = &mut *said;
-                let next = processes[*asked..].iter().position(|(app, _)| app.pid > 0).expect("one to ask about");
-                *asked += next + 1;
-                let (app, store) = &mut processes[*asked - 1];
-                assert_eq!(app.pid, datastore.pid, "out of order");
+                let Answers { processes, requested, .. } = &mut *answers;
+                let next = processes[*requested..].iter().position(|(app, _)| app.pid > 0).expect("another process");
+                *requested += next + 1;
+                let (app, store) = &mut processes[*requested - 1];
+                assert_eq!(app.pid, datastore.pid, "the datastores were requested out of order");
                 *store = match (status, datastore.size) {
                     (0, size @ ..=0x40_0000) => Ok(memory(datastore.mmap_offset, size)),
                     (0, _) => Err(-27), // EFBIG
                     (status, _) => Err(status),
                 };
-                said.kept += i32::from(status == 0);
+                answers.acquired += i32::from(status == 0);
             }
             Question::ReleaseDatastore(datastore) => {
-                assert!(said.processes.iter().any(|(app, _)| app.pid == datastore.pid), "never acquired");
-                said.kept -= 1;
+                assert!(
+                    answers.processes.iter().any(|(app, _)| app.pid == datastore.pid),
+                    "a datastore was released that was never acquired"
+                );
+                answers.acquired -= 1;
             }
         }
         status

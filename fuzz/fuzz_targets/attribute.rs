@@ -1,4 +1,4 @@
-//! One attribute of an emulated host replaced: see `nearfab_fuzz::attributes`.
+//! Replaces one attribute of an emulated host: see `nearfab_fuzz::attributes`.
 
 #![no_main]
 
@@ -12,8 +12,8 @@ thread_local! {
 
 fuzz_target!(|input: &[u8]| ATTRIBUTES.with(|attributes| attributes.check(input)));
 
-// Reading a host takes long, so inputs have to be good ones. Half of them come from a seed again, so that each attribute
-// gets its turn however many inputs are kept of another. The first byte, which chooses the attribute, stays.
+// Reading a host takes long, so most inputs should be close to valid texts. Half of the inputs begin from a seed, so that each
+// attribute is tested even if libFuzzer keeps many inputs of another attribute. The first byte chooses the attribute and stays.
 fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
     let mut below = numbers::random(seed);
     let mut size = size;

@@ -1,5 +1,5 @@
-//! Texts as files of `data/instances`, read as `build.rs` reads them: what is accepted can be true of a host, as far as
-//! plain counting tells, and says where it comes from; what is refused names the file.
+//! Files of `data/instances`, read as `build.rs` reads them. An accepted file must pass plain checks of its rows and must name
+//! the source of each fact. The error for a refused file must name the file.
 
 #![no_main]
 
@@ -7,19 +7,19 @@ use std::collections::BTreeSet;
 
 use file::{Data, Grade, Instance};
 use libfuzzer_sys::{fuzz_mutator, fuzz_target, fuzzer_mutate};
-// Where the file looks for them.
+// `file` takes these types from the root of its crate.
 use nearfab::{Bdf, CpuList};
 
 #[expect(dead_code, reason = "build.rs uses all of it")]
-#[path = "../../src/instances/file.rs"]
+#[path = "../../src/tables/instances/file.rs"]
 mod file;
 
 const PRODUCTS: &str = include_str!("../../data/products.toml");
 const PLATFORMS: &str = "platform = []\n";
 const ASSUMPTION: &str = "[[assumption]]\nid = 'c'\nstatement = 's'\nsource = 's'\nsettled_by = 's'\n";
-/// A type to be like.
+/// An instance type that an input may be like.
 const OTHER: &str = include_str!("../instances/other.toml");
-/// The name of the input.
+/// The instance type of the input.
 const NAME: &str = "x";
 
 fuzz_target!(|text: &str| {
@@ -27,7 +27,7 @@ fuzz_target!(|text: &str| {
     match Data::read(PRODUCTS, PLATFORMS, ASSUMPTION, &files) {
         Err(refusal) => assert!(refusal.starts_with("x.toml: "), "{refusal}"),
         Ok(data) => {
-            let instance = data.instances.get(NAME).expect("the type that was read");
+            let instance = data.instances.get(NAME).expect("the accepted type");
             check_rows(instance);
             check_neuron(instance, &data);
             check_sources(instance);
@@ -43,7 +43,7 @@ fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
     nearfab_fuzz::numbers::mutate(&mut data[..max_size], size, &mut nearfab_fuzz::numbers::random(seed), fuzzer_mutate)
 });
 
-/// All PCI functions: address, NUMA node, bridges.
+/// Returns the address, NUMA node and bridges of all PCI functions.
 fn functions(instance: &Instance) -> Vec<(Bdf, Option<u32>, &[Bdf])> {
     let mut all = Vec::new();
     all.extend(instance.neuron.iter().map(|row| (row.address, row.numa, &row.bridges[..])));
@@ -54,14 +54,14 @@ fn functions(instance: &Instance) -> Vec<(Bdf, Option<u32>, &[Bdf])> {
 
 fn check_rows(instance: &Instance) {
     let nodes: BTreeSet<u32> = instance.numa.iter().map(|row| row.node).collect();
-    assert!(!nodes.is_empty() && nodes.len() == instance.numa.len(), "a node twice, or none");
+    assert!(!nodes.is_empty() && nodes.len() == instance.numa.len(), "a NUMA node is listed twice, or none is listed");
     for (position, row) in instance.numa.iter().enumerate() {
-        let apart = |other: &file::Numa| disjoint(&row.cpus, &other.cpus);
-        assert!(instance.numa[position + 1..].iter().all(apart), "a CPU on two nodes");
+        let is_disjoint = |other: &file::Numa| disjoint(&row.cpus, &other.cpus);
+        assert!(instance.numa[position + 1..].iter().all(is_disjoint), "a CPU is on two NUMA nodes");
     }
     let functions = functions(instance);
     let addresses: BTreeSet<Bdf> = functions.iter().map(|(address, ..)| *address).collect();
-    assert_eq!(addresses.len(), functions.len(), "an address twice");
+    assert_eq!(addresses.len(), functions.len(), "an address is listed twice");
     for (address, node, bridges) in &functions {
         assert!(node.is_none_or(|node| nodes.contains(&node)), "{address} is on node {node:?}");
         let buses: Vec<u8> = bridges.iter().chain([address]).map(|function| function.bus()).collect();
@@ -106,10 +106,10 @@ fn check_sources(instance: &Instance) {
     assert_eq!(has("links"), instance.neuron.iter().flat_map(|device| device.links.iter().flatten()).count() > 0);
     assert!(has("path") || functions.iter().all(|(_, _, bridges)| bridges.is_empty()));
     for (fact, source) in &instance.sources {
-        assert!(!source.text.is_empty(), "{fact}: nobody says so");
+        assert!(!source.text.is_empty(), "{fact} has no source");
         assert!(source.assumptions.iter().all(|assumption| assumption == "c"), "{fact}: {:?}", source.assumptions);
         let known = matches!(source.grade, Grade::Captured | Grade::Published);
-        assert!(known || !source.assumptions.is_empty(), "{fact} rests on nothing");
+        assert!(known || !source.assumptions.is_empty(), "{fact} is not known and names no assumption");
         let rows: Vec<Bdf> = match fact.as_str() {
             _ if source.grade != Grade::Invented => Vec::new(),
             "cpus" => Vec::new(),
@@ -124,9 +124,9 @@ fn check_sources(instance: &Instance) {
     }
 }
 
-/// Nothing is known better of a type for its being like another.
+/// Checks that a fact from another type gets no better grade than the fact and the likeness have.
 fn check_like(instance: &Instance, other: &Instance, text: &str) {
-    let table: toml::Table = text.parse().expect("it was read");
+    let table: toml::Table = text.parse().expect("the accepted file is TOML");
     let Some(like) = table.get("like") else { return };
     let grades = [Grade::Captured, Grade::Published, Grade::Inferred, Grade::Invented];
     let words = ["captured", "published", "inferred", "invented"];

@@ -1,6 +1,6 @@
-//! Texts that people and records write: addresses, roots and ids of PCI, devices and cores, instance types, links, GUIDs,
-//! versions.
-//! What is understood is what a plain reading understands; it is written in one form, which is read as the same.
+//! Texts in records and from users: PCI addresses, root buses and ids, devices and cores, instance types, link speeds and
+//! widths, GUIDs, versions. The library must read a text exactly if the plain reading does, must write the plain reading's
+//! form, and must read that form as the same value.
 
 #![no_main]
 
@@ -17,7 +17,7 @@ fuzz_target!(|text: &str| {
     let address = check::<Bdf>(text, readings::address(text));
     if let Some(address) = address {
         let fields = Bdf::new(address.domain(), address.bus(), address.device(), address.function());
-        assert_eq!(fields, address, "a part is out of its range");
+        assert_eq!(fields, address, "a part of the address is out of its range");
     }
     check::<PciRoot>(text, readings::root(text));
     check::<HostDevice>(text, readings::device(text).map(|number| format!("neuron{number}")));
@@ -36,17 +36,17 @@ fuzz_target!(|text: &str| {
     }
 });
 
-/// What the library reads is written as the plain reading is.
+/// Compares the library's value of a text with the plain reading.
 fn check<T: FromStr<Err: Display> + Display + PartialEq + Debug>(text: &str, plain: Option<String>) -> Option<T> {
     let value = match text.parse::<T>() {
         Ok(value) => value,
         Err(refusal) => {
             assert_eq!(plain, None, "{text:?}: {refusal}");
-            assert!(refusal.to_string().contains(&format!("{text:?}")), "{refusal} does not say what was found");
+            assert!(refusal.to_string().contains(&format!("{text:?}")), "{refusal} does not quote the text");
             return None;
         }
     };
     assert_eq!(Some(value.to_string()), plain, "{text:?}");
-    assert_eq!(value.to_string().parse::<T>().ok(), Some(value), "what was written is read");
+    assert_eq!(value.to_string().parse::<T>().ok(), Some(value), "a written value is readable");
     text.parse().ok()
 }

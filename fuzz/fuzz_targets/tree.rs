@@ -1,5 +1,5 @@
-//! Whole trees, from the text form of `nearfab_fuzz`: nothing panics, nothing outside is read, and the host holds
-//! together.
+//! Whole trees, from the text of `nearfab_fuzz::write`. Nothing may panic, no reading may contain a file outside of the tree,
+//! and the host must not contradict itself.
 
 #![no_main]
 
@@ -24,9 +24,9 @@ fuzz_target!(|text: &[u8]| {
     for read in [record.to_json(), telemetry] {
         assert!(!read.contains(OUTSIDE), "a link led out of the tree");
     }
-    assert_eq!(Record::from_json(&record.to_json()).expect("what was written is read"), record);
+    assert_eq!(Record::from_json(&record.to_json()).expect("a written record is readable"), record);
     let redacted = record.redacted();
-    assert_eq!(Record::from_json(&redacted.to_json()).expect("what was redacted is read"), redacted);
+    assert_eq!(Record::from_json(&redacted.to_json()).expect("a redacted record is readable"), redacted);
 });
 
 fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {

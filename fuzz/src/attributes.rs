@@ -1,5 +1,5 @@
-//! One attribute at a time of a small emulated tree replaced by an input: what it says is what the library reads, and
-//! nothing else is other than before.
+//! Replaces one attribute of a small emulated tree by an input. The library must read the expected value of that attribute,
+//! and must read everything else as before.
 
 use std::path::{Path, PathBuf};
 
@@ -7,23 +7,23 @@ use nearfab::system::Process;
 use nearfab::{Host, SystemInfo, telemetry};
 use serde_json::{Value, json};
 
-use crate::around;
-use crate::expectations::{self, Attribute, Of, Problems};
+use crate::expectations::{self, Attribute, Problems, Reader};
 use crate::small::{PROCESS, Replaced, Small};
+use crate::system;
 use crate::{OUTSIDE, check};
 
-/// The tree, what is read of it, and what can be replaced in it.
+/// The tree, the readings before any replacement, and the attributes that can be replaced.
 pub struct Attributes {
     small: Small,
     host: Host,
     record: Value,
     telemetry: Value,
-    around: Value,
+    system: Value,
     attributes: Vec<(PathBuf, Attribute)>,
 }
 
 impl Attributes {
-    /// Writes the tree and reads it.
+    /// Writes the tree and takes its readings.
     #[must_use]
     #[expect(clippy::new_without_default, reason = "it writes files")]
     pub fn new() -> Self {
@@ -32,42 +32,42 @@ impl Attributes {
         assert!(host.problems().is_empty(), "{:?}", host.problems());
         let record = value(&host.to_json());
         let telemetry = telemetry_of(&host);
-        let (around, problems) = around(&host);
+        let (system, problems) = system_of(&host);
         assert!(problems.is_empty(), "{problems:?}");
-        let all = expectations::all(&host).into_iter().chain(around::all());
+        let all = expectations::all(&host).into_iter().chain(system::all());
         let attributes = all.map(|attribute| (small.root().join(&attribute.path), attribute)).collect();
-        Self { small, host, record, telemetry, around, attributes }
+        Self { small, host, record, telemetry, system, attributes }
     }
 
-    /// Inputs that say of each attribute what it says now, and what else it may.
+    /// Returns inputs for each attribute: its present text, and other texts that a kernel or driver may write.
     pub fn seeds(&self) -> impl Iterator<Item = (String, Vec<u8>)> {
         self.attributes.iter().enumerate().flat_map(|(position, (_, attribute))| {
             let seed = move |(number, text): (usize, &&str)| {
                 let input = [&[u8::try_from(position).expect("few attributes")], text.as_bytes()].concat();
                 (format!("{position:02}-{number}"), input)
             };
-            attribute.says.iter().enumerate().map(seed)
+            attribute.seeds.iter().enumerate().map(seed)
         })
     }
 
-    /// One of the seeds.
+    /// Returns one of the seeds. `number` may be larger than their count.
     #[must_use]
     pub fn seed(&self, number: usize) -> Vec<u8> {
         let number = number % self.seeds().count();
         self.seeds().nth(number).map(|(_, input)| input).unwrap_or_default()
     }
 
-    /// Replaces one attribute, the first byte says which, by the rest of the input, and panics where what is read then is
-    /// not what it should be.
+    /// Replaces one attribute by the input without its first byte, which chooses the attribute. Panics if a reading differs
+    /// from the expected reading.
     pub fn check(&self, input: &[u8]) {
-        let Some((&which, input)) = input.split_first() else { return };
-        let (path, attribute) = &self.attributes[usize::from(which) % self.attributes.len()];
+        let Some((&position, input)) = input.split_first() else { return };
+        let (path, attribute) = &self.attributes[usize::from(position) % self.attributes.len()];
         let Some(_replaced) = Replaced::new(&self.small.root(), path, attribute.kind, input) else { return };
         let text = str::from_utf8(input).ok().map(|text| attribute.trimmed(text));
-        match attribute.of {
-            Of::Host => self.check_host(path, attribute, text),
-            Of::Telemetry(pointer) => self.check_telemetry(path, attribute, text, pointer),
-            Of::SystemInfo => self.check_around(path, attribute, text),
+        match attribute.reader {
+            Reader::Host => self.check_host(path, attribute, text),
+            Reader::Telemetry(pointer) => self.check_telemetry(path, attribute, text, pointer),
+            Reader::System => self.check_system(path, attribute, text),
         }
     }
 
@@ -81,20 +81,20 @@ impl Attributes {
         match (attribute.expect)(text, &mut expected) {
             Some(problems) => {
                 found["problems"] = Value::Array(Vec::new());
-                assert_eq!(found, expected, "{} says {text:?}", path.display());
+                assert_eq!(found, expected, "{} contains {text:?}", path.display());
                 check_problems(problems, host.problems(), path, text);
             }
-            // What becomes of the device itself is too much to tell here.
+            // There is no expected reading of the devices for this text.
             None => assert_eq!((&found["numa"], &found["efa_driver"]), (&expected["numa"], &expected["efa_driver"])),
         }
     }
 
-    fn check_around(&self, path: &Path, attribute: &Attribute, text: Option<&str>) {
-        let (found, told) = around(&self.host);
-        let mut expected = self.around.clone();
+    fn check_system(&self, path: &Path, attribute: &Attribute, text: Option<&str>) {
+        let (found, found_problems) = system_of(&self.host);
+        let mut expected = self.system.clone();
         if let Some(problems) = (attribute.expect)(text, &mut expected) {
-            assert_eq!(found, expected, "{} says {text:?}", path.display());
-            check_problems(problems, &told, path, text);
+            assert_eq!(found, expected, "{} contains {text:?}", path.display());
+            check_problems(problems, &found_problems, path, text);
         }
     }
 
@@ -108,26 +108,27 @@ impl Attributes {
             assert!(failed.contains("failed") && failed.contains(&*name), "{failed}");
             *expected.pointer_mut(pointer).expect("a reading") = found.pointer(pointer).expect("a reading").clone();
         }
-        assert_eq!(found, expected, "{} says {text:?}", path.display());
+        assert_eq!(found, expected, "{} contains {text:?}", path.display());
     }
 }
 
-fn check_problems(expected: Problems, told: &[String], path: &Path, text: Option<&str>) {
-    assert_eq!(told.len(), expected.count, "{text:?}: {told:?}");
-    // As it was asked for, whatever links it led through.
+/// Panics if the number of problems is not the expected one, or if no problem names the attribute that it should name.
+fn check_problems(expected: Problems, found: &[String], path: &Path, text: Option<&str>) {
+    assert_eq!(found.len(), expected.count, "{text:?}: {found:?}");
+    // A problem names the path before links are followed.
     let tail: PathBuf = path.iter().skip(path.iter().count() - 2).collect();
     let names = |problem: &String| problem.contains(&*tail.to_string_lossy());
-    assert!(!expected.named || told.iter().any(names), "{tail:?}: {told:?}");
+    assert!(!expected.named || found.iter().any(names), "{tail:?}: {found:?}");
 }
 
-/// What is around the host, a process included, and the problems apart.
-fn around(host: &Host) -> (Value, Vec<String>) {
-    let mut surroundings = SystemInfo::read(host).expect("a tree").expect("of a tree");
-    let problems = std::mem::take(&mut surroundings.problems);
+/// Reads the system of a host and one of its processes. Returns the problems separately.
+fn system_of(host: &Host) -> (Value, Vec<String>) {
+    let mut system = SystemInfo::read(host).expect("a tree").expect("a host from a tree");
+    let problems = std::mem::take(&mut system.problems);
     let process = Process::read(host, PROCESS).expect("a process");
-    let around = json!({"surroundings": surroundings, "process": process});
-    assert!(!around.to_string().contains(OUTSIDE), "a link led out of the tree");
-    (around, problems)
+    let found = json!({"system": system, "process": process});
+    assert!(!found.to_string().contains(OUTSIDE), "a link led out of the tree");
+    (found, problems)
 }
 
 fn value(json: &str) -> Value {
@@ -136,7 +137,10 @@ fn value(json: &str) -> Value {
 
 fn telemetry_of(host: &Host) -> Value {
     let telemetry = telemetry(host).expect("a tree");
-    let written = serde_json::to_string(&telemetry).expect("readings are written");
-    assert_eq!(serde_json::from_str::<nearfab::telemetry::Telemetry>(&written).expect("readings are read"), telemetry);
+    let written = serde_json::to_string(&telemetry).expect("telemetry serializes");
+    assert_eq!(
+        serde_json::from_str::<nearfab::telemetry::Telemetry>(&written).expect("telemetry deserializes"),
+        telemetry
+    );
     value(&written)
 }

@@ -1,4 +1,4 @@
-//! What each attribute of the small tree does to what is read, by the plain readings.
+//! The expected reading of each attribute of the small tree. The plain readings compute it.
 
 use nearfab::{Bdf, EfaInterface, Host};
 use serde_json::{Value, json};
@@ -7,63 +7,65 @@ use crate::measured::{power, reading, state};
 use crate::readings;
 use crate::small::Kind;
 
-/// What reading the tree should give: how many problems, and whether one of them names the attribute.
+/// The expected problems of a reading: their number, and whether one of them names the attribute.
 #[derive(Clone, Copy)]
 pub(crate) struct Problems {
     pub(crate) count: usize,
     pub(crate) named: bool,
 }
 
+/// No problem.
 pub(crate) const NONE: Option<Problems> = Some(Problems { count: 0, named: false });
+/// One problem, which names the attribute.
 pub(crate) const NAMED: Option<Problems> = Some(Problems { count: 1, named: true });
-const NOTED: Option<Problems> = Some(Problems { count: 1, named: false });
+/// One problem, which does not name the attribute.
+const UNNAMED: Option<Problems> = Some(Problems { count: 1, named: false });
 
-/// Changes what was read before into what should be read of a text; `None` is one that is not UTF-8. Gives the problems
-/// to expect, or `None` where it is not told what should be read.
+/// Changes the earlier reading into the expected reading of a text. The text is `None` if it is not UTF-8. Returns the
+/// expected problems, or `None` if there is no expected reading.
 pub(crate) type Expect = Box<dyn Fn(Option<&str>, &mut Value) -> Option<Problems>>;
 
-/// Something in the tree that can be replaced.
+/// An entry of the tree that can be replaced.
 pub(crate) struct Attribute {
-    /// From the root of the tree.
+    /// The path below the root of the tree.
     pub(crate) path: String,
     pub(crate) kind: Kind,
-    pub(crate) of: Of,
-    /// Texts to begin with.
-    pub(crate) says: &'static [&'static str],
+    pub(crate) reader: Reader,
+    /// The texts of the seeds.
+    pub(crate) seeds: &'static [&'static str],
     pub(crate) expect: Expect,
 }
 
-/// What is read of it.
-pub(crate) enum Of {
+/// The part of the library that reads an attribute.
+pub(crate) enum Reader {
     Host,
-    /// A reading, at that place.
+    /// Telemetry, with the JSON pointer of the reading.
     Telemetry(&'static str),
-    /// What is around the host.
-    SystemInfo,
+    System,
 }
 
 impl Attribute {
-    /// The text as the library has it: the end of a file's is cut off.
+    /// Returns the text as the library takes it: without white space at the end of a file.
     pub(crate) fn trimmed<'a>(&self, text: &'a str) -> &'a str {
         if matches!(self.kind, Kind::File) { text.trim_end() } else { text }
     }
 }
 
-/// All of them; the first byte of an input is a position here.
+/// Returns all attributes of the host and its telemetry. The first byte of an input is a position in this list.
 pub(crate) fn all(host: &Host) -> Vec<Attribute> {
-    let [victim, copied] = host.efa() else { panic!("two interfaces") };
+    let [first, second] = host.efa() else { panic!("two interfaces") };
     let mut all = Vec::new();
-    of_pci(&mut all, victim, copied);
-    of_rdma(&mut all, victim);
-    of_neuron(&mut all);
-    of_machine(&mut all);
-    of_telemetry(&mut all, victim);
+    add_pci(&mut all, first, second);
+    add_rdma(&mut all, first);
+    add_neuron(&mut all);
+    add_machine(&mut all);
+    add_telemetry(&mut all, first);
     all
 }
 
-fn of_pci(all: &mut Vec<Attribute>, victim: &EfaInterface, copied: &EfaInterface) {
-    let folder = format!("sys/bus/pci/devices/{}", victim.address());
-    let mut file = |name: &str, says, expect| all.push(file(format!("{folder}/{name}"), says, expect));
+fn add_pci(all: &mut Vec<Attribute>, first: &EfaInterface, second: &EfaInterface) {
+    let folder = format!("sys/bus/pci/devices/{}", first.address());
+    let mut file = |name: &str, seeds, expect| all.push(file(format!("{folder}/{name}"), seeds, expect));
     let numa = |text: &str| readings::numa_node(text).map(|node| json!(node));
     file("numa_node", &["0\n", "1\n", "-1\n", "4294967296"], field("/efa/0/numa", Value::Null, numa));
     file("local_cpulist", &["0-47,96-143\n", "3,1-2\n", "\n"], field("/efa/0/cpus", json!(""), cpus));
@@ -84,20 +86,20 @@ fn of_pci(all: &mut Vec<Attribute>, victim: &EfaInterface, copied: &EfaInterface
         "PCI_CLASS=20000\n",
     ];
     file("uevent", events, Box::new(uevent));
-    let address = victim.address();
+    let address = first.address();
     all.push(Attribute {
         path: folder,
         kind: Kind::Place { up: "../../../devices/" },
-        of: Of::Host,
-        says: &[
+        reader: Reader::Host,
+        seeds: &[
             "pci0000:aa/0000:aa:00.0/0000:ab:01.0/0000:cc:00.0",
             "pci10000:e0/0000:cc:00.0",
             "pci0000:aa/0000:cd:00.0",
         ],
-        expect: Box::new(move |text, record| place(address, text, record)),
+        expect: Box::new(move |text, record| location(address, text, record)),
     });
 
-    let folder = format!("sys/bus/pci/devices/{}", copied.address());
+    let folder = format!("sys/bus/pci/devices/{}", second.address());
     for name in ["vendor", "device"] {
         let efa = if name == "vendor" { "1d0f" } else { "efa" };
         let expect: Expect = Box::new(move |text, record| {
@@ -132,14 +134,20 @@ fn of_pci(all: &mut Vec<Attribute>, victim: &EfaInterface, copied: &EfaInterface
             json!(driver.as_ref().filter(|parts| parts.len() > 1).and_then(|parts| parts.last()));
         if driver.is_some() { NONE } else { NAMED }
     });
-    let says = &["../../../../bus/pci/drivers/efa", "vfio-pci"];
-    all.push(Attribute { path: format!("{folder}/driver"), kind: Kind::Link, of: Of::Host, says, expect: driver });
+    let seeds = &["../../../../bus/pci/drivers/efa", "vfio-pci"];
+    all.push(Attribute {
+        path: format!("{folder}/driver"),
+        kind: Kind::Link,
+        reader: Reader::Host,
+        seeds,
+        expect: driver,
+    });
 }
 
-fn of_rdma(all: &mut Vec<Attribute>, victim: &EfaInterface) {
-    let name = victim.rdma.clone().expect("a name");
+fn add_rdma(all: &mut Vec<Attribute>, first: &EfaInterface) {
+    let name = first.rdma.clone().expect("a name");
     let folder = format!("sys/class/infiniband/{name}");
-    let mut file = |name: &str, says, expect| all.push(file(format!("{folder}/{name}"), says, expect));
+    let mut file = |name: &str, seeds, expect| all.push(file(format!("{folder}/{name}"), seeds, expect));
     file("fw_ver", &["1.2.3\n", "\n"], text_field("/efa/0/firmware"));
     let guid = |text: &str| {
         let guid = readings::guid(text)?;
@@ -155,19 +163,19 @@ fn of_rdma(all: &mut Vec<Attribute>, victim: &EfaInterface) {
     let gid = |text: &str| text.parse::<std::net::Ipv6Addr>().ok().map(|gid| gid.to_string().into());
     let gids = &["fe80:0000:0000:0000:0000:00ff:fecc:0000\n", "::1"];
     file("ports/1/gids/0", gids, field("/efa/0/port/gid", Value::Null, gid));
-    let address = victim.address().to_string();
+    let address = first.address().to_string();
     all.push(Attribute {
         path: folder,
         kind: Kind::Place { up: "../../devices/" },
-        of: Of::Host,
-        says: &["pci0000:aa/0000:cc:00.0/infiniband/rdmap204s0", "a/0000:01:00.0/infiniband/b"],
+        reader: Reader::Host,
+        seeds: &["pci0000:aa/0000:cc:00.0/infiniband/rdmap204s0", "a/0000:01:00.0/infiniband/b"],
         expect: Box::new(move |text, record| rdma_link(&address, &name, text?, record)),
     });
 }
 
-fn of_neuron(all: &mut Vec<Attribute>) {
+fn add_neuron(all: &mut Vec<Attribute>) {
     let folder = "sys/class/neuron_device/neuron0";
-    let mut add = |name: &str, says, expect| all.push(file(format!("{folder}/{name}"), says, expect));
+    let mut add = |name: &str, seeds, expect| all.push(file(format!("{folder}/{name}"), seeds, expect));
     let links = |text: &str| readings::links(text).map(Value::from);
     add("connected_devices", &["12, 3, 4, 1\n", "1 2"], field("/neuron/0/links", Value::Null, links));
     add("info/serial_number", &["00000000deadbeef\n", "\n"], text_field("/neuron/0/serial"));
@@ -176,7 +184,7 @@ fn of_neuron(all: &mut Vec<Attribute>) {
         text_field("/neuron/0/architecture")(text, record);
         let count = usize::from(text.is_none()) + usize::from(text.is_none_or(str::is_empty));
         if count > 0 {
-            record["neuron_driver"]["layout"] = json!({"kind": "unknown"}); // By the files of a device that shows some.
+            record["neuron_driver"]["layout"] = json!({"kind": "unknown"}); // nearfab finds the layout by the files of a device.
         }
         Some(Problems { count, named: text.is_none() })
     });
@@ -188,17 +196,17 @@ fn of_neuron(all: &mut Vec<Attribute>) {
             Some(None | Some((2, 30))) => NONE,
             Some(Some(_)) => {
                 record["neuron_driver"]["layout"] = json!({"kind": "unknown"});
-                NOTED
+                UNNAMED
             }
         }
     });
     let versions = &["2.30.2.0\n", "2.x.7693.0\n", "2.27.4.0\n", "1.5"];
     all.push(file("sys/module/neuron/version".to_owned(), versions, version));
-    let name = |path: &str, begin, says, expect| Attribute {
+    let name = |path: &str, begin, seeds, expect| Attribute {
         path: path.to_owned(),
         kind: Kind::Name { begin },
-        of: Of::Host,
-        says,
+        reader: Reader::Host,
+        seeds,
         expect,
     };
     let cores: Expect = Box::new(|text, record| {
@@ -223,7 +231,7 @@ fn of_neuron(all: &mut Vec<Attribute>) {
     all.push(name("sys/class/neuron_device", "", &["neuron01", "ultraserver_mode", "neuron7"], class));
 }
 
-fn of_machine(all: &mut Vec<Attribute>) {
+fn add_machine(all: &mut Vec<Attribute>) {
     let instance: Expect = Box::new(|text, record| {
         record["instance_type"] = json!(text);
         if text == Some("trn2.48xlarge") {
@@ -232,7 +240,7 @@ fn of_machine(all: &mut Vec<Attribute>) {
         if text.is_some_and(|text| nearfab::instances::tables().iter().any(|table| table.instance_type == text)) {
             return None;
         }
-        // Of which device each function is only the table told: they stay, by address.
+        // Only the table gives the function of each device. Without the table the functions have no device number.
         let mut unnumbered: Vec<Value> =
             (0..2).map(|device| record["neuron"][device]["location"].take()["function"].take()).collect();
         unnumbered.sort_by_key(|function| function["address"].to_string());
@@ -254,8 +262,8 @@ fn of_machine(all: &mut Vec<Attribute>) {
     all.push(Attribute {
         path,
         kind: Kind::Name { begin: "node" },
-        of: Of::Host,
-        says: &["2", "00", "s"],
+        reader: Reader::Host,
+        seeds: &["2", "00", "s"],
         expect: node,
     });
     let efa = |text: &str| Some(text.into());
@@ -275,13 +283,13 @@ fn of_machine(all: &mut Vec<Attribute>) {
     all.push(file("opt/aws/neuron/logical_nc_config".to_owned(), lines, lnc));
 }
 
-fn of_telemetry(all: &mut Vec<Attribute>, victim: &EfaInterface) {
-    let mut add = |path: String, says, pointer: &'static str, read: fn(&str) -> Value| {
+fn add_telemetry(all: &mut Vec<Attribute>, first: &EfaInterface) {
+    let mut add = |path: String, seeds, pointer: &'static str, read: fn(&str) -> Value| {
         let expect: Expect = Box::new(move |text, telemetry| {
             *telemetry.pointer_mut(pointer).expect(pointer) = text.map_or(Value::Null, read);
             NONE
         });
-        all.push(Attribute { path, kind: Kind::File, of: Of::Telemetry(pointer), says, expect });
+        all.push(Attribute { path, kind: Kind::File, reader: Reader::Telemetry(pointer), seeds, expect });
     };
     let numbers: &[&str] = &["0\n", "18446744073709551615\n", "many"];
     let device = "sys/class/neuron_device/neuron0";
@@ -294,15 +302,15 @@ fn of_telemetry(all: &mut Vec<Attribute>, victim: &EfaInterface) {
     add(memory, numbers, "/neuron/0/host_memory/application_memory/present", reading);
     let core = format!("{device}/neuron_core0/stats/memory_usage/device_mem/peak");
     add(core, numbers, "/neuron/0/cores/0/device_memory/peak", reading);
-    let counters = format!("sys/class/infiniband/{}", victim.rdma.as_deref().expect("a name"));
+    let counters = format!("sys/class/infiniband/{}", first.rdma.as_deref().expect("a name"));
     add(format!("{counters}/hw_counters/alloc_pd_err"), numbers, "/efa/0/device/values/alloc_pd_err", reading);
 }
 
-fn file(path: String, says: &'static [&'static str], expect: Expect) -> Attribute {
-    Attribute { path, kind: Kind::File, of: Of::Host, says, expect }
+fn file(path: String, seeds: &'static [&'static str], expect: Expect) -> Attribute {
+    Attribute { path, kind: Kind::File, reader: Reader::Host, seeds, expect }
 }
 
-/// One field of the record, and what it is where the attribute has no reading.
+/// Returns the expectation of one field of the record. The field is `without`, with a problem, if the text has no reading.
 fn field(pointer: &'static str, without: Value, read: impl Fn(&str) -> Option<Value> + 'static) -> Expect {
     Box::new(move |text, record| {
         let read = text.and_then(&read);
@@ -312,7 +320,7 @@ fn field(pointer: &'static str, without: Value, read: impl Fn(&str) -> Option<Va
     })
 }
 
-/// A field that is the text itself, where there is one.
+/// Returns the expectation of a field that is the text itself, or null if the text is empty.
 fn text_field(pointer: &'static str) -> Expect {
     field(pointer, Value::Null, |text| Some(json!(Some(text).filter(|text| !text.is_empty()))))
 }
@@ -321,10 +329,10 @@ fn cpus(text: &str) -> Option<Value> {
     readings::cpus(text).map(|row| readings::written_cpus(&row).into())
 }
 
-/// An interface is none any more: what is left is an RDMA device, of this function if there is one.
+/// Expects that an interface is no EFA interface any more: its RDMA device stays, with `function` if that is known.
 fn not_efa(record: &mut Value, position: usize, function: Option<Value>) {
-    let was = record["efa"].as_array_mut().expect("interfaces").remove(position);
-    let device = json!({"name": was["rdma"], "function": function, "uverbs": was["uverbs"], "access": was["access"]});
+    let removed = record["efa"].as_array_mut().expect("interfaces").remove(position);
+    let device = json!({"name": removed["rdma"], "function": function, "uverbs": removed["uverbs"], "access": removed["access"]});
     record["other_rdma"] = json!([device]);
 }
 
@@ -333,19 +341,19 @@ fn uevent(text: Option<&str>, record: &mut Value) -> Option<Problems> {
         not_efa(record, 0, None);
         return NAMED;
     };
-    // Without an id, the single attributes are read.
-    let Some(id) = readings::of_uevent("PCI_ID", text) else { return NONE };
+    // Without an id in the uevent, the library reads the other attributes.
+    let Some(id) = readings::uevent_value("PCI_ID", text) else { return NONE };
     let Some(id) = readings::id(id) else {
         not_efa(record, 0, None);
         return NAMED;
     };
-    let driver = readings::of_uevent("DRIVER", text);
+    let driver = readings::uevent_value("DRIVER", text);
     record["efa"][0]["id"] = id.clone().into();
     record["efa"][0]["driver"] = driver.into();
     let (vendor, device) = id.split_at(4);
     match (vendor, device) {
         ("1d0f", _) if device.starts_with(":efa") => {}
-        ("1d0f" | "10de", _) => return None, // It may be a Neuron device or a GPU now.
+        ("1d0f" | "10de", _) => return None, // The function may be a Neuron device or a GPU now.
         _ => {
             let mut function = record["efa"][0].clone();
             let keys = ["address", "id", "numa", "cpus", "root", "bridges", "driver", "link"];
@@ -356,7 +364,8 @@ fn uevent(text: Option<&str>, record: &mut Value) -> Option<Problems> {
     NONE
 }
 
-fn place(address: Bdf, text: Option<&str>, record: &mut Value) -> Option<Problems> {
+/// Expects the root and bridges in the target of a function's link.
+fn location(address: Bdf, text: Option<&str>, record: &mut Value) -> Option<Problems> {
     let parts: Vec<&str> = text.unwrap_or_default().split('/').collect();
     let begin = parts.iter().position(|part| part.starts_with("pci"));
     let mut chain =
@@ -381,7 +390,7 @@ fn rdma_link(own: &str, name: &str, text: &str, record: &mut Value) -> Option<Pr
     if owner.as_deref() == Some(own) {
         return NONE;
     }
-    // Of another function of this tree.
+    // The RDMA device belongs to another function of the tree.
     if owner.is_some_and(|owner| record.to_string().contains(&owner)) {
         return None;
     }

@@ -1,13 +1,13 @@
-//! What the fuzz targets share: what must hold for every host, plain readings to compare the library's with, and small
-//! file trees.
+//! The parts that the fuzz targets share: the checks that every host must pass, the plain readings that are compared with
+//! the library's, and small file trees.
 
-mod around;
 pub mod attributes;
 mod expectations;
 mod measured;
 pub mod numbers;
 pub mod readings;
 mod small;
+mod system;
 mod tree;
 
 use std::fmt::Debug;
@@ -18,14 +18,14 @@ use nearfab::{Basis, Evidence, Host, Near};
 pub use small::thin;
 pub use tree::{describe, write};
 
-/// What stands beside each tree and must never be in what was read.
+/// The content of a file beside each tree. It must never be in a reading.
 pub const OUTSIDE: &str = "this-is-outside-of-the-tree";
 
-/// Panics where a host, however it came to be, does not hold together.
+/// Panics if a host contradicts itself.
 pub fn check(host: &Host) {
-    let read_back = Host::from_json(&host.to_json()).expect("what was written is read");
+    let read_back = Host::from_json(&host.to_json()).expect("a written host is readable");
     assert_eq!(&read_back, host);
-    assert_eq!(host.diff(&read_back), [], "nothing is news");
+    assert_eq!(host.diff(&read_back), [], "a host differs from its copy");
     for basis in [Basis::Pairing, Basis::Place] {
         for device in host.neuron() {
             let near = host.near_device(device.index, basis).expect("a device that the host has");
@@ -56,7 +56,7 @@ fn check_ranks<T: Debug + Clone + Eq + Hash>(entries: &[Near<T>], candidates: us
     }
 }
 
-/// Cores, containers' devices, links and groups are of devices that the host has, and no core has two numbers.
+/// Checks that cores, container devices, links and groups belong to devices of the host, and that no core has two numbers.
 fn check_numbers(host: &Host) {
     let numbering = host.numbering();
     for (position, row) in numbering.rows.iter().enumerate() {

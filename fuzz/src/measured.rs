@@ -1,14 +1,16 @@
-//! What telemetry should say of a text, as JSON.
+//! The expected telemetry readings of a text, as JSON.
 
 use serde_json::{Value, json};
 
 use crate::readings;
 
+/// Returns the expected reading of a number or text.
 pub(crate) fn reading(text: &str) -> Value {
     let number = readings::number_up_to(u64::MAX, text);
     number.map_or_else(|| json!({"text": text}), |number| json!({"number": number}))
 }
 
+/// Returns the expected state of a Neuron device.
 pub(crate) fn state(text: &str) -> Value {
     match readings::number_up_to(u64::MAX, text) {
         Some(0) => json!("reset"),
@@ -19,6 +21,7 @@ pub(crate) fn state(text: &str) -> Value {
     }
 }
 
+/// Returns the expected power reading of a Neuron device.
 pub(crate) fn power(text: &str) -> Value {
     let measured = || {
         let [status, time, min, max, average] = text.split(',').collect::<Vec<_>>()[..] else { return None };

@@ -1,6 +1,6 @@
-//! Changes to texts with numbers, which bytes at random rarely make.
+//! Changes to the numbers in texts, which random bytes rarely make.
 
-/// What fits and what does not into 8, 16, 32 and 64 bits, and as an end of a decimal number.
+/// The largest numbers of 8, 16, 32 and 64 bits, their successors, and a decimal beyond the range of f64.
 const LIMITS: [&str; 9] = [
     "255",
     "256",
@@ -13,18 +13,18 @@ const LIMITS: [&str; 9] = [
     "1e999",
 ];
 
-/// Numbers that look random, each below what is asked for.
+/// Returns a generator of pseudorandom numbers. Each number is below the generator's argument.
 pub fn random(seed: u32) -> impl FnMut(usize) -> usize {
     let mut state = seed;
-    move |most| {
+    move |limit| {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (state >> 8) as usize % most
+        (state >> 8) as usize % limit
     }
 }
 
-/// Changes the first `size` bytes of `data`, at most all of it, and gives the new size. A digit becomes another one, the
-/// next or the one before above all; a number becomes one that barely fits or does not; a digit or a sign is put in; in half
-/// of the cases bytes change by `otherwise`, which is libFuzzer's own.
+/// Changes the first `size` bytes of `data`, and returns the new size, which is at most the length of `data`. It replaces a
+/// digit, mostly by the next or previous digit; or replaces a number by a limit of [`LIMITS`]; or inserts a digit or a sign;
+/// or, in half of the cases, calls `otherwise`, which is libFuzzer's own mutation.
 pub fn mutate(
     data: &mut [u8],
     size: usize,

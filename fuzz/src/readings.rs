@@ -1,43 +1,43 @@
-//! What texts mean, read by other means than the library's: plain, slow, by the forms that the kernel, the drivers and
-//! people write. What is no such text has no reading.
+//! Plain readings of texts. They are slow and share no code with the library, and they follow the forms that the kernel, the
+//! drivers and users write. A text in another form has no reading.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-/// Whether a text has a form, in which `x` stands for a hexadecimal digit and all else for itself.
+/// Returns true if a text has a form. An `x` in the form matches a hexadecimal digit, every other character matches itself.
 fn has_form(text: &str, form: &str) -> bool {
     let fits = |(found, wanted): (char, char)| if wanted == 'x' { found.is_ascii_hexdigit() } else { found == wanted };
     text.chars().count() == form.len() && text.chars().zip(form.chars()).all(fits)
 }
 
-/// The hexadecimal digits of a text as one number, whatever stands between them.
+/// Returns the hexadecimal digits of a text as one number, and skips all other characters.
 fn hex(text: &str) -> u64 {
     text.chars().filter_map(|digit| digit.to_digit(16)).fold(0, |number, digit| number << 4 | u64::from(digit))
 }
 
-/// A text of hexadecimal digits, so many or fewer.
+/// Reads a text of at most `digits` hexadecimal digits.
 pub fn hex_up_to(digits: usize, text: &str) -> Option<u64> {
     ((1..=digits).contains(&text.len()) && has_form(text, &"x".repeat(text.len()))).then(|| hex(text))
 }
 
-/// A text of decimal digits that is no larger.
-pub fn number_up_to(most: u64, text: &str) -> Option<u64> {
+/// Reads a text of decimal digits, if the number is at most `limit`.
+pub fn number_up_to(limit: u64, text: &str) -> Option<u64> {
     if text.is_empty() || text.chars().any(|digit| !digit.is_ascii_digit()) {
         return None;
     }
     text.chars().try_fold(0, |number: u64, digit| {
         let next = number.checked_mul(10)?.checked_add(u64::from(digit.to_digit(10)?))?;
-        (next <= most).then_some(next)
+        (next <= limit).then_some(next)
     })
 }
 
-/// A text of decimal digits that is a number of 32 bits.
+/// Reads a text of decimal digits, if the number fits 32 bits.
 pub fn number(text: &str) -> Option<u64> {
     number_up_to(u32::MAX.into(), text)
 }
 
-/// The address of a PCI function in its full form.
+/// Reads the address of a PCI function, and returns its full form.
 pub fn address(text: &str) -> Option<String> {
     let full = if has_form(text, "xx:xx.x") { format!("0000:{text}") } else { text.to_owned() };
     let form = (4..=8).map(|digits| "x".repeat(digits) + ":xx:xx.x").find(|form| has_form(&full, form))?;
@@ -46,7 +46,7 @@ pub fn address(text: &str) -> Option<String> {
     (device < 32 && function < 8).then(|| format!("{:04x}{}", hex(domain), place.to_lowercase()))
 }
 
-/// A root bus in the form that is written.
+/// Reads a root bus, and returns the form that nearfab writes.
 pub fn root(text: &str) -> Option<String> {
     let forms = (4..=8).map(|digits| format!("pci{}:xx", "x".repeat(digits)));
     forms.into_iter().find(|form| has_form(text, form))?;
@@ -54,36 +54,37 @@ pub fn root(text: &str) -> Option<String> {
     Some(format!("pci{:04x}{}", hex(domain), bus.to_lowercase()))
 }
 
-/// Vendor and device id in the form that is written.
+/// Reads a vendor and device id, and returns the form that nearfab writes.
 pub fn id(text: &str) -> Option<String> {
     has_form(text, "xxxx:xxxx").then(|| text.to_lowercase())
 }
 
-/// The number of a Neuron device.
+/// Reads the number of a Neuron device.
 pub fn device(text: &str) -> Option<u64> {
     if text.get(..6)? == "neuron" { number(&text[6..]) } else { None }
 }
 
-/// The numbers of a device and a core of it.
+/// Reads the number of a Neuron device and the number of its core.
 pub fn core(text: &str) -> Option<(u64, u64)> {
     match text.split(':').collect::<Vec<_>>()[..] {
-        [of, core] => Some((device(of)?, number(core)?)),
+        [device_text, core] => Some((device(device_text)?, number(core)?)),
         _ => None,
     }
 }
 
-/// A number with or without so many digits after a point, times ten to that power, with 32 bits.
+/// Reads a number with at most `digits` digits after a point, and returns it times ten to the power of `digits`, if that fits
+/// 32 bits.
 fn decimal(digits: usize, text: &str) -> Option<u64> {
     let (whole, fraction) = match text.split('.').collect::<Vec<_>>()[..] {
         [whole] => (whole, "0"),
         [whole, fraction] if (1..=digits).contains(&fraction.len()) => (whole, fraction),
         _ => return None,
     };
-    number(whole)?; // Digits that are there.
+    number(whole)?; // Refuses an empty text before the point.
     number(&format!("{whole}{fraction}{}", "0".repeat(digits - fraction.len())))
 }
 
-/// A link speed in the form that is written.
+/// Reads a link speed, and returns the form that nearfab writes.
 pub fn speed(text: &str) -> Option<String> {
     if ["unknown", "unknown speed"].contains(&text.to_lowercase().as_str()) {
         return Some("unknown".to_owned());
@@ -98,7 +99,7 @@ pub fn speed(text: &str) -> Option<String> {
     Some(format!("{written} GT/s"))
 }
 
-/// A link width in the form that is written.
+/// Reads a link width, and returns the form that nearfab writes.
 pub fn width(text: &str) -> Option<String> {
     let number = number_up_to(255, text.strip_prefix('x').unwrap_or(text));
     match number {
@@ -108,29 +109,29 @@ pub fn width(text: &str) -> Option<String> {
     }
 }
 
-/// A GUID in the form that is written.
+/// Reads a GUID, and returns the form that nearfab writes.
 pub fn guid(text: &str) -> Option<String> {
     has_form(text, "xxxx:xxxx:xxxx:xxxx").then(|| text.to_lowercase())
 }
 
-/// The state of a port.
+/// Reads the state of a port.
 pub fn port_state(text: &str) -> Option<u64> {
     number(text.split(':').next()?)
 }
 
-/// The rate of a port in Mb/s.
+/// Reads the rate of a port, and returns it in Mb/s.
 pub fn rate(text: &str) -> Option<u64> {
     let end = text.find(" Gb/sec")?;
     let hundreds = decimal(1, &text[..end])?;
     hundreds.checked_mul(100).filter(|&mega| mega <= u32::MAX.into())
 }
 
-/// A NUMA node; the inner `None` is no node.
+/// Reads a NUMA node. The inner `None` means that there is no node.
 pub fn numa_node(text: &str) -> Option<Option<u64>> {
     if text == "-1" { Some(None) } else { number(text).map(Some) }
 }
 
-/// A CPU list as a row of places, each marked or not; the last is marked.
+/// Reads a CPU list. Returns true at the position of each CPU in the list; the last position is true.
 pub fn cpus(text: &str) -> Option<Vec<bool>> {
     let cpu = |text: &str| if text.len() > 6 { None } else { number(text).and_then(|cpu| usize::try_from(cpu).ok()) };
     let mut row = Vec::new();
@@ -150,12 +151,12 @@ pub fn cpus(text: &str) -> Option<Vec<bool>> {
     Some(row)
 }
 
-/// A CPU list in the form that is written.
+/// Returns a CPU list in the form that nearfab writes.
 pub fn written_cpus(row: &[bool]) -> String {
     let mut ranges = Vec::new();
     let mut cpu = 0;
     while cpu < row.len() {
-        let length = row[cpu..].iter().take_while(|&&marked| marked).count();
+        let length = row[cpu..].iter().take_while(|&&listed| listed).count();
         match length {
             0 => {}
             1 => ranges.push(cpu.to_string()),
@@ -166,18 +167,18 @@ pub fn written_cpus(row: &[bool]) -> String {
     ranges.join(",")
 }
 
-/// What a uevent says of a key first.
-pub fn of_uevent<'a>(key: &str, text: &'a str) -> Option<&'a str> {
+/// Returns the first value of a key in a uevent.
+pub fn uevent_value<'a>(key: &str, text: &'a str) -> Option<&'a str> {
     let line = |line: &'a str| line.strip_suffix('\r').unwrap_or(line);
     text.split('\n').map(line).find_map(|line| line.split_once('=').filter(|(name, _)| *name == key)).map(|(_, v)| v)
 }
 
-/// The devices that a device is linked to.
+/// Reads the numbers of the devices that a device is linked to.
 pub fn links(text: &str) -> Option<Vec<u64>> {
     text.replace(',', " ").split(' ').filter(|part| !part.is_empty()).map(number).collect()
 }
 
-/// The size that the last sound line of the node's file sets.
+/// Reads the logical core size from the last valid line of the node's file.
 pub fn lnc(text: &str) -> Option<u64> {
     let mut size = None;
     for line in text.lines() {
@@ -191,16 +192,16 @@ pub fn lnc(text: &str) -> Option<u64> {
     size
 }
 
-/// Major and minor number of a released version of the Neuron driver.
+/// Reads the major and minor number of a released version of the Neuron driver.
 pub fn driver_version(text: &str) -> Option<(u64, u64)> {
     let parts: Vec<&str> = text.split('.').collect();
     Some((number(parts[0])?, number(parts.get(1)?)?))
 }
 
-/// The vendors' libraries, by their names up to `.so`, in the order in which they are listed.
+/// The names of the vendors' libraries up to `.so`, in the order in which nearfab lists them.
 pub const LIBRARIES: [&str; 5] = ["libibverbs", "libefa", "libfabric", "libnrt", "libnccom"];
 
-/// Which library a file is, under its own name or with the hash of a wheel.
+/// Returns the library of a file name, which may contain the hash of a Python wheel.
 pub fn library(file: &str) -> Option<&'static str> {
     let (begin, end) = file.split_once(".so")?;
     let (name, hash) = begin.split_once('-').map_or((begin, None), |(name, hash)| (name, Some(hash)));
@@ -208,7 +209,7 @@ pub fn library(file: &str) -> Option<&'static str> {
     LIBRARIES.into_iter().find(|library| *library == name && hashed && (end.is_empty() || end.starts_with('.')))
 }
 
-/// The folders in a file of the loader.
+/// Reads the folders in a configuration file of the dynamic loader.
 pub fn loader_folders(text: &str) -> Vec<String> {
     let lines = text.split('\n').map(|line| line.split('#').next().unwrap_or_default().trim());
     let folders = lines.filter(|line| line.starts_with('/'));
@@ -222,7 +223,7 @@ pub fn loader_folders(text: &str) -> Vec<String> {
     folders.map(trimmed).collect()
 }
 
-/// The bytes that may be locked; the inner `None` is no limit.
+/// Reads the limit of locked memory in bytes. The inner `None` means that there is no limit.
 pub fn locked_memory(limits: &str) -> Option<Option<u64>> {
     let begin = "Max locked memory";
     let line = limits.split('\n').find(|line| line.starts_with(begin))?;
@@ -232,7 +233,8 @@ pub fn locked_memory(limits: &str) -> Option<Option<u64>> {
     }
 }
 
-/// Whether a process may lock more than that: bit 14, the third of the fourth digit from the right.
+/// Returns true if a process may exceed the limit of locked memory: bit 14 of its capabilities is set, which is bit 2 of the
+/// fourth digit from the right.
 pub fn may_lock(status: &str) -> Option<bool> {
     let line = status.split('\n').find(|line| line.starts_with("CapEff:"))?;
     let mask = line["CapEff:".len()..].trim();
@@ -241,7 +243,8 @@ pub fn may_lock(status: &str) -> Option<bool> {
     Some(digit & 4 != 0)
 }
 
-/// Those variables of an environment that matter; of two of one name the first counts, as for `getenv`.
+/// Returns the variables of an environment that nearfab records. The first of several variables with the same name counts, as
+/// for `getenv`.
 pub fn environment(text: &str) -> BTreeMap<&str, &str> {
     let begins = ["FI_", "IBV_", "MLX5_", "NCCL_", "NEURON", "OFI_NCCL_", "RDMAV_", "VERBS_"];
     let names = ["AWS_NEURON_VISIBLE_DEVICES", "LD_LIBRARY_PATH", "LD_PRELOAD", "PATH"];
@@ -255,7 +258,7 @@ pub fn environment(text: &str) -> BTreeMap<&str, &str> {
     all
 }
 
-/// The libraries that a process has mapped as they are recorded, each file once.
+/// Returns the libraries that a process has mapped, each file once, in the form that nearfab records.
 pub fn mapped(maps: &str) -> Vec<Value> {
     let mut files = Vec::new();
     let mut all = Vec::new();
@@ -265,20 +268,20 @@ pub fn mapped(maps: &str) -> Vec<Value> {
             continue;
         }
         let file = (fields[3], fields[4]);
-        let named = fields[5..].join(" ");
-        let named = named.trim_start_matches(' ');
-        let path = named.strip_suffix(" (deleted)").unwrap_or(named);
+        let shown = fields[5..].join(" ");
+        let shown = shown.trim_start_matches(' ');
+        let path = shown.strip_suffix(" (deleted)").unwrap_or(shown);
         let name = path.chars().rev().take_while(|c| *c != '/').collect::<Vec<_>>();
         let library = library(&name.into_iter().rev().collect::<String>());
         if let Some(library) = library.filter(|_| path.starts_with('/') && !files.contains(&file)) {
             files.push(file);
-            all.push(json!({"library": library, "path": path, "deleted": path != named}));
+            all.push(json!({"library": library, "path": path, "deleted": path != shown}));
         }
     }
     all
 }
 
-/// The numbers that a version begins with, at least two, in the form that is written.
+/// Reads the numbers at the beginning of a version, at least two, and returns the form that nearfab writes.
 pub fn version(text: &str) -> Option<String> {
     let digits: String = text.chars().take_while(|c| c.is_ascii_digit() || *c == '.').collect();
     let mut parts: Vec<&str> = digits.split('.').collect();

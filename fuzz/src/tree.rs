@@ -1,4 +1,4 @@
-//! A text form of small file trees.
+//! Small file trees as text.
 
 use std::collections::{BTreeSet, HashSet};
 use std::fs;
@@ -6,13 +6,13 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::path::{Component, Path};
 
-/// Begins a file: its path, and on the lines after it its content.
+/// Begins a file: its path follows on the same line, and its content on the next lines.
 const FILE: u8 = b'@';
-/// Begins a symbolic link: its path, a space, and its target.
+/// Begins a symbolic link: its path, a space and its target follow on the same line.
 const LINK: u8 = b'>';
 
-/// Writes the tree that `text` describes, as far as the file system takes it. Each line that begins with `@` or `>` is
-/// an entry, as [`describe`] writes it.
+/// Writes the tree that `text` describes. Each line that begins with `@` or `>` begins an entry, as [`describe`] writes it.
+/// Skips entries that the file system refuses.
 pub fn write(text: &[u8], root: &Path) {
     let mut entries: Vec<(u8, Vec<u8>)> = Vec::new();
     for line in text.split_inclusive(|&byte| byte == b'\n') {
@@ -22,7 +22,7 @@ pub fn write(text: &[u8], root: &Path) {
             _ => {}
         }
     }
-    // A folder does not become a link.
+    // Folders known to be inside of the tree. They stay so, since no folder becomes a link.
     let mut insides = HashSet::new();
     for (kind, entry) in entries {
         let split = |at: u8| entry.iter().position(|&byte| byte == at).map(|i| (&entry[..i], &entry[i + 1..]));
@@ -32,7 +32,7 @@ pub fn write(text: &[u8], root: &Path) {
             continue;
         }
         let path = root.join(path);
-        // What the file system refuses (a file as a folder, a name too long) is not in the tree.
+        // The file system refuses, for example, a file as a folder and a name that is too long.
         let folder = path.parent().unwrap_or(root);
         let inside = insides.contains(folder) || {
             let _ = fs::create_dir_all(folder);
@@ -49,7 +49,7 @@ pub fn write(text: &[u8], root: &Path) {
     }
 }
 
-/// The text form of the files and links below `root` whose paths are wanted.
+/// Returns the text of the files and links below `root` for whose paths `wanted` returns true.
 pub fn describe(root: &Path, wanted: &dyn Fn(&str) -> bool) -> String {
     let mut entries = BTreeSet::new();
     collect(root, root, wanted, &mut entries);

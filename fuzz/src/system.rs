@@ -1,36 +1,37 @@
-//! What each reading around the devices should give, by the plain readings: limits, pages, libraries, processes.
+//! The expected readings of the system and its processes: limits, huge pages, libraries. The plain readings compute them.
 
 use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 
-use crate::expectations::{Attribute, Expect, NAMED, NONE, Of};
+use crate::expectations::{Attribute, Expect, NAMED, NONE, Reader};
 use crate::readings;
 use crate::small::{Kind, PROCESS};
 
-/// Libraries of an emulated trn2.48xlarge in `usr/lib64`.
+/// The folder with the libraries of an emulated trn2.48xlarge.
 const LIBRARIES: &str = "usr/lib64";
 
+/// Returns the attributes of the system and of its process.
 pub(crate) fn all() -> Vec<Attribute> {
     let mut all = Vec::new();
-    of_kernel(&mut all);
-    of_files(&mut all);
-    of_process(&mut all);
+    add_kernel(&mut all);
+    add_files(&mut all);
+    add_process(&mut all);
     all
 }
 
-fn add(all: &mut Vec<Attribute>, path: &str, kind: Kind, says: &'static [&'static str], expect: Expect) {
-    all.push(Attribute { path: path.to_owned(), kind, of: Of::SystemInfo, says, expect });
+fn add(all: &mut Vec<Attribute>, path: &str, kind: Kind, seeds: &'static [&'static str], expect: Expect) {
+    all.push(Attribute { path: path.to_owned(), kind, reader: Reader::System, seeds, expect });
 }
 
-fn of_kernel(all: &mut Vec<Attribute>) {
-    let release: Expect = Box::new(|text, around| {
-        around["surroundings"]["kernel"] = text.into();
+fn add_kernel(all: &mut Vec<Attribute>) {
+    let release: Expect = Box::new(|text, found| {
+        found["system"]["kernel"] = text.into();
         if text.is_some() { NONE } else { NAMED }
     });
     add(all, "proc/sys/kernel/osrelease", Kind::File, &["6.1.102-111.182.amzn2023.x86_64\n"], release);
-    let scope = field("/surroundings/ptrace_scope", |text| readings::number(text).map(Value::from));
+    let scope = field("/system/ptrace_scope", |text| readings::number(text).map(Value::from));
     add(all, "proc/sys/kernel/yama/ptrace_scope", Kind::File, &["0\n", "1\n", "3\n"], scope);
-    let mode = field("/surroundings/rdma_namespaces", |text| match text {
+    let mode = field("/system/rdma_namespaces", |text| match text {
         "Y" | "1" => Some("shared".into()),
         "N" | "0" => Some("exclusive".into()),
         _ => None,
@@ -39,23 +40,23 @@ fn of_kernel(all: &mut Vec<Attribute>) {
 
     let folder = "sys/kernel/mm/hugepages/hugepages-2048kB";
     for (file, member) in [("nr_hugepages", "total"), ("free_hugepages", "free")] {
-        let count: Expect = Box::new(move |text, around| {
+        let count: Expect = Box::new(move |text, found| {
             let count = text.and_then(|text| readings::number_up_to(u64::MAX, text));
             match count {
-                Some(count) => pages(around)[0][member] = count.into(),
-                None => drop(pages(around).remove(0)),
+                Some(count) => pages(found)[0][member] = count.into(),
+                None => drop(pages(found).remove(0)),
             }
             if count.is_some() { NONE } else { NAMED }
         });
         add(all, &format!("{folder}/{file}"), Kind::File, &["21121\n", "0\n", "18446744073709551615"], count);
     }
-    let size: Expect = Box::new(|text, around| {
-        let mut moved = pages(around).remove(0);
+    let size: Expect = Box::new(|text, found| {
+        let mut renamed = pages(found).remove(0);
         let kilobytes = text.and_then(|text| readings::number_up_to(u64::MAX / 1024, text.strip_suffix("kB")?));
         if let Some(kilobytes) = kilobytes {
-            moved["size"] = (kilobytes * 1024).into();
-            pages(around).push(moved);
-            pages(around).sort_by_key(|pages| pages["size"].as_u64());
+            renamed["size"] = (kilobytes * 1024).into();
+            pages(found).push(renamed);
+            pages(found).sort_by_key(|pages| pages["size"].as_u64());
         }
         NONE
     });
@@ -63,42 +64,42 @@ fn of_kernel(all: &mut Vec<Attribute>) {
     add(all, folder, Kind::Renamed { begin: "hugepages-" }, sizes, size);
 }
 
-fn of_files(all: &mut Vec<Attribute>) {
-    let source: Expect = Box::new(|text, around| {
+fn add_files(all: &mut Vec<Attribute>) {
+    let source: Expect = Box::new(|text, found| {
         let version = text.filter(|text| text.starts_with(|c: char| c.is_ascii_digit()) && !text.contains('-'));
         if let Some(version) = version {
-            let sources = around["surroundings"]["driver_sources"].as_array_mut().expect("sources");
+            let sources = found["system"]["driver_sources"].as_array_mut().expect("sources");
             sources.push(format!("aws-neuronx-{version}").into());
             sources.sort_by(|a, b| a.as_str().cmp(&b.as_str()));
         }
         NONE
     });
     add(all, "usr/src", Kind::Name { begin: "aws-neuronx-" }, &["2.29.0.0", "dkms", "2-3"], source);
-    let library: Expect = Box::new(|text, around| {
+    let library: Expect = Box::new(|text, found| {
         if let Some((library, file)) = text.and_then(|text| Some((readings::library(&format!("lib{text}"))?, text))) {
             let path = format!("/{LIBRARIES}/lib{file}");
-            let libraries = around["surroundings"]["libraries"].as_array_mut().expect("libraries");
-            let same = libraries.iter().position(|other| {
+            let libraries = found["system"]["libraries"].as_array_mut().expect("libraries");
+            let position = libraries.iter().position(|other| {
                 rank(&other["library"]) > rank(&library.into())
                     || (other["library"] == library && other["path"].as_str() > Some(&path))
             });
-            libraries.insert(same.unwrap_or(libraries.len()), json!({"library": library, "path": path}));
+            libraries.insert(position.unwrap_or(libraries.len()), json!({"library": library, "path": path}));
         }
         NONE
     });
     let names =
         &["fabric.so", "fabric-1a2b3c4d.so.1.25.0", "nrt.so.2.34.10.0", "efa-rdmav34.so", "efa.so1", "ibverbs.a"];
     add(all, LIBRARIES, Kind::Name { begin: "lib" }, names, library);
-    let folders: Expect = Box::new(|text, around| {
-        let folders = around["surroundings"]["loader_folders"].as_array_mut().expect("folders");
-        let mut own: Vec<Value> = Vec::new();
+    let folders: Expect = Box::new(|text, found| {
+        let folders = found["system"]["loader_folders"].as_array_mut().expect("folders");
+        let mut added: Vec<Value> = Vec::new();
         for folder in text.map(readings::loader_folders).unwrap_or_default() {
-            if !own.contains(&folder.clone().into()) {
-                own.push(folder.into());
+            if !added.contains(&folder.clone().into()) {
+                added.push(folder.into());
             }
         }
-        folders.retain(|folder| !own.contains(folder));
-        folders.splice(0..0, own);
+        folders.retain(|folder| !added.contains(folder));
+        folders.splice(0..0, added);
         if text.is_some() { NONE } else { NAMED }
     });
     let lines = &[
@@ -107,14 +108,14 @@ fn of_files(all: &mut Vec<Attribute>) {
         "/\nhwcap 0 nosegneg\n//\n",
     ];
     add(all, "etc/ld.so.conf", Kind::File, lines, folders);
-    let resources: Expect = Box::new(|text, around| {
+    let resources: Expect = Box::new(|text, found| {
         let resources = match text.map(registered) {
-            Some(Registered::Untold) => return None,
+            Some(Registered::Ambiguous) => return None,
             Some(Registered::Names(names)) => json!(names),
             Some(Registered::Garbage) | None => Value::Null,
         };
         let problems = if resources.is_null() { NAMED } else { NONE };
-        around["surroundings"]["kubelet"]["resources"] = resources;
+        found["system"]["kubelet"]["resources"] = resources;
         problems
     });
     let checkpoints = &[
@@ -126,14 +127,14 @@ fn of_files(all: &mut Vec<Attribute>) {
     add(all, path, Kind::File, checkpoints, resources);
 }
 
-fn of_process(all: &mut Vec<Attribute>) {
-    let mut add = |file: &str, says, member: &'static str, read: fn(&str) -> Value| {
-        // What of a process cannot be read is left out without a word: it may belong to somebody else.
-        let expect: Expect = Box::new(move |text, around| {
-            around["process"][member] = text.map_or(Value::Null, read);
+fn add_process(all: &mut Vec<Attribute>) {
+    let mut add = |file: &str, seeds, member: &'static str, read: fn(&str) -> Value| {
+        // nearfab reports no problem for an attribute of a process that it cannot read: another user may own the process.
+        let expect: Expect = Box::new(move |text, found| {
+            found["process"][member] = text.map_or(Value::Null, read);
             NONE
         });
-        add(all, &format!("proc/{PROCESS}/{file}"), Kind::File, says, expect);
+        add(all, &format!("proc/{PROCESS}/{file}"), Kind::File, seeds, expect);
     };
     add("comm", &["python3\n"], "name", |text| text.into());
     let limits = &[
@@ -160,46 +161,47 @@ fn of_process(all: &mut Vec<Attribute>) {
     add("maps", maps, "libraries", |text| json!(readings::mapped(text)));
 }
 
-/// Huge pages, the smaller first.
-fn pages(around: &mut Value) -> &mut Vec<Value> {
-    around["surroundings"]["huge_pages"].as_array_mut().expect("pages")
+/// Returns the huge pages, the smallest size first.
+fn pages(found: &mut Value) -> &mut Vec<Value> {
+    found["system"]["huge_pages"].as_array_mut().expect("pages")
 }
 
-/// A field that is null where there is no reading, which is a problem.
+/// Returns the expectation of a field that is null, with a problem, if the text has no reading.
 fn field(pointer: &'static str, read: fn(&str) -> Option<Value>) -> Expect {
-    Box::new(move |text, around| {
+    Box::new(move |text, found| {
         let value = text.and_then(read);
         let problems = if value.is_some() { NONE } else { NAMED };
-        *around.pointer_mut(pointer).expect(pointer) = value.unwrap_or_default();
+        *found.pointer_mut(pointer).expect(pointer) = value.unwrap_or_default();
         problems
     })
 }
 
-/// The place of a library in the order in which they are listed.
+/// Returns the position of a library in the order in which nearfab lists libraries.
 fn rank(library: &Value) -> Option<usize> {
     readings::LIBRARIES.iter().position(|name| library == name)
 }
 
+/// The resources in a checkpoint of the kubelet.
 enum Registered {
     Names(Vec<String>),
     Garbage,
-    /// JSON that two readers may take in two ways.
-    Untold,
+    /// JSON that two correct readers may read differently.
+    Ambiguous,
 }
 
-/// The resources with devices, by a look at any JSON.
+/// Returns the resources that have devices, from a generic JSON value.
 fn registered(text: &str) -> Registered {
     let twice = ["\"Data\"", "\"RegisteredDevices\""].iter().any(|key| text.matches(key).count() > 1);
     let value = match serde_json::from_str::<Value>(text) {
-        Ok(_) if twice || text.contains('\\') => return Registered::Untold,
+        Ok(_) if twice || text.contains('\\') => return Registered::Ambiguous,
         Ok(value) => value,
-        // Numbers that fit nowhere, where nobody looks.
-        Err(_) if serde_json::from_str::<IgnoredAny>(text).is_ok() => return Registered::Untold,
+        // A number that fits no type, in a member that nearfab skips.
+        Err(_) if serde_json::from_str::<IgnoredAny>(text).is_ok() => return Registered::Ambiguous,
         Err(_) => return Registered::Garbage,
     };
     let Some(data) = value.get("Data").and_then(Value::as_object) else {
-        // A list is taken for the fields in their order.
-        return if text.contains('[') { Registered::Untold } else { Registered::Garbage };
+        // serde also reads a structure from a list of its fields.
+        return if text.contains('[') { Registered::Ambiguous } else { Registered::Garbage };
     };
     let registered = match data.get("RegisteredDevices") {
         None | Some(Value::Null) => return Registered::Names(Vec::new()),

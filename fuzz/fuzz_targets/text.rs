@@ -8,8 +8,8 @@ use std::fmt::{Debug, Display};
 use std::str::FromStr;
 
 use libfuzzer_sys::fuzz_target;
-use nearfab::version_rules::Version;
 use nearfab::instances::tables;
+use nearfab::version_rules::Version;
 use nearfab::{Bdf, Core, Guid, Host, HostDevice, LinkSpeed, LinkWidth, PciId, PciRoot};
 use nearfab_fuzz::readings;
 

@@ -1,6 +1,8 @@
-//! What tests need to open devices where there are none: an emulated machine, and stand-ins for vendor libraries.
+//! An emulated machine on which tests open devices, and stand-ins for vendor libraries.
 //!
-//! `machine.sh` and what is in `../stub` serve tests in other languages as well.
+//! Tests in other languages use `machine.sh` and the stand-ins in `../stub` too.
+
+pub(crate) mod tree;
 
 use std::collections::BTreeMap;
 use std::env;
@@ -9,6 +11,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::{Mutex, PoisonError};
 
 use nearfab::instances::InstanceTable;
 use nearfab_emu::{Defect, skipped};
@@ -17,10 +20,10 @@ use tempfile::TempDir;
 const MACHINE: &str = include_str!("machine.sh");
 pub(crate) const STUB: &str = include_str!("../stub/verbs.c");
 const FABRIC: &str = include_str!("../stub/fabric.c");
-/// What stand-ins include, beside whose text they are looked for.
+/// The headers of the stand-ins. A compiler looks for them beside the stand-in's source.
 const HEADERS: [(&str, &str); 2] =
     [("called.h", include_str!("../stub/called.h")), ("kept.h", include_str!("../stub/kept.h"))];
-/// Set, every program of a machine runs under valgrind: `cargo xtask valgrind`.
+/// If this variable is set, every program of a machine runs under valgrind. `cargo xtask valgrind` sets it.
 const ALWAYS_VALGRIND: &str = "NEARFAB_TEST_VALGRIND";
 const VALGRIND: [&str; 5] =
     ["valgrind", "--quiet", "--error-exitcode=9", "--leak-check=full", "--errors-for-leak-kinds=definite"];
@@ -28,22 +31,30 @@ const SUPPRESSIONS: &str = include_str!("valgrind.supp");
 const LOG: &str = "STUB_LOG";
 pub(crate) const INSIDE: &str = "NEARFAB_TEST_INSIDE";
 
-/// A machine of an instance type, to be changed before something runs on it.
+/// The libraries that were compiled in this process, by soname and source text, each as the file's bytes or the compiler's
+/// errors. Most tests of a program need the same stand-in.
+static COMPILED: Mutex<BTreeMap<(String, String), Result<Vec<u8>, String>>> = Mutex::new(BTreeMap::new());
+
+/// An emulated trn2.48xlarge. A test changes it before it runs a program on it.
 pub(crate) struct Machine {
-    /// Everybody may read it, whoever the tests run as.
+    /// The machine's libraries, scripts and device nodes. Every user may read it.
     folder: TempDir,
-    /// By valgrind.
-    checked: bool,
-    unprivileged: bool,
+    /// The machine's `sys`, `proc` and the other files of the emulated tree.
+    tree: TempDir,
+    /// Whether programs run under valgrind.
+    under_valgrind: bool,
+    /// The program, if a user without privilege runs it: this user may not be able to read the build folder.
+    unprivileged_copy: Option<PathBuf>,
     environment: Vec<(&'static str, String)>,
 }
 
-/// Why a test cannot run here.
+/// Why a test cannot run on this system.
 pub(crate) struct Skip(pub(crate) String);
 
-/// Runs the body of the test of this name in a process of its own, on a trn2.48xlarge that `prepare` may change.
+/// Runs the body of the test with this name in a child process, on a trn2.48xlarge that `prepare` may change.
 ///
-/// The process is the test program again, with this test alone.
+/// The child process is this test program, which runs this test alone. `test` is the name as the program lists it, modules
+/// included.
 pub(crate) fn on_machine(test: &str, prepare: impl FnOnce(&mut Machine) -> Result<(), Skip>, body: impl FnOnce()) {
     if env::var_os(INSIDE).is_some() {
         return body();
@@ -65,26 +76,27 @@ pub(crate) fn on_machine(test: &str, prepare: impl FnOnce(&mut Machine) -> Resul
         .for_each(|(bed, why)| skipped(bed, why));
 }
 
-/// How often the stand-in's function was called, on the machine that this process runs on.
+/// Returns how often the function of the stand-in was called on the machine that this process runs on.
 pub(crate) fn calls(function: &str) -> usize {
     log().iter().filter(|line| line.split(' ').next() == Some(function)).count()
 }
 
-/// The calls of the stand-in in their order: the function, and the device if there is one.
+/// Returns the calls of the stand-in in their order: the function, and the device if the function has one.
 pub(crate) fn log() -> Vec<String> {
     let path = env::var_os(LOG).expect("the machine has the stand-in");
     fs::read_to_string(path).expect("the log").lines().map(str::to_owned).collect()
 }
 
-/// Whether this process runs under valgrind, where a test should do less.
+/// Returns whether this process runs under valgrind. It is slow, so a test should repeat less.
 pub(crate) fn is_slow() -> bool {
     env::var_os(ALWAYS_VALGRIND).is_some()
 }
 
-/// What a function of a vendor library makes, and the one that ends it, by which that has to be ended before.
+/// Functions of a vendor library that create an object: the function, the function that destroys the object, and the
+/// functions that destroy its children, which have to be called before.
 pub(crate) type Ends<'a> = &'a [(&'a str, &'a str, &'a [&'a str])];
 
-/// Fails unless each thing made since the log had `start` lines was ended once, and after what hangs on it.
+/// Fails unless each object created since the log had `start` lines was destroyed once, after its children.
 pub(crate) fn check_ends(ends: Ends<'_>, start: usize, what: impl Debug) {
     let called: Vec<String> =
         log()[start..].iter().map(|line| line.split(' ').next().unwrap_or_default().to_owned()).collect();
@@ -102,7 +114,7 @@ pub(crate) fn check_ends(ends: Ends<'_>, start: usize, what: impl Debug) {
     assert!(made.iter().all(|(end, made)| positions(end).len() == *made), "{what:?}: {called:?}");
 }
 
-/// All orders of the numbers below `count`.
+/// Returns all orders of the numbers below `count`.
 pub(crate) fn orders(count: usize) -> Vec<Vec<usize>> {
     let Some(last) = count.checked_sub(1) else { return vec![Vec::new()] };
     let insert = |order: Vec<usize>| (0..count).map(move |at| [&order[..at], &[last], &order[at..]].concat());
@@ -114,31 +126,35 @@ impl Machine {
         let folder = tempfile::tempdir().expect("a temporary folder");
         fs::set_permissions(&folder, Permissions::from_mode(0o755)).expect("its permissions");
         let table = InstanceTable::find("trn2.48xlarge").expect("its table");
-        let tree = folder.path().join("tree");
-        nearfab_emu::write_tree_with(table, &[Defect::NoCoreStatistics], &tree).expect("its tree");
+        let tree = tree::tree_of(table, &[Defect::NoCoreStatistics]);
+        // File systems in memory often forbid device nodes.
+        let (nodes, moved) = (tree.path().join("dev"), folder.path().join("dev"));
+        let mv = Command::new("mv").args([&nodes, &moved]).output().expect("mv");
+        assert!(mv.status.success(), "{}", complaint(&mv));
+        symlink(moved, nodes).expect("a link");
         fs::create_dir(folder.path().join("lib")).expect("a folder for libraries");
         fs::write(folder.path().join("machine.sh"), MACHINE).expect("the script");
         for (name, text) in HEADERS {
             fs::write(folder.path().join(name), text).expect("a header");
         }
-        fs::copy(env::current_exe().expect("this program"), folder.path().join("test")).expect("a copy of it");
-        let machine = Self { folder, checked: is_slow(), unprivileged: false, environment: Vec::new() };
+        let under_valgrind = is_slow();
+        let machine = Self { folder, tree, under_valgrind, unprivileged_copy: None, environment: Vec::new() };
 
         let check = machine.script().arg("--check").output().expect("sh");
         if check.status.success() { Ok(machine) } else { Err(Skip(complaint(&check))) }
     }
 
-    /// A file of the machine, such as `dev/infiniband/uverbs0`.
+    /// Returns the path of a file of the machine, such as `dev/infiniband/uverbs0`.
     pub(crate) fn file(&self, path: &str) -> PathBuf {
-        self.folder.path().join("tree").join(path)
+        self.tree.path().join(path)
     }
 
-    /// A library that programs on the machine find before those of the system.
+    /// Returns the path of a library that programs on the machine find before those of the system.
     pub(crate) fn library(&self, soname: &str) -> PathBuf {
         self.folder.path().join("lib").join(soname)
     }
 
-    /// Compiles the stand-in for libibverbs and libefa, and gives the machine both.
+    /// Compiles the stand-in for libibverbs and libefa, and adds both to the machine.
     pub(crate) fn add_stub(&mut self) -> Result<(), Skip> {
         let headers = "#include <infiniband/verbs.h>\n#include <infiniband/efadv.h>\n";
         self.compile("headers", headers)
@@ -149,7 +165,7 @@ impl Machine {
         Ok(())
     }
 
-    /// Compiles the stand-in for libfabric, and gives the machine it.
+    /// Compiles the stand-in for libfabric, and adds it to the machine.
     pub(crate) fn add_fabric(&mut self) -> Result<(), Skip> {
         self.compile("headers", "#include <rdma/fabric.h>\ntypedef int nothing;\n")
             .map_err(|_| Skip("no C compiler, or no headers of libfabric (Debian: libfabric-dev)".to_owned()))?;
@@ -158,7 +174,7 @@ impl Machine {
         Ok(())
     }
 
-    /// Of the calls of stand-ins. Made here, because the program may run as somebody else.
+    /// Lets stand-ins log their calls. Creates the log, because a program without privilege could not.
     pub(crate) fn keep_log(&mut self) {
         let log = self.folder.path().join("log");
         fs::write(&log, "").expect("a log");
@@ -166,13 +182,24 @@ impl Machine {
         self.set(LOG, log.to_str().expect("a temporary folder with a name in UTF-8"));
     }
 
-    /// For a test with more calls than a file should have lines.
+    /// Lets stand-ins log nothing, for a test with millions of calls.
     pub(crate) fn forget_log(&mut self) {
         self.environment.retain(|(name, _)| *name != LOG);
     }
 
-    /// Compiles a library for the machine; the error is the compiler's.
+    /// Compiles a library and adds it to the machine. The error has the compiler's words.
     pub(crate) fn compile(&self, soname: &str, text: &str) -> Result<(), String> {
+        let mut compiled = COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
+        let library = compiled.entry((soname.to_owned(), text.to_owned())).or_insert_with(|| {
+            self.run_compiler(soname, text)?;
+            Ok(fs::read(self.library(soname)).expect("the library"))
+        });
+        let library = library.as_ref().map_err(String::clone)?;
+        fs::write(self.library(soname), library).expect("a copy of the library");
+        Ok(())
+    }
+
+    fn run_compiler(&self, soname: &str, text: &str) -> Result<(), String> {
         let source = self.folder.path().join("source.c");
         fs::write(&source, text).expect("the source");
         let mut compiler = Command::new(env::var_os("CC").unwrap_or_else(|| "cc".into()));
@@ -185,37 +212,41 @@ impl Machine {
         }
     }
 
-    /// An environment variable for the program.
+    /// Sets an environment variable of programs on the machine.
     pub(crate) fn set(&mut self, name: &'static str, value: &str) {
         self.environment.push((name, value.to_owned()));
     }
 
-    /// Runs the program without privilege.
+    /// Lets programs run without privilege.
     pub(crate) fn drop_privilege(&mut self) {
-        self.unprivileged = true;
+        let copy = self.folder.path().join("test");
+        fs::copy(env::current_exe().expect("this program"), &copy).expect("a copy of this program");
+        self.unprivileged_copy = Some(copy);
     }
 
-    /// Runs the program under valgrind, where that is installed.
+    /// Lets programs run under valgrind, if it is installed.
     pub(crate) fn check_memory(&mut self) -> Result<(), Skip> {
         if !is_installed("valgrind") {
             return Err(Skip("valgrind is not installed".to_owned()));
         }
-        self.checked = true;
+        self.under_valgrind = true;
         Ok(())
     }
 
+    /// Runs this program on the machine.
     pub(crate) fn run(&self, arguments: &[&str]) -> Output {
         let mut command = self.script();
-        if self.unprivileged {
+        if self.unprivileged_copy.is_some() {
             command.arg("--unprivileged");
         }
         command.arg(self.file(""));
-        if self.checked {
+        if self.under_valgrind {
             let file = self.folder.path().join("valgrind.supp");
             fs::write(&file, SUPPRESSIONS).expect("the suppressions");
             command.args(VALGRIND).arg(format!("--suppressions={}", file.display()));
         }
-        command.arg(self.folder.path().join("test")).args(arguments);
+        let program = self.unprivileged_copy.clone();
+        command.arg(program.unwrap_or_else(|| env::current_exe().expect("this program"))).args(arguments);
         command.env(INSIDE, "1").env("LD_LIBRARY_PATH", self.library(""));
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.output().expect("sh")
@@ -228,13 +259,13 @@ impl Machine {
     }
 }
 
-/// Whether a program is installed.
+/// Returns whether a program is installed.
 pub(crate) fn is_installed(program: &str) -> bool {
     let path = env::var_os("PATH").unwrap_or_default();
     env::split_paths(&path).any(|folder| Path::new(&folder).join(program).exists())
 }
 
-/// Whether the system's loader knows a library, as its own list tells.
+/// Returns whether the list of the system's loader has a library.
 pub(crate) fn is_library_known(soname: &str) -> bool {
     let list = Command::new("sh").args(["-c", "PATH=$PATH:/usr/sbin:/sbin ldconfig -p"]).output().expect("sh");
     assert!(list.status.success(), "{}", complaint(&list));

@@ -1,14 +1,10 @@
 //! The scanners on trees that the real Neuron driver made.
 
-#![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
-
-mod recorded;
-#[path = "support/user.rs"]
-mod user;
-
 use nearfab::{DriverLayout, Host, HostDevice, LocationEvidence, NodeAccess};
-use recorded::{recorded, write};
-use user::as_nobody;
+
+use crate::recorded_trees::recorded;
+use crate::user::as_nobody;
+use crate::write::write;
 
 #[test]
 fn devices_of_the_real_driver_are_read() {

@@ -1,17 +1,13 @@
 //! Host, container and logical ids: on whole hosts and in containers that have nodes of a few devices only.
 
-#![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
-
 use std::collections::BTreeSet;
 use std::fs;
 
 use nearfab::instances::InstanceTable;
 use nearfab::{ContainerDevice, Core, CoreMapEvidence, Host, HostDevice, LncEvidence, LogicalCore, PhysicalCore};
 use nearfab_emu::Defect;
-use tree::tree_of;
 
-#[path = "support/tree.rs"]
-mod tree;
+use crate::tree::tree_of;
 
 /// A host of the type as a container sees it that has the nodes of `devices`; LNC by the node's file where given.
 fn container(instance_type: &str, devices: &[u32], lnc: Option<u32>) -> Host {

@@ -4,10 +4,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
-#[path = "../support/write.rs"]
-mod write;
-
-pub(crate) use write::write;
+use crate::write::write;
 
 /// Rebuilds a recorded tree (`F mode path b'content'`, `L path -> target`, `D mode node major:minor`) below `root`.
 fn rebuild(recording: &str, root: &Path) {

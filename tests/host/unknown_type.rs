@@ -3,17 +3,13 @@
 
 use std::collections::BTreeSet;
 
-use captures::{captures, gpu_host, trn1_host};
 use nearfab::instances::{InstanceTable, tables};
 use nearfab::{Basis, Bdf, Host, HostDevice, LocationEvidence, Proximity};
 use nearfab_emu::Defect;
 use serde_json::Value;
-use tree::tree_of;
 
-#[path = "support/captures.rs"]
-mod captures;
-#[path = "support/tree.rs"]
-mod tree;
+use crate::captured_hosts::{captures, gpu_host, trn1_host};
+use crate::tree::tree_of;
 
 #[test]
 fn interfaces_near_captured_gpus_are_those_of_their_switch_or_root() {
@@ -49,7 +45,7 @@ fn interfaces_near_captured_trainium_are_the_two_of_their_root() {
     assert_eq!((host.neuron().len(), host.unnumbered().len()), (16, 16));
     assert!(host.neuron().iter().all(|device| device.location.is_none()), "their numbers are the driver's secret");
 
-    let published: Value = serde_json::from_str(include_str!("captured/neuron-efa-pairs.json")).unwrap();
+    let published: Value = serde_json::from_str(include_str!("../captured/neuron-efa-pairs.json")).unwrap();
     let pairs = tables().iter().find(|table| table.instance_type == "trn1.32xlarge").unwrap();
     for row in pairs.neuron {
         let near = host.near_function(row.address).unwrap();

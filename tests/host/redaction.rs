@@ -1,30 +1,19 @@
 //! A redacted record tells nothing of whose machine it is, and answers as before.
 
-#![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
-
-use std::fs;
-use std::path::Path;
-
 use nearfab::instances::{InstanceTable, tables};
 use nearfab::system::Process;
 use nearfab::{Basis, Host, Record};
 use nearfab_emu::Defect;
-use tree::tree_of;
 
-#[path = "support/tree.rs"]
-mod tree;
-
-fn write(root: &Path, path: &str, content: &str) {
-    let path = root.join(path);
-    fs::create_dir_all(path.parent().unwrap()).unwrap();
-    fs::write(path, content).unwrap();
-}
+use crate::tree::{self, tree_of};
+use crate::write::write;
 
 /// A tree in a folder with a telling name, full of what must not be given away, with all of it.
 fn planted() -> (tempfile::TempDir, Record, Vec<&'static str>) {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = tree::folder();
     let root = dir.path().join("home/alice-secret/tree");
-    nearfab_emu::write_tree(InstanceTable::find("trn2.48xlarge").unwrap(), &root).unwrap();
+    let table = InstanceTable::find("trn2.48xlarge").unwrap();
+    nearfab_emu::write_tree_with(table, &[Defect::NoCoreStatistics], &root).unwrap();
     let neuron = "sys/devices/virtual/neuron_device";
     write(&root, &format!("{neuron}/neuron3/info/serial_number"), "5ec4e75e41a10003\n");
     write(&root, &format!("{neuron}/neuron4/info/serial_number"), "5ec4e75e41a10003\n");
@@ -142,8 +131,7 @@ fn what_is_near_stays_near() {
 
 #[test]
 fn a_record_is_a_host_to_those_who_know_no_records() {
-    let dir = tempfile::tempdir().unwrap();
-    nearfab_emu::write_tree(InstanceTable::find("trn1.32xlarge").unwrap(), dir.path()).unwrap();
+    let dir = tree_of(InstanceTable::find("trn1.32xlarge").unwrap(), &[Defect::NoCoreStatistics]);
     let host = Host::from_root(dir.path()).unwrap();
     let record = Record::take(&host).unwrap();
     assert_eq!(Host::from_json(&record.to_json()).unwrap(), host);

@@ -6,13 +6,9 @@ use nearfab::instances::InstanceTable;
 use nearfab::{Host, HostDevice, LncEvidence, NodeAccess, Subject, WhatChanged};
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use tree::tree_of;
-use write::write;
 
-#[path = "support/tree.rs"]
-mod tree;
-#[path = "support/write.rs"]
-mod write;
+use crate::tree::tree_of;
+use crate::write::write;
 
 /// `nearfab list -o json` of version 0.1.0 before the second widening, on a host with a node missing here and there.
 #[test]
@@ -32,7 +28,7 @@ fn record_of_the_first_form_is_read() {
 /// Every field of that form is still there, under its name and with its value.
 #[test]
 fn form_only_grows() {
-    let old: Value = serde_json::from_str(include_str!("data/host-format-1.json")).unwrap();
+    let old: Value = serde_json::from_str(include_str!("../data/host-format-1.json")).unwrap();
     let new: Value =
         serde_json::from_str(&Host::from_file("tests/data/host-format-1.json").unwrap().to_json()).unwrap();
     assert_within(&old, &new, "");

@@ -1,20 +1,16 @@
 //! The instance tables, and what the scanners see in trees made of them, against what others captured on real hosts.
 
-#![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
 use nearfab::instances::{FunctionRow, InstanceTable, NeuronRow};
 use nearfab::{Bdf, CpuList, Host, HostDevice, PciId};
 use serde_json::Value;
-use tree::tree_of;
 
-#[path = "support/tree.rs"]
-mod tree;
+use crate::tree::tree_of;
 
 static CAPTURES: LazyLock<Vec<Value>> =
-    LazyLock::new(|| serde_json::from_str(include_str!("captured/captures.json")).unwrap());
+    LazyLock::new(|| serde_json::from_str(include_str!("../captured/captures.json")).unwrap());
 
 /// A way to compare a table and the host that its tree shows with what was captured.
 type Compare = fn(&InstanceTable, &Host, &Value);

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::captures::{function, write};
+use crate::captured_hosts::function;
+use crate::write::write;
 
 /// The file that the bus lists an attribute of a function at.
 pub(crate) fn attribute(tree: &Path, address: &str, name: &str) -> PathBuf {

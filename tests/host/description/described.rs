@@ -7,7 +7,7 @@ use nearfab_emu::{Defect, NeuronDriver};
 use nix::unistd::geteuid;
 use serde_json::{Value, json};
 
-use crate::files::{Place, Product, Type};
+use super::files::{Place, Product, Type};
 
 /// A type and what is wrong with it.
 pub(crate) struct Description<'a> {

@@ -1,10 +1,5 @@
 //! Probing an emulated machine, whose nodes are there and have no driver behind them; and what is not probed at all.
 
-#![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
-
-#[expect(dead_code, reason = "no test here needs a vendor library")]
-mod support;
-
 use std::fs::{self, File, Permissions};
 use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
@@ -16,7 +11,8 @@ use nix::errno::Errno;
 use nix::libc::{ENOTTY, O_ACCMODE, O_CLOEXEC, O_WRONLY};
 use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
-use support::{Machine, on_machine};
+
+use crate::support::{Machine, on_machine};
 
 const PRODUCT: &str = "sys/devices/virtual/dmi/id/product_name";
 
@@ -53,7 +49,7 @@ fn asked_in_vain(answers: DeviceAnswers, node: &str) {
 
 #[test]
 fn nodes_without_the_driver_are_told_from_it() {
-    let name = "nodes_without_the_driver_are_told_from_it";
+    let name = "probe::nodes_without_the_driver_are_told_from_it";
     on_machine(
         name,
         |_| Ok(()),
@@ -90,7 +86,7 @@ fn refused_nodes_are_explained_one_by_one() {
         machine.drop_privilege();
         Ok(())
     };
-    on_machine("refused_nodes_are_explained_one_by_one", prepare, || {
+    on_machine("probe::refused_nodes_are_explained_one_by_one", prepare, || {
         let probe = probe(&Host::discover().unwrap(), ProbeOptions::default()).unwrap();
         let mut refused = Vec::new();
         for device in probe.devices {
@@ -114,7 +110,7 @@ fn a_part_of_an_ultraserver_is_not_probed_unless_told() {
         fs::write(machine.file(PRODUCT), "trn2u.48xlarge\n").unwrap();
         Ok(())
     };
-    on_machine("a_part_of_an_ultraserver_is_not_probed_unless_told", prepare, || {
+    on_machine("probe::a_part_of_an_ultraserver_is_not_probed_unless_told", prepare, || {
         let host = Host::discover().unwrap();
         let error = probe(&host, ProbeOptions::default()).unwrap_err();
         assert!(matches!(error, Error::ProbeRefused { .. }), "{error}");
@@ -133,7 +129,7 @@ fn a_driver_forced_into_an_ultraserver_is_not_probed() {
         fs::write(machine.file("sys/module/neuron/parameters/force_userver"), "1\n").unwrap();
         Ok(())
     };
-    on_machine("a_driver_forced_into_an_ultraserver_is_not_probed", prepare, || {
+    on_machine("probe::a_driver_forced_into_an_ultraserver_is_not_probed", prepare, || {
         let error = probe(&Host::discover().unwrap(), ProbeOptions::default()).unwrap_err();
         assert!(error.to_string().contains("force_userver"), "{error}");
         assert_eq!(open_nodes(), []);
@@ -143,7 +139,7 @@ fn a_driver_forced_into_an_ultraserver_is_not_probed() {
 /// As when libnrt runs in this process.
 #[test]
 fn a_process_that_uses_devices_does_not_fork_to_ask_for_processes() {
-    let name = "a_process_that_uses_devices_does_not_fork_to_ask_for_processes";
+    let name = "probe::a_process_that_uses_devices_does_not_fork_to_ask_for_processes";
     on_machine(
         name,
         |_| Ok(()),

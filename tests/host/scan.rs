@@ -1,7 +1,5 @@
 //! What the scanners read of PCI links, EFA interfaces, drivers, GPUs and RDMA devices of other makers.
 
-#![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
-
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -12,13 +10,9 @@ use nearfab::{
 };
 use nearfab_emu::Defect;
 use serde_json::Value;
-use tree::tree_of;
-use write::write;
 
-#[path = "support/tree.rs"]
-mod tree;
-#[path = "support/write.rs"]
-mod write;
+use crate::tree::tree_of;
+use crate::write::write;
 
 fn tree(instance_type: &str) -> tempfile::TempDir {
     tree_with(instance_type, &[])
@@ -108,7 +102,7 @@ fn link_that_the_kernel_does_not_know_is_unknown_and_no_problem() {
 /// The one p5 host of which GUID and GID were captured.
 #[test]
 fn captured_guid_and_gid_are_read() {
-    let captures: Vec<Value> = serde_json::from_str(include_str!("captured/captures.json")).unwrap();
+    let captures: Vec<Value> = serde_json::from_str(include_str!("../captured/captures.json")).unwrap();
     let data = captures.iter().map(|capture| &capture["data"]).find(|data| data["node_guid"].is_string()).unwrap();
     let (address, name) = (data["efa"][0]["bdf"].as_str().unwrap(), data["efa"][0]["name"].as_str().unwrap());
     let id = data["efa"][0]["id"].as_str().unwrap();

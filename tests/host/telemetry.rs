@@ -1,13 +1,5 @@
 //! Telemetry of trees that the real Neuron driver made, and of emulated ones.
 
-#![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
-
-mod recorded;
-#[expect(dead_code, reason = "no test here needs a vendor library")]
-mod support;
-#[path = "support/tree.rs"]
-mod tree;
-
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -15,8 +7,11 @@ use std::path::Path;
 use nearfab::instances::InstanceTable;
 use nearfab::telemetry::{Cost, DeviceState, EfaTelemetry, Power, PowerStatus, Reading};
 use nearfab::{Error, Host, HostDevice, telemetry};
-use recorded::{recorded, write};
-use tree::tree_of;
+
+use crate::recorded_trees::recorded;
+use crate::support::{Machine, on_machine};
+use crate::tree::tree_of;
+use crate::write::write;
 
 fn emulated(instance: &str) -> (tempfile::TempDir, Host) {
     let folder = tree_of(InstanceTable::find(instance).unwrap(), &[]);
@@ -151,7 +146,7 @@ fn what_cannot_be_read_says_why() {
 /// As on a machine: the driver shows the state to root alone.
 #[test]
 fn what_only_root_may_read_is_refused_to_others() {
-    let prepare = |machine: &mut support::Machine| {
+    let prepare = |machine: &mut Machine| {
         for (device, mode) in [(2, 0o644), (3, 0o000)] {
             let state = machine.file(&format!("sys/class/neuron_device/neuron{device}/reset"));
             fs::set_permissions(state, Permissions::from_mode(mode)).unwrap();
@@ -159,7 +154,7 @@ fn what_only_root_may_read_is_refused_to_others() {
         machine.drop_privilege();
         Ok(())
     };
-    support::on_machine("what_only_root_may_read_is_refused_to_others", prepare, || {
+    on_machine("telemetry::what_only_root_may_read_is_refused_to_others", prepare, || {
         let measured = telemetry(&Host::discover().unwrap()).unwrap();
         assert_eq!(measured.neuron[2].state, Some(DeviceState::Ready));
         assert_eq!(measured.neuron[3].state, Some(DeviceState::Unread(Reading::Refused)));

@@ -1,17 +1,13 @@
 //! Pairing, groups and nearness, against what AWS publishes.
 
-#![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
 use nearfab::instances::{GroupSize, InstanceTable, tables};
 use nearfab::{Basis, Bdf, Evidence, Host, HostDevice, Near, Proximity};
 use serde::Deserialize;
-use tree::tree_of;
 
-#[path = "support/tree.rs"]
-mod tree;
+use crate::tree::tree_of;
 
 #[derive(Deserialize)]
 struct Published {
@@ -21,7 +17,7 @@ struct Published {
 
 impl Published {
     fn read() -> Self {
-        serde_json::from_str(include_str!("captured/neuron-efa-pairs.json")).unwrap()
+        serde_json::from_str(include_str!("../captured/neuron-efa-pairs.json")).unwrap()
     }
 
     fn pairs(&self, instance_type: &str) -> Option<&BTreeMap<u32, Bdf>> {

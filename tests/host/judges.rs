@@ -1,7 +1,5 @@
 //! Other people's programs read the same trees: lstopo for places, libibverbs for EFA interfaces.
 
-#![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
-
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
@@ -9,10 +7,8 @@ use std::process::Command;
 use nearfab::instances::tables;
 use nearfab::{Bdf, Host, PciFunction, PciRoot};
 use roxmltree::{Document, Node};
-use tree::tree_of;
 
-#[path = "support/tree.rs"]
-mod tree;
+use crate::tree::tree_of;
 
 /// Runs a judge; `None`, with a line that says so, where it is not installed.
 fn judged_by(test: &str, command: &mut Command) -> Option<String> {

@@ -1,29 +1,22 @@
 //! What is believed, held against hosts: emulated ones as their tables have them, such with one thing changed, and what was
 //! captured. What takes a driver to tell is tested in `src/verify/tests.rs`.
 
-#![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
-
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use captures::write;
 use mutations::{MUTATIONS, attribute, set_cpus, set_id, set_links, set_node};
 use nearfab::Host;
 use nearfab::instances::{InstanceTable, assumptions, tables};
 use nearfab::verify::{Difference, Need, Reason, Verdict, Verification, verify};
 use nearfab_emu::Defect;
 use tempfile::TempDir;
-use tree::tree_of;
+
+use crate::tree::tree_of;
+use crate::write::write;
 
 mod captured;
-#[path = "../support/captures.rs"]
-mod captures;
 mod mutations;
-#[path = "../recorded/mod.rs"]
-mod recorded;
-#[path = "../support/tree.rs"]
-mod tree;
 
 fn tree_of_type(instance_type: &str) -> TempDir {
     tree_of(InstanceTable::find(instance_type).unwrap(), &[])

@@ -7,9 +7,10 @@ use nearfab::instances::Grade;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::captures::{captures, gpu_host, trn1_host, write};
-use crate::recorded::recorded;
-use crate::{differences, verified};
+use super::{differences, verified};
+use crate::captured_hosts::{captures, gpu_host, trn1_host};
+use crate::recorded_trees::recorded;
+use crate::write::write;
 
 /// A tree made of captures, told its type: the facts, by name, of which values agree, and none that differs.
 fn captured(tree: &Path, instance_type: &str) -> Vec<(&'static str, Grade, usize)> {

@@ -1,8 +1,6 @@
 //! Of every instance type, and of each with everything that can be wrong with it, nearfab reads from its tree what the
 //! files of `data/` and the meaning of the defect say, and nothing else.
 
-#![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
-
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
@@ -12,17 +10,12 @@ use nearfab::Host;
 use nearfab::instances::InstanceTable;
 use nearfab_emu::Defect;
 use serde_json::Value;
-use tree::tree_of;
-use user::as_nobody;
 
-#[path = "description/described.rs"]
+use crate::tree::tree_of;
+use crate::user::as_nobody;
+
 mod described;
-#[path = "description/files.rs"]
 mod files;
-#[path = "support/tree.rs"]
-mod tree;
-#[path = "support/user.rs"]
-mod user;
 
 #[test]
 fn host_is_what_its_tree_was_made_of() {

@@ -1,7 +1,5 @@
 //! Hosts that are not as they should be: what is odd is said, and hides nothing else.
 
-#![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
-
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,13 +8,9 @@ use std::thread;
 use nearfab::instances::{GroupSize, InstanceTable};
 use nearfab::{Basis, Host, HostDevice, LocationEvidence, NodeAccess, Origin};
 use nearfab_emu::Defect;
-use tree::tree_of;
-use write::write;
 
-#[path = "support/tree.rs"]
-mod tree;
-#[path = "support/write.rs"]
-mod write;
+use crate::tree::tree_of;
+use crate::write::write;
 
 fn tree() -> tempfile::TempDir {
     tree_with(&[])

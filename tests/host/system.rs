@@ -1,7 +1,5 @@
 //! What is around the devices of a host, from trees and from this machine.
 
-#![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
-
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
@@ -9,22 +7,14 @@ use std::path::Path;
 use nearfab::instances::InstanceTable;
 use nearfab::system::{Library, Limit, Process, RdmaNamespaces};
 use nearfab::{ErrorCode, Host, SystemInfo};
-use user::as_nobody;
+use nearfab_emu::Defect;
 
-#[path = "support/user.rs"]
-mod user;
+use crate::tree::tree_of;
+use crate::user::as_nobody;
+use crate::write::write;
 
 fn tree() -> tempfile::TempDir {
-    let dir = tempfile::tempdir().unwrap();
-    fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
-    nearfab_emu::write_tree(InstanceTable::find("trn2.48xlarge").unwrap(), dir.path()).unwrap();
-    dir
-}
-
-fn write(root: &Path, path: &str, content: &str) {
-    let path = root.join(path);
-    fs::create_dir_all(path.parent().unwrap()).unwrap();
-    fs::write(path, content).unwrap();
+    tree_of(InstanceTable::find("trn2.48xlarge").unwrap(), &[Defect::NoCoreStatistics])
 }
 
 fn around(root: &Path) -> SystemInfo {

@@ -1,16 +1,12 @@
 //! Plans of every instance type, for every number of ranks that fits: nobody has what another one has.
 
-#![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
-
 use std::collections::{BTreeMap, BTreeSet};
 
 use nearfab::instances::tables;
 use nearfab::plan::{CpuReason, Plan, PlanOptions, Rank, Share};
 use nearfab::{Basis, CpuCores, Host, plan};
-use tree::tree_of;
 
-#[path = "support/tree.rs"]
-mod tree;
+use crate::tree::tree_of;
 
 /// The numbers of the rank's cores or GPUs.
 fn units(rank: &Rank) -> Vec<u32> {

@@ -7,17 +7,12 @@ use std::path::Path;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::write::write;
+
 /// The captures of a kind.
 pub(crate) fn captures(kind: &str) -> Vec<Value> {
     let all: Vec<Value> = serde_json::from_str(include_str!("../captured/captures.json")).expect("the captures");
     all.into_iter().filter(|capture| capture["kind"] == kind).collect()
-}
-
-/// A file below `root`.
-pub(crate) fn write(root: &Path, path: &str, content: &str) {
-    let path = root.join(path);
-    fs::create_dir_all(path.parent().expect("a folder")).expect("its folder");
-    fs::write(path, content).expect("a file");
 }
 
 /// The GPUs and EFA interfaces of a capture of kind `hwloc-xml`, with the CPUs of the nodes where it has them.

@@ -182,7 +182,7 @@ fn two_runtimes(machine: &mut Machine) -> std::result::Result<(), Skip> {
         let text = "void nrt_init(void) {}\nvoid nrt_get_version(void) {}\nvoid nrt_get_attached_efa_bdf(void) {}\n";
         machine.compile(name, text).map_err(|_| Skip("no C compiler".to_owned()))?;
     }
-    let elsewhere = machine.file("elsewhere");
+    let elsewhere = machine.library("elsewhere");
     std::fs::create_dir(&elsewhere).unwrap();
     std::fs::rename(machine.library(ELSEWHERE), elsewhere.join(ELSEWHERE)).unwrap();
     machine.set(NAMED, elsewhere.join(ELSEWHERE).to_str().unwrap());

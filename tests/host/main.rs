@@ -15,6 +15,7 @@ mod plan;
 #[cfg(feature = "live")]
 mod probe;
 mod properties;
+mod quick;
 mod real_driver;
 mod record;
 mod recorded_trees;

@@ -1,10 +1,10 @@
-//! What sharing an open interface costs: `Efa::open` of one that is open, and its drop, against a stand-in for libibverbs on an
+//! The cost of sharing an open interface: `Efa::open` of an open interface and its drop, with a stand-in for libibverbs on an
 //! emulated machine. `cargo bench --bench contexts`.
 
 #[path = "../tests/support/allocations.rs"]
 mod allocations;
 #[path = "../tests/support/mod.rs"]
-#[expect(dead_code, reason = "for tests; a machine and a stand-in is all that is needed here")]
+#[expect(dead_code, reason = "the benchmark uses only the machine and a stand-in")]
 mod support;
 
 use std::thread;
@@ -44,7 +44,7 @@ fn measure() {
     let before = allocations();
     let alone = (0..ROUNDS).map(|_| open_and_drop(&host, efa)).min().unwrap_or_default();
     let allocations = allocations() - before;
-    print("| threads | opening and closing one that is open | allocations |\n|---|---|---|\n");
+    print("| threads | opening and closing an open interface | allocations |\n|---|---|---|\n");
     print(&format!("| 1 | {} ns | {allocations} |\n", alone.as_nanos() / u128::from(OPENINGS)));
 
     let start = Instant::now();
@@ -65,6 +65,6 @@ fn open_and_drop(host: &Host, efa: Bdf) -> Duration {
 
 fn print(text: &str) {
     use std::io::Write;
-    // The table is the whole answer: without anybody to read it there is nothing to do.
+    // If the reader of the table is gone, there is nothing left to do.
     let _ = std::io::stdout().write_all(text.as_bytes());
 }

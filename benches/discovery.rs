@@ -1,9 +1,9 @@
-//! What it costs to see a host, beside lstopo and beside a program that only makes the same system calls.
+//! The cost of discovery, compared with lstopo and with a program that only makes the same system calls.
 //!
 //! `cargo xtask bench` runs it: `discovery NEARFAB`, with the release build of the command line. It prints a table in
 //! Markdown.
 
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark prints, and fails where it cannot run")]
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark prints, and fails if it cannot run")]
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -17,7 +17,7 @@ use nearfab::instances::{InstanceTable, NumaRow};
 use nearfab_emu::Defect;
 
 fn main() {
-    // cargo bench adds an argument of its own.
+    // cargo bench adds the argument --bench.
     let nearfab = std::env::args_os().nth(1).map(PathBuf::from).filter(|path| path.is_file());
     let nearfab = nearfab.expect("usage: discovery NEARFAB; better: cargo xtask bench");
     let scratch = tempfile::tempdir().unwrap();
@@ -37,7 +37,7 @@ fn main() {
         let Ok(table) = InstanceTable::find(instance_type) else { continue };
         let tree = scratch.path().join(name);
         write(table, variant, &tree);
-        // On a file system that may hold device nodes it is looked at what a file is before it is opened.
+        // On a file system that allows device nodes, nearfab checks the type of a file before it opens it.
         let plain = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         let plain_tree = plain.path().join("tree");
         write(table, variant, &plain_tree);
@@ -96,7 +96,7 @@ fn row(nearfab: &Path, floor: &Path, tree: &Path, plain_tree: &Path) -> String {
         + "|"
 }
 
-/// How much more eight times the devices cost.
+/// Returns a sentence about the cost of eight times the devices.
 fn growth(nearfab: &Path, one: &Path, eight: &Path) -> String {
     let [listed, listed_eight, library, library_eight] = least_times([
         &|| run(&mut list(nearfab, one)),
@@ -116,8 +116,8 @@ fn millis(time: Duration) -> String {
     format!("{:.2} ms", time.as_secs_f64() * 1e3)
 }
 
-/// The least time of each piece of work: what else the machine does only adds to it. They take turns, so that it meets
-/// them all.
+/// Returns the least time of each piece of work: other load of the machine only adds to it. The pieces take turns, so that
+/// other load affects all of them.
 fn least_times<const N: usize>(works: [&dyn Fn(); N]) -> [Duration; N] {
     let mut least = [Duration::MAX; N];
     for _ in 0..60 {
@@ -142,7 +142,7 @@ fn compile_floor(folder: &Path) -> PathBuf {
     program
 }
 
-/// The system calls of a program, from the first about the tree to its first output.
+/// The system calls of a program, from the first on the tree to its first output.
 struct Trace(Vec<String>);
 
 fn trace(command: Command, tree: &Path) -> Trace {
@@ -158,7 +158,7 @@ fn trace(command: Command, tree: &Path) -> Trace {
 }
 
 impl Trace {
-    /// What was read, for the floor program: each once, and no link that was none.
+    /// Returns the job for the floor program: each access once, without links that do not exist.
     fn job(&self, tree: &Path) -> String {
         let mut seen = BTreeSet::new();
         let mut job = String::new();
@@ -179,7 +179,7 @@ impl Trace {
             let path = Path::new(folder).join(name);
             let Ok(path) = path.strip_prefix(tree) else { continue };
             if kind == 'l' && path.starts_with("dev") {
-                continue; // Only to be safe: no node is a link.
+                continue; // nearfab reads these links only to be safe: no node is a link.
             }
             if seen.insert((kind, path.to_owned())) {
                 job += &format!("{kind} {}\n", path.display());
@@ -192,7 +192,7 @@ impl Trace {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Variant {
     Whole,
-    /// lstopo reads ten files for each CPU, nearfab none.
+    /// lstopo reads ten files for each CPU, and nearfab none.
     FewCpus,
     Eightfold,
 }
@@ -200,7 +200,7 @@ enum Variant {
 fn write(table: &'static InstanceTable, variant: Variant, tree: &Path) {
     const ONE_EACH: &[NumaRow] = &[NumaRow { node: 0, cpus: "0" }, NumaRow { node: 1, cpus: "1" }];
     let numa = if variant == Variant::FewCpus { ONE_EACH } else { table.numa };
-    // Discovery does not read them.
+    // Discovery does not read the statistics of cores.
     let small: Vec<Defect> = [Defect::NoCoreStatistics].into_iter().filter(|small| small.applies(table)).collect();
     nearfab_emu::write_tree_with(&InstanceTable { numa, ..*table }, &small, tree).unwrap();
     if variant == Variant::Eightfold {
@@ -212,7 +212,7 @@ fn write(table: &'static InstanceTable, variant: Variant, tree: &Path) {
     }
 }
 
-/// Copies what belongs to devices in PCI domain 0 into another domain, with numbers that follow on.
+/// Copies the files of devices in PCI domain 0 into another domain, with the next device numbers.
 fn repeat(tree: &Path, folder: &Path, domain: u32) {
     for entry in fs::read_dir(tree.join(folder)).unwrap() {
         let path = folder.join(entry.unwrap().file_name());
@@ -240,7 +240,7 @@ fn repeat(tree: &Path, folder: &Path, domain: u32) {
     }
 }
 
-/// Whether a name was made by [`moved`].
+/// Returns whether a name was made by [`moved`].
 fn is_of_copy(name: &str) -> bool {
     (1..8).any(|domain| name.contains(&format!("000{domain}:")))
         || ["neuron", "uverbs"].iter().any(|kind| number_after(name, kind).is_some_and(|(_, number, _)| number >= 16))
@@ -256,7 +256,7 @@ fn moved(text: &str, domain: u32) -> String {
     text
 }
 
-/// A text at the first number that follows `kind`.
+/// Splits a text at the first number after `kind`.
 fn number_after<'a>(text: &'a str, kind: &str) -> Option<(&'a str, u32, &'a str)> {
     let begin = text
         .match_indices(kind)

@@ -1,5 +1,5 @@
-/* The least that discovery can cost: lists the same folders, reads the same files and links and asks about the same
- * nodes as nearfab does, and nothing else.
+/* The least cost of discovery: lists the same folders, reads the same files and links and checks access to the same nodes as
+ * nearfab, and does nothing else.
  *
  *     floor ROOT JOB
  *

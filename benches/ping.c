@@ -1,10 +1,10 @@
 /*
- * The twin of examples/ping/side.rs in C, as libfabric's headers want it: the same calls in the same order, and nothing around
- * them. `cargo bench --bench ping` compares the two.
+ * The counterpart of examples/ping/side.rs in C: the same calls of libfabric in the same order, without nearfab.
+ * `cargo bench --bench ping` compares the two.
  *
  *   cc -O2 -o ping ping.c -lfabric && ./ping PROVIDER ROUNDS
  *
- * It prints nanoseconds for a round trip, and how many sends, receives and reads there were.
+ * It prints the nanoseconds of a round trip, and the numbers of sends, receives and reads.
  */
 #define _GNU_SOURCE
 #include <stdio.h>

@@ -1,8 +1,8 @@
-//! What talking through nearfab costs beside the same loop in C: the instructions around each call of libfabric, and the time of
-//! a round trip. `cargo bench --bench ping`.
+//! The cost of messages through nearfab, compared with the same loop in C: the instructions around each call of libfabric, and
+//! the time of a round trip. `cargo bench --bench ping` runs it.
 
-#![expect(unsafe_code, reason = "what a library sends is borrowed by it meanwhile")]
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark prints, and fails where it cannot run")]
+#![expect(unsafe_code, reason = "the library reads and writes memory of the caller while it sends and receives")]
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark prints, and fails if it cannot run")]
 
 #[path = "../examples/ping/side.rs"]
 mod side;
@@ -14,16 +14,16 @@ use std::path::Path;
 use std::process::Command;
 
 const ANSWER: &str = "answer";
-/// The providers that any host has, with round trips for a good part of a second.
+/// The providers that every host has, with so many round trips that they take a good part of a second.
 const PROVIDERS: [(&str, u64); 2] = [("tcp", 20_000), ("shm", 300_000)];
-/// Round trips where each instruction is counted: so many that connecting does not.
+/// Round trips under callgrind: so many that the instructions of connecting do not matter.
 const COUNTED_ROUNDS: u64 = 20_000;
 const PAIRS: u32 = 30;
 /// Student's t for 29 degrees of freedom, both sides.
 const T_95: f64 = 2.045;
 
 fn main() -> side::Result<()> {
-    // cargo bench adds an argument of its own.
+    // cargo bench adds the argument --bench.
     let arguments: Vec<String> = env::args().skip(1).filter(|argument| argument != "--bench").collect();
     if let [provider, rounds, rest @ ..] = &arguments[..] {
         return if rest.is_empty() { ask(provider, rounds.parse()?) } else { side::answer(provider, rounds.parse()?) };
@@ -61,7 +61,7 @@ fn ask(provider: &str, rounds: u64) -> side::Result<()> {
     Ok(())
 }
 
-/// Nanoseconds for a round trip, and how many calls of each kind there were.
+/// Returns the nanoseconds of a round trip, and the number of calls of each kind.
 fn run(mut command: Command) -> (f64, [f64; 3]) {
     let output = command.output().unwrap();
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
@@ -71,7 +71,7 @@ fn run(mut command: Command) -> (f64, [f64; 3]) {
     (nanoseconds, [sends, receives, reads])
 }
 
-/// The program's own instructions in a function, for each call of it: what libfabric does in it is libfabric's.
+/// Returns the program's own instructions in a function for each call of it, without those of libfabric.
 fn instructions(program: &Path, provider: &str, call: usize, function: &str, scratch: &Path) -> f64 {
     let file = scratch.join("callgrind.out");
     let mut valgrind = Command::new("valgrind");
@@ -84,13 +84,13 @@ fn instructions(program: &Path, provider: &str, call: usize, function: &str, scr
     all / calls[call]
 }
 
-/// What callgrind counted in a program's own file, without what is called from there.
+/// Returns callgrind's count of instructions in the program's own file, without called functions.
 fn self_cost(text: &str, program: &Path) -> f64 {
     let mut names: BTreeMap<&str, &str> = BTreeMap::new();
     let (mut is_own, mut is_inclusive, mut cost) = (false, false, 0.0);
     for line in text.lines() {
         if let Some(object) = line.strip_prefix("ob=") {
-            // A name is told once, with a number that stands for it from then on.
+            // A name appears once with its number, later only the number.
             let (number, name) = object.split_once(' ').unwrap_or((object, ""));
             let name = if name.is_empty() { names[number] } else { name };
             names.insert(number, name);
@@ -108,7 +108,7 @@ fn self_cost(text: &str, program: &Path) -> f64 {
     cost
 }
 
-/// Both in turns, each first as often as the other.
+/// Measures both programs in turns. Each is first as often as the other.
 fn times(ours: &Path, twin: &Path, provider: &str, rounds: u64) -> String {
     let time = |program: &Path| {
         let mut command = Command::new(program);

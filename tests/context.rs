@@ -2,7 +2,7 @@
 
 #[path = "support/allocations.rs"]
 mod allocations;
-#[expect(dead_code, reason = "the tests of what is made on an interface use the rest")]
+#[expect(dead_code, reason = "the tests of queues and regions use the rest")]
 mod support;
 
 use std::fs::{self, Permissions};
@@ -15,7 +15,7 @@ use nearfab::context::{Efa, EfaCapabilities, LinkLayer, LinkSpeed, LinkWidth, Mt
 use nearfab::{Bdf, Error, Host, NodeAccess, Result};
 use support::{Machine, Skip, calls, is_slow, on_machine};
 
-/// The live host, and the addresses of its interfaces in the order of their nodes.
+/// Returns the live host, and the addresses of its interfaces in the order of their nodes.
 fn live() -> Result<(Host, Vec<Bdf>)> {
     let host = Host::discover()?;
     assert!(host.is_live());
@@ -31,7 +31,7 @@ fn share_and_close() -> Result<()> {
     let first = Efa::open(&host, efa[0])?;
     assert_eq!(first.users()?, 1);
 
-    // Another user in this process knows nothing of the first.
+    // Another user in this process shares the context without the first user's handle.
     let second = Efa::open(&Host::discover()?, efa[0])?;
     assert_eq!((first.users()?, second.users()?), (2, 2));
     assert_eq!(calls("ibv_open_device"), 1);
@@ -50,7 +50,7 @@ fn share_and_close() -> Result<()> {
     assert_eq!(third.close()?, 0);
     assert_eq!(calls("ibv_close_device"), 2);
 
-    // What is closed can be opened again, and dropping closes as well.
+    // A closed interface can be opened again. A drop closes too.
     drop(Efa::open(&host, efa[0])?);
     assert_eq!((calls("ibv_open_device"), calls("ibv_close_device")), (3, 3));
     assert_eq!(calls("ibv_free_device_list"), calls("ibv_get_device_list"));
@@ -94,20 +94,20 @@ fn attributes_are_those_of_the_library() {
 }
 
 #[test]
-fn valgrind_finds_nothing() {
+fn valgrind_finds_no_error_in_sharing_and_queries() {
     let prepare = |machine: &mut Machine| {
         machine.check_memory()?;
         machine.add_stub()
     };
-    on_machine("valgrind_finds_nothing", prepare, || {
+    on_machine("valgrind_finds_no_error_in_sharing_and_queries", prepare, || {
         share_and_close().unwrap();
         ask_everything().unwrap();
     });
 }
 
 #[test]
-fn what_is_open_is_opened_again_without_allocation() {
-    on_machine("what_is_open_is_opened_again_without_allocation", Machine::add_stub, || {
+fn opening_an_open_interface_allocates_nothing() {
+    on_machine("opening_an_open_interface_allocates_nothing", Machine::add_stub, || {
         let (host, efa) = live().unwrap();
         let (kept, none) = (Efa::open(&host, efa[0]).unwrap(), allocations());
         (0..1_000).for_each(|_| drop(Efa::open(&host, efa[0]).unwrap()));
@@ -118,7 +118,7 @@ fn what_is_open_is_opened_again_without_allocation() {
     });
 }
 
-/// The stand-in ends the process where an interface has two contexts, or where one is closed that is in use.
+/// The stand-in aborts if an interface has two contexts, or if a context is closed while it is used.
 #[test]
 fn threads_that_open_and_close_have_one_context_at_a_time() {
     let prepare = |machine: &mut Machine| {
@@ -133,21 +133,21 @@ fn threads_that_open_and_close_have_one_context_at_a_time() {
         let open = || Efa::open(&host, efa[0]).unwrap();
         let open_and_ask = || assert_eq!(open().device_attributes().unwrap().ports, 1);
         thread::scope(|scope| (0..8).for_each(|_| drop(scope.spawn(|| (0..openings).for_each(|_| open_and_ask())))));
-        assert_eq!(open().close().unwrap(), 0, "nobody is left");
+        assert_eq!(open().close().unwrap(), 0, "no user is left");
         let opened_here = open();
         assert_eq!(thread::spawn(|| opened_here.close()).join().unwrap().unwrap(), 0);
     });
 }
 
 #[test]
-fn a_refused_node_is_explained_and_never_reaches_the_library() {
+fn a_refused_node_is_explained_before_the_library_is_called() {
     let prepare = |machine: &mut Machine| {
         fs::set_permissions(machine.file("dev/infiniband/uverbs0"), Permissions::from_mode(0o000)).unwrap();
         fs::remove_file(machine.file("dev/infiniband/uverbs1")).unwrap();
         machine.drop_privilege();
         machine.add_stub()
     };
-    on_machine("a_refused_node_is_explained_and_never_reaches_the_library", prepare, || {
+    on_machine("a_refused_node_is_explained_before_the_library_is_called", prepare, || {
         let (host, efa) = live().unwrap();
         let cases = [
             (efa[0], "uverbs0", NodeAccess::Refused, 13, "this user may not read and write it"),
@@ -163,21 +163,21 @@ fn a_refused_node_is_explained_and_never_reaches_the_library() {
         }
         assert_eq!(calls("ibv_open_device"), 0);
 
-        // The others work, without any privilege.
+        // The other interfaces work without privilege.
         assert_eq!(Efa::open(&host, efa[2]).unwrap().users().unwrap(), 1);
         assert_eq!(calls("ibv_open_device"), 1);
     });
 }
 
 #[test]
-fn what_the_library_fails_at_is_reported() {
+fn each_failure_of_the_library_is_reported() {
     let prepare = |machine: &mut Machine| {
         let functions =
             ["ibv_query_device:5", "query_port:22", "ibv_query_gid:61", "efadv_query_device:95", "ibv_close_device:16"];
         machine.set("STUB_FAIL", &functions.join(","));
         machine.add_stub()
     };
-    on_machine("what_the_library_fails_at_is_reported", prepare, || {
+    on_machine("each_failure_of_the_library_is_reported", prepare, || {
         let (host, efa) = live().unwrap();
         let open = || Efa::open(&host, efa[0]).unwrap();
         let efa = open();
@@ -187,19 +187,19 @@ fn what_the_library_fails_at_is_reported() {
         failed(efa.efa_attributes(), "efadv_query_device", 95);
         failed(efa.close(), "ibv_close_device", 16);
 
-        // It counts as closed, and a drop that fails harms nobody.
+        // After a failed close the interface counts as closed. A failed close in a drop has no effect.
         assert_eq!(open().users().unwrap(), 1);
         assert_eq!((calls("ibv_open_device"), calls("ibv_close_device")), (2, 2));
     });
 }
 
 #[test]
-fn what_failed_to_open_can_be_tried_again() {
+fn opening_can_be_tried_again_after_a_failure() {
     let prepare = |machine: &mut Machine| {
         machine.set("STUB_FAIL", "ibv_open_device:12");
         machine.add_stub()
     };
-    on_machine("what_failed_to_open_can_be_tried_again", prepare, || {
+    on_machine("opening_can_be_tried_again_after_a_failure", prepare, || {
         let (host, efa) = live().unwrap();
         for attempt in 1..=2 {
             failed(Efa::open(&host, efa[0]), "ibv_open_device", 12);
@@ -248,7 +248,7 @@ fn an_interface_that_the_library_does_not_list_is_explained() {
     });
 }
 
-/// Lets the entries of two devices of a class change places, as when they are renamed or their driver is loaded anew.
+/// Swaps the entries of two devices of a class, as renaming them or loading their driver again may do.
 fn swap(class: &str, names: [&str; 2]) {
     let class = Path::new("/sys/class").join(class);
     let [one, other] = names.map(|name| class.join(name));
@@ -259,8 +259,8 @@ fn swap(class: &str, names: [&str; 2]) {
 }
 
 #[test]
-fn an_interface_whose_names_went_to_another_is_not_opened() {
-    let name = "an_interface_whose_names_went_to_another_is_not_opened";
+fn an_interface_whose_names_were_given_to_another_is_not_opened() {
+    let name = "an_interface_whose_names_were_given_to_another_is_not_opened";
     on_machine(name, Machine::add_stub, || {
         let (host, efa) = live().unwrap();
         let named = |at: usize| host.find_efa(efa[at]).unwrap().rdma.clone().unwrap();
@@ -278,7 +278,7 @@ fn an_interface_whose_names_went_to_another_is_not_opened() {
         refused(efa[1]);
         assert_eq!(calls("ibv_open_device"), 0);
 
-        // One that kept its names is no other, and who looks again finds the others.
+        // An interface that kept its names is opened. A new discovery finds the renamed ones.
         Efa::open(&host, efa[2]).unwrap();
         swap("infiniband_verbs", ["uverbs0", "uverbs1"]);
         Efa::open(&Host::discover().unwrap(), efa[0]).unwrap();
@@ -301,11 +301,11 @@ fn a_library_that_cannot_be_loaded_is_explained() {
 }
 
 #[test]
-fn a_library_without_a_function_is_named_with_it() {
+fn a_function_that_the_library_lacks_is_named() {
     let prepare = |machine: &mut Machine| {
         machine.compile("libibverbs.so.1", "typedef int nothing;\n").map_err(|_| Skip("no C compiler".to_owned()))
     };
-    on_machine("a_library_without_a_function_is_named_with_it", prepare, || {
+    on_machine("a_function_that_the_library_lacks_is_named", prepare, || {
         let (host, efa) = live().unwrap();
         let error = Efa::open(&host, efa[0]).unwrap_err();
         let Error::MissingSymbol { library, symbol } = error else { panic!("{error}") };
@@ -313,10 +313,10 @@ fn a_library_without_a_function_is_named_with_it() {
     });
 }
 
-/// The real library lists the emulated interfaces with its real provider, as far as one gets without a kernel.
+/// The real library lists the emulated interfaces with its real provider. Opening needs a kernel driver, so it fails.
 #[test]
-fn the_real_library_fails_to_open_what_is_emulated() {
-    let name = "the_real_library_fails_to_open_what_is_emulated";
+fn the_real_library_fails_to_open_an_emulated_interface() {
+    let name = "the_real_library_fails_to_open_an_emulated_interface";
     on_machine(
         name,
         |_| Ok(()),

@@ -1,11 +1,11 @@
-//! What is made in a domain of libfabric's: through a stand-in that aborts where something is closed before what hangs on it,
-//! and through the real one, over TCP and shared memory.
+//! Objects in domains of libfabric: through a stand-in that aborts if an object is closed before its children, and through the
+//! real library, over TCP and shared memory.
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
 
 #[path = "support/child.rs"]
 mod child;
-#[expect(dead_code, reason = "another program prints the figures")]
+#[expect(dead_code, reason = "the example and the benchmark print the figures")]
 #[path = "../examples/ping/side.rs"]
 mod side;
 #[expect(dead_code, reason = "the tests of opening use the rest")]
@@ -24,7 +24,7 @@ use nearfab::context::{Access, Closed};
 use nearfab::{Error, Result};
 use support::{Ends, Machine, calls, check_ends, log, on_machine, orders};
 
-/// One of each, and the other domain of the same fabric.
+/// One object of each kind, and the other domain of the same fabric.
 struct All {
     domain: Option<Domain>,
     other: Option<Domain>,
@@ -54,7 +54,7 @@ fn memory() -> NonNull<[u8]> {
 }
 
 fn register(domain: &Domain) -> Result<MemoryRegion> {
-    // SAFETY: it is static, and the stand-in writes nothing.
+    // SAFETY: the memory is static, and the stand-in writes nothing.
     unsafe { domain.register(memory(), Access::LOCAL_READ) }
 }
 
@@ -73,7 +73,7 @@ impl All {
         })
     }
 
-    /// Drops one of them.
+    /// Drops one of the objects.
     fn drop_one(&mut self, which: usize) {
         match which {
             0 => drop(self.domain.take()),
@@ -87,8 +87,8 @@ impl All {
 }
 
 #[test]
-fn whatever_is_dropped_first_children_are_closed_before_their_parents() {
-    let name = "whatever_is_dropped_first_children_are_closed_before_their_parents";
+fn children_are_closed_before_their_parents_in_every_order_of_drops() {
+    let name = "children_are_closed_before_their_parents_in_every_order_of_drops";
     on_machine(name, Machine::add_fabric, || {
         for order in orders(6) {
             let start = log().len();
@@ -107,7 +107,7 @@ fn only_the_same_key_shares_a_domain() {
         let same = second[0].open().unwrap();
         assert_eq!((domain.as_raw().unwrap(), domain.users().unwrap()), (same.as_raw().unwrap(), 2));
         assert_eq!((calls("fi_fabric"), calls("fi_domain")), (1, 1));
-        // Of one name and one PCI address, with other capabilities.
+        // The second entry has the same name and PCI address, and other capabilities.
         let differs = first[1].open().unwrap();
         assert_eq!((&differs.interface().domain, differs.users().unwrap()), (&domain.interface().domain, 1));
         assert_ne!(differs.as_raw().unwrap(), domain.as_raw().unwrap());
@@ -115,7 +115,7 @@ fn only_the_same_key_shares_a_domain() {
         let other = first[5].open().unwrap();
         assert_eq!((calls("fi_fabric"), calls("fi_domain")), (2, 3));
 
-        // A list is given back with the last interface of it, which a domain keeps.
+        // A list is freed with its last interface. A domain keeps its interface.
         drop((first, second));
         assert_eq!(same.clone().close().unwrap(), 2);
         assert_eq!((domain.close().unwrap(), same.close().unwrap()), (1, 0));
@@ -128,11 +128,11 @@ fn only_the_same_key_shares_a_domain() {
 }
 
 #[test]
-fn closing_tells_whether_it_was_the_last_use() {
-    on_machine("closing_tells_whether_it_was_the_last_use", Machine::add_fabric, || {
+fn close_returns_whether_the_object_was_closed() {
+    on_machine("close_returns_whether_the_object_was_closed", Machine::add_fabric, || {
         let All { domain, peers, queue, region, endpoint, .. } = All::new().unwrap();
         let (domain, queue) = (domain.unwrap(), queue.unwrap());
-        assert_eq!(domain.users().unwrap(), 5, "what is made in it uses it");
+        assert_eq!(domain.users().unwrap(), 5, "each object in the domain uses it");
         assert_eq!(queue.close().unwrap(), Closed::Later, "the endpoint holds it");
         assert_eq!(endpoint.clone().unwrap().close().unwrap(), Closed::Later);
         assert_eq!(endpoint.unwrap().close().unwrap(), Closed::Now);
@@ -144,21 +144,21 @@ fn closing_tells_whether_it_was_the_last_use() {
 }
 
 #[test]
-fn what_another_runtime_opened_is_used_and_left_open() {
+fn a_borrowed_handle_is_used_and_left_open() {
     let prepare = |machine: &mut Machine| {
         machine.set("STUB_FABRIC_TAKEN", "3");
         machine.add_fabric()
     };
-    on_machine("what_another_runtime_opened_is_used_and_left_open", prepare, || {
+    on_machine("a_borrowed_handle_is_used_and_left_open", prepare, || {
         let interface = &found()[0];
         let theirs = interface.open().unwrap();
         let raw = NonNull::new(theirs.as_raw().unwrap()).unwrap();
-        // SAFETY: it stays open to the end.
+        // SAFETY: the domain stays open to the end of the test.
         let borrowed = unsafe { Domain::borrow_raw(interface, raw) }.unwrap();
         assert_eq!((borrowed.users().unwrap(), theirs.users().unwrap()), (1, 1));
         let (peers, queue) = (borrowed.address_vector().unwrap(), theirs.completion_queue(1).unwrap());
         borrowed.endpoint(&peers, &queue, &queue).unwrap();
-        assert_eq!(register(&borrowed).unwrap().key().unwrap(), 3, "the others are taken");
+        assert_eq!(register(&borrowed).unwrap().key().unwrap(), 3, "the keys below are taken");
         assert_eq!(register(&borrowed).unwrap().key().unwrap(), 4);
         in_a_child(|| forked(borrowed.as_raw()) && forked(peers.as_raw()));
         drop(peers);
@@ -174,15 +174,15 @@ fn failed<T>(result: Result<T>, name: &str, errno: i32) {
     assert!(device.starts_with("rdmap201s0") || device == "efa", "{device}");
 }
 
-/// Lets functions of the stand-in fail.
+/// Makes functions of the stand-in fail.
 fn fail(what: &str) {
-    // SAFETY: nothing else runs in this process.
+    // SAFETY: this process has one thread.
     unsafe { env::set_var("STUB_FAIL", what) }
 }
 
 #[test]
-fn what_cannot_be_made_is_reported_and_leaves_nothing() {
-    on_machine("what_cannot_be_made_is_reported_and_leaves_nothing", Machine::add_fabric, || {
+fn a_failed_creation_is_reported_and_leaves_no_object() {
+    on_machine("a_failed_creation_is_reported_and_leaves_no_object", Machine::add_fabric, || {
         fail("fi_dupinfo:1");
         let error = Interface::find(&Query::default()).unwrap_err();
         assert!(matches!(error, Error::Call { function: "fi_dupinfo", .. }), "{error}");
@@ -208,7 +208,7 @@ fn what_cannot_be_made_is_reported_and_leaves_nothing() {
         failed(all.endpoint.as_ref().unwrap().address(), "fi_getname", 5);
         failed(all.peers.as_ref().unwrap().insert(b"fi_stub"), "fi_av_insert", 12);
         drop(all);
-        // What failed is written down as well.
+        // The log has failed calls too.
         let made = |function: &str, failures: usize| calls(function) - failures;
         assert_eq!(made("fi_endpoint", 1), calls("fi_close(ep)"));
         assert_eq!(made("fi_av_open", 1), calls("fi_close(av)"));
@@ -220,8 +220,8 @@ fn what_cannot_be_made_is_reported_and_leaves_nothing() {
 }
 
 #[test]
-fn what_does_not_fit_together_is_refused() {
-    on_machine("what_does_not_fit_together_is_refused", Machine::add_fabric, || {
+fn objects_of_different_domains_are_refused() {
+    on_machine("objects_of_different_domains_are_refused", Machine::add_fabric, || {
         let interfaces = found();
         let refused = |result: Result<Endpoint>, why: &str| {
             let text = result.unwrap_err().chain();
@@ -256,23 +256,23 @@ fn read(queue: &CompletionQueue) -> Result<Vec<Completion>> {
 }
 
 #[test]
-fn operations_are_told_apart_by_their_completions() {
-    on_machine("operations_are_told_apart_by_their_completions", Machine::add_fabric, || {
+fn completions_name_their_operations() {
+    on_machine("completions_name_their_operations", Machine::add_fabric, || {
         let all = All::new().unwrap();
         let (endpoint, queue) = (all.endpoint.as_ref().unwrap(), all.queue.as_ref().unwrap());
         let peer = all.peers.as_ref().unwrap().insert(&endpoint.address().unwrap()).unwrap();
         let operations: [Operation; 9] = Default::default();
         let at = |which: usize| NonNull::from(&operations[which]);
-        // SAFETY: the memory is static, nothing writes it, and the operations live to the end.
+        // SAFETY: the memory is static, nothing writes it, and the operations live to the end of the test.
         let send = |which, region| unsafe { endpoint.send(memory(), region, peer, at(which)) };
-        // SAFETY: as above.
+        // SAFETY: the memory is static, the stand-in receives nothing into it, and the operations live to the end of the test.
         let receive = |which| unsafe { endpoint.receive(memory(), all.region.as_ref(), at(which)) };
 
         assert_eq!(send(0, None).unwrap(), Posted::Yes);
         assert_eq!(receive(1).unwrap(), Posted::Yes);
         let done = read(queue).unwrap();
-        let told: Vec<_> = done.iter().map(|done| (done.operation(), done.is_received(), done.length())).collect();
-        assert_eq!(told, [(at(0).as_ptr(), false, 64), (at(1).as_ptr(), true, 32)]);
+        let shown: Vec<_> = done.iter().map(|done| (done.operation(), done.is_received(), done.length())).collect();
+        assert_eq!(shown, [(at(0).as_ptr(), false, 64), (at(1).as_ptr(), true, 32)]);
         assert!(read(queue).unwrap().is_empty());
         assert!(log().contains(&"fi_send".to_owned()) && log().contains(&"fi_recv with a region".to_owned()));
 
@@ -290,44 +290,44 @@ fn operations_are_told_apart_by_their_completions() {
         fail("completion:265");
         assert_eq!(receive(5).unwrap(), Posted::Yes);
         let mut room = [Completion::EMPTY];
-        let Finished::Failed(failure) = queue.read(&mut room).unwrap() else { panic!("it is done") };
+        let Finished::Failed(failure) = queue.read(&mut room).unwrap() else { panic!("the operation succeeded") };
         assert_eq!((failure.operation, failure.provider_error, failure.left_out), (at(5).as_ptr(), 4105, 7));
         assert_eq!(failure.error.to_string(), "Truncation error");
         fail("completion:265,fi_cq_readerr:11");
         assert_eq!(send(6, None).unwrap(), Posted::Yes);
-        assert!(read(queue).unwrap().is_empty(), "another thread has it");
+        assert!(read(queue).unwrap().is_empty(), "another thread has read the failure");
         fail("completion:265,fi_cq_readerr:22");
         failed(read(queue), "fi_cq_readerr", 22);
         fail("completion:5");
-        let Finished::Failed(failure) = queue.read(&mut room).unwrap() else { panic!("it is done") };
+        let Finished::Failed(failure) = queue.read(&mut room).unwrap() else { panic!("the operation succeeded") };
         assert_eq!((failure.error.raw_os_error(), failure.operation), (Some(5), at(6).as_ptr()));
     });
 }
 
-/// libfabric names by them what memory is registered for.
+/// libfabric has other flags for the uses of memory than verbs.
 #[test]
-fn access_is_told_as_libfabric_does() {
-    on_machine("access_is_told_as_libfabric_does", Machine::add_fabric, || {
+fn access_flags_are_those_of_libfabric() {
+    on_machine("access_flags_are_those_of_libfabric", Machine::add_fabric, || {
         let domain = found()[0].open().unwrap();
         let all = Access::LOCAL_WRITE | Access::REMOTE_READ | Access::REMOTE_WRITE;
         for access in [Access::LOCAL_READ, Access::LOCAL_WRITE, all] {
-            // SAFETY: it is static, and the stand-in writes nothing.
+            // SAFETY: the memory is static, and the stand-in writes nothing.
             unsafe { domain.register(memory(), access) }.unwrap();
         }
-        let told: Vec<String> = log().into_iter().filter(|line| line.starts_with("fi_mr_reg")).collect();
-        assert_eq!(told, ["fi_mr_reg 0xa00", "fi_mr_reg 0xf00", "fi_mr_reg 0x3f00"]);
+        let registered: Vec<String> = log().into_iter().filter(|line| line.starts_with("fi_mr_reg")).collect();
+        assert_eq!(registered, ["fi_mr_reg 0xa00", "fi_mr_reg 0xf00", "fi_mr_reg 0x3f00"]);
     });
 }
 
-/// An older library, whose tables end before what is called.
+/// The tables of an older library end before the function.
 #[test]
-fn an_operation_that_the_library_does_not_have_is_told() {
-    on_machine("an_operation_that_the_library_does_not_have_is_told", Machine::add_fabric, || {
+fn a_function_that_an_older_library_lacks_is_reported() {
+    on_machine("a_function_that_an_older_library_lacks_is_reported", Machine::add_fabric, || {
         let operation = Operation::default();
-        // SAFETY: nothing is received, or it would be by the stand-in at once.
+        // SAFETY: the call fails, so the operation is not used after it.
         let receive = |endpoint: &Endpoint| unsafe { endpoint.receive(memory(), None, NonNull::from(&operation)) };
         let without = |table: &str, function: &str, call: &dyn Fn() -> Result<()>| {
-            // SAFETY: nothing else runs in this process.
+            // SAFETY: this process has one thread.
             unsafe { env::set_var("STUB_FABRIC_SHORT", table) };
             failed(call(), function, 38);
         };
@@ -344,8 +344,8 @@ fn an_operation_that_the_library_does_not_have_is_told() {
 }
 
 #[test]
-fn what_cannot_be_closed_is_reported_and_never_tried_again() {
-    on_machine("what_cannot_be_closed_is_reported_and_never_tried_again", Machine::add_fabric, || {
+fn a_failed_close_is_reported_and_never_repeated() {
+    on_machine("a_failed_close_is_reported_and_never_repeated", Machine::add_fabric, || {
         let All { domain, other, peers, queue, region, endpoint } = All::new().unwrap();
         fail("fi_close(ep):16,fi_close(av):16,fi_close(cq):16,fi_close(mr):16,fi_close(domain):16,fi_close(fabric):16");
         failed(endpoint.unwrap().close(), "fi_close", 16);
@@ -363,8 +363,8 @@ fn forked<T>(result: Result<T>) -> bool {
 }
 
 #[test]
-fn in_a_forked_child_nothing_is_used_and_nothing_closed() {
-    on_machine("in_a_forked_child_nothing_is_used_and_nothing_closed", Machine::add_fabric, || {
+fn in_a_forked_child_every_call_is_refused_and_nothing_is_closed() {
+    on_machine("in_a_forked_child_every_call_is_refused_and_nothing_is_closed", Machine::add_fabric, || {
         let interface = found().swap_remove(0);
         let mut all = All::new().unwrap();
         let before = log().len();
@@ -376,9 +376,9 @@ fn in_a_forked_child_nothing_is_used_and_nothing_closed() {
                     (domain.as_ref().unwrap(), peers.as_ref().unwrap(), queue.as_ref().unwrap());
                 let (region, endpoint) = (region.as_ref().unwrap(), endpoint.as_ref().unwrap());
                 let peer = peers.insert(b"fi_stub");
-                // SAFETY: it is refused.
+                // SAFETY: the call is refused in a forked child.
                 let borrowed = unsafe { Domain::borrow_raw(&interface, NonNull::dangling()) };
-                // SAFETY: it is refused.
+                // SAFETY: the call is refused in a forked child.
                 let received = unsafe { endpoint.receive(memory(), None, NonNull::from(&operation)) };
                 forked(Interface::find(&Query::default()))
                     && forked(interface.open())
@@ -432,7 +432,7 @@ fn many_threads_share_one_domain() {
                 });
             }
         });
-        // It was open once at a time, or the two would not alternate.
+        // Opening and closing alternate, so the domain was open once at a time.
         let of_domain = |line: &String| line.starts_with("fi_domain") || line == "fi_close(domain)";
         let domains: Vec<String> = log().into_iter().filter(of_domain).collect();
         assert!(domains.chunks(2).all(|pair| pair[0] == "fi_domain rdmap201s0-rdm" && pair[1] == "fi_close(domain)"));
@@ -440,7 +440,7 @@ fn many_threads_share_one_domain() {
     });
 }
 
-/// Two processes, and the real library.
+/// Exchanges messages between two processes through the real library.
 fn ping(name: &str, provider: &str, check_memory: bool) {
     const OTHER: &str = "NEARFAB_TEST_ANSWER";
     const ROUNDS: u64 = 500;
@@ -460,18 +460,18 @@ fn ping(name: &str, provider: &str, check_memory: bool) {
 }
 
 #[test]
-fn two_processes_talk_over_tcp() {
-    ping("two_processes_talk_over_tcp", "tcp", false);
+fn two_processes_exchange_messages_over_tcp() {
+    ping("two_processes_exchange_messages_over_tcp", "tcp", false);
 }
 
 #[test]
-fn two_processes_talk_over_shared_memory() {
-    ping("two_processes_talk_over_shared_memory", "shm", false);
+fn two_processes_exchange_messages_over_shared_memory() {
+    ping("two_processes_exchange_messages_over_shared_memory", "shm", false);
 }
 
 #[test]
-fn valgrind_finds_nothing_in_a_talk_over_shared_memory() {
-    ping("valgrind_finds_nothing_in_a_talk_over_shared_memory", "shm", true);
+fn valgrind_finds_no_error_in_messages_over_shared_memory() {
+    ping("valgrind_finds_no_error_in_messages_over_shared_memory", "shm", true);
 }
 
 #[test]

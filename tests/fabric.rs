@@ -1,4 +1,4 @@
-//! What libfabric finds: through the real one, and through a stand-in for a host with EFA interfaces.
+//! Interfaces that libfabric finds: through the real library, and through a stand-in for a host with EFA interfaces.
 
 #[expect(dead_code, reason = "no test here opens a device")]
 mod support;
@@ -22,7 +22,7 @@ fn find_everything() -> Result<()> {
     assert_eq!((all[0].provider.as_str(), all[0].domain.as_str()), ("efa", "rdmap201s0-rdm"));
     assert_eq!((all[0].endpoint, all[0].max_message), (EndpointKind::ReliableDatagram, 8928));
     assert_eq!((all[2].endpoint, all[4].endpoint), (EndpointKind::Datagram, EndpointKind::Unknown(77)));
-    assert_eq!((all[4].address, all[5].address), (None, None), "no place that PCI has, and no PCI");
+    assert_eq!((all[4].address, all[5].address), (None, None), "an invalid PCI address, and a bus that is not PCI");
     assert_eq!((all[6].domain.as_str(), all[6].address), ("", None));
     assert_eq!(Interface::find(&of("efa"))?.len(), 5);
     assert!(Interface::find(&of("sockets"))?.is_empty());
@@ -35,21 +35,21 @@ fn entries_of_one_interface_are_one_device() {
 }
 
 #[test]
-fn valgrind_finds_nothing_in_the_list() {
+fn valgrind_finds_no_error_in_the_list() {
     let prepare = |machine: &mut Machine| {
         machine.check_memory()?;
         machine.add_fabric()
     };
-    on_machine("valgrind_finds_nothing_in_the_list", prepare, || find_everything().unwrap());
+    on_machine("valgrind_finds_no_error_in_the_list", prepare, || find_everything().unwrap());
 }
 
 #[test]
-fn a_failure_is_told_in_the_librarys_words() {
+fn a_failure_has_the_words_of_the_library() {
     let prepare = |machine: &mut Machine| {
         machine.set("STUB_FAIL", "fi_getinfo:22");
         machine.add_fabric()
     };
-    on_machine("a_failure_is_told_in_the_librarys_words", prepare, || {
+    on_machine("a_failure_has_the_words_of_the_library", prepare, || {
         let error = Interface::find(&Query::default()).unwrap_err();
         assert!(matches!(error, Error::Call { function: "fi_getinfo", .. }), "{error}");
         assert!(error.chain().contains("Invalid argument"), "{}", error.chain());
@@ -57,14 +57,14 @@ fn a_failure_is_told_in_the_librarys_words() {
 }
 
 #[test]
-fn what_makes_libfabric_abort_is_refused_before_it_is_loaded() {
+fn a_variable_that_makes_libfabric_abort_is_refused_before_loading() {
     let prepare = |machine: &mut Machine| {
         machine.set("FI_EFA_IFACE", "");
         std::fs::write(machine.library("libfabric.so.1"), "").unwrap();
         Ok(())
     };
-    on_machine("what_makes_libfabric_abort_is_refused_before_it_is_loaded", prepare, || {
-        let Error::Aborts { variable, .. } = Interface::find(&of("tcp")).unwrap_err() else { panic!("asked") };
+    on_machine("a_variable_that_makes_libfabric_abort_is_refused_before_loading", prepare, || {
+        let Error::Aborts { variable, .. } = Interface::find(&of("tcp")).unwrap_err() else { panic!("not refused") };
         assert_eq!(variable, "FI_EFA_IFACE");
     });
 }
@@ -77,9 +77,9 @@ fn a_name_with_a_zero_byte_is_refused() {
     }
 }
 
-/// TCP and shared memory are on any host, and on no PCI function.
+/// Every host has TCP and shared memory. Neither has a PCI function.
 #[test]
-fn the_real_library_finds_what_is_on_any_host() {
+fn the_real_library_finds_tcp_and_shared_memory() {
     for provider in ["tcp", "shm"] {
         let found = match Interface::find(&of(provider)) {
             Err(Error::Library { reason, .. }) => return nearfab_emu::skipped("libfabric", reason),

@@ -1,4 +1,4 @@
-//! Neuron contexts: nodes without a driver behind them, and a stand-in for libnrt that aborts where the real one would be lost.
+//! Neuron contexts: nodes without a driver, and a stand-in for libnrt that aborts on calls with undefined behaviour.
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
 
@@ -32,7 +32,7 @@ const DEVICE: HostDevice = HostDevice(3);
 
 type Prepared = std::result::Result<(), Skip>;
 
-/// A machine that has the stand-in.
+/// Adds the stand-in to a machine.
 fn stub(machine: &mut Machine) -> Prepared {
     machine.compile("nothing.so", "typedef int nothing;\n").map_err(|_| Skip("no C compiler".to_owned()))?;
     machine.compile("libnrt.so.1", STUB).unwrap_or_else(|errors| panic!("{errors}"));
@@ -40,7 +40,7 @@ fn stub(machine: &mut Machine) -> Prepared {
     Ok(())
 }
 
-/// The stand-in, and in its environment what it is to do.
+/// Adds the stand-in to a machine, and sets variables of the stand-in.
 fn stub_with(variables: &'static [(&'static str, &'static str)]) -> impl FnOnce(&mut Machine) -> Prepared {
     |machine| {
         variables.iter().for_each(|(name, value)| machine.set(name, value));
@@ -57,7 +57,7 @@ fn device() -> Result<Neuron> {
     Neuron::open(&Host::discover()?, DEVICE, ProbeOptions::default())
 }
 
-/// The flags of each descriptor of a Neuron node in this process.
+/// Returns the flags of each descriptor of a Neuron node in this process.
 fn open_nodes() -> Vec<i32> {
     let descriptors = fs::read_dir("/proc/self/fd").unwrap().map(|descriptor| descriptor.unwrap().path());
     let nodes = descriptors.filter(|path| fs::read_link(path).is_ok_and(|to| to.starts_with("/dev") && is_neuron(&to)));
@@ -73,8 +73,8 @@ fn is_neuron(path: &std::path::Path) -> bool {
     path.file_name().unwrap().to_str().unwrap().starts_with("neuron")
 }
 
-/// That the node's driver is none: nodes of the emulated machine are files.
-fn not_the_driver<T: std::fmt::Debug>(answer: Result<T>) {
+/// Fails unless the answer says that the node has no Neuron driver: nodes of the emulated machine have none.
+fn assert_not_the_driver<T: std::fmt::Debug>(answer: Result<T>) {
     let error = answer.unwrap_err();
     let Error::Driver { source, node, .. } = &error else { panic!("{error}") };
     assert_eq!((source.raw_os_error(), node.starts_with("/dev")), (Some(ENOTTY), true), "{error}");
@@ -85,8 +85,8 @@ fn is_forked<T: std::fmt::Debug>(answer: Result<T>) -> bool {
 }
 
 #[test]
-fn a_device_is_open_once_write_only_and_until_the_process_ends() {
-    let name = "a_device_is_open_once_write_only_and_until_the_process_ends";
+fn a_device_is_opened_once_write_only_and_stays_open() {
+    let name = "a_device_is_opened_once_write_only_and_stays_open";
     let prepare = |_: &mut Machine| Ok(());
     on_machine(name, prepare, || {
         let start = Barrier::new(8);
@@ -103,62 +103,62 @@ fn a_device_is_open_once_write_only_and_until_the_process_ends() {
 
         let device = device().unwrap();
         assert_eq!((device.device(), open_nodes().len()), (DEVICE, 1));
-        not_the_driver(device.address());
-        not_the_driver(device.driver());
+        assert_not_the_driver(device.address());
+        assert_not_the_driver(device.driver());
         let cores = device.cores().unwrap();
         assert_eq!(cores.len(), 8);
         assert!(cores.into_iter().all(|core| core.state.is_err()));
         let users = device.users().unwrap();
-        not_the_driver(users.processes);
-        not_the_driver(users.host_device);
+        assert_not_the_driver(users.processes);
+        assert_not_the_driver(users.host_device);
         assert_eq!(open_nodes(), [flags]);
     });
 }
 
 #[test]
-fn a_child_does_without_the_devices_of_its_parent() {
+fn a_forked_child_opens_devices_again() {
     on_machine(
-        "a_child_does_without_the_devices_of_its_parent",
+        "a_forked_child_opens_devices_again",
         |_| Ok(()),
         || {
             let device = device().unwrap();
             in_a_child(|| {
                 let forked = is_forked(device.address()) && is_forked(device.driver());
                 let forked = forked && is_forked(device.cores()) && is_forked(device.users());
-                // Its own is another one, for which it can ask who has the device open.
+                // The child opens the device itself and can list the processes that have it open.
                 let own = self::device().unwrap();
-                not_the_driver(own.address());
-                not_the_driver(own.users().unwrap().processes);
+                assert_not_the_driver(own.address());
+                assert_not_the_driver(own.users().unwrap().processes);
                 forked && open_nodes().len() == 2
             });
-            not_the_driver(device.address());
+            assert_not_the_driver(device.address());
             assert_eq!(open_nodes().len(), 1);
         },
     );
 }
 
 #[test]
-fn what_cannot_be_opened_is_explained() {
+fn a_refused_or_absent_device_is_explained() {
     let prepare = |machine: &mut Machine| {
         fs::set_permissions(machine.file("dev/neuron3"), Permissions::from_mode(0o000)).unwrap();
         machine.drop_privilege();
         Ok(())
     };
-    on_machine("what_cannot_be_opened_is_explained", prepare, || {
+    on_machine("a_refused_or_absent_device_is_explained", prepare, || {
         let error = device().unwrap_err();
         assert!(matches!(&error, Error::NodeRefused { path, .. } if path.ends_with("neuron3")), "{error}");
         let host = Host::discover().unwrap();
         let error = Neuron::open(&host, HostDevice(16), ProbeOptions::default()).unwrap_err();
         assert!(matches!(error, Error::NoSuchDevice { .. }), "{error}");
 
-        // Who has a node open otherwise is not forked from: its use could end with the child.
+        // A process with a node open for use is not forked: the end of the child could end the use.
         let other = fs::OpenOptions::new().read(true).write(true).open("/dev/neuron5").unwrap();
         let device = Neuron::open(&host, HostDevice(4), ProbeOptions::default()).unwrap();
         let error = device.users().unwrap_err();
         assert!(matches!(&error, Error::ProbeRefused { reason } if reason.contains("/dev/neuron5")), "{error}");
         drop(other);
         device.users().unwrap();
-        // Who closes a node for questions is who ends something, whoever opened it. Nor does an odd name matter.
+        // A node that is open write-only allows the fork, whoever opened it. So does a descriptor with an odd name.
         let _other = fs::OpenOptions::new().write(true).open("/dev/neuron5").unwrap();
         let odd = std::env::temp_dir().join(std::ffi::OsStr::from_bytes(b"nearfab-\xff"));
         let _odd = fs::File::create(&odd).unwrap();
@@ -168,12 +168,12 @@ fn what_cannot_be_opened_is_explained() {
 }
 
 #[test]
-fn a_part_of_an_ultraserver_is_opened_only_when_told() {
+fn a_member_of_an_ultraserver_is_opened_only_on_request() {
     let prepare = |machine: &mut Machine| {
         fs::write(machine.file("sys/devices/virtual/dmi/id/product_name"), "trn2u.48xlarge\n").unwrap();
         Ok(())
     };
-    on_machine("a_part_of_an_ultraserver_is_opened_only_when_told", prepare, || {
+    on_machine("a_member_of_an_ultraserver_is_opened_only_on_request", prepare, || {
         assert!(matches!(device().unwrap_err(), Error::ProbeRefused { .. }));
         assert_eq!(open_nodes().len(), 0);
         let host = Host::discover().unwrap();
@@ -195,7 +195,7 @@ fn ask_everything() -> Result<()> {
     assert_eq!((instance.architecture.as_deref(), instance.revision.as_deref()), (Some("trn2"), Some("a0")));
     assert_eq!(libnrt.describe(NeuronStatus::RESOURCE)?, "NRT_RESOURCE (4)");
     assert_eq!(libnrt.describe(NeuronStatus(77))?, "UNKNOWN (77)");
-    assert_eq!(calls("nrt_init"), 0, "only when asked for");
+    assert_eq!(calls("nrt_init"), 0, "only init() calls it");
 
     let open = libnrt.init()?;
     assert_eq!(open.host_device(ContainerDevice(1))?, HostDevice(13));
@@ -211,45 +211,45 @@ fn ask_everything() -> Result<()> {
 }
 
 #[test]
-fn libnrt_answers() {
-    on_machine("libnrt_answers", stub, || {
+fn every_question_to_libnrt_is_answered() {
+    on_machine("every_question_to_libnrt_is_answered", stub, || {
         ask_everything().unwrap();
         assert_eq!((calls("nrt_init"), calls("nrt_close")), (1, 1));
     });
 }
 
 #[test]
-fn valgrind_finds_nothing_in_libnrt() {
-    on_machine("valgrind_finds_nothing_in_libnrt", under_valgrind, || {
+fn valgrind_finds_no_error_in_calls_of_libnrt() {
+    on_machine("valgrind_finds_no_error_in_calls_of_libnrt", under_valgrind, || {
         near_by_libnrt().unwrap();
         ask_everything().unwrap();
     });
 }
 
-fn refused_for_the_second_time(answer: Result<InitializedRuntime>, words: &str) {
+fn assert_second_init_is_refused(answer: Result<InitializedRuntime>, words: &str) {
     let error = answer.unwrap_err();
     assert!(matches!(error, Error::Call { function: "nrt_init", .. }), "{error}");
     assert!(error.chain().contains(words), "{}", error.chain());
 }
 
 #[test]
-fn it_is_initialized_once_and_closed_once() {
-    on_machine("it_is_initialized_once_and_closed_once", stub, || {
+fn libnrt_is_initialized_once_and_closed_once() {
+    on_machine("libnrt_is_initialized_once_and_closed_once", stub, || {
         let libnrt = NeuronRuntime::load().unwrap();
         let open = libnrt.init().unwrap();
-        refused_for_the_second_time(libnrt.init(), "it is initialized in this process");
-        refused_for_the_second_time(NeuronRuntime::load().unwrap().init(), "it is initialized in this process");
+        assert_second_init_is_refused(libnrt.init(), "it is initialized in this process");
+        assert_second_init_is_refused(NeuronRuntime::load().unwrap().init(), "it is initialized in this process");
         drop(open);
         assert_eq!((calls("nrt_init"), calls("nrt_close")), (1, 1));
-        refused_for_the_second_time(libnrt.init(), "it was initialized and closed in this process");
+        assert_second_init_is_refused(libnrt.init(), "it was initialized and closed in this process");
         assert_eq!((calls("nrt_init"), calls("nrt_close")), (1, 1));
         assert_eq!(libnrt.total_cores().unwrap(), 64);
     });
 }
 
 #[test]
-fn of_threads_that_initialize_it_one_does() {
-    on_machine("of_threads_that_initialize_it_one_does", stub, || {
+fn one_of_several_threads_initializes_libnrt() {
+    on_machine("one_of_several_threads_initializes_libnrt", stub, || {
         let libnrt = NeuronRuntime::load().unwrap();
         let start = Barrier::new(8);
         let ask = || {
@@ -268,8 +268,8 @@ fn of_threads_that_initialize_it_one_does() {
 }
 
 #[test]
-fn cores_that_others_hold_can_be_waited_for() {
-    on_machine("cores_that_others_hold_can_be_waited_for", stub_with(&[("STUB_NRT_HELD", "2")]), || {
+fn initialization_can_be_repeated_until_cores_are_free() {
+    on_machine("initialization_can_be_repeated_until_cores_are_free", stub_with(&[("STUB_NRT_HELD", "2")]), || {
         let libnrt = NeuronRuntime::load().unwrap();
         for _ in 0..2 {
             let error = libnrt.init().unwrap_err();
@@ -281,13 +281,13 @@ fn cores_that_others_hold_can_be_waited_for() {
     });
 }
 
-/// For the stand-in, in a child.
+/// Sets a variable of the stand-in in a forked child.
 fn set(variable: &str, value: &str) {
-    // SAFETY: a child has one thread.
+    // SAFETY: a forked child has one thread.
     unsafe { std::env::set_var(variable, value) };
 }
 
-/// What calls each function, of a libnrt that is initialized where it needs that.
+/// Calls a function of libnrt, after initialization if the function needs it.
 fn call(function: &str) -> Result<()> {
     let libnrt = NeuronRuntime::load()?;
     let open = || libnrt.init();
@@ -321,13 +321,13 @@ const FAILING: [&str; 11] = [
     "nrt_get_attached_efa_bdf",
 ];
 
-/// Each function fails in turn, in a child of its own.
+/// Makes each function fail in turn, each in a new child.
 fn fail_each() {
     for function in FAILING {
         let instead = match function {
-            // Only where the newer name is missing.
+            // These are called only if the newer name is missing.
             "nrt_get_total_nc_count" | "nrt_get_visible_nc_count" => continue,
-            // Then the driver is asked, which is none here.
+            // nearfab then asks the driver, and this machine has none.
             "nrt_get_attached_efa_bdf" => "GET_VA_PLACEMENT",
             same => same,
         };
@@ -351,25 +351,25 @@ fn fail_each() {
 }
 
 #[test]
-fn every_failure_is_told_with_its_function_and_status() {
-    on_machine("every_failure_is_told_with_its_function_and_status", stub, || {
+fn every_failure_has_its_function_and_status() {
+    on_machine("every_failure_has_its_function_and_status", stub, || {
         fail_each();
-        assert_eq!(calls("nrt_init"), 4, "what failed to be initialized is not closed");
+        assert_eq!(calls("nrt_init"), 4, "a failed initialization is not closed");
         assert_eq!(calls("nrt_close"), 3);
     });
 }
 
 #[test]
-fn valgrind_finds_nothing_in_failures() {
-    on_machine("valgrind_finds_nothing_in_failures", under_valgrind, fail_each);
+fn valgrind_finds_no_error_in_failures() {
+    on_machine("valgrind_finds_no_error_in_failures", under_valgrind, fail_each);
 }
 
-/// The file that lacks functions.
+/// Returns the name of the library that lacks these functions.
 fn lacking(functions: &[&str]) -> String {
     format!("without-{}.so", functions.join("-"))
 }
 
-/// Prepares a library for each set of functions that it is to lack.
+/// Adds a library for each set of missing functions.
 fn lacking_each(machine: &mut Machine) -> Prepared {
     stub(machine)?;
     for functions in lacks() {
@@ -379,7 +379,7 @@ fn lacking_each(machine: &mut Machine) -> Prepared {
     Ok(())
 }
 
-/// Each function, and with each newer name of a count its older one as well.
+/// Returns the sets of missing functions: each function alone, and both names of each count.
 fn lacks() -> Vec<Vec<&'static str>> {
     let counts = ["total", "visible"].map(|which| {
         let names = Nrt::NAMES.iter().copied();
@@ -402,15 +402,15 @@ fn each_function_that_is_missing_is_named() {
                 prefer(Library::Libnrt, &library(&lacking(&functions)));
                 let answer = call(functions[0]);
                 match functions[..] {
-                    // The number has a name all the same.
+                    // nearfab has a name for this number.
                     ["nrt_get_status_as_str"] => {
                         let described = NeuronRuntime::load().unwrap().describe(NeuronStatus(4));
                         assert_eq!(described.unwrap(), "NRT_RESOURCE (4)");
                         answer.unwrap();
                     }
-                    // The driver is asked instead.
-                    ["nrt_get_attached_efa_bdf"] => not_the_driver(answer),
-                    // There is another one of another name.
+                    // nearfab asks the driver instead.
+                    ["nrt_get_attached_efa_bdf"] => assert_not_the_driver(answer),
+                    // The function has another name in other versions.
                     [name] if name.ends_with("nc_count") => answer.unwrap(),
                     _ => {
                         let error = answer.unwrap_err();
@@ -421,7 +421,7 @@ fn each_function_that_is_missing_is_named() {
                 true
             });
         }
-        assert_eq!(calls("nrt_init"), calls("nrt_close"), "what could not be closed is not initialized");
+        assert_eq!(calls("nrt_init"), calls("nrt_close"), "libnrt is not initialized if it could not be closed");
     });
 }
 
@@ -433,8 +433,8 @@ fn instance() -> (u32, u32, Option<String>) {
 }
 
 #[test]
-fn an_older_library_tells_what_it_knows_and_unknown_numbers_are_kept() {
-    let name = "an_older_library_tells_what_it_knows_and_unknown_numbers_are_kept";
+fn an_older_library_returns_a_shorter_structure_and_unknown_numbers_are_kept() {
+    let name = "an_older_library_returns_a_shorter_structure_and_unknown_numbers_are_kept";
     on_machine(name, stub_with(&[("STUB_NRT_STRUCT", "8"), ("STUB_NRT_INSTANCE", "77:9")]), || {
         assert_eq!(instance(), (77, 9, None));
         assert_eq!(calls("nrt_get_instance_info"), 2);
@@ -442,9 +442,9 @@ fn an_older_library_tells_what_it_knows_and_unknown_numbers_are_kept() {
 }
 
 #[test]
-fn a_newer_library_tells_no_more_than_is_known() {
+fn the_longer_structure_of_a_newer_library_is_cut() {
     let variables = &[("STUB_NRT_STRUCT", "64"), ("STUB_NRT_INSTANCE", "0:4294967295"), ("STUB_NRT_WORDS", "lost")];
-    on_machine("a_newer_library_tells_no_more_than_is_known", stub_with(variables), || {
+    on_machine("the_longer_structure_of_a_newer_library_is_cut", stub_with(variables), || {
         assert_eq!(instance(), (0, u32::MAX, Some("trn2".to_owned())));
         let libnrt = NeuronRuntime::load().unwrap();
         assert_eq!(libnrt.describe(NeuronStatus(77)).unwrap(), "lost (77)");
@@ -453,8 +453,8 @@ fn a_newer_library_tells_no_more_than_is_known() {
 }
 
 #[test]
-fn a_status_without_words_has_its_number() {
-    on_machine("a_status_without_words_has_its_number", stub_with(&[("STUB_NRT_WORDS", "")]), || {
+fn a_status_without_a_name_has_its_number() {
+    on_machine("a_status_without_a_name_has_its_number", stub_with(&[("STUB_NRT_WORDS", "")]), || {
         let libnrt = NeuronRuntime::load().unwrap();
         assert_eq!(libnrt.describe(NeuronStatus(77)).unwrap(), "status 77 of libnrt");
         assert_eq!(libnrt.describe(NeuronStatus::TIMEOUT).unwrap(), "NRT_TIMEOUT (5)");
@@ -463,7 +463,7 @@ fn a_status_without_words_has_its_number() {
 
 fn fork_with_everything_open() -> Result<()> {
     let (device, libnrt) = (device()?, NeuronRuntime::load()?);
-    // What was only loaded can be loaded by the child too.
+    // A library that was loaded and not initialized can be used in the child.
     in_a_child(|| is_forked(libnrt.total_cores()) && is_forked(libnrt.init()) && call("nrt_get_version").is_ok());
 
     let mut open = Some(libnrt.init()?);
@@ -486,7 +486,7 @@ fn fork_with_everything_open() -> Result<()> {
 
     let open = open.take().unwrap();
     assert_eq!((open.logical_core_size()?, libnrt.total_cores()?), (2, 64));
-    not_the_driver(device.address());
+    assert_not_the_driver(device.address());
     open.close()?;
     assert_eq!((calls("nrt_init"), calls("nrt_close")), (1, 1));
     in_a_child(|| is_forked(NeuronRuntime::load()));
@@ -494,17 +494,17 @@ fn fork_with_everything_open() -> Result<()> {
 }
 
 #[test]
-fn a_child_does_without_libnrt_and_the_parent_goes_on() {
-    let name = "a_child_does_without_libnrt_and_the_parent_goes_on";
+fn in_a_forked_child_libnrt_is_refused_and_the_parent_goes_on() {
+    let name = "in_a_forked_child_libnrt_is_refused_and_the_parent_goes_on";
     on_machine(name, stub, || fork_with_everything_open().unwrap());
 }
 
 #[test]
-fn valgrind_finds_nothing_in_forks() {
-    on_machine("valgrind_finds_nothing_in_forks", under_valgrind, || fork_with_everything_open().unwrap());
+fn valgrind_finds_no_error_in_forks() {
+    on_machine("valgrind_finds_no_error_in_forks", under_valgrind, || fork_with_everything_open().unwrap());
 }
 
-/// An address that the stand-in takes for that of device memory.
+/// Returns an address that the stand-in takes for device memory.
 fn memory() -> *const c_void {
     ptr::without_provenance(0x7f00_0000_1000)
 }
@@ -514,8 +514,8 @@ fn near() -> Result<Option<NearAddress>> {
 }
 
 fn near_by_libnrt() -> Result<()> {
-    // Not asked before somebody has loaded it, and not loaded for that.
-    not_the_driver(near());
+    // nearfab does not load libnrt to ask it.
+    assert_not_the_driver(near());
     assert_eq!((log().len(), open_nodes().len()), (0, 1));
     NeuronRuntime::load()?;
 
@@ -528,24 +528,24 @@ fn near_by_libnrt() -> Result<()> {
     assert!(found.near.entries[1..].iter().all(|other| other.rank == 2));
     assert_eq!(calls("nrt_get_attached_efa_bdf"), 1);
 
-    // To libnrt it is none: the driver has the last word.
-    not_the_driver(near_address(&Host::discover()?, ptr::null(), ProbeOptions::default()));
+    // For an address that libnrt does not know, nearfab asks the driver.
+    assert_not_the_driver(near_address(&Host::discover()?, ptr::null(), ProbeOptions::default()));
     Ok(())
 }
 
 #[test]
-fn the_libnrt_of_the_process_tells_what_is_near() {
-    on_machine("the_libnrt_of_the_process_tells_what_is_near", stub, || near_by_libnrt().unwrap());
+fn a_loaded_libnrt_is_asked_for_the_nearest_interface() {
+    on_machine("a_loaded_libnrt_is_asked_for_the_nearest_interface", stub, || near_by_libnrt().unwrap());
 }
 
 #[test]
-fn an_answer_that_is_no_interface_of_the_host_is_none() {
-    on_machine("an_answer_that_is_no_interface_of_the_host_is_none", stub, || {
+fn an_answer_that_names_no_interface_of_the_host_is_ignored() {
+    on_machine("an_answer_that_names_no_interface_of_the_host_is_ignored", stub, || {
         NeuronRuntime::load().unwrap();
         for answer in ["57", "0000:10:19.0", "", &"0000:57:00.0".repeat(6)] {
             in_a_child(|| {
                 set("STUB_NRT_EFA", answer);
-                not_the_driver(near());
+                assert_not_the_driver(near());
                 true
             });
         }

@@ -1,4 +1,4 @@
-//! Vendor libraries of this process: the one that it has already is used, and two are refused by name.
+//! Vendor libraries of a process: a mapped library is used, and two copies are refused by name.
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
 
@@ -25,28 +25,28 @@ fn runtime(soname: &str) -> Result<Runtime> {
     vendor::all().into_iter().find(|(name, _)| *name == soname).unwrap().1
 }
 
-/// Has a library mapped, as another part of the process would.
+/// Maps a library, as another part of the process would.
 fn map(path: &Path) {
-    // SAFETY: the stand-ins have no initializers, and the real one is made to be loaded.
+    // SAFETY: the stand-ins have no initializers, and the initializers of the real library are sound in any process.
     let library = unsafe { unix::Library::open(Some(path), RTLD_NOW | RTLD_LOCAL) }.unwrap();
     std::mem::forget(library);
 }
 
-/// Compiles a stand-in for libfabric with a version.
+/// Adds a stand-in for libfabric with a version to the machine.
 fn fabric(machine: &Machine, name: &str, version: &str) -> std::result::Result<(), Skip> {
     let text = format!("#define NUMBER ({version})\n{FABRIC}");
     machine.compile(name, &text).map_err(|_| Skip("no C compiler".to_owned()))
 }
 
-/// The machine's folder of libraries; valgrind has one of its own before it.
+/// Returns the machine's folder of libraries. In the search path, valgrind's folder comes before it.
 fn libraries() -> PathBuf {
     let searched = std::env::var_os("LD_LIBRARY_PATH").unwrap();
     std::env::split_paths(&searched).find(|folder| folder.ends_with("lib")).unwrap()
 }
 
 #[test]
-fn the_copy_that_is_mapped_under_a_wheels_name_is_used() {
-    let name = "the_copy_that_is_mapped_under_a_wheels_name_is_used";
+fn a_copy_that_is_mapped_under_a_wheels_name_is_used() {
+    let name = "a_copy_that_is_mapped_under_a_wheels_name_is_used";
     let prepare = |machine: &mut Machine| {
         fabric(machine, "libfabric.so.1", "1 << 16 | 17")?;
         fabric(machine, HASHED, "2 << 16 | 3")
@@ -81,10 +81,10 @@ fn two_copies_are_refused_by_name_unless_one_is_preferred() {
     });
 }
 
-/// A preference chooses among copies. Said beside one that is mapped, it would make a second.
+/// A preference chooses among copies. If another copy is mapped already, loading the preferred one would make a second.
 #[test]
-fn what_is_preferred_is_no_second_copy() {
-    let name = "what_is_preferred_is_no_second_copy";
+fn a_preferred_copy_is_refused_beside_a_mapped_one() {
+    let name = "a_preferred_copy_is_refused_beside_a_mapped_one";
     let prepare = |machine: &mut Machine| {
         fabric(machine, "odd.so", "0")?;
         fabric(machine, "libfabric.so.1", "1 << 16 | 17")?;
@@ -92,7 +92,7 @@ fn what_is_preferred_is_no_second_copy() {
     };
     on_machine(name, prepare, || {
         let [one, other] = ["libfabric.so.1", HASHED].map(|file| libraries().join(file));
-        // Beside something whose name is no text.
+        // A mapped file whose name is not UTF-8 does not matter.
         let odd = std::env::temp_dir().join(OsStr::from_bytes(b"nearfab-\xff"));
         std::fs::copy(libraries().join("odd.so"), &odd).unwrap();
         map(&odd);
@@ -107,13 +107,13 @@ fn what_is_preferred_is_no_second_copy() {
 }
 
 #[test]
-fn no_interface_is_opened_by_one_of_two_copies() {
+fn no_interface_is_opened_while_two_copies_are_mapped() {
     let prepare = |machine: &mut Machine| {
         machine.add_stub()?;
         std::fs::copy(machine.library("libibverbs.so.1"), machine.library(HASHED_VERBS)).unwrap();
         Ok(())
     };
-    on_machine("no_interface_is_opened_by_one_of_two_copies", prepare, || {
+    on_machine("no_interface_is_opened_while_two_copies_are_mapped", prepare, || {
         let [one, other] = ["libibverbs.so.1", HASHED_VERBS].map(|file| libraries().join(file));
         map(&one);
         map(&other);
@@ -129,23 +129,23 @@ fn no_interface_is_opened_by_one_of_two_copies() {
 }
 
 #[test]
-fn a_file_that_is_only_read_is_no_copy() {
-    let name = "a_file_that_is_only_read_is_no_copy";
+fn a_file_that_is_mapped_for_reading_is_no_copy() {
+    let name = "a_file_that_is_mapped_for_reading_is_no_copy";
     let prepare = |machine: &mut Machine| {
         fabric(machine, "libfabric.so.1", "1 << 16 | 17")?;
         fabric(machine, HASHED, "2 << 16 | 3")
     };
     on_machine(name, prepare, || {
         let file = std::fs::File::open(libraries().join(HASHED)).unwrap();
-        // SAFETY: nobody changes the file.
+        // SAFETY: no process changes the file.
         let _read = unsafe { memmap2::Mmap::map(&file) }.unwrap();
         assert_eq!(runtime("libfabric.so.1").unwrap().version.as_deref(), Some("1.17"));
     });
 }
 
 #[test]
-fn what_a_library_lacks_is_told_with_what_it_means() {
-    let name = "what_a_library_lacks_is_told_with_what_it_means";
+fn a_missing_function_is_listed_with_its_consequence() {
+    let name = "a_missing_function_is_listed_with_its_consequence";
     let prepare = |machine: &mut Machine| {
         let old = "void nrt_init(void) {}\nvoid nrt_get_version(void) {}\n";
         machine.compile("libnrt.so.1", old).map_err(|_| Skip("no C compiler".to_owned()))
@@ -158,7 +158,7 @@ fn what_a_library_lacks_is_told_with_what_it_means() {
     });
 }
 
-/// The distribution's own, and a copy of it under a wheel's name.
+/// One is the distribution's library, the other a copy of it under a wheel's name.
 #[test]
 fn two_real_libfabrics_are_refused_by_name() {
     let Ok(found) = runtime("libfabric.so.1") else {
@@ -176,7 +176,7 @@ fn two_real_libfabrics_are_refused_by_name() {
 const NAMED: &str = "EFA_NEURON_LIBNRT";
 const ELSEWHERE: &str = "libnrt.so.2.34.10.0";
 
-/// A libnrt, and another one where the loader does not look, which the environment names.
+/// Adds a libnrt to the machine, and a second one that only an environment variable names.
 fn two_runtimes(machine: &mut Machine) -> std::result::Result<(), Skip> {
     for name in ["libnrt.so.1", ELSEWHERE] {
         let text = "void nrt_init(void) {}\nvoid nrt_get_version(void) {}\nvoid nrt_get_attached_efa_bdf(void) {}\n";
@@ -194,19 +194,19 @@ fn named() -> String {
 }
 
 #[test]
-fn the_runtime_that_the_environment_names_is_used() {
-    on_machine("the_runtime_that_the_environment_names_is_used", two_runtimes, || {
+fn a_libnrt_that_the_environment_names_is_used() {
+    on_machine("a_libnrt_that_the_environment_names_is_used", two_runtimes, || {
         let found = runtime("libnrt.so.1").unwrap();
         assert_eq!(found.path, Some(named()));
         assert_eq!(found.version.as_deref(), Some("2.34.10.0"));
-        // What has been mapped is found again, under whatever name.
+        // The mapped library is found again under its other name.
         assert_eq!(runtime("libnrt.so.1").unwrap().path, Some(named()));
     });
 }
 
 #[test]
-fn the_runtime_that_the_environment_names_is_no_second_one() {
-    on_machine("the_runtime_that_the_environment_names_is_no_second_one", two_runtimes, || {
+fn a_libnrt_that_the_environment_names_is_refused_beside_a_mapped_one() {
+    on_machine("a_libnrt_that_the_environment_names_is_refused_beside_a_mapped_one", two_runtimes, || {
         let searched = std::env::var_os("LD_LIBRARY_PATH").unwrap();
         let mapped =
             std::env::split_paths(&searched).map(|folder| folder.join("libnrt.so.1")).find(|file| file.exists());
@@ -216,19 +216,19 @@ fn the_runtime_that_the_environment_names_is_no_second_one() {
         assert_eq!(library, "libnrt.so.1");
         assert_eq!(paths, [mapped.display().to_string(), named()]);
 
-        // Of what is mapped it may choose.
+        // The variable may choose among mapped libraries.
         map(Path::new(&named()));
         assert_eq!(runtime("libnrt.so.1").unwrap().path, Some(named()));
     });
 }
 
 #[test]
-fn a_runtime_that_is_named_and_not_there_is_explained() {
+fn a_missing_libnrt_that_the_environment_names_is_explained() {
     let prepare = |machine: &mut Machine| {
         machine.set(NAMED, "/nowhere/libnrt.so.1");
         Ok(())
     };
-    on_machine("a_runtime_that_is_named_and_not_there_is_explained", prepare, || {
+    on_machine("a_missing_libnrt_that_the_environment_names_is_explained", prepare, || {
         let error = runtime("libnrt.so.1").unwrap_err();
         assert!(matches!(error, Error::Library { library: "libnrt.so.1", .. }), "{error}");
         assert!(error.to_string().contains("/nowhere/libnrt.so.1"), "{error}");

@@ -1,5 +1,5 @@
-//! What is made on an open EFA interface, through a stand-in for libibverbs that aborts where something is ended before what
-//! hangs on it.
+//! Domains, regions and queues of an open EFA interface, through a stand-in for libibverbs that aborts if an object is destroyed
+//! before its children.
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
 
@@ -21,7 +21,7 @@ use nearfab::context::{
 use nearfab::{Error, Host, Result};
 use support::{Machine, calls, check_ends, log, on_machine, orders};
 
-/// One of each.
+/// One object of each kind.
 struct All {
     efa: Option<Efa>,
     domain: Option<ProtectionDomain>,
@@ -32,7 +32,7 @@ struct All {
     ud: Option<QueuePair>,
 }
 
-/// What a function of libibverbs makes, and the one that ends it, by which that has to be ended before.
+/// Functions of libibverbs that create an object, as [`support::Ends`] has them.
 const ENDS: [(&str, &str, &[&str]); 7] = [
     ("ibv_create_qp", "ibv_destroy_qp", &[]),
     ("efadv_create_driver_qp", "ibv_destroy_qp", &[]),
@@ -52,7 +52,7 @@ fn host_and_first() -> Result<(Host, Efa)> {
 }
 
 fn register(domain: &ProtectionDomain) -> Result<MemoryRegion> {
-    // SAFETY: it is static, nobody writes it, and the stand-in does not either.
+    // SAFETY: the memory is static, and neither the test nor the stand-in writes it.
     unsafe { domain.register(NonNull::from(&MEMORY[..]), Access::LOCAL_READ) }
 }
 
@@ -73,7 +73,7 @@ impl All {
         })
     }
 
-    /// Drops one of them.
+    /// Drops one of the objects.
     fn drop_one(&mut self, which: usize) {
         match which {
             0 => drop(self.efa.take()),
@@ -92,15 +92,15 @@ fn close_in_every_order() -> Result<()> {
         let start = log().len();
         let mut all = All::new()?;
         order.iter().for_each(|&which| all.drop_one(which));
-        drop(all); // With the second region, which has nothing of its own.
+        drop(all); // Drops the second region, which no object depends on.
         check_ends(&ENDS, start, order);
     }
     Ok(())
 }
 
 #[test]
-fn whatever_is_dropped_first_children_are_ended_before_their_parents() {
-    let name = "whatever_is_dropped_first_children_are_ended_before_their_parents";
+fn children_are_destroyed_before_their_parents_in_every_order_of_drops() {
+    let name = "children_are_destroyed_before_their_parents_in_every_order_of_drops";
     on_machine(name, Machine::add_stub, || close_in_every_order().unwrap());
 }
 
@@ -116,9 +116,9 @@ fn ask_and_close() -> Result<()> {
     assert_eq!((keys.local_key()?, keys.remote_key()?), (0x1001, 0x2002));
     assert_eq!(keys.domain().as_raw()?, domain.as_ref().unwrap().as_raw()?);
     let users = efa.as_ref().unwrap().users()?;
-    assert_eq!(users, 7, "what is made on it uses it");
+    assert_eq!(users, 7, "each object on the interface uses it");
 
-    // A domain that something is in, and what has a second user, is closed later.
+    // A domain with objects, and an object with a second user, are closed later.
     assert_eq!(domain.clone().unwrap().close()?, Closed::Later);
     assert_eq!(domain.unwrap().close()?, Closed::Later);
     assert_eq!(srd.clone().unwrap().close()?, Closed::Later);
@@ -134,8 +134,8 @@ fn ask_and_close() -> Result<()> {
 }
 
 #[test]
-fn closing_tells_whether_it_was_the_last_use() {
-    on_machine("closing_tells_whether_it_was_the_last_use", Machine::add_stub, || ask_and_close().unwrap());
+fn close_returns_whether_the_object_was_closed() {
+    on_machine("close_returns_whether_the_object_was_closed", Machine::add_stub, || ask_and_close().unwrap());
 }
 
 fn failed<T>(result: Result<T>, name: &str, errno: i32) {
@@ -145,13 +145,13 @@ fn failed<T>(result: Result<T>, name: &str, errno: i32) {
 }
 
 #[test]
-fn what_cannot_be_made_is_reported_and_leaves_nothing() {
+fn a_failed_creation_is_reported_and_leaves_no_object() {
     let prepare = |machine: &mut Machine| {
         let functions = ["ibv_alloc_pd:12", "ibv_create_cq:22"];
         machine.set("STUB_FAIL", &functions.join(","));
         machine.add_stub()
     };
-    on_machine("what_cannot_be_made_is_reported_and_leaves_nothing", prepare, || {
+    on_machine("a_failed_creation_is_reported_and_leaves_no_object", prepare, || {
         let (_, efa) = host_and_first().unwrap();
         failed(efa.protection_domain(), "ibv_alloc_pd", 12);
         failed(efa.completion_queue(16), "ibv_create_cq", 22);
@@ -164,13 +164,13 @@ fn what_cannot_be_made_is_reported_and_leaves_nothing() {
 }
 
 #[test]
-fn pairs_and_regions_that_are_refused_say_why() {
+fn refused_queue_pairs_and_memory_regions_have_a_reason() {
     let prepare = |machine: &mut Machine| {
         let functions = ["efadv_create_driver_qp:12", "ibv_create_qp:95", "ibv_reg_mr:12", "ibv_reg_dmabuf_mr:22"];
         machine.set("STUB_FAIL", &functions.join(","));
         machine.add_stub()
     };
-    on_machine("pairs_and_regions_that_are_refused_say_why", prepare, || {
+    on_machine("refused_queue_pairs_and_memory_regions_have_a_reason", prepare, || {
         let (host, efa) = host_and_first().unwrap();
         let (domain, queue) = (efa.protection_domain().unwrap(), efa.completion_queue(16).unwrap());
         failed(domain.queue_pair(&QueuePairOptions::srd(), &queue, &queue), "efadv_create_driver_qp", 12);
@@ -189,7 +189,7 @@ fn pairs_and_regions_that_are_refused_say_why() {
         let text = error.chain();
         assert!(text.contains("at most 103079215104 bytes, in pages of 4096 bytes or more"), "{text}");
 
-        // Queues of another interface have numbers that this one's could have.
+        // Numbers of another interface's queues are valid numbers on this interface too.
         let other = Efa::open(&host, host.efa()[1].address()).unwrap().completion_queue(16).unwrap();
         for (send, receive) in [(&other, &queue), (&queue, &other)] {
             let error = domain.queue_pair(&QueuePairOptions::srd(), send, receive).unwrap_err();
@@ -199,14 +199,14 @@ fn pairs_and_regions_that_are_refused_say_why() {
 }
 
 #[test]
-fn what_cannot_be_ended_is_reported_and_never_tried_again() {
+fn a_failed_destruction_is_reported_and_never_repeated() {
     let prepare = |machine: &mut Machine| {
         let functions =
             ["ibv_dealloc_pd:16", "ibv_dereg_mr:22", "ibv_destroy_cq:16", "ibv_destroy_qp:22", "ibv_close_device:5"];
         machine.set("STUB_FAIL", &functions.join(","));
         machine.add_stub()
     };
-    on_machine("what_cannot_be_ended_is_reported_and_never_tried_again", prepare, || {
+    on_machine("a_failed_destruction_is_reported_and_never_repeated", prepare, || {
         let (_, efa) = host_and_first().unwrap();
         failed(efa.protection_domain().unwrap().close(), "ibv_dealloc_pd", 16);
         failed(efa.completion_queue(16).unwrap().close(), "ibv_destroy_cq", 16);
@@ -222,8 +222,8 @@ fn forked<T>(result: Result<T>) -> bool {
 }
 
 #[test]
-fn in_a_forked_child_nothing_is_used_and_nothing_ended() {
-    on_machine("in_a_forked_child_nothing_is_used_and_nothing_ended", Machine::add_stub, || {
+fn in_a_forked_child_every_call_is_refused_and_nothing_is_destroyed() {
+    on_machine("in_a_forked_child_every_call_is_refused_and_nothing_is_destroyed", Machine::add_stub, || {
         let mut all = All::new().unwrap();
         let before = log().len();
         in_a_child(|| {
@@ -264,14 +264,14 @@ fn in_a_forked_child_nothing_is_used_and_nothing_ended() {
 }
 
 #[test]
-fn an_older_library_without_dmabufs_serves_all_else() {
+fn an_older_library_without_dmabufs_does_everything_else() {
     let prepare = |machine: &mut Machine| {
         machine.add_stub()?;
         let without = format!("#define STUB_VERBS_WITHOUT_DMABUF\n{}", support::STUB);
         machine.compile("libibverbs.so.1", &without).unwrap_or_else(|errors| panic!("{errors}"));
         Ok(())
     };
-    on_machine("an_older_library_without_dmabufs_serves_all_else", prepare, || {
+    on_machine("an_older_library_without_dmabufs_does_everything_else", prepare, || {
         let (_, efa) = host_and_first().unwrap();
         let domain = efa.protection_domain().unwrap();
         register(&domain).unwrap();
@@ -282,7 +282,7 @@ fn an_older_library_without_dmabufs_serves_all_else() {
     });
 }
 
-/// The number of calls of the device's own port query, and of the older function.
+/// Returns the number of calls of the context's port query, and of the older function.
 fn port_queries() -> (usize, usize) {
     let (_, efa) = host_and_first().unwrap();
     assert_eq!(efa.port_attributes().unwrap().max_message_size, 8928);
@@ -290,11 +290,13 @@ fn port_queries() -> (usize, usize) {
 }
 
 #[test]
-fn a_port_is_asked_as_the_headers_do() {
-    on_machine("a_port_is_asked_as_the_headers_do", Machine::add_stub, || assert_eq!(port_queries(), (1, 0)));
+fn a_port_is_queried_by_the_operation_of_its_context() {
+    on_machine("a_port_is_queried_by_the_operation_of_its_context", Machine::add_stub, || {
+        assert_eq!(port_queries(), (1, 0))
+    });
 }
 
-fn of_an_older_library(name: &str, what: &str) {
+fn assert_queried_by_the_function(name: &str, what: &str) {
     let prepare = |machine: &mut Machine| {
         machine.set("STUB_VERBS_OLD", what);
         machine.add_stub()
@@ -303,29 +305,29 @@ fn of_an_older_library(name: &str, what: &str) {
 }
 
 #[test]
-fn a_port_of_a_shorter_context_is_asked_by_the_function() {
-    of_an_older_library("a_port_of_a_shorter_context_is_asked_by_the_function", "size");
+fn a_port_of_a_shorter_context_is_queried_by_the_function() {
+    assert_queried_by_the_function("a_port_of_a_shorter_context_is_queried_by_the_function", "size");
 }
 
 #[test]
-fn a_port_of_a_context_without_the_operation_is_asked_by_the_function() {
-    of_an_older_library("a_port_of_a_context_without_the_operation_is_asked_by_the_function", "operation");
+fn a_port_of_a_context_without_the_operation_is_queried_by_the_function() {
+    assert_queried_by_the_function("a_port_of_a_context_without_the_operation_is_queried_by_the_function", "operation");
 }
 
 #[test]
-fn a_port_of_a_plain_context_is_asked_by_the_function() {
-    of_an_older_library("a_port_of_a_plain_context_is_asked_by_the_function", "context");
+fn a_port_of_a_plain_context_is_queried_by_the_function() {
+    assert_queried_by_the_function("a_port_of_a_plain_context_is_queried_by_the_function", "context");
 }
 
 #[test]
-fn events_are_told_and_acknowledged() {
+fn events_are_returned_and_acknowledged() {
     let prepare = |machine: &mut Machine| {
         let pipe = machine.file("events");
         nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::from_bits_truncate(0o666)).unwrap();
         machine.set("STUB_VERBS_EVENTS", pipe.to_str().unwrap());
         machine.add_stub()
     };
-    on_machine("events_are_told_and_acknowledged", prepare, || {
+    on_machine("events_are_returned_and_acknowledged", prepare, || {
         let all = All::new().unwrap();
         let efa = all.efa.as_ref().unwrap();
         assert_eq!(efa.next_event().unwrap(), None);
@@ -346,11 +348,11 @@ fn events_are_told_and_acknowledged() {
 }
 
 #[test]
-fn what_another_runtime_opened_is_used_and_left_open() {
-    on_machine("what_another_runtime_opened_is_used_and_left_open", Machine::add_stub, || {
+fn a_borrowed_handle_is_used_and_left_open() {
+    on_machine("a_borrowed_handle_is_used_and_left_open", Machine::add_stub, || {
         let (host, theirs) = host_and_first().unwrap();
         let context = NonNull::new(theirs.as_raw().unwrap()).unwrap();
-        // SAFETY: it stays open to the end.
+        // SAFETY: the context stays open to the end of the test.
         let borrowed = unsafe { Efa::borrow_raw(&host, context) }.unwrap();
         assert_eq!((borrowed.address(), borrowed.users().unwrap()), (theirs.address(), 1));
         assert_eq!(borrowed.gid().unwrap(), theirs.gid().unwrap());
@@ -361,17 +363,17 @@ fn what_another_runtime_opened_is_used_and_left_open() {
         assert_eq!(borrowed.clone().close().unwrap(), 1);
         drop(borrowed);
         assert_eq!(calls("ibv_close_device"), 0);
-        assert_eq!(theirs.users().unwrap(), 2, "of the borrowed one nothing is left");
+        assert_eq!(theirs.users().unwrap(), 2, "the borrowed handle left no user");
     });
 }
 
 #[test]
-fn valgrind_finds_nothing_in_it() {
+fn valgrind_finds_no_error_in_queues_and_regions() {
     let prepare = |machine: &mut Machine| {
         machine.check_memory()?;
         machine.add_stub()
     };
-    on_machine("valgrind_finds_nothing_in_it", prepare, || {
+    on_machine("valgrind_finds_no_error_in_queues_and_regions", prepare, || {
         ask_and_close().unwrap();
         let mut all = All::new().unwrap();
         (0..7).for_each(|which| all.drop_one(which));

@@ -1,4 +1,4 @@
-//! Trees made of what others captured on real hosts, and of nothing else.
+//! Trees that are made only of facts that others captured on real hosts.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -7,17 +7,18 @@ use std::path::Path;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::tree;
 use crate::write::write;
 
-/// The captures of a kind.
+/// Returns the captures of a kind.
 pub(crate) fn captures(kind: &str) -> Vec<Value> {
     let all: Vec<Value> = serde_json::from_str(include_str!("../captured/captures.json")).expect("the captures");
     all.into_iter().filter(|capture| capture["kind"] == kind).collect()
 }
 
-/// The GPUs and EFA interfaces of a capture of kind `hwloc-xml`, with the CPUs of the nodes where it has them.
+/// Writes the tree of a capture of kind `hwloc-xml`: GPUs, EFA interfaces, and the CPUs of NUMA nodes if they were captured.
 pub(crate) fn gpu_host(capture: &Value) -> TempDir {
-    let (tree, data) = (tempfile::tempdir().expect("a folder"), &capture["data"]);
+    let (tree, data) = (tree::folder(), &capture["data"]);
     for group in array(&data["groups"]) {
         for efa in array(&group["efa"]) {
             function(
@@ -38,9 +39,9 @@ pub(crate) fn gpu_host(capture: &Value) -> TempDir {
     tree
 }
 
-/// The devices and EFA interfaces of a trn1.32xlarge, by the capture of kind `lspci-tv`.
+/// Writes the tree of a trn1.32xlarge by the capture of kind `lspci-tv`: Neuron devices and EFA interfaces.
 pub(crate) fn trn1_host(capture: &Value) -> TempDir {
-    let (tree, devices) = (tempfile::tempdir().expect("a folder"), &capture["data"]["per_root_a0_90_20_10"]);
+    let (tree, devices) = (tree::folder(), &capture["data"]["per_root_a0_90_20_10"]);
     for bus in ["10", "20", "90", "a0"] {
         for (kind, id) in [("EFA", "1d0f:efa1"), ("NeuronDevice", "1d0f:7164")] {
             for device in array(&devices[kind]) {
@@ -65,7 +66,7 @@ fn text(value: &Value) -> &str {
     value.as_str().expect("a text")
 }
 
-/// A function below `above`, a root and bridges, as the kernel shows it.
+/// Writes a PCI function below `above`, which is a root and bridges, as the kernel shows it.
 pub(crate) fn function(root: &Path, above: &str, address: &str, id: &str, numa: Option<&Value>) {
     let (class, driver) = match id {
         _ if id.starts_with("1d0f:7") => ("88000", "neuron-driver"),
@@ -82,12 +83,12 @@ pub(crate) fn function(root: &Path, above: &str, address: &str, id: &str, numa: 
     symlink(format!("../../../{folder}"), link).expect("a link");
 }
 
-/// Root and bridges of a captured group; where only the root is captured, only that.
+/// Returns the root and the bridges of a captured group, or only the root if no bridges were captured.
 fn above(group: &Value, address: &str) -> String {
     let root = text(&group["root"]);
     let bridges: Vec<&str> = array(&group["bridge_chain"]).iter().map(text).collect();
     let Some((_, upper)) = bridges.split_last() else { return root.to_owned() };
-    // A port that was not captured has a number of its own.
+    // A port that was not captured gets a number from the device behind it.
     let port = group["downstream_port_of"][address]
         .as_str()
         .map_or_else(|| format!("46:1{}.0", &address[6..7]), str::to_owned);

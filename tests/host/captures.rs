@@ -1,4 +1,4 @@
-//! The instance tables, and what the scanners see in trees made of them, against what others captured on real hosts.
+//! Compares the instance tables, and hosts scanned from trees of these tables, with captures of real hosts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
@@ -12,10 +12,10 @@ use crate::tree::tree_of;
 static CAPTURES: LazyLock<Vec<Value>> =
     LazyLock::new(|| serde_json::from_str(include_str!("../captured/captures.json")).unwrap());
 
-/// A way to compare a table and the host that its tree shows with what was captured.
+/// Compares a table, and the host scanned from its tree, with a capture.
 type Compare = fn(&InstanceTable, &Host, &Value);
 
-/// What is done with each kind of capture.
+/// The comparison for each kind of capture.
 const KINDS: [(&str, Compare); 14] = [
     ("hwloc-xml", hwloc),
     ("lstopo -v + fi_info", lstopo_and_fi_info),
@@ -30,7 +30,7 @@ const KINDS: [(&str, Compare); 14] = [
     ("neuron-ls-table-in-pod", neuron_ls_in_pod),
     ("neuron-ls-table-WRONG", contradicted),
     ("sysfs+neuron-monitor", sysfs),
-    // Of a type without a table, or of none.
+    // No table has the type of this capture yet.
     ("ibv_devinfo + efadv + lspci", |_, _, _| panic!("this type has a table now: compare it")),
 ];
 
@@ -64,8 +64,8 @@ fn tables_and_trees_agree_with_every_capture() {
     assert_eq!(compared, expected.into());
 }
 
-/// Each GPU's interfaces, by place, are those behind its switch or on its root, in the order of their addresses: as the
-/// captures have it, and for p5, of which only pieces are captured, by its switches.
+/// The interfaces nearest to each GPU are behind its switch or on its root, in the order of their addresses. The groups are
+/// captured, except for p5: of it only pieces are captured, and its switches are published.
 #[test]
 fn interfaces_near_each_gpu_are_those_of_its_switch_or_root() {
     // GPUs, and the interfaces beside them.
@@ -120,7 +120,7 @@ fn id(value: &Value) -> PciId {
     value.as_str().unwrap().to_owned().try_into().unwrap()
 }
 
-/// The root of a row, as sysfs names it.
+/// Returns the root of a row, as sysfs names it.
 fn root(row: &FunctionRow) -> String {
     format!("pci0000:{:02x}", row.bridges.first().unwrap_or(&row.address).bus())
 }
@@ -137,7 +137,7 @@ fn device(table: &InstanceTable, index: &Value) -> &'static NeuronRow {
     table.neuron(HostDevice(number(index))).unwrap()
 }
 
-/// Roots with the functions below them, their NUMA node, names and bridges.
+/// Compares each root with the functions below it: NUMA node, names and bridges.
 fn hwloc(table: &InstanceTable, host: &Host, data: &Value) {
     let id_of = |kind: &str| id(&data[format!("{kind}_id")]);
     assert!(table.efa.iter().all(|row| row.id == id_of("efa")));
@@ -181,7 +181,7 @@ fn hwloc(table: &InstanceTable, host: &Host, data: &Value) {
     if let Some(distances) = data["numa_distance"].as_array() {
         assert_eq!(table.numa.len(), distances.len());
     }
-    // In the order of the captured file, which is that of their addresses.
+    // The captured file lists interfaces by address.
     let shares = |efa: &FunctionRow| table.gpu.iter().any(|gpu| common_bridges(efa, gpu) > 0);
     let expected: Vec<bool> = table.efa.iter().map(shares).collect();
     assert_eq!(serde_json::json!(expected), data["expect_nic_shares_pcie_switch_with_gpu"]);
@@ -202,7 +202,7 @@ fn lstopo_and_fi_info(table: &InstanceTable, host: &Host, data: &Value) {
     }
 }
 
-/// The two buses that are in the listing.
+/// Compares the two buses that are in the listing.
 fn lspci(table: &InstanceTable, host: &Host, data: &Value) {
     for bus in ["10", "20"] {
         let on_bus = |address: &Bdf| format!("{:02x}", address.bus()) == bus;
@@ -230,7 +230,7 @@ fn resource_slices(table: &InstanceTable, host: &Host, data: &Value) {
     assert_eq!(table.gpu.iter().map(|row| row.address).collect::<BTreeSet<_>>(), addresses(&data["gpu"]));
 }
 
-/// The foreign ones stand first, so they have the first verbs nodes, and no EFA interface has one of those.
+/// The two mlx5 functions are listed first. So they have the first verbs nodes, and no EFA interface has one of these.
 fn verbs_order(table: &InstanceTable, host: &Host, data: &Value) {
     assert_eq!((data["first_two"].as_str(), data["then"].as_str()), (Some("mlx5 devices"), Some("EFA")));
     assert_eq!(table.foreign.len(), 2);
@@ -259,7 +259,7 @@ fn neuron_ls_table(table: &InstanceTable, host: &Host, data: &Value) {
     }
 }
 
-/// As sets: tools differ in the order.
+/// Compares links as sets, because tools differ in the order.
 fn links_agree(row: &NeuronRow, captured: &Value) {
     let links: BTreeSet<u32> = row.links.unwrap().iter().map(|link| link.0).collect();
     assert_eq!(links, captured.as_array().into_iter().flatten().map(number).collect());
@@ -304,7 +304,7 @@ fn neuron_ls_json(table: &InstanceTable, host: &Host, data: &Value) {
     assert_eq!(function.cpus.to_string(), captured["cpu_affinity"].as_str().unwrap());
 }
 
-/// `per_root_a0_90_20_10`: the device numbers by kind, the same on each of the four root buses.
+/// Compares device numbers by kind, which are the same on each of the four root buses (`per_root_a0_90_20_10`).
 fn lspci_tv(table: &InstanceTable, host: &Host, data: &Value) {
     let captured = |kind: &str| -> BTreeSet<Bdf> {
         let devices = texts(&data["per_root_a0_90_20_10"][kind]);
@@ -319,7 +319,7 @@ fn lspci_tv(table: &InstanceTable, host: &Host, data: &Value) {
     assert!(named.contains(name_of(host, "0000:a0:1a.0".parse().unwrap())), "{named}");
 }
 
-/// That capture's old tool prints wrong cores and memory; the true ones are noted beside it.
+/// The old tool of this capture prints wrong cores and memory. The capture has the true values too.
 fn neuron_ls_in_pod(table: &InstanceTable, host: &Host, data: &Value) {
     let row = device(table, &data["row"]["neuron_device"]);
     assert_eq!(row.address, address(&data["row"]["bdf"]));
@@ -331,7 +331,7 @@ fn neuron_ls_in_pod(table: &InstanceTable, host: &Host, data: &Value) {
     assert_eq!(host.find_neuron(row.index).unwrap().cores, product.cores);
 }
 
-/// A listing that is known to be wrong.
+/// Checks that the table contradicts a listing that is known to be wrong.
 fn contradicted(table: &InstanceTable, host: &Host, data: &Value) {
     let wrong = addresses(&data["bdfs"]);
     assert_eq!(wrong.len(), table.neuron.len());

@@ -1,4 +1,4 @@
-//! Other people's programs read the same trees: lstopo for places, libibverbs for EFA interfaces.
+//! Compares hosts with what independent programs read from the same trees: lstopo for places, libibverbs for EFA interfaces.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -10,7 +10,7 @@ use roxmltree::{Document, Node};
 
 use crate::tree::tree_of;
 
-/// Runs a judge; `None`, with a line that says so, where it is not installed.
+/// Runs an independent program. Returns `None` and prints that the test is skipped if the program is not installed.
 fn judged_by(test: &str, command: &mut Command) -> Option<String> {
     let output = match command.output() {
         Ok(output) => output,
@@ -58,7 +58,7 @@ fn lstopo_sees_the_same_parents_and_numa_nodes() {
             assert_eq!(Some(root_bus(object)), function.root, "{name}");
             let nodes: BTreeSet<u32> = match function.numa {
                 Some(node) => BTreeSet::from([node]),
-                // What is on no node is near all of them.
+                // A function on no node is near all nodes.
                 None => table.numa.iter().map(|row| row.node).collect(),
             };
             assert_eq!(numa_nodes(object), nodes, "{} {name}", table.instance_type);
@@ -66,7 +66,7 @@ fn lstopo_sees_the_same_parents_and_numa_nodes() {
     }
 }
 
-/// The PCI-to-PCI bridges above an object, from the root down.
+/// Returns the PCI-to-PCI bridges above an object, from the root down.
 fn bridges(object: Node) -> Vec<Bdf> {
     let above = object.ancestors().filter(|node| node.attribute("bridge_type") == Some("1-1"));
     let mut bridges: Vec<Bdf> = above.map(|node| node.attribute("pci_busid").unwrap().parse().unwrap()).collect();
@@ -74,7 +74,7 @@ fn bridges(object: Node) -> Vec<Bdf> {
     bridges
 }
 
-/// The root bus, from the host bridge's range: `0000:[b7-cc]`.
+/// Returns the root bus, from the host bridge's range: `0000:[b7-cc]`.
 fn root_bus(object: Node) -> PciRoot {
     let bridge = object.ancestors().find(|node| node.attribute("bridge_type") == Some("0-1")).unwrap();
     let range = bridge.attribute("bridge_pci").unwrap();
@@ -82,7 +82,7 @@ fn root_bus(object: Node) -> PciRoot {
     format!("pci{domain}:{}", &buses[..2]).parse().unwrap()
 }
 
-/// The nodes whose bits are set in the node set of the nearest object around the bridges.
+/// Returns the nodes in the node set of the nearest object around the bridges.
 fn numa_nodes(object: Node) -> BTreeSet<u32> {
     let around = object.ancestors().find_map(|node| node.attribute("nodeset")).unwrap();
     let set = u32::from_str_radix(around.trim_start_matches("0x"), 16).unwrap();
@@ -91,7 +91,7 @@ fn numa_nodes(object: Node) -> BTreeSet<u32> {
 
 #[test]
 fn libibverbs_lists_the_same_interfaces() {
-    // libibverbs takes the nodes from /dev alone: so it runs on the emulated machine.
+    // libibverbs finds nodes only in /dev, so it runs on the emulated machine.
     let machine = || {
         let mut command = Command::new("sh");
         command.arg("tests/support/machine.sh");
@@ -118,7 +118,7 @@ fn libibverbs_lists_the_same_interfaces() {
         let foreign: BTreeSet<&str> = listed.iter().copied().filter(|name| !name.starts_with("rdmap")).collect();
         assert_eq!(foreign.len(), table.foreign.len(), "{foreign:?}");
         let listed: BTreeSet<&str> = listed.difference(&foreign).copied().collect();
-        // rdma-core before 53 knows none of this generation.
+        // rdma-core before 53 does not know this generation.
         if listed.is_empty() && table.efa[0].id.device >= 0xefa3 {
             nearfab_emu::skipped("libibverbs", format_args!("it is too old for {}", table.instance_type));
             continue;

@@ -1,4 +1,4 @@
-//! Host, container and logical ids: on whole hosts and in containers that have nodes of a few devices only.
+//! Host, container and logical numbers of devices and cores, on whole hosts and in containers with nodes of a few devices.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -9,7 +9,7 @@ use nearfab_emu::Defect;
 
 use crate::tree::tree_of;
 
-/// A host of the type as a container sees it that has the nodes of `devices`; LNC by the node's file where given.
+/// Returns a host of the type as a container with the nodes of `devices` sees it. `lnc` is written into the node's file.
 fn container(instance_type: &str, devices: &[u32], lnc: Option<u32>) -> Host {
     let table = InstanceTable::find(instance_type).unwrap();
     let tree = tree_of(table, &[Defect::Container(devices.to_vec())]);
@@ -41,7 +41,7 @@ fn two_of_sixteen_devices_have_three_different_numbers_each() {
     let lnc = numbering.lnc.as_ref().unwrap();
     assert_eq!((lnc.size, &lnc.evidence), (2, &LncEvidence::NodeFile));
     assert_eq!(numbering.rows.len(), 8);
-    // Device 13 is in the fourth row of the driver's table, 14 in the third.
+    // The driver's table lists the cores of device 13 in its fourth order, those of device 14 in its third.
     let third = numbering.row(LogicalCore(2)).unwrap();
     assert_eq!((third.device, third.container), (HostDevice(13), ContainerDevice(0)));
     assert_eq!(third.physical, physical([0, 1]));
@@ -54,7 +54,7 @@ fn two_of_sixteen_devices_have_three_different_numbers_each() {
 }
 
 #[test]
-fn the_same_container_with_one_core_a_logical_core() {
+fn the_same_container_has_twice_the_logical_cores_with_lnc_1() {
     let host = container("trn2.48xlarge", &[13, 14], Some(1));
     let numbering = host.numbering();
     assert_eq!(numbering.rows.len(), 16);
@@ -65,14 +65,14 @@ fn the_same_container_with_one_core_a_logical_core() {
 }
 
 #[test]
-fn nobody_set_it_so_it_is_assumed() {
+fn an_lnc_that_is_not_set_is_assumed() {
     let host = container("trn2.48xlarge", &[0, 1], None);
     let lnc = host.lnc().unwrap();
     assert_eq!((lnc.size, lnc.evidence), (2, LncEvidence::Assumed));
 }
 
 #[test]
-fn trn1_has_no_choice_and_no_map() {
+fn trn1_has_one_lnc_and_cores_in_order() {
     let host = container("trn1.32xlarge", &[4, 7], Some(2));
     assert_eq!(host.lnc().unwrap().evidence, LncEvidence::Product);
     let numbering = host.numbering();
@@ -82,9 +82,9 @@ fn trn1_has_no_choice_and_no_map() {
     assert!(numbering.rows.iter().all(|row| row.evidence == CoreMapEvidence::Product));
 }
 
-/// The driver's table as it was read in its source, for each device of a server.
+/// The expected orders are the driver's table for each device of a server, from the driver's source.
 #[test]
-fn map_of_trn2_is_that_of_the_driver() {
+fn the_core_map_of_trn2_is_that_of_the_driver() {
     let host = Host::from_instance("trn2.48xlarge").unwrap();
     let orders = [
         (vec![0, 2, 8, 10], [4, 5, 6, 7, 2, 3, 0, 1]),
@@ -102,7 +102,7 @@ fn map_of_trn2_is_that_of_the_driver() {
 }
 
 #[test]
-fn map_says_how_sure_it_is() {
+fn a_core_map_says_how_it_is_known() {
     let mut device = Host::from_instance("trn2.48xlarge").unwrap().neuron()[1].clone();
     let map = device.core_map(Some("trn2u.48xlarge"));
     assert_eq!(map.evidence, CoreMapEvidence::DriverTableUnlessFlipped);

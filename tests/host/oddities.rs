@@ -1,4 +1,4 @@
-//! Hosts that are not as they should be: what is odd is said, and hides nothing else.
+//! Hosts with something odd: it is reported, and everything else is read.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -20,7 +20,7 @@ fn tree_with(defects: &[Defect]) -> tempfile::TempDir {
     tree_of(InstanceTable::find("trn2.48xlarge").unwrap(), defects)
 }
 
-/// The kernel gives up on a path with `..` when it races with a rename anywhere; each link in sysfs has some.
+/// The kernel fails to resolve a path with `..` that races with a rename anywhere. Links in sysfs have `..`.
 #[test]
 fn renames_elsewhere_hide_no_device() {
     let tree = tree();
@@ -47,7 +47,7 @@ fn renames_elsewhere_hide_no_device() {
 }
 
 #[test]
-fn devices_that_the_driver_shows_elsewhere_are_known_by_their_nodes() {
+fn devices_without_sysfs_folders_are_known_by_their_nodes() {
     let tree = tree();
     fs::remove_dir_all(tree.path().join("sys/class/neuron_device")).unwrap();
     fs::remove_file(tree.path().join("dev/neuron3")).unwrap();
@@ -55,13 +55,13 @@ fn devices_that_the_driver_shows_elsewhere_are_known_by_their_nodes() {
     assert_eq!(host.neuron().len(), 15);
     let device = host.find_neuron(HostDevice(5)).unwrap();
     assert_eq!((device.product.as_deref(), device.cores), (Some("Trainium2"), 8));
-    assert_eq!((&device.serial, &device.links), (&None, &None), "what only the driver tells is not known");
+    assert_eq!((&device.serial, &device.links), (&None, &None), "only the driver shows these");
     assert_eq!(host.problems().len(), 1, "{:?}", host.problems());
     assert!(host.problems()[0].starts_with("the Neuron driver has 16 functions on PCI"), "{:?}", host.problems());
 }
 
 #[test]
-fn device_of_another_driver_is_listed_as_such() {
+fn a_device_of_another_driver_is_listed_as_driverless() {
     let tree = tree();
     let uevent = "DRIVER=vfio-pci\nPCI_ID=1D0F:7364\n";
     write(tree.path(), "sys/bus/pci/devices/0000:cc:00.0/uevent", uevent);
@@ -74,7 +74,7 @@ fn device_of_another_driver_is_listed_as_such() {
 }
 
 #[test]
-fn cores_that_the_driver_does_not_show_are_those_of_the_product() {
+fn a_device_that_shows_no_cores_has_those_of_its_product() {
     let tree = tree();
     let device = tree.path().join("sys/devices/virtual/neuron_device/neuron5");
     for core in 0..8 {
@@ -86,12 +86,12 @@ fn cores_that_the_driver_does_not_show_are_those_of_the_product() {
 }
 
 #[test]
-fn device_that_is_not_where_its_table_says_has_no_pair_and_no_group() {
+fn a_device_that_is_not_where_its_table_says_has_no_pair_and_no_group() {
     let tree = tree_with(&[Defect::NeuronFunctionGone(0)]);
     let host = Host::from_root(tree.path()).unwrap();
     assert_eq!(host.neuron()[0].location, None);
     let near = host.near_device(HostDevice(0), Basis::Pairing).unwrap();
-    assert_eq!(near.nearest().count(), 0, "not known is not equally near");
+    assert_eq!(near.nearest().count(), 0, "an unknown distance is no tie");
     assert!(near.entries.iter().all(|near| near.evidence.to_string() == "unknown"));
     assert_eq!(host.device_group(HostDevice(0), GroupSize::One), None);
     // The others keep theirs.
@@ -101,16 +101,16 @@ fn device_that_is_not_where_its_table_says_has_no_pair_and_no_group() {
 }
 
 #[test]
-fn unknown_instance_type_says_unknown_instead_of_a_tie() {
+fn on_an_unknown_instance_type_nearness_is_unknown_and_no_tie() {
     let tree = tree_with(&[Defect::UnknownProduct]);
     let host = Host::from_root(tree.path()).unwrap();
     let near = host.near_device(HostDevice(5), Basis::Pairing).unwrap();
     assert_eq!((near.entries.len(), near.nearest().count()), (16, 0));
 }
 
-/// A link below the root is never followed on the machine.
+/// A link below the root is never followed out of the tree.
 #[test]
-fn node_that_is_a_link_is_not_asked_about() {
+fn access_to_a_node_that_is_a_link_is_unknown() {
     let tree = tree();
     let node = tree.path().join("dev/neuron0");
     fs::remove_file(&node).unwrap();
@@ -121,7 +121,7 @@ fn node_that_is_a_link_is_not_asked_about() {
 }
 
 #[test]
-fn record_of_a_newer_version_is_read_as_far_as_it_is_known() {
+fn unknown_words_of_a_newer_record_are_read_as_other() {
     let text = Host::from_instance("trn2.48xlarge").unwrap().to_json();
     let newer = text
         .replacen("\"from\": \"table\"", "\"from\": \"satellite\"", 1)

@@ -1,4 +1,4 @@
-//! Pairing, groups and nearness, against what AWS publishes.
+//! Compares pairs, groups and nearness with what AWS publishes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
@@ -25,7 +25,7 @@ impl Published {
     }
 }
 
-/// The host of each type twice: straight from its table, and through an emulated tree and the scanners.
+/// The host of each type twice: from its table, and scanned from an emulated tree.
 static HOSTS: LazyLock<Vec<(&InstanceTable, [Host; 2])>> = LazyLock::new(|| {
     let both = |table: &'static InstanceTable| {
         let tree = tree_of(table, &[]);
@@ -37,7 +37,7 @@ static HOSTS: LazyLock<Vec<(&InstanceTable, [Host; 2])>> = LazyLock::new(|| {
 });
 
 #[test]
-fn pairing_is_the_published_one() {
+fn pairs_are_those_that_aws_publishes() {
     let published = Published::read();
     for (table, hosts) in HOSTS.iter() {
         let Some(pairs) = published.pairs(table.instance_type) else { continue };
@@ -71,7 +71,7 @@ fn every_published_type_has_a_table_and_no_other_a_pairing() {
 }
 
 #[test]
-fn place_alone_contains_the_published_pair_and_shows_ties() {
+fn by_place_the_published_pair_is_among_the_nearest() {
     let published = Published::read();
     for (table, hosts) in HOSTS.iter().filter(|(table, _)| table.source("path").is_some()) {
         let Some(pairs) = published.pairs(table.instance_type) else { continue };
@@ -81,7 +81,7 @@ fn place_alone_contains_the_published_pair_and_shows_ties() {
                 assert!(near.entries.iter().all(|near| matches!(near.evidence, Evidence::Place { .. })));
                 assert!(near.entries.iter().all(|near| !near.evidence.to_string().contains("table")));
                 let nearest: Vec<Bdf> = near.nearest().map(|near| near.target).collect();
-                // Two interfaces stand behind each switch of trn2 and on each root bus of trn1, four on one of trn1n.
+                // Two interfaces are behind each switch of trn2 and on each root bus of trn1, four on each root bus of trn1n.
                 let ties = if table.instance_type == "trn1n.32xlarge" { 4 } else { 2 };
                 assert_eq!(nearest.len(), ties, "{} {}", table.instance_type, device.index);
                 assert!(nearest.contains(&pairs[&device.index.0]), "{} {}", table.instance_type, device.index);
@@ -91,7 +91,7 @@ fn place_alone_contains_the_published_pair_and_shows_ties() {
 }
 
 #[test]
-fn interfaces_know_their_devices() {
+fn each_interface_is_nearest_to_the_devices_paired_with_it() {
     let published = Published::read();
     for (table, hosts) in HOSTS.iter() {
         let Some(pairs) = published.pairs(table.instance_type) else { continue };
@@ -107,9 +107,9 @@ fn interfaces_know_their_devices() {
     }
 }
 
-/// What nobody has published is not told: trn3's devices are somewhere in an emulated tree, and nearfab says nowhere.
+/// No place of a trn3 device is published. The emulated tree has invented ones, which must not appear in an answer.
 #[test]
-fn invented_places_are_never_told() {
+fn invented_places_appear_in_no_answer() {
     for (table, hosts) in HOSTS.iter().filter(|(table, _)| table.invented().next().is_some()) {
         for device in hosts.iter().flat_map(Host::neuron).filter(|_| !table.places_neuron()) {
             assert_eq!(device.location, None, "{} {}", table.instance_type, device.index);
@@ -136,9 +136,9 @@ fn ranks_are_dense_and_follow_proximity() {
 }
 
 #[test]
-fn unattached_pair_is_named_and_the_place_decides() {
+fn an_unattached_pair_is_named_and_the_rest_is_ranked_by_place() {
     let tree = tree_of(InstanceTable::find("trn2.48xlarge").unwrap(), &[]);
-    // The first network card of a real host may carry a plain ENA: its EFA function is not there at all.
+    // The first network card of a real host may carry a plain ENA and no EFA function.
     std::fs::remove_file(tree.path().join("sys/bus/pci/devices/0000:c9:00.0")).unwrap();
     let host = Host::from_root(tree.path()).unwrap();
     assert_eq!(host.efa().len(), 15);
@@ -146,7 +146,7 @@ fn unattached_pair_is_named_and_the_place_decides() {
     assert_eq!(near.missing_pair, Some("0000:c9:00.0".parse().unwrap()));
     assert_eq!(near.entries[0].target, "0000:ca:00.0".parse().unwrap());
     assert_eq!(near.entries[0].evidence.to_string(), "same PCIe switch");
-    // Group ids stay those of the table: they are the same on every host of a type.
+    // The group ids stay those of the table, so that they are the same on every host of a type.
     assert_eq!(host.device_group(HostDevice(0), GroupSize::One).as_deref(), Some("0000:c9:00.0"));
 }
 
@@ -160,8 +160,8 @@ fn absent_devices_and_cores_are_refused_by_name() {
     assert!(error.starts_with("this host has no EFA interface 0000:cc:00.0; it has 0000:10:19.0, "), "{error}");
 }
 
-/// By the name of AWS's map; computed with the algorithm of AWS's library. Those of trn1 and the fours of trn2 were also
-/// seen on real hosts.
+/// Group ids by the name of AWS's map, computed with the algorithm of AWS's library. The ids of trn1 and of groups of four on
+/// trn2 were also seen on real hosts.
 const GROUPS: [(&str, GroupSize, &[&str]); 15] = [
     ("trn1", GroupSize::Four, &["88a3c6ad1661fe1d", "69b2225fd72a59dd", "e3c29faa0cd11323", "178a9e264a26793e"]),
     ("trn1", GroupSize::Eight, &["86c451036f622685", "aa86c05423d6e8cd"]),
@@ -201,7 +201,7 @@ fn group_ids_are_those_of_aws() {
 }
 
 #[test]
-fn groups_of_two_differ_from_address_and_from_each_other() {
+fn groups_of_two_have_distinct_hashed_ids() {
     let published = Published::read();
     for table in tables().iter().filter(|table| published.pairs(table.instance_type).is_some()) {
         let ids: Vec<String> =

@@ -1,4 +1,4 @@
-//! Plans of every instance type, for every number of ranks that fits: nobody has what another one has.
+//! Plans of every instance type, for every number of ranks that fits: no rank has cores, GPUs or CPUs of another rank.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +8,7 @@ use nearfab::{Basis, CpuCores, Host, plan};
 
 use crate::tree::tree_of;
 
-/// The numbers of the rank's cores or GPUs.
+/// Returns the numbers of the rank's cores or GPUs.
 fn units(rank: &Rank) -> Vec<u32> {
     match &rank.share {
         Share::Cores { cores } => cores.iter().map(|row| row.logical.0).collect(),
@@ -17,9 +17,9 @@ fn units(rank: &Rank) -> Vec<u32> {
     }
 }
 
-fn each_is_alone(host: &Host, plan: &Plan, units_there: u32) {
+fn assert_nothing_is_shared(host: &Host, plan: &Plan, unit_count: u32) {
     let all: Vec<u32> = plan.ranks.iter().flat_map(units).collect();
-    assert!(all.iter().copied().eq(0..units_there), "every one once, in their order: {all:?}");
+    assert!(all.iter().copied().eq(0..unit_count), "each unit once, in order: {all:?}");
     let sizes: BTreeSet<usize> = plan.ranks.iter().map(|rank| units(rank).len()).collect();
     assert_eq!(sizes.len(), 1, "{sizes:?}");
 
@@ -34,10 +34,10 @@ fn each_is_alone(host: &Host, plan: &Plan, units_there: u32) {
         }
     }
     for (cpu, owners) in owners.iter().filter(|(_, owners)| owners.len() > 1) {
-        let is_told = |rank: &&Rank| matches!(rank.cpus.reason, CpuReason::Shared | CpuReason::NodeUnknown);
-        assert!(owners.iter().all(is_told), "CPU {cpu} is in {} ranks, which nothing says", owners.len());
+        let says_so = |rank: &&Rank| matches!(rank.cpus.reason, CpuReason::Shared | CpuReason::NodeUnknown);
+        assert!(owners.iter().all(says_so), "CPU {cpu} is in {} ranks, which the plan does not say", owners.len());
     }
-    // Where the nodes are known, no CPU of theirs is left over.
+    // If the NUMA nodes are known, all of their CPUs are used.
     if plan.ranks.iter().all(|rank| matches!(rank.cpus.reason, CpuReason::Alone | CpuReason::Divided { .. })) {
         let used: BTreeSet<u32> = plan.ranks.iter().flat_map(|rank| rank.cpus.numa.iter().copied()).collect();
         let theirs = host.numa().iter().filter(|node| used.contains(&node.node)).map(|node| node.cpus.len());
@@ -46,21 +46,21 @@ fn each_is_alone(host: &Host, plan: &Plan, units_there: u32) {
 }
 
 #[test]
-fn ranks_of_every_instance_type_share_nothing_that_is_not_told() {
+fn ranks_share_no_cpu_unless_the_plan_says_so() {
     for table in tables() {
         let host = Host::from_instance(table.instance_type).unwrap();
-        let there = u32::try_from(host.numbering().rows.len().max(host.gpus().len())).unwrap();
+        let units = u32::try_from(host.numbering().rows.len().max(host.gpus().len())).unwrap();
         let planned = |ranks: &u32| Some(plan(&host, &PlanOptions::ranks(*ranks)).ok()?.ranks.len());
-        let fitting: Vec<u32> = (1..=there + 1).filter(|ranks| planned(ranks).is_some()).collect();
-        assert!(fitting.iter().copied().eq((1..=there).filter(|ranks| there % ranks == 0)), "{fitting:?}");
+        let fitting: Vec<u32> = (1..=units + 1).filter(|ranks| planned(ranks).is_some()).collect();
+        assert!(fitting.iter().copied().eq((1..=units).filter(|ranks| units % ranks == 0)), "{fitting:?}");
         for ranks in fitting {
             let plan = plan(&host, &PlanOptions::ranks(ranks)).unwrap();
-            each_is_alone(&host, &plan, there);
+            assert_nothing_is_shared(&host, &plan, units);
         }
     }
 }
 
-/// The emulated kernel says which CPUs are one core; EC2's numbering, which a table has to go by, is the same.
+/// The emulated kernel shows the threads of each core. A plan by the table assumes EC2's numbering, which is the same.
 #[test]
 fn a_tree_and_its_table_give_ranks_the_same_cpus() {
     for table in

@@ -1,4 +1,4 @@
-//! Probing an emulated machine, whose nodes are there and have no driver behind them; and what is not probed at all.
+//! Probing an emulated machine, whose Neuron nodes have no driver, and hosts that are not probed.
 
 use std::fs::{self, File, Permissions};
 use std::io::ErrorKind;
@@ -16,12 +16,12 @@ use crate::support::{Machine, on_machine};
 
 const PRODUCT: &str = "sys/devices/virtual/dmi/id/product_name";
 
-/// The flags of each descriptor of a Neuron node in this process, by the node.
+/// Returns the node and the flags of each descriptor of a Neuron node in this process.
 fn open_nodes() -> Vec<(String, i32)> {
     let mut nodes = Vec::new();
     for descriptor in fs::read_dir("/proc/self/fd").unwrap() {
         let path = descriptor.unwrap().path();
-        let Ok(target) = fs::read_link(&path) else { continue }; // It was that of the folder.
+        let Ok(target) = fs::read_link(&path) else { continue }; // The descriptor of the folder itself.
         let Some(name) = target.to_str().and_then(|target| target.strip_prefix("/dev/neuron")) else { continue };
         let info = fs::read_to_string(path.to_str().unwrap().replace("/fd/", "/fdinfo/")).unwrap();
         let flags = info.lines().find_map(|line| line.strip_prefix("flags:")).unwrap();
@@ -30,7 +30,7 @@ fn open_nodes() -> Vec<(String, i32)> {
     nodes
 }
 
-fn asked_in_vain(answers: DeviceAnswers, node: &str) {
+fn assert_not_the_neuron_driver(answers: DeviceAnswers, node: &str) {
     let DeviceAnswers { address, driver, cores, attachment, .. } = answers;
     let mut errors = vec![address.unwrap_err(), driver.unwrap_err()];
     if let Some(users) = attachment {
@@ -48,8 +48,8 @@ fn asked_in_vain(answers: DeviceAnswers, node: &str) {
 }
 
 #[test]
-fn nodes_without_the_driver_are_told_from_it() {
-    let name = "probe::nodes_without_the_driver_are_told_from_it";
+fn nodes_of_another_driver_are_recognized() {
+    let name = "probe::nodes_of_another_driver_are_recognized";
     on_machine(
         name,
         |_| Ok(()),
@@ -61,10 +61,10 @@ fn nodes_without_the_driver_are_told_from_it() {
                 assert!(matches!(probe.core_map, Err(Error::Driver { .. })));
                 assert_eq!(probe.devices.len(), 16);
                 for device in probe.devices {
-                    asked_in_vain(device.answers.unwrap(), &format!("/dev/{}", device.device));
+                    assert_not_the_neuron_driver(device.answers.unwrap(), &format!("/dev/{}", device.device));
                 }
             }
-            // Each node is open once, however often one asks, and for questions only.
+            // Each node is open once after any number of probes, and write-only.
             let mut nodes = open_nodes();
             nodes.sort_unstable();
             nodes.dedup_by(|one, other| one.0 == other.0);
@@ -91,7 +91,7 @@ fn refused_nodes_are_explained_one_by_one() {
         let mut refused = Vec::new();
         for device in probe.devices {
             match device.answers {
-                Ok(answers) => asked_in_vain(answers, &format!("/dev/{}", device.device)),
+                Ok(answers) => assert_not_the_neuron_driver(answers, &format!("/dev/{}", device.device)),
                 Err(Error::NodeRefused { path, hint, source }) => refused.push((path, hint, source.kind())),
                 Err(error) => panic!("{error}"),
             }
@@ -105,12 +105,12 @@ fn refused_nodes_are_explained_one_by_one() {
 }
 
 #[test]
-fn a_part_of_an_ultraserver_is_not_probed_unless_told() {
+fn a_member_of_an_ultraserver_is_probed_only_on_request() {
     let prepare = |machine: &mut Machine| {
         fs::write(machine.file(PRODUCT), "trn2u.48xlarge\n").unwrap();
         Ok(())
     };
-    on_machine("probe::a_part_of_an_ultraserver_is_not_probed_unless_told", prepare, || {
+    on_machine("probe::a_member_of_an_ultraserver_is_probed_only_on_request", prepare, || {
         let host = Host::discover().unwrap();
         let error = probe(&host, ProbeOptions::default()).unwrap_err();
         assert!(matches!(error, Error::ProbeRefused { .. }), "{error}");
@@ -123,23 +123,23 @@ fn a_part_of_an_ultraserver_is_not_probed_unless_told() {
 }
 
 #[test]
-fn a_driver_forced_into_an_ultraserver_is_not_probed() {
+fn a_driver_with_force_userver_is_not_probed() {
     let prepare = |machine: &mut Machine| {
         fs::create_dir_all(machine.file("sys/module/neuron/parameters")).unwrap();
         fs::write(machine.file("sys/module/neuron/parameters/force_userver"), "1\n").unwrap();
         Ok(())
     };
-    on_machine("probe::a_driver_forced_into_an_ultraserver_is_not_probed", prepare, || {
+    on_machine("probe::a_driver_with_force_userver_is_not_probed", prepare, || {
         let error = probe(&Host::discover().unwrap(), ProbeOptions::default()).unwrap_err();
         assert!(error.to_string().contains("force_userver"), "{error}");
         assert_eq!(open_nodes(), []);
     });
 }
 
-/// As when libnrt runs in this process.
+/// libnrt opens a node in the same way.
 #[test]
-fn a_process_that_uses_devices_does_not_fork_to_ask_for_processes() {
-    let name = "probe::a_process_that_uses_devices_does_not_fork_to_ask_for_processes";
+fn a_process_with_an_open_device_is_not_forked_to_list_processes() {
+    let name = "probe::a_process_with_an_open_device_is_not_forked_to_list_processes";
     on_machine(
         name,
         |_| Ok(()),

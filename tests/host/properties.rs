@@ -1,4 +1,4 @@
-//! What holds for every value: reading back what was written, and CPU lists as sets.
+//! Properties of every value: what is written is read back, and texts mean what a plain reading says.
 
 use std::collections::BTreeSet;
 
@@ -8,12 +8,12 @@ use proptest::prelude::*;
 
 fn bdf() -> impl Strategy<Value = Bdf> {
     (any::<u32>(), any::<u8>(), 0_u8..32, 0_u8..8).prop_map(|(domain, bus, device, function)| {
-        // Domains are few on real machines, and many on virtual ones.
+        // Real machines have few domains, virtual ones have many.
         Bdf::new(domain >> (domain % 32), bus, device, function)
     })
 }
 
-/// Ranges as a person or a kernel may write them: in any order, touching, overlapping.
+/// Ranges as a person or a kernel may write them: in any order, adjacent, overlapping.
 fn ranges() -> impl Strategy<Value = Vec<(u32, u32)>> {
     let range = (0_u32..300, 0_u32..40).prop_map(|(first, more)| (first, first + more));
     proptest::collection::vec(range, 0..12)
@@ -39,22 +39,22 @@ proptest! {
     }
 
     #[test]
-    fn what_is_read_as_an_address_is_one(text in "([0-9a-fA-F]{3,4}:)?[0-9a-f]{1,3}:[0-9a-f]{1,3}\\.[0-9a-f]{1,2}") {
+    fn addresses_are_read_as_by_plain_reading(text in "([0-9a-fA-F]{3,4}:)?[0-9a-f]{1,3}:[0-9a-f]{1,3}\\.[0-9a-f]{1,2}") {
         if let Ok(address) = text.parse::<Bdf>() {
             prop_assert!(address.to_string().ends_with(&text.to_lowercase()), "{address} from {text}");
         }
     }
 
     #[test]
-    fn what_is_read_as_a_root_is_written_so(text in "pci[+0-9a-f]{1,5}:[+0-9a-f]{1,3}") {
+    fn roots_are_read_as_by_plain_reading(text in "pci[+0-9a-f]{1,5}:[+0-9a-f]{1,3}") {
         if let Ok(root) = text.parse::<PciRoot>() {
             prop_assert_eq!(root.to_string(), text);
         }
     }
 
-    /// Domains of more than four digits, as of NVMe behind Intel VMD.
+    /// NVMe devices behind Intel VMD have domains of more than four digits.
     #[test]
-    fn a_root_of_a_high_domain_has_no_digits_to_spare(text in "pci[0-9a-f]{5,8}:[0-9a-f]{2}") {
+    fn a_root_of_a_high_domain_begins_with_no_zero(text in "pci[0-9a-f]{5,8}:[0-9a-f]{2}") {
         prop_assert_eq!(text.parse::<PciRoot>().is_ok(), !text.starts_with("pci0"));
     }
 
@@ -80,7 +80,7 @@ proptest! {
         prop_assert_eq!(list.is_empty(), set.is_empty());
         prop_assert_eq!(list.contains(probe), set.contains(&probe));
         prop_assert_eq!(list.iter().collect::<Vec<_>>(), set.iter().copied().collect::<Vec<_>>());
-        // One set, one value, one text.
+        // A set has one value and one text.
         prop_assert_eq!(&list.to_string().parse::<CpuList>().unwrap(), &list);
         let singly = written(&set.iter().map(|&cpu| (cpu, cpu)).collect::<Vec<_>>());
         prop_assert_eq!(singly.parse::<CpuList>().unwrap(), list);
@@ -92,7 +92,7 @@ proptest! {
         prop_assert!(text.parse::<CpuList>().is_err());
     }
 
-    /// A record with any device taken out and any text put in is still read back as what it is.
+    /// A record from which any devices are removed, and to which any problem is added, is read back equal.
     #[test]
     fn hosts_are_read_back(
         table in any::<proptest::sample::Index>(),

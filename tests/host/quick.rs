@@ -21,16 +21,13 @@ use nearfab_emu::Defect;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::captured_hosts::{captures, gpu_host, trn1_host};
+use crate::captured_hosts::{captures, function, gpu_host, trn1_host};
 use crate::tree::tree_of;
 use crate::user::as_nobody;
 use crate::write::write;
 
-/// Writes the small tree of an instance type.
 fn tree(instance_type: &str, defects: &[Defect]) -> TempDir {
-    let table = InstanceTable::find(instance_type).unwrap();
-    let small = [Defect::NoCoreStatistics].into_iter().filter(|small| small.applies(table));
-    tree_of(table, &small.chain(defects.iter().cloned()).collect::<Vec<_>>())
+    tree_of(InstanceTable::find(instance_type).unwrap(), defects)
 }
 
 /// Returns a host by its table, and the same host by its tree. Each tree is written once.
@@ -334,6 +331,9 @@ fn a_host_without_devices_says_why() {
     assert!(host.nothing_found().unwrap().to_string().starts_with("sys/bus/pci/devices is missing or empty"));
     assert!(nearfab::plan(&host, &PlanOptions::ranks(1)).is_err());
     assert!(Host::from_instance("trn9.48xlarge").unwrap_err().to_string().contains("trn2.48xlarge"));
+    // A function of a later generation, without a driver.
+    function(empty.path(), "pci0000:44", "0000:44:1b.0", "1d0f:efac", None);
+    assert_eq!(Host::from_root(empty.path()).unwrap().efa()[0].generation(), 12);
     // An interface without an accelerator.
     let [_, host] = hosts("c7gn.16xlarge");
     assert_eq!((host.efa().len(), host.nothing_found(), host.lnc()), (1, None, None));

@@ -30,9 +30,9 @@ fn devices_of_the_real_driver_are_read() {
     }
 }
 
-/// Before driver 2.28 neighbours and the number of cores are for root only: that is no problem of a host.
+/// Before driver 2.28 only root may read neighbours and the number of cores. That is no problem of the host.
 #[test]
-fn others_than_root_are_not_told_the_neighbours() {
+fn users_who_are_not_root_see_no_neighbours() {
     let tree = recorded("trn2");
     let host = as_nobody(|| Host::from_root(tree.path()).unwrap());
     assert_eq!(host.problems(), [""; 0]);
@@ -41,14 +41,14 @@ fn others_than_root_are_not_told_the_neighbours() {
 }
 
 #[test]
-fn place_that_the_driver_does_not_tell_is_unknown() {
+fn a_place_that_the_driver_does_not_show_is_unknown() {
     let tree = recorded("trn2");
     let host = Host::from_root(tree.path()).unwrap();
     assert_eq!(host.neuron()[0].location, None);
 }
 
 #[test]
-fn place_from_the_table_is_labelled_and_not_taken_as_seen() {
+fn a_place_from_the_table_is_labelled_as_such() {
     let tree = recorded("trn2");
     write(tree.path(), "sys/devices/virtual/dmi/id/product_name", "trn2.48xlarge\n");
     let host = Host::from_root(tree.path()).unwrap();
@@ -59,7 +59,7 @@ fn place_from_the_table_is_labelled_and_not_taken_as_seen() {
 }
 
 #[test]
-fn place_from_the_table_that_the_host_contradicts_is_dropped() {
+fn a_place_from_the_table_is_dropped_if_the_host_contradicts_it() {
     let tree = recorded("trn2");
     write(tree.path(), "sys/devices/virtual/dmi/id/product_name", "trn2.48xlarge\n");
     let other = "DRIVER=neuron-driver\nPCI_ID=1D0F:7364\n";

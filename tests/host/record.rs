@@ -1,4 +1,4 @@
-//! Recorded hosts: those of older versions still read, what is written is read back, and two are compared.
+//! Recorded hosts: records of older versions are read, a written record is read back, and two hosts are compared.
 
 use std::fs;
 
@@ -10,9 +10,10 @@ use serde_json::{Value, json};
 use crate::tree::tree_of;
 use crate::write::write;
 
-/// `nearfab list -o json` of version 0.1.0 before the second widening, on a host with a node missing here and there.
+/// The file is from `nearfab list -o json` of version 0.1.0, before fields were added for the second time, on a host where some
+/// nodes are missing.
 #[test]
-fn record_of_the_first_form_is_read() {
+fn a_record_of_the_first_version_is_read() {
     let host = Host::from_file("tests/data/host-format-1.json").unwrap();
     assert_eq!((host.efa().len(), host.neuron().len()), (15, 16));
     assert_eq!(host.find_neuron(HostDevice(3)).unwrap().access, NodeAccess::Missing);
@@ -20,14 +21,14 @@ fn record_of_the_first_form_is_read() {
     assert_eq!((&efa.port, &efa.node_guid, &efa.p2p), (&None, &None, &None));
     assert_eq!((host.gpus().len(), host.other_rdma().len()), (0, 0));
     assert_eq!((host.efa_driver(), host.neuron_driver()), (None, None));
-    // What it has is enough to number cores: those of the device without a node are left out.
+    // Its fields suffice to number cores. The cores of the device without a node have no number.
     assert_eq!(host.lnc().unwrap().evidence, LncEvidence::Assumed);
     assert_eq!(host.numbering().rows.len(), 60);
 }
 
-/// Every field of that form is still there, under its name and with its value.
+/// Every old field still has its name and its value.
 #[test]
-fn form_only_grows() {
+fn the_json_of_a_host_keeps_every_old_field() {
     let old: Value = serde_json::from_str(include_str!("../data/host-format-1.json")).unwrap();
     let new: Value =
         serde_json::from_str(&Host::from_file("tests/data/host-format-1.json").unwrap().to_json()).unwrap();
@@ -100,7 +101,7 @@ prop_compose! {
     }
 }
 
-/// Devices as a host can have them: none twice.
+/// Returns the devices without duplicates: no host has a device twice.
 fn distinct(devices: Vec<Value>, identity: &str) -> Vec<Value> {
     let mut kept: Vec<Value> = Vec::new();
     for device in devices {
@@ -135,7 +136,7 @@ prop_compose! {
 
 proptest! {
     #[test]
-    fn what_is_recorded_is_read_back(recorded in host()) {
+    fn a_recorded_host_is_read_back(recorded in host()) {
         let host = Host::from_json(&recorded.to_string()).unwrap();
         let written = host.to_json();
         prop_assert_eq!(&Host::from_json(&written).unwrap(), &host);
@@ -145,7 +146,7 @@ proptest! {
 }
 
 #[test]
-fn news_of_a_host_are_told_one_by_one() {
+fn changes_of_a_host_are_listed_one_by_one() {
     let tree = tree_of(InstanceTable::find("trn2.48xlarge").unwrap(), &[]);
     let before = Host::from_root(tree.path()).unwrap();
     assert_eq!(before.diff(&Host::from_root(tree.path()).unwrap()), []);

@@ -4,6 +4,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
+use crate::tree;
 use crate::write::write;
 
 /// Rebuilds a recorded tree (`F mode path b'content'`, `L path -> target`, `D mode node major:minor`) below `root`.
@@ -18,7 +19,7 @@ fn rebuild(recording: &str, root: &Path) {
                 write(root, path, &content(literal));
                 let mode = Permissions::from_mode(u32::from_str_radix(mode, 8).unwrap());
                 fs::set_permissions(root.join(path.trim_start_matches('/')), mode).unwrap();
-                // The recording has the first core; its header says that the others are alike.
+                // The recording has only the first core. Its header says that the others are alike.
                 if let Some((device, attribute)) = path.split_once("/neuron_core0/") {
                     for core in 1..cores_of(&text) {
                         write(root, &format!("{device}/neuron_core{core}/{attribute}"), &content(literal));
@@ -37,7 +38,7 @@ fn rebuild(recording: &str, root: &Path) {
     }
 }
 
-/// What the driver wrote into core_count, in the text of the recording.
+/// Returns the core_count that the driver wrote, from the text of the recording.
 fn cores_of(recording: &str) -> u32 {
     let line = recording.lines().find(|line| line.contains("/core_count b'")).unwrap();
     content(line.rsplit(' ').next().unwrap()).parse().unwrap()

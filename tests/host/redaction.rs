@@ -1,4 +1,4 @@
-//! A redacted record tells nothing of whose machine it is, and answers as before.
+//! A redacted record has nothing that identifies the machine or its owner, and gives the same answers about nearness.
 
 use nearfab::instances::{InstanceTable, tables};
 use nearfab::system::Process;
@@ -8,7 +8,8 @@ use nearfab_emu::Defect;
 use crate::tree::{self, tree_of};
 use crate::write::write;
 
-/// A tree in a folder with a telling name, full of what must not be given away, with all of it.
+/// Returns a record of a tree with secrets in every place that nearfab reads, and these secrets. The tree's folder has a
+/// secret name too.
 fn planted() -> (tempfile::TempDir, Record, Vec<&'static str>) {
     let dir = tree::folder();
     let root = dir.path().join("home/alice-secret/tree");
@@ -70,12 +71,12 @@ fn planted() -> (tempfile::TempDir, Record, Vec<&'static str>) {
 }
 
 #[test]
-fn nothing_planted_is_in_the_file() {
+fn no_planted_secret_is_in_a_redacted_record() {
     let (dir, record, secrets) = planted();
     let plain = record.to_json();
     let redacted = record.redacted().to_json();
     for secret in secrets.into_iter().chain([dir.path().to_str().unwrap()]) {
-        assert!(plain.contains(secret), "{secret} is planted where nobody looks");
+        assert!(plain.contains(secret), "{secret} is planted in a place that is not recorded");
         assert!(!redacted.contains(secret), "{secret} is in {redacted}");
     }
     let read = Record::from_json(&redacted).unwrap();
@@ -84,7 +85,7 @@ fn nothing_planted_is_in_the_file() {
 }
 
 #[test]
-fn what_helps_stays_and_equal_stays_equal() {
+fn harmless_values_stay_and_equal_values_stay_equal() {
     let (_dir, record, _) = planted();
     let Record { host, system, .. } = record.redacted();
     let neuron = host.neuron();
@@ -106,10 +107,9 @@ fn what_helps_stays_and_equal_stays_equal() {
 }
 
 #[test]
-fn what_is_near_stays_near() {
+fn redaction_changes_no_answer_about_nearness() {
     for table in tables() {
-        let small = Some(Defect::NoCoreStatistics).filter(|defect| defect.applies(table));
-        let dir = tree_of(table, small.as_slice());
+        let dir = tree_of(table, &[]);
         let record = Record::take(&Host::from_root(dir.path()).unwrap()).unwrap();
         let redacted = record.redacted().host;
         for device in record.host.neuron() {
@@ -130,16 +130,16 @@ fn what_is_near_stays_near() {
 }
 
 #[test]
-fn a_record_is_a_host_to_those_who_know_no_records() {
-    let dir = tree_of(InstanceTable::find("trn1.32xlarge").unwrap(), &[Defect::NoCoreStatistics]);
+fn a_record_is_read_as_a_host_and_a_host_as_a_record() {
+    let dir = tree_of(InstanceTable::find("trn1.32xlarge").unwrap(), &[]);
     let host = Host::from_root(dir.path()).unwrap();
     let record = Record::take(&host).unwrap();
     assert_eq!(Host::from_json(&record.to_json()).unwrap(), host);
     assert_eq!(Record::from_json(&record.to_json()).unwrap(), record);
-    // And what they write is a record, without system information.
+    // A host without system information is a record too.
     let plain = Record::from_json(&host.to_json()).unwrap();
     assert_eq!((plain.host, plain.system), (host, None));
-    // What a newer nearfab adds is skipped.
+    // Fields and words of a newer nearfab are skipped.
     let newer = record.to_json().replacen("\"ptrace_scope\"", "\"colour\": 1, \"ptrace_scope\"", 1);
     let newer = newer.replacen("\"rdma_namespaces\": \"shared\"", "\"rdma_namespaces\": \"woven\"", 1);
     assert!(Record::from_json(&newer).is_ok());

@@ -1,5 +1,5 @@
-//! Trees that are broken or mean harm: nothing outside is read, nothing is waited for, no device node is opened, and one
-//! bad attribute is a problem that names it and hides nothing else.
+//! Broken and hostile trees: discovery reads nothing outside of the tree, does not block and opens no device node. A bad
+//! attribute is a problem that names it and hides nothing else.
 
 use std::env;
 use std::fs::{self, File, Permissions};
@@ -19,7 +19,7 @@ use tempfile::TempDir;
 use crate::tree;
 use crate::user::as_nobody;
 
-/// The tree to look at, for a test that runs itself in another process.
+/// The variable with the tree to read, for a test that runs itself in another process.
 const TREE: &str = "NEARFAB_TEST_TREE";
 
 struct Tree(TempDir);
@@ -40,12 +40,12 @@ impl Tree {
         self.0.path().join("tree")
     }
 
-    /// A file beside the tree, which must never be read.
+    /// Returns a file beside the tree, which must never be read.
     fn outside(&self) -> PathBuf {
         self.0.path().join("outside")
     }
 
-    /// An attribute of the victim; it is gone and may be put back as something else.
+    /// Removes an attribute of the victim and returns its path, for a replacement.
     fn without(&self, attribute: &str) -> PathBuf {
         let path = self.root().join("sys/bus/pci/devices").join(victim().to_string()).join(attribute);
         fs::remove_file(&path).unwrap();
@@ -57,7 +57,7 @@ impl Tree {
     }
 }
 
-/// The EFA interface whose attributes are spoilt; it is on NUMA node 0.
+/// Returns the EFA interface whose attributes are replaced. It is on NUMA node 0.
 fn victim() -> Bdf {
     "0000:57:00.0".parse().unwrap()
 }
@@ -66,11 +66,11 @@ fn function(host: &Host) -> &PciFunction {
     &host.find_efa(victim()).unwrap().function
 }
 
-/// One problem, with the path and the reason, and everything else as if nothing were wrong.
+/// Fails unless the host has exactly one problem, with the path and the reason, and everything else is as in the unchanged tree.
 #[track_caller]
 fn assert_only_problem(host: &Host, path: &Path, reason: &str) {
     let [problem] = host.problems() else { panic!("not one problem: {:?}", host.problems()) };
-    // A path ends as it was asked for, whatever links it led through.
+    // A problem has the path as it was requested, before links were followed.
     let tail: PathBuf = path.iter().rev().take(2).collect::<Vec<_>>().into_iter().rev().collect();
     assert!(problem.contains(tail.to_str().unwrap()) && problem.contains(reason), "{problem}");
     assert_eq!((host.neuron().len(), host.efa().len()), (16, 16));
@@ -78,14 +78,14 @@ fn assert_only_problem(host: &Host, path: &Path, reason: &str) {
 }
 
 #[test]
-fn the_unspoilt_tree_has_no_problem() {
+fn an_unchanged_tree_has_no_problem() {
     let host = Tree::new().host();
     assert_eq!(host.problems(), [""; 0]);
     assert_eq!(function(&host).numa, Some(0));
 }
 
 #[test]
-fn links_do_not_lead_out() {
+fn links_do_not_lead_out_of_the_tree() {
     let tree = Tree::new();
     let attribute = tree.without("numa_node");
     let up = "../".repeat(40) + tree.outside().to_str().unwrap();
@@ -96,14 +96,14 @@ fn links_do_not_lead_out() {
         assert_eq!(host.efa().len(), 16);
         fs::remove_file(&attribute).unwrap();
     }
-    // Within the tree an absolute link is good: its root is the tree's.
-    fs::write(tree.root().join("there"), "0\n").unwrap();
-    symlink("/there", &attribute).unwrap();
+    // An absolute link is resolved within the tree.
+    fs::write(tree.root().join("zero"), "0\n").unwrap();
+    symlink("/zero", &attribute).unwrap();
     assert_eq!(function(&tree.host()).numa, Some(0));
 }
 
 #[test]
-fn a_folder_that_is_a_link_does_not_lead_out() {
+fn a_linked_folder_does_not_lead_out_of_the_tree() {
     let tree = Tree::new();
     let class = tree.root().join("sys/class/neuron_device");
     let beside = tree.0.path().join("class");
@@ -111,7 +111,7 @@ fn a_folder_that_is_a_link_does_not_lead_out() {
     symlink(&beside, &class).unwrap();
     let host = tree.host();
     assert_eq!((host.neuron().len(), host.efa().len()), (16, 16), "known by their nodes");
-    assert!(host.neuron().iter().all(|device| device.links.is_none()), "and by nothing from outside");
+    assert!(host.neuron().iter().all(|device| device.links.is_none()), "nothing is read from outside of the tree");
 }
 
 #[test]
@@ -123,7 +123,7 @@ fn a_loop_of_links_is_a_problem() {
 }
 
 #[test]
-fn of_a_huge_attribute_only_the_beginning_is_read() {
+fn only_the_beginning_of_a_huge_attribute_is_read() {
     let tree = Tree::new();
     let before = bytes_read_by(|| drop(tree.host()));
     let attribute = tree.without("local_cpulist");
@@ -134,7 +134,7 @@ fn of_a_huge_attribute_only_the_beginning_is_read() {
     assert!(with - before <= 64 * 1024, "{} bytes more", with - before);
 }
 
-/// The kernel's count for this thread.
+/// Returns the bytes that this thread reads while it does `work`, by the kernel's count.
 fn bytes_read_by(work: impl FnOnce()) -> u64 {
     let count = || -> u64 {
         let text = fs::read_to_string("/proc/thread-self/io").unwrap();
@@ -147,7 +147,7 @@ fn bytes_read_by(work: impl FnOnce()) -> u64 {
 }
 
 #[test]
-fn a_pipe_is_not_waited_for() {
+fn a_pipe_does_not_block_discovery() {
     let tree = Tree::new();
     let attribute = tree.without("local_cpulist");
     mkfifo(&attribute, Mode::S_IRWXU).unwrap();
@@ -157,15 +157,15 @@ fn a_pipe_is_not_waited_for() {
 #[test]
 fn a_device_node_is_not_opened() {
     let tree = Tree::new();
-    // A number that no driver has, so that opening it would fail otherwise.
-    let node = tree.root().join("dev/nobodys");
+    // No driver has this number, so opening the node would fail with another error.
+    let node = tree.root().join("dev/driverless");
     match mknod(&node, SFlag::S_IFCHR, Mode::S_IRWXU, makedev(511, 1)) {
         Err(Errno::EPERM) => return nearfab_emu::skipped("device node", "only root may make one"),
         made => made.unwrap(),
     }
     assert_eq!(File::open(&node).unwrap_err().raw_os_error(), Some(node_refusal()));
     let attribute = tree.without("numa_node");
-    symlink("/dev/nobodys", &attribute).unwrap();
+    symlink("/dev/driverless", &attribute).unwrap();
     assert_only_problem(&tree.host(), &attribute, "found \"a device node\"");
     fs::rename(&node, &attribute).unwrap();
     let reason = if nodev() { "Permission denied" } else { "found \"a device node\"" };
@@ -180,7 +180,7 @@ fn a_device_node_mounted_on_a_file_is_not_opened() {
         return assert_only_problem(&host, Path::new(&format!("{}/numa_node", victim())), "found \"a device node\"");
     }
     let tree = Tree::new();
-    let node = tree.root().join("dev/nobodys");
+    let node = tree.root().join("dev/driverless");
     let made = mknod(&node, SFlag::S_IFCHR, Mode::S_IRWXU, makedev(511, 1));
     let Some(mut command) = unshare().filter(|_| made.is_ok()) else {
         return nearfab_emu::skipped(
@@ -195,12 +195,12 @@ fn a_device_node_mounted_on_a_file_is_not_opened() {
     assert_passed(&command.env(TREE, tree.root()).output().unwrap());
 }
 
-/// Why such a node does not open where this process keeps its trees.
+/// Returns the error of opening a node without a driver in this run's trees.
 fn node_refusal() -> i32 {
     if nodev() { Errno::EACCES as i32 } else { Errno::ENXIO as i32 }
 }
 
-/// Returns whether this is the run of [`all_of_it_holds_without_devices_too`].
+/// Returns whether this is the run of [`all_these_tests_pass_on_a_file_system_without_device_nodes`].
 fn nodev() -> bool {
     env::var_os(TREE).is_some_and(|place| place == "nodev")
 }
@@ -211,7 +211,7 @@ fn forbids_nodes(folder: &str) -> bool {
 }
 
 #[test]
-fn a_folder_is_no_file_and_a_file_no_folder() {
+fn a_folder_in_place_of_a_file_is_a_problem_and_a_file_in_place_of_a_folder() {
     let tree = Tree::new();
     let attribute = tree.without("numa_node");
     fs::create_dir(&attribute).unwrap();
@@ -247,7 +247,7 @@ fn garbage_in_one_attribute_hides_nothing_else() {
     }
 }
 
-/// As in a tree that was copied from elsewhere.
+/// Trees that tools copied may lack uevent files.
 #[test]
 fn without_uevent_a_function_is_known_by_its_ids() {
     let tree = Tree::new();
@@ -278,7 +278,7 @@ fn a_folder_whose_name_has_no_number_is_no_device() {
 }
 
 #[test]
-fn what_may_not_be_read_is_a_problem() {
+fn an_attribute_without_read_permission_is_a_problem() {
     let tree = Tree::new();
     let attribute = tree.without("numa_node");
     fs::write(&attribute, "0\n").unwrap();
@@ -307,7 +307,7 @@ fn without_openat2_a_tree_is_not_read() {
         assert_eq!(error.code(), ErrorCode::Read);
         let text = error.chain();
         assert!(text.contains(root.to_str().unwrap()) && text.contains("openat2 is refused"), "{text}");
-        // The machine itself is.
+        // The machine itself is read without openat2.
         Host::discover().unwrap();
         return;
     }
@@ -318,7 +318,7 @@ fn without_openat2_a_tree_is_not_read() {
     }
 }
 
-/// Runs this test in a process for which strace makes system calls fail.
+/// Runs this test again in a process in which strace makes system calls fail.
 fn again_under_strace(test: &str, filter: &[&str], tree: &Path) {
     let mut strace = Command::new("strace");
     strace.args(["-f", "-o", "/dev/null"]).args(filter).arg(env::current_exe().unwrap());
@@ -336,9 +336,9 @@ fn assert_passed(output: &Output) {
     assert!(output.status.success() && stdout.contains(" passed"), "{}\n{stdout}\n{stderr}", output.status);
 }
 
-/// Below a mount with `nodev`, as sysfs is, files are opened without a look at them first.
+/// On a mount with `nodev`, such as sysfs, files are opened without a check of their type.
 #[test]
-fn all_of_it_holds_without_devices_too() {
+fn all_these_tests_pass_on_a_file_system_without_device_nodes() {
     if env::var_os(TREE).is_some() {
         return;
     }
@@ -353,7 +353,7 @@ fn all_of_it_holds_without_devices_too() {
     assert_passed(&command.output().unwrap());
 }
 
-/// What runs a command in a mount namespace of its own, where the system lets this user make one.
+/// Returns the program that runs a command in a new mount namespace, if the system lets this user create one.
 fn unshare() -> Option<Command> {
     let command = || {
         let user = if geteuid().is_root() { "--mount" } else { "--mount --map-root-user" };
@@ -365,7 +365,7 @@ fn unshare() -> Option<Command> {
 }
 
 #[test]
-fn near_answers_whatever_is_missing() {
+fn near_has_an_answer_without_any_pci_function() {
     let tree = Tree::new();
     fs::remove_dir_all(tree.root().join("sys/bus")).unwrap();
     let host = tree.host();
@@ -392,7 +392,7 @@ fn no_device_is_listed_twice() {
 }
 
 #[test]
-fn a_record_of_endless_cores_is_refused() {
+fn a_record_with_too_many_cores_is_refused() {
     let mut record: serde_json::Value = serde_json::from_str(&Tree::new().host().to_json()).unwrap();
     record["neuron"][3]["cores"] = u32::MAX.into();
     let error = Host::from_json(&record.to_string()).unwrap_err();

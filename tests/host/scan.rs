@@ -1,4 +1,4 @@
-//! What the scanners read of PCI links, EFA interfaces, drivers, GPUs and RDMA devices of other makers.
+//! Scanning of PCI links, EFA interfaces, drivers, GPUs and RDMA devices of other makers.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -28,7 +28,7 @@ fn link(root: &Path, path: &str, target: &str) {
     symlink(target, path).unwrap();
 }
 
-/// A PCI function below `pci0000:44`, behind `bridges`.
+/// Writes a PCI function below `pci0000:44`, behind `bridges`.
 fn function(root: &Path, bridges: &str, address: &str, id: &str, class: &str) -> String {
     let folder = format!("sys/devices/pci0000:44/{bridges}{address}");
     write(root, &format!("{folder}/uevent"), &format!("DRIVER=some\nPCI_CLASS={class}\nPCI_ID={id}\n"));
@@ -37,7 +37,7 @@ fn function(root: &Path, bridges: &str, address: &str, id: &str, class: &str) ->
     folder
 }
 
-/// An RDMA device and its verbs node in the folder of a function.
+/// Writes an RDMA device and its verbs node into the folder of a function.
 fn rdma(root: &Path, folder: &str, name: &str, number: u32) {
     for (class, of) in [("infiniband", name.to_owned()), ("infiniband_verbs", format!("uverbs{number}"))] {
         fs::create_dir_all(root.join(format!("{folder}/{class}/{of}"))).unwrap();
@@ -52,7 +52,7 @@ fn problems(host: &Host) -> &[String] {
 }
 
 #[test]
-fn trn2_shows_all_that_its_drivers_show() {
+fn all_attributes_of_the_drivers_of_trn2_are_read() {
     let tree = tree("trn2.48xlarge");
     let host = Host::from_root(tree.path()).unwrap();
     assert_eq!(problems(&host), [""; 0]);
@@ -72,7 +72,7 @@ fn trn2_shows_all_that_its_drivers_show() {
     }
     let guids: std::collections::BTreeSet<String> =
         host.efa().iter().map(|efa| efa.node_guid.unwrap().to_string()).collect();
-    assert_eq!(guids.len(), 16, "each its own");
+    assert_eq!(guids.len(), 16, "each has another GUID");
     for device in host.neuron() {
         assert_eq!(device.architecture.as_deref(), Some("NDv3"));
         assert_eq!(device.memory, Some(96 << 30));
@@ -81,7 +81,7 @@ fn trn2_shows_all_that_its_drivers_show() {
 }
 
 #[test]
-fn link_that_the_kernel_does_not_know_is_unknown_and_no_problem() {
+fn a_link_that_the_kernel_does_not_know_is_unknown_and_no_problem() {
     let tree = tree("trn2.48xlarge");
     let function = "sys/bus/pci/devices/0000:c9:00.0";
     write(tree.path(), &format!("{function}/current_link_speed"), "Unknown\n");
@@ -99,7 +99,7 @@ fn link_that_the_kernel_does_not_know_is_unknown_and_no_problem() {
     assert_eq!(efa.function.link, expected);
 }
 
-/// The one p5 host of which GUID and GID were captured.
+/// GUID and GID were captured on one p5 host.
 #[test]
 fn captured_guid_and_gid_are_read() {
     let captures: Vec<Value> = serde_json::from_str(include_str!("../captured/captures.json")).unwrap();
@@ -120,13 +120,13 @@ fn captured_guid_and_gid_are_read() {
     assert_eq!(efa.generation(), 1);
     assert_eq!(efa.node_guid.unwrap().to_string(), guid);
     assert_eq!(efa.port.as_ref().unwrap().gid.unwrap().to_string(), gid);
-    assert_eq!(efa.port.as_ref().unwrap().state, None, "what is not shown is not made up");
-    // This tree has no Neuron driver and no module folder; that the efa driver is there its RDMA device tells.
+    assert_eq!(efa.port.as_ref().unwrap().state, None, "the tree shows no state");
+    // This tree has no Neuron driver and no module folder.
     assert_eq!(host.neuron_driver(), None);
 }
 
 #[test]
-fn driver_of_the_kernel_has_no_version_and_an_interface_without_it_is_listed() {
+fn the_kernels_own_efa_driver_has_no_version_and_unbound_interfaces_are_listed() {
     let tree = tree("trn1.32xlarge");
     fs::remove_dir_all(tree.path().join("sys/module/efa")).unwrap();
     let host = Host::from_root(tree.path()).unwrap();
@@ -140,14 +140,14 @@ fn driver_of_the_kernel_has_no_version_and_an_interface_without_it_is_listed() {
 }
 
 #[test]
-fn generation_without_a_name_is_a_number() {
+fn a_generation_without_a_name_is_a_number() {
     let dir = tempfile::tempdir().unwrap();
     function(dir.path(), "", "0000:44:1b.0", "1D0F:EFAC", "20000");
     let host = Host::from_root(dir.path()).unwrap();
     assert_eq!(host.efa()[0].generation(), 12);
 }
 
-/// As on p6-b200: two mlx5 functions beside the EFAs, and named and numbered before them.
+/// p6-b200 has two mlx5 functions beside the EFAs too, which are named and numbered before them.
 #[test]
 fn devices_of_other_makers_are_listed_and_never_as_efa() {
     let tree = tree_with("trn2.48xlarge", &[Defect::Mlx5First, Defect::VerbsNodeMissing(1)]);
@@ -173,7 +173,7 @@ fn devices_of_other_makers_are_listed_and_never_as_efa() {
     assert_eq!(near.entries.len(), 16, "no mlx5 among the candidates");
 }
 
-/// A switch as captured on p5: four EFAs and a GPU, and another GPU elsewhere.
+/// The tree has a switch as captured on p5, with four EFAs and a GPU, and a second GPU elsewhere.
 #[test]
 fn gpus_have_the_interfaces_of_their_switch_in_order() {
     let dir = tempfile::tempdir().unwrap();
@@ -204,14 +204,14 @@ fn gpus_have_the_interfaces_of_their_switch_in_order() {
     assert_eq!(error, "this host has no accelerator at 0000:65:00.0; it has 0000:53:00.0, 0000:64:00.0");
 }
 
-/// Changes the emulated tree into that of a driver of this version with these health attributes, and reads it.
+/// Gives the emulated tree a driver of this version with these health attributes, and reads the host.
 fn with_driver(tree: &Path, version: Option<&str>, health: &[&str]) -> Host {
     let file = "sys/module/neuron/version";
     match version {
         Some(version) => write(tree, file, &format!("{version}\n")),
         None => fs::remove_file(tree.join(file)).unwrap(),
     }
-    // That of the first device tells of all.
+    // The layout is read from the first device.
     let folder = "sys/devices/virtual/neuron_device/neuron0/stats/hardware/health_status";
     if tree.join(folder).exists() {
         fs::remove_dir_all(tree.join(folder)).unwrap();
@@ -221,7 +221,7 @@ fn with_driver(tree: &Path, version: Option<&str>, health: &[&str]) -> Host {
 }
 
 #[test]
-fn layouts_of_drivers_are_told_apart_and_an_unknown_one_is_said_so() {
+fn layouts_of_neuron_drivers_are_distinguished_and_an_unknown_one_is_a_problem() {
     use DriverLayout::{From227, From230, Unknown, UpTo226};
     let counts = ["hbm_ecc_err_count", "repairable_hbm_ecc_err_count", "sram_ecc_err_count", "hw_error_event"];
     let tree = tree("trn2.48xlarge");
@@ -230,10 +230,10 @@ fn layouts_of_drivers_are_told_apart_and_an_unknown_one_is_said_so() {
         (Some("2.26.5.0"), &[][..], UpTo226),
         (Some("2.28.0.0"), &counts[..], From227),
         (Some("2.30.2.0"), &components[..], From230),
-        // A build between releases, or a module that hides its version: the files decide.
+        // The files decide for a build between releases, and for a module that hides its version.
         (Some("2.x.7693.0"), &counts[..], From227),
         (None, &components[..], From230),
-        // Newer than what is known, whatever it shows; and a version that its files contradict.
+        // A newer version is unknown whatever its files are, and so is a version that its files contradict.
         (Some("2.31.7.0"), &components[..], Unknown),
         (Some("2.30.2.0"), &counts[..], Unknown),
         (Some("2.x.7693.0"), &["surprise"][..], Unknown),
@@ -241,14 +241,15 @@ fn layouts_of_drivers_are_told_apart_and_an_unknown_one_is_said_so() {
         let host = with_driver(tree.path(), version, health);
         let driver = host.neuron_driver().unwrap();
         assert_eq!((driver.version.as_deref(), driver.layout), (version, layout), "{health:?}");
-        let said = host.problems().iter().any(|text| text.contains("is not laid out in a way that is known here"));
-        assert_eq!((said, host.problems().len()), (layout == Unknown, usize::from(layout == Unknown)));
+        let is_reported =
+            host.problems().iter().any(|text| text.contains("is not laid out in a way that is known here"));
+        assert_eq!((is_reported, host.problems().len()), (layout == Unknown, usize::from(layout == Unknown)));
         assert_eq!(host.neuron().len(), 16);
     }
 }
 
 #[test]
-fn host_without_the_neuron_module_has_functions_and_no_driver() {
+fn a_host_without_the_neuron_module_has_functions_and_no_driver() {
     let tree = tree_with("trn2.48xlarge", &[Defect::NeuronDriverUnbound]);
     let host = Host::from_root(tree.path()).unwrap();
     assert_eq!(problems(&host), [""; 0]);

@@ -1,4 +1,4 @@
-//! What is around the devices of a host, from trees and from this machine.
+//! System information of trees and of this machine.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -7,14 +7,13 @@ use std::path::Path;
 use nearfab::instances::InstanceTable;
 use nearfab::system::{Library, Limit, Process, RdmaNamespaces};
 use nearfab::{ErrorCode, Host, SystemInfo};
-use nearfab_emu::Defect;
 
 use crate::tree::tree_of;
 use crate::user::as_nobody;
 use crate::write::write;
 
 fn tree() -> tempfile::TempDir {
-    tree_of(InstanceTable::find("trn2.48xlarge").unwrap(), &[Defect::NoCoreStatistics])
+    tree_of(InstanceTable::find("trn2.48xlarge").unwrap(), &[])
 }
 
 fn around(root: &Path) -> SystemInfo {
@@ -22,7 +21,7 @@ fn around(root: &Path) -> SystemInfo {
 }
 
 #[test]
-fn a_machine_as_aws_sets_it_up() {
+fn a_machine_that_was_set_up_by_aws_installers_is_read() {
     let tree = tree();
     let around = around(tree.path());
     assert_eq!(around.problems, [""; 0]);
@@ -43,7 +42,7 @@ fn a_machine_as_aws_sets_it_up() {
 }
 
 #[test]
-fn a_node_of_kubernetes() {
+fn the_kubelet_of_a_node_is_read() {
     let tree = tree();
     let kubelet = |path: &str, content: &str| write(tree.path(), &format!("var/lib/kubelet/{path}"), content);
     kubelet("device-plugins/kubelet.sock", "");
@@ -62,11 +61,11 @@ fn a_node_of_kubernetes() {
     fs::set_permissions(&checkpoint, Permissions::from_mode(0o600)).unwrap();
     let around = as_nobody(|| around(tree.path()));
     assert_eq!(around.kubelet.unwrap().resources, None);
-    assert_eq!(around.problems, [""; 0], "what is for root only is no problem");
+    assert_eq!(around.problems, [""; 0], "a file for root only is no problem");
 }
 
 #[test]
-fn what_is_odd_is_said_and_hides_nothing_else() {
+fn malformed_files_are_problems_and_hide_nothing_else() {
     let tree = tree();
     write(tree.path(), "sys/module/ib_core/parameters/netns_mode", "maybe\n");
     write(tree.path(), "sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages", "many\n");
@@ -82,7 +81,7 @@ fn what_is_odd_is_said_and_hides_nothing_else() {
 }
 
 #[test]
-fn inside_of_a_container_is_known_by_its_marks() {
+fn a_container_is_recognized_by_its_files() {
     for (mark, file) in [
         ("/.dockerenv", ".dockerenv"),
         ("/run/.containerenv", "run/.containerenv"),
@@ -95,7 +94,7 @@ fn inside_of_a_container_is_known_by_its_marks() {
 }
 
 #[test]
-fn a_process_of_a_tree() {
+fn a_process_of_a_tree_is_read() {
     let tree = tree();
     let proc = |file: &str, content: &str| write(tree.path(), &format!("proc/4711/{file}"), content);
     proc("comm", "python3\n");
@@ -105,7 +104,7 @@ fn a_process_of_a_tree() {
     );
     proc("status", "Name:\tpython3\nCapEff:\t0000000000000000\n");
     proc("environ", "HOME=/home/alice\0FI_PROVIDER=efa\0AWS_SECRET_ACCESS_KEY=x\0");
-    // More than an attribute may have.
+    // The file is longer than any attribute may be.
     let filler = "7f00-7f01 r--p 00000000 00:00 0\n".repeat(10_000);
     proc("maps", &format!("{filler}7f02-7f03 r-xp 00000000 103:01 7    /usr/lib64/libfabric.so.1.32.0\n"));
     let host = Host::from_root(tree.path()).unwrap();
@@ -122,9 +121,9 @@ fn a_process_of_a_tree() {
     assert_eq!(error.code(), ErrorCode::NoTree);
 }
 
-/// What the kernel says of this process in other ways.
+/// The shell reports the same limit as the kernel's files.
 #[test]
-fn this_process_on_this_machine() {
+fn this_process_is_read_as_the_shell_reports_it() {
     let host = Host::discover().unwrap();
     let own = SystemInfo::read(&host).unwrap().unwrap().process.unwrap();
     let asked = Process::read(&host, std::process::id()).unwrap();

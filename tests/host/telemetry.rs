@@ -1,4 +1,4 @@
-//! Telemetry of trees that the real Neuron driver made, and of emulated ones.
+//! Telemetry of trees that the real Neuron driver made, and of emulated trees.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -10,11 +10,13 @@ use nearfab::{Error, Host, HostDevice, telemetry};
 
 use crate::recorded_trees::recorded;
 use crate::support::{Machine, on_machine};
-use crate::tree::tree_of;
+use crate::tree;
 use crate::write::write;
 
+/// Returns an emulated host, with the statistics of its cores.
 fn emulated(instance: &str) -> (tempfile::TempDir, Host) {
-    let folder = tree_of(InstanceTable::find(instance).unwrap(), &[]);
+    let folder = tree::folder();
+    nearfab_emu::write_tree(InstanceTable::find(instance).unwrap(), folder.path()).unwrap();
     let host = Host::from_root(folder.path()).unwrap();
     (folder, host)
 }
@@ -22,7 +24,7 @@ fn emulated(instance: &str) -> (tempfile::TempDir, Host) {
 #[test]
 fn devices_of_the_real_driver_are_measured() {
     use DeviceState::{Ready, Reset};
-    // What the emulated functions of Trainium1 and Inferentia2 lacked kept their reset from ending.
+    // The emulated functions of Trainium1 and Inferentia2 were incomplete, so their reset did not end.
     for (name, cores, state, host_memory) in
         [("trn2", 8, Ready, 4096), ("trn1", 2, Reset, 65536), ("inf2", 2, Reset, 65536)]
     {
@@ -74,7 +76,7 @@ fn every_emulated_device_is_measured() {
 }
 
 #[test]
-fn values_move_while_the_host_stays() {
+fn counters_change_and_the_host_stays_equal() {
     let (tree, host) = emulated("trn1.32xlarge");
     let before = telemetry(&host).unwrap();
     let rdma = host.efa()[0].rdma.as_ref().unwrap();
@@ -82,11 +84,11 @@ fn values_move_while_the_host_stays() {
     let after = telemetry(&host).unwrap();
     assert_eq!(after.efa[0].port.number("rx_bytes"), Some(123_456_789_012));
     assert_eq!(after.efa[1..], before.efa[1..]);
-    assert_eq!(Host::from_root(tree.path()).unwrap(), host, "nothing of it is in the host");
+    assert_eq!(Host::from_root(tree.path()).unwrap(), host, "a host has no counters");
 }
 
 #[test]
-fn what_is_not_understood_is_kept() {
+fn values_that_are_not_understood_are_kept() {
     let (tree, host) = emulated("trn1.32xlarge");
     let device =
         |path: &str, content: &str| write(tree.path(), &format!("sys/class/neuron_device/neuron0/{path}"), content);
@@ -126,7 +128,7 @@ fn what_is_not_understood_is_kept() {
 }
 
 #[test]
-fn what_cannot_be_read_says_why() {
+fn a_counter_that_cannot_be_read_has_a_reason() {
     let (tree, host) = emulated("trn1.32xlarge");
     let rdma = host.efa()[0].rdma.as_ref().unwrap();
     let counter = format!("sys/class/infiniband/{rdma}/hw_counters/cmds_err");
@@ -137,15 +139,15 @@ fn what_cannot_be_read_says_why() {
     let Reading::Failed(reason) = &measured.efa[0].device.values["cmds_err"] else { panic!("{measured:?}") };
     assert!(reason.contains(&*counter.to_string_lossy()), "{reason}");
 
-    // A device that went away since is still in the host, and measures nothing.
+    // A device that was removed since is still in the host, and has no values.
     fs::remove_file(tree.path().join("sys/class/neuron_device/neuron4")).unwrap();
     let gone = &telemetry(&host).unwrap().neuron[4];
     assert_eq!((&gone.state, &gone.power, gone.ecc.values.len()), (&None, &None, 0));
 }
 
-/// As on a machine: the driver shows the state to root alone.
+/// On a machine the driver shows the state only to root.
 #[test]
-fn what_only_root_may_read_is_refused_to_others() {
+fn a_state_that_only_root_may_read_is_refused_to_other_users() {
     let prepare = |machine: &mut Machine| {
         for (device, mode) in [(2, 0o644), (3, 0o000)] {
             let state = machine.file(&format!("sys/class/neuron_device/neuron{device}/reset"));
@@ -154,7 +156,7 @@ fn what_only_root_may_read_is_refused_to_others() {
         machine.drop_privilege();
         Ok(())
     };
-    on_machine("telemetry::what_only_root_may_read_is_refused_to_others", prepare, || {
+    on_machine("telemetry::a_state_that_only_root_may_read_is_refused_to_other_users", prepare, || {
         let measured = telemetry(&Host::discover().unwrap()).unwrap();
         assert_eq!(measured.neuron[2].state, Some(DeviceState::Ready));
         assert_eq!(measured.neuron[3].state, Some(DeviceState::Unread(Reading::Refused)));

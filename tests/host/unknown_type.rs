@@ -1,5 +1,5 @@
-//! Hosts of a type that no table has: made from captures alone, and emulated ones without a product name. What is near
-//! is known by switch and root all the same.
+//! Hosts of a type that no table has: made from captures alone, and emulated ones without a product name. Nearness is known
+//! by switch and root.
 
 use std::collections::BTreeSet;
 
@@ -36,14 +36,14 @@ fn interfaces_near_captured_gpus_are_those_of_their_switch_or_root() {
     }
 }
 
-/// Four devices and two interfaces a root: the one of AWS's pairing is always among the two.
+/// Each root has four devices and two interfaces. The interface that AWS pairs with a device is one of the two.
 #[test]
-fn interfaces_near_captured_trainium_are_the_two_of_their_root() {
+fn interfaces_near_captured_trainium_devices_are_the_two_on_their_root() {
     let captures = captures("lspci-tv");
     let tree = trn1_host(&captures[0]);
     let host = Host::from_root(tree.path()).unwrap();
     assert_eq!((host.neuron().len(), host.unnumbered().len()), (16, 16));
-    assert!(host.neuron().iter().all(|device| device.location.is_none()), "their numbers are the driver's secret");
+    assert!(host.neuron().iter().all(|device| device.location.is_none()), "only the driver knows their numbers");
 
     let published: Value = serde_json::from_str(include_str!("../captured/neuron-efa-pairs.json")).unwrap();
     let pairs = tables().iter().find(|table| table.instance_type == "trn1.32xlarge").unwrap();
@@ -61,9 +61,9 @@ fn interfaces_near_captured_trainium_are_the_two_of_their_root() {
 }
 
 #[test]
-fn without_a_product_name_the_pair_is_among_the_nearest() {
+fn on_a_host_without_a_product_name_the_pair_is_among_the_nearest() {
     for table in tables().iter().filter(|table| table.places_neuron()) {
-        let tree = tree_of(table, &[Defect::NoProduct, Defect::NoCoreStatistics]);
+        let tree = tree_of(table, &[Defect::NoProduct]);
         let host = Host::from_root(tree.path()).unwrap();
         assert_eq!(host.neuron().len(), table.neuron.len());
         for row in table.neuron {
@@ -76,7 +76,7 @@ fn without_a_product_name_the_pair_is_among_the_nearest() {
     }
 }
 
-/// One device and one function: it is that one, whatever the type.
+/// A host with one device and one function needs no table to place the device.
 #[test]
 fn the_only_device_is_the_only_function() {
     for (instance_type, only) in [("trn1.2xlarge", true), ("trn2.3xlarge", true), ("inf2.24xlarge", false)] {

@@ -1,8 +1,8 @@
-//! Looking at files as somebody who is not root.
+//! Reading files as a user who is not root.
 
 use nix::unistd::{Uid, geteuid, setfsuid};
 
-/// Asks the file system as a user who is not root; only this thread does.
+/// Runs `work` with the file system access of a user who is not root. Other threads keep their access.
 pub(crate) fn as_nobody<T>(work: impl FnOnce() -> T) -> T {
     if !geteuid().is_root() {
         return work();

@@ -1,5 +1,5 @@
-//! What is believed, held against hosts: emulated ones as their tables have them, such with one thing changed, and what was
-//! captured. What takes a driver to tell is tested in `src/verify/tests.rs`.
+//! Assumptions checked against hosts: emulated hosts of every table, the same hosts with one change, and captured hosts.
+//! Assumptions that need answers of a driver are tested in `src/verify/tests.rs`.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -56,9 +56,9 @@ fn differences(verification: &Verification) -> Vec<(&str, &str, &str)> {
     all.map(|Difference { path, expected, found, .. }| (path.as_str(), expected.as_str(), found.as_str())).collect()
 }
 
-/// The emulated trees are made of the tables, so this proves the comparison and no assumption.
+/// The emulated trees are made of the tables, so this tests the comparison and confirms no assumption.
 #[test]
-fn hosts_as_their_tables_have_them_refute_nothing() {
+fn hosts_written_from_their_tables_refute_nothing() {
     for table in tables() {
         let verification = verified(tree_of(table, &[]).path());
         assert_eq!(differences(&verification), [], "{}", table.instance_type);
@@ -70,7 +70,7 @@ fn hosts_as_their_tables_have_them_refute_nothing() {
 }
 
 #[test]
-fn trn2_confirms_all_that_it_can_show() {
+fn trn2_confirms_every_assumption_that_it_can_show() {
     let tree = tree_of_type("trn2.48xlarge");
     let verification = verified(tree.path());
     let expected = ["local-cpulist", "trn2-efa-device-id", "trn2-numa", "trn2-switch-ports"];
@@ -91,7 +91,7 @@ fn trn2_confirms_all_that_it_can_show() {
 }
 
 #[test]
-fn host_that_differs_refutes_what_rests_on_it_and_nothing_else() {
+fn a_changed_host_refutes_exactly_the_assumptions_about_the_change() {
     for mutation in MUTATIONS {
         let tree = tree_of_type(mutation.instance_type);
         (mutation.change)(tree.path());
@@ -142,16 +142,16 @@ fn assumptions_that_share_a_fact_share_its_contradiction() {
     assert_eq!(shared.collect::<Vec<_>>(), expected);
 }
 
-/// Hosts that are sound and yet unlike their table.
+/// These hosts are sound and differ from their table.
 #[test]
-fn what_may_differ_contradicts_nothing() {
+fn sound_hosts_may_differ_from_their_table() {
     let unbind = |tree: &Path, address: &str, driver: &str| {
         let path = attribute(tree, address, "uevent");
         let text = fs::read_to_string(&path).unwrap().replace(&format!("DRIVER={driver}\n"), "");
         fs::write(path, text).unwrap();
     };
     let detach = |tree: &Path, address: &str| fs::remove_file(tree.join("sys/bus/pci/devices").join(address)).unwrap();
-    // What changes, and what is not shown any more.
+    // The change, and the gap that it causes.
     type Change<'a> = (&'a dyn Fn(&Path), &'a str);
     let changes: [Change<'_>; 9] = [
         (&|tree| detach(tree, "0000:c9:00.0"), "1 of 16 EFA interfaces"),
@@ -166,7 +166,7 @@ fn what_may_differ_contradicts_nothing() {
             "1 of 32 functions' nodes, which the firmware does not give",
         ),
         (&|tree| set_links(tree, 0, "4, 3, 12, 1"), ""),
-        // One thread a core.
+        // With one thread to a core.
         (
             &|tree| {
                 for (node, cpus) in [(0, "0-47"), (1, "48-95")] {
@@ -200,14 +200,14 @@ fn what_may_differ_contradicts_nothing() {
         let gaps: Vec<&str> =
             verification.facts.iter().flat_map(|fact| &fact.gaps).map(|gap| gap.what.as_str()).collect();
         assert!(gap.is_empty() || gaps.contains(&gap), "{gap}: {gaps:?}");
-        let lost = gaps.iter().filter(|gap| gap.contains("functions") && !gap.contains("nodes")).count();
-        assert_eq!(lost > 0, gap.starts_with("1 of 16"), "functions without a driver are there: {gaps:?}");
+        let missing = gaps.iter().filter(|gap| gap.contains("functions") && !gap.contains("nodes")).count();
+        assert_eq!(missing > 0, gap.starts_with("1 of 16"), "functions without a driver are there: {gaps:?}");
     }
 }
 
-/// A sick or unusual host is no other hardware.
+/// A host with a defect has the same hardware as its type.
 #[test]
-fn no_defect_contradicts_anything() {
+fn a_defect_contradicts_no_fact() {
     for instance_type in ["p6-b200.48xlarge", "trn1.32xlarge", "trn2.48xlarge"] {
         let table = InstanceTable::find(instance_type).unwrap();
         for defect in Defect::all(table) {
@@ -218,8 +218,8 @@ fn no_defect_contradicts_anything() {
 }
 
 #[test]
-fn nothing_is_said_of_what_a_host_does_not_show() {
-    // A table proves nothing of itself, recorded or not.
+fn assumptions_are_untestable_if_the_host_shows_nothing_of_them() {
+    // A table cannot confirm itself, recorded or not.
     let table = Host::from_instance("trn2.48xlarge").unwrap();
     for host in [Host::from_json(&table.to_json()).unwrap(), table] {
         let verification = verify(&host, None);
@@ -246,9 +246,9 @@ fn nothing_is_said_of_what_a_host_does_not_show() {
     }
 }
 
-/// One device and one function: which it is need not be asked.
+/// On a host with one device and one function, the driver need not be asked for the address.
 #[test]
-fn only_device_is_where_the_only_function_is() {
+fn the_only_device_is_the_only_function_without_a_probe() {
     for (instance_type, asked) in [("trn2.3xlarge", false), ("trn1.2xlarge", false), ("inf2.24xlarge", true)] {
         let tree = tree_of_type(instance_type);
         let verification = verified(tree.path());
@@ -258,7 +258,7 @@ fn only_device_is_where_the_only_function_is() {
 }
 
 #[test]
-fn record_of_a_host_gives_the_same_verdicts() {
+fn a_record_gives_the_same_verdicts_as_its_host() {
     for instance_type in ["trn2.48xlarge", "p6-b200.48xlarge", "trn3p.48xlarge"] {
         let tree = tree_of_type(instance_type);
         let host = Host::from_root(tree.path()).unwrap();

@@ -1,10 +1,9 @@
-//! Changing what a tree says.
+//! Changing the files of a tree.
 
 use std::fs;
 use std::path::Path;
 
-/// Puts a file into a tree, in place of what is there: attributes that their driver lets nobody write as well, whoever
-/// the tests run as.
+/// Writes a file of a tree. It replaces the old file, so that it also works for attributes that their driver makes read-only.
 pub(crate) fn write(root: &Path, path: &str, content: &(impl AsRef<[u8]> + ?Sized)) {
     let path = root.join(path.trim_start_matches('/'));
     fs::create_dir_all(path.parent().expect("a path below the root")).expect("its folder");

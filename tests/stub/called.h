@@ -1,8 +1,8 @@
 /*
- * What the stand-ins for vendor libraries have in common: they write each call down, and fail where they are told to.
+ * Common to the stand-ins for vendor libraries: they log each call, and fail on request.
  *
- * STUB_LOG   file that gets a line for each call: the function, and the device if there is one
- * STUB_FAIL  functions that fail, each with its number: "ibv_query_device:5,ibv_close_device:16"
+ * STUB_LOG   file with a line for each call: the function, and the device if the function has one
+ * STUB_FAIL  functions that fail, each with the number that it returns: "ibv_query_device:5,ibv_close_device:16"
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Writes the call down; gives the number with which it is to fail, or 0. */
+/* Logs the call. Returns the number with which the function has to fail, or 0. */
 static int called(const char *function, const char *device)
 {
 	const char *log = getenv("STUB_LOG");
@@ -18,7 +18,7 @@ static int called(const char *function, const char *device)
 		char line[256];
 		int length = snprintf(line, sizeof(line), "%s%s%s\n", function, device ? " " : "", device ? device : "");
 		int fd = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
-		/* A log that cannot be written would prove that nothing was called. */
+		/* Without this, a log that cannot be written would look like no call. */
 		if (fd < 0 || write(fd, line, length) != length)
 			abort();
 		close(fd);

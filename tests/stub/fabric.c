@@ -1,12 +1,12 @@
 /*
- * A stand-in for libfabric.so.1 on a machine without EFA, compiled by the tests against the installed headers: fi_getinfo gives
- * two EFA interfaces, of which one has two entries and a third whose objects not any thread may use, an interface of no bus, and one
- * whose bus is no PCI. Its objects move nothing: a send is done at once, and so is a receive.
+ * A stand-in for libfabric.so.1 on a machine without EFA, compiled by the tests against the installed headers. fi_getinfo returns
+ * two EFA interfaces, an interface without a bus, and one on a bus that is not PCI. The first EFA interface has two entries, and a
+ * third one whose objects only one thread at a time may use. Objects move no data: a send completes at once, and so does a receive.
  *
- * It aborts where an object is closed before what hangs on it, and where an operation is given what is of no use.
+ * The stand-in aborts if an object is closed before its children, and if a function gets invalid arguments.
  *
- * "completion:265" in STUB_FAIL lets operations fail that were taken. Keys below STUB_FABRIC_TAKEN are somebody else's.
- * STUB_FABRIC_SHORT is a table of objects that is of an older library, and ends after its size; "all" is each of them.
+ * "completion:265" in STUB_FAIL makes accepted operations fail. Keys below STUB_FABRIC_TAKEN are in use.
+ * STUB_FABRIC_SHORT names a table of functions that ends after its size, as in an older library; "all" means every table.
  */
 #define _GNU_SOURCE
 #include "called.h"
@@ -47,7 +47,7 @@ static struct fi_info *on_bus(struct fi_info *info, enum fi_bus_type type, uint8
 	return info;
 }
 
-/* Of the same interface, and another way to use it. */
+/* Adds a capability, for a second entry of the same interface. */
 static struct fi_info *direct(struct fi_info *info)
 {
 	info->caps |= FI_RMA;
@@ -92,7 +92,7 @@ int fi_getinfo(uint32_t version, const char *node, const char *service, uint64_t
 	int error = called("fi_getinfo", NULL);
 	if (error)
 		return -error;
-	/* What nearfab knows, though the library is newer. */
+	/* nearfab requests the version that it knows, though the library is newer. */
 	if (version != FI_VERSION(1, 17) || node || service || flags || !(hints->domain_attr->mr_mode & FI_MR_HMEM))
 		abort();
 	struct fi_info *all[] = {
@@ -123,7 +123,7 @@ const char *fi_strerror(int error)
 	return error == FI_ETRUNC ? "Truncation error" : "something else";
 }
 
-/* Any object: its own structure comes first, and what it hangs on last. */
+/* Any object: the structure of its kind, and its parents. */
 #define MOST_PARENTS 4
 struct object {
 	union {
@@ -139,12 +139,12 @@ struct object {
 	_Atomic int children;
 	struct object *parents[MOST_PARENTS];
 	int is_enabled;
-	/* Of a queue. */
+	/* Completions of a queue. */
 	int count;
 	struct fi_cq_msg_entry done[8];
 };
 
-static struct object *hang_on(struct object *object, struct fid *parent)
+static struct object *add_parent(struct object *object, struct fid *parent)
 {
 	int at = 0;
 	while (object->parents[at])
@@ -174,7 +174,7 @@ static int bind(struct fid *fid, struct fid *to, uint64_t flags)
 		return -error;
 	if (to->fclass == FI_CLASS_CQ ? flags != FI_TRANSMIT && flags != FI_RECV : to->fclass != FI_CLASS_AV || flags)
 		abort();
-	hang_on((struct object *)fid, to);
+	add_parent((struct object *)fid, to);
 	return 0;
 }
 
@@ -184,14 +184,14 @@ static int control(struct fid *fid, int command, void *argument)
 	int error = called("fi_enable", NULL);
 	if (error)
 		return -error;
-	/* Its domain, an address vector and two queues. */
+	/* The parents are a domain, an address vector and two queues. */
 	if (command != FI_ENABLE || argument || !object->parents[3])
 		abort();
 	object->is_enabled = 1;
 	return 0;
 }
 
-/* The tables of this process: whole, or as an older library has them. */
+/* Returns the size of a table: its full size, or that of an older library. */
 static size_t size_of(const char *table, size_t size)
 {
 	const char *old = getenv("STUB_FABRIC_SHORT");
@@ -231,7 +231,7 @@ static ssize_t done(struct fid_ep *ep, int queue, void *context, uint64_t flags,
 	if (cq->count == sizeof(cq->done) / sizeof(*cq->done))
 		return -FI_EAGAIN;
 	cq->done[cq->count++] = (struct fi_cq_msg_entry){.op_context = context, .flags = flags, .len = length};
-	/* Ours, as of all who ask for FI_CONTEXT2. */
+	/* The library may write the context, because the caller requested FI_CONTEXT2. */
 	memset(context, 0xa5, sizeof(struct fi_context2));
 	return 0;
 }
@@ -258,7 +258,7 @@ static int open_endpoint(struct fid_domain *domain, struct fi_info *info, struct
 	int error = called("fi_endpoint", info->domain_attr->name);
 	if (error)
 		return -error;
-	struct object *object = hang_on(make_object("fi_close(ep)", FI_CLASS_EP), &domain->fid);
+	struct object *object = add_parent(make_object("fi_close(ep)", FI_CLASS_EP), &domain->fid);
 	static struct fi_ops_cm cm = {.size = sizeof(cm), .getname = getname};
 	cm.size = size_of("fi_ops_cm", sizeof(cm));
 	object->ep.msg = &table;
@@ -288,7 +288,7 @@ static int open_av(struct fid_domain *domain, struct fi_av_attr *attr, struct fi
 	int error = called("fi_av_open", NULL);
 	if (error)
 		return -error;
-	struct object *object = hang_on(make_object("fi_close(av)", FI_CLASS_AV), &domain->fid);
+	struct object *object = add_parent(make_object("fi_close(av)", FI_CLASS_AV), &domain->fid);
 	if (attr->type != FI_AV_TABLE)
 		abort();
 	object->av.ops = &table;
@@ -327,7 +327,7 @@ static ssize_t read_failed(struct fid_cq *cq, struct fi_cq_err_entry *entry, uin
 	entry->err = called("completion", NULL);
 	entry->prov_errno = 4105;
 	entry->olen = 7;
-	/* The source address, which entries have had since libfabric 1.20. */
+	/* The source address, the last member of entries since libfabric 1.20. */
 	*(fi_addr_t *)(entry + 1) = 0;
 	return 1;
 }
@@ -340,7 +340,7 @@ static int open_queue(struct fid_domain *domain, struct fi_cq_attr *attr, struct
 		return -error;
 	if (attr->format != FI_CQ_FORMAT_MSG || attr->wait_obj != FI_WAIT_NONE)
 		abort();
-	struct object *object = hang_on(make_object("fi_close(cq)", FI_CLASS_CQ), &domain->fid);
+	struct object *object = add_parent(make_object("fi_close(cq)", FI_CLASS_CQ), &domain->fid);
 	object->cq.ops = &table;
 	*cq = &object->cq;
 	(void)context;
@@ -360,7 +360,7 @@ static int register_memory(struct fid *domain, const void *buf, size_t len, uint
 		return -FI_ENOKEY;
 	if (error)
 		return -error;
-	struct object *object = hang_on(make_object("fi_close(mr)", FI_CLASS_MR), domain);
+	struct object *object = add_parent(make_object("fi_close(mr)", FI_CLASS_MR), domain);
 	object->mr.mem_desc = object;
 	object->mr.key = key;
 	*mr = &object->mr;
@@ -373,7 +373,7 @@ static int open_domain(struct fid_fabric *fabric, struct fi_info *info, struct f
 	int error = called("fi_domain", info->domain_attr->name);
 	if (error)
 		return -error;
-	struct object *object = hang_on(make_object("fi_close(domain)", FI_CLASS_DOMAIN), &fabric->fid);
+	struct object *object = add_parent(make_object("fi_close(domain)", FI_CLASS_DOMAIN), &fabric->fid);
 	static struct fi_ops_mr mr = {.size = sizeof(mr), .reg = register_memory};
 	mr.size = size_of("fi_ops_mr", sizeof(mr));
 	object->domain.ops = &table;

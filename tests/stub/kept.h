@@ -1,6 +1,6 @@
 /*
- * What the stand-ins for vendor libraries make is kept in a list: what a caller has forgotten, because it could not be ended or
- * belongs to the parent of a forked process, is in reach of checkers of leaks, as the kernel's object is of the library.
+ * The stand-ins for vendor libraries keep their objects in a list. Some objects are never destroyed: destroying them failed, or
+ * they belong to the parent of a forked process. Leak checkers reach these objects through the list and do not report them.
  */
 #include <pthread.h>
 #include <stddef.h>

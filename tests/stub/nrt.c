@@ -1,16 +1,16 @@
 /*
- * A stand-in for libnrt.so.1 on a machine without Neuron devices. It answers as 2.34 does on a trn2.48xlarge whose cores are all
- * free, and writes down each call. Where the real one would be in undefined waters (initialized twice, closed when it is not open,
- * called in a process that was forked after nrt_init) it aborts.
+ * A stand-in for libnrt.so.1 on a machine without Neuron devices. It answers as version 2.34 does on a trn2.48xlarge with all cores
+ * free, and logs each call. It aborts on calls with undefined behaviour: a second nrt_init, nrt_close before nrt_init, and any call
+ * in a process that was forked after nrt_init.
  *
  *   cc -shared -fPIC -o libnrt.so.1 nrt.c
  *
- * STUB_NRT_HELD      how many times nrt_init finds the cores held, before they are free
- * STUB_NRT_STRUCT    size of the instance's structure as the library knows it: 8 is that of older ones, which refuse every other; 64
- *                    that of one that is newer than this; 32 if not given
- * STUB_NRT_INSTANCE  family and size: "5:7" if not given
- * STUB_NRT_EFA       the interface that is attached to every device: "0000:57:00.0" if not given
- * STUB_NRT_WORDS     what every status is called, instead of its name; "" for none at all
+ * STUB_NRT_HELD      how often nrt_init finds the cores held before they are free
+ * STUB_NRT_STRUCT    size of the instance structure in the library: 8 in older libraries, which refuse every other size; 64 in a
+ *                    newer one; 32 if not set
+ * STUB_NRT_INSTANCE  family and size: "5:7" if not set
+ * STUB_NRT_EFA       the interface attached to every device: "0000:57:00.0" if not set
+ * STUB_NRT_WORDS     the name of every status; "" for no name
  */
 #define _GNU_SOURCE
 #include "called.h"
@@ -24,8 +24,8 @@ enum { SUCCESS = 0, FAILURE = 1, INVALID = 2, RESOURCE = 4, UNINITIALIZED = 13, 
 static enum { LOADED, OPEN, ENDED } state = LOADED;
 static pid_t initializer;
 
-/* Writes the call down; gives the status with which it is to fail, or 0. */
-static int asked(const char *function)
+/* Logs the call. Returns the status with which the function has to fail, or 0. */
+static int log_call(const char *function)
 {
 	int status = called(function, NULL);
 	if (initializer && initializer != getpid())
@@ -33,10 +33,10 @@ static int asked(const char *function)
 	return status;
 }
 
-/* The same for what works between nrt_init and nrt_close only. */
-static int asked_while_open(const char *function)
+/* The same for functions that work only between nrt_init and nrt_close. */
+static int log_call_while_open(const char *function)
 {
-	int status = asked(function);
+	int status = log_call(function);
 	if (status)
 		return status;
 	return state == OPEN ? SUCCESS : state == ENDED ? CLOSED : UNINITIALIZED;
@@ -46,7 +46,7 @@ NRT_STATUS nrt_init(uint32_t framework, const char *fw_version, const char *fal_
 {
 	static int refused;
 	const char *held = getenv("STUB_NRT_HELD");
-	int status = asked("nrt_init");
+	int status = log_call("nrt_init");
 
 	if (status)
 		return status;
@@ -61,7 +61,7 @@ NRT_STATUS nrt_init(uint32_t framework, const char *fw_version, const char *fal_
 
 void nrt_close(void)
 {
-	asked("nrt_close");
+	log_call("nrt_close");
 	if (state != OPEN)
 		abort();
 	state = ENDED;
@@ -75,11 +75,11 @@ struct version {
 NRT_STATUS nrt_get_version(struct version *version, size_t size)
 {
 	struct version own = { 2, 34, 10, 0, "2.34.10.0-release", "" };
-	int status = asked("nrt_get_version");
+	int status = log_call("nrt_get_version");
 
 	if (status)
 		return status;
-	memset(own.git_hash, 'c', sizeof(own.git_hash)); /* No zero byte ends it. */
+	memset(own.git_hash, 'c', sizeof(own.git_hash)); /* It has no zero byte. */
 	memcpy(version, &own, size < sizeof(own) ? size : sizeof(own));
 	return SUCCESS;
 }
@@ -88,7 +88,7 @@ const char *nrt_get_status_as_str(NRT_STATUS status)
 {
 	const char *words = getenv("STUB_NRT_WORDS");
 
-	asked("nrt_get_status_as_str");
+	log_call("nrt_get_status_as_str");
 	if (words)
 		return *words ? words : NULL;
 	switch (status) {
@@ -113,7 +113,7 @@ NRT_STATUS nrt_get_instance_info(struct instance *info, size_t length)
 	const char *known = getenv("STUB_NRT_STRUCT");
 	const char *instance = getenv("STUB_NRT_INSTANCE");
 	size_t size = known ? (size_t)atoi(known) : 32;
-	int status = asked("nrt_get_instance_info");
+	int status = log_call("nrt_get_instance_info");
 
 	if (status)
 		return status;
@@ -127,7 +127,7 @@ NRT_STATUS nrt_get_instance_info(struct instance *info, size_t length)
 
 static NRT_STATUS count(const char *function, uint32_t *out, uint32_t value)
 {
-	int status = asked(function);
+	int status = log_call(function);
 	if (!status)
 		*out = value;
 	return status;
@@ -155,7 +155,7 @@ NRT_STATUS nrt_get_visible_nc_count(uint32_t *nc_count)
 
 NRT_STATUS nrt_host_device_id_get(int neuron_dev, uint32_t *host_device_id)
 {
-	int status = asked_while_open("nrt_host_device_id_get");
+	int status = log_call_while_open("nrt_host_device_id_get");
 
 	if (!status && (neuron_dev < 0 || neuron_dev > 3))
 		status = INVALID;
@@ -167,7 +167,7 @@ NRT_STATUS nrt_host_device_id_get(int neuron_dev, uint32_t *host_device_id)
 NRT_STATUS nrt_get_attached_efa_bdf(const void *va, char *efa_bdf, size_t *len)
 {
 	const char *efa = getenv("STUB_NRT_EFA");
-	int status = asked("nrt_get_attached_efa_bdf");
+	int status = log_call("nrt_get_attached_efa_bdf");
 
 	if (status)
 		return status;
@@ -183,12 +183,12 @@ NRT_STATUS nrt_get_attached_efa_bdf(const void *va, char *efa_bdf, size_t *len)
 
 int nec_get_device_pci_bdf(int neuron_dev, uint32_t *domain, uint32_t *bus_num, uint8_t *pci_slot, uint8_t *dev_func)
 {
-	int status = asked_while_open("nec_get_device_pci_bdf");
+	int status = log_call_while_open("nec_get_device_pci_bdf");
 
 	if (status)
 		return -status;
 	*domain = 0;
-	*bus_num = neuron_dev == 3 ? 0x100 : 0xcc; /* The fourth is nowhere. */
+	*bus_num = neuron_dev == 3 ? 0x100 : 0xcc; /* The fourth device has an invalid bus. */
 	*pci_slot = 0;
 	*dev_func = 0;
 	return 0;
@@ -196,7 +196,7 @@ int nec_get_device_pci_bdf(int neuron_dev, uint32_t *domain, uint32_t *bus_num, 
 
 NRT_STATUS nec_get_virtual_core_size(uint32_t *virtual_core_size)
 {
-	int status = asked_while_open("nec_get_virtual_core_size");
+	int status = log_call_while_open("nec_get_virtual_core_size");
 
 	if (!status)
 		*virtual_core_size = 2;

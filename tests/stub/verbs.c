@@ -1,15 +1,15 @@
 /*
  * A stand-in for libibverbs.so.1 and libefa.so.1 on a machine without RDMA, compiled by the tests against the installed
- * headers. It finds devices where the kernel would show them (/sys/class/infiniband_verbs, /dev/infiniband), answers with
- * what an EFA interface of the second generation (p5, trn1) has answered, and writes down each call.
+ * headers. It finds devices where the kernel shows them (/sys/class/infiniband_verbs, /dev/infiniband), returns attributes
+ * that were captured of an EFA interface of the second generation (p5, trn1), and logs each call.
  *
  *   cc -shared -fPIC -o libibverbs.so.1 verbs.c && ln -s libibverbs.so.1 libefa.so.1
  *
- * The port query of the headers is an operation of its contexts, as in the real one, and tells of more than the exported
- * function. STUB_VERBS_OLD makes contexts of a library that is older than that.
+ * The port query of the headers is an operation of the context, as in the real library, and returns more than the exported
+ * function. STUB_VERBS_OLD makes the contexts of a library without that operation.
  *
- * An asynchronous event is what is written to the pipe STUB_VERBS_EVENTS: the number of its kind, one a line; those of a queue
- * pair are of the one made last.
+ * Asynchronous events are read from the pipe STUB_VERBS_EVENTS: the number of a kind on each line. Events of a queue pair name
+ * the one that was created last.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -30,7 +30,7 @@
 #include "called.h"
 #include "kept.h"
 
-/* The library exports the old function, which the header hides behind a macro. */
+/* The library exports the old function. The header has a macro of the same name. */
 #undef ibv_query_port
 
 #define VERBS_CLASS "/sys/class/infiniband_verbs"
@@ -77,7 +77,7 @@ struct ibv_device **ibv_get_device_list(int *num_devices)
 	closedir(folder);
 	if (num_devices)
 		*num_devices = count;
-	errno = ENOENT; /* As the real one leaves it after success. */
+	errno = ENOENT; /* The real library leaves this after success. */
 	return list;
 }
 
@@ -110,7 +110,7 @@ static const struct ibv_port_attr port = {
 	.port_cap_flags2 = 7,
 };
 
-/* Like the real one, it writes the old structure only, which ends before port_cap_flags2. */
+/* Like the real function, it writes only the old structure, which ends before port_cap_flags2. */
 int ibv_query_port(struct ibv_context *context, uint8_t port_num, struct _compat_ibv_port_attr *port_attr)
 {
 	int error = called("ibv_query_port", context->device->name);
@@ -122,7 +122,7 @@ int ibv_query_port(struct ibv_context *context, uint8_t port_num, struct _compat
 	return 0;
 }
 
-/* The operation, which knows how much the caller has room for. */
+/* The operation gets the size of the caller's structure. */
 static int query_port(struct ibv_context *context, uint8_t port_num, struct ibv_port_attr *port_attr, size_t length)
 {
 	int error = called("query_port", context->device->name);
@@ -136,8 +136,7 @@ static int query_port(struct ibv_context *context, uint8_t port_num, struct ibv_
 }
 
 /*
- * STUB_VERBS_ALONE: nobody else opens devices in this process, which ends where one has two contexts, or where a context is
- * closed that is in use.
+ * STUB_VERBS_ALONE: the process aborts if a device has two contexts, or if a context is closed while it is used.
  */
 static struct {
 	_Atomic int contexts, users;
@@ -155,7 +154,7 @@ static int number(const struct ibv_device *device)
 	return atoi(device->dev_name + strlen("uverbs")) % MOST_DEVICES;
 }
 
-/* Where contexts begin, by their descriptors: all others know of them is their middle, which checkers of leaks doubt. */
+/* The beginning of each context, by its descriptor. Callers have pointers into the middle, which leak checkers may report. */
 static void *begins[1024];
 
 struct ibv_context *ibv_open_device(struct ibv_device *device)
@@ -193,7 +192,7 @@ struct ibv_context *ibv_open_device(struct ibv_device *device)
 		whole->query_port = NULL;
 	if (old && !strcmp(old, "context"))
 		context->abi_compat = NULL;
-	errno = ENOSPC; /* As the real one leaves it after success. */
+	errno = ENOSPC; /* The real library leaves this after success. */
 	return context;
 }
 
@@ -201,7 +200,7 @@ int ibv_close_device(struct ibv_context *context)
 {
 	int error = called("ibv_close_device", context->device->name);
 	void **begin = &begins[context->cmd_fd % 1024];
-	sched_yield(); /* Who comes now has to wait. */
+	sched_yield(); /* Lets another thread try to open the device now. */
 	count(&alone[number(context->device)].contexts, -1, 0, 0);
 	count(&alone[number(context->device)].users, 0, 0, 0);
 	close(context->cmd_fd);
@@ -267,13 +266,13 @@ int efadv_query_device(struct ibv_context *context, struct efadv_device_attr *at
 	attr->max_sq_sge = 2;
 	attr->max_rq_sge = 3;
 	attr->inline_buf_size = 32;
-	/* The last bit means nothing yet: what a newer library says is to be kept. */
+	/* The last bit has no meaning yet. nearfab has to keep bits of newer libraries. */
 	attr->device_caps = 0xf | 1u << 31;
 	attr->max_rdma_size = 1 << 30;
 	return 0;
 }
 
-/* What is made on a device counts its children, and cannot be ended before them. */
+/* Domains and queues count their children, and cannot be destroyed before them. */
 struct domain {
 	struct ibv_pd pd;
 	int children;

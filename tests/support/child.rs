@@ -1,4 +1,4 @@
-//! Forked children, for tests of what they may do.
+//! Forked children, for tests of the calls that they may make.
 
 use std::panic::{self, AssertUnwindSafe};
 use std::thread;
@@ -9,25 +9,25 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork};
 
-/// What hangs in a child hangs for ever: on a lock that a thread held which the child does not have.
+/// How long a child may run. A child may block for ever, on a lock that a thread of the parent held during the fork.
 const DEADLINE: Duration = Duration::from_secs(20);
 
 /// Forks, and fails unless the child succeeds before the deadline.
 pub(crate) fn in_a_child(succeeds: impl FnOnce() -> bool) {
-    // SAFETY: the child takes no lock that another thread may hold, but the allocator's, which fork leaves free, and what
-    // is under test.
+    // SAFETY: of the locks that another thread may hold, the child takes only the allocator's, which fork leaves free, and those
+    // of the code under test. If it blocks on one, the parent ends it after the deadline.
     match unsafe { fork() }.unwrap() {
         ForkResult::Parent { child } => assert_eq!(wait(child), WaitStatus::Exited(child, 0)),
         ForkResult::Child => {
-            // A panic must not bring the child back into the test harness.
+            // A panic must not return to the test harness in the child.
             let succeeded = panic::catch_unwind(AssertUnwindSafe(succeeds)).unwrap_or(false);
-            // SAFETY: ends the process, without the exit handlers of the test harness.
+            // SAFETY: _exit ends the process and runs no exit handler of the test harness.
             unsafe { libc::_exit(i32::from(!succeeded)) }
         }
     }
 }
 
-/// How the child ends: after the deadline, by a signal.
+/// Waits for the end of the child, and kills it after the deadline.
 fn wait(child: Pid) -> WaitStatus {
     let deadline = Instant::now() + DEADLINE;
     loop {

@@ -1,12 +1,12 @@
 #!/bin/sh
-# Runs a command on an emulated machine: TREE/sys as /sys, and as /dev the standard nodes and what is in TREE/dev, in a
-# mount namespace of its own. Nothing outside changes, and it ends with the command.
+# Runs a command on an emulated machine. In a new mount namespace, /sys is TREE/sys, and /dev has the standard nodes and those of
+# TREE/dev. Nothing changes outside of the namespace, which ends with the command.
 #
 #   machine.sh --check
 #   machine.sh [--unprivileged] TREE COMMAND [ARGUMENT...]
 #
-# --check: only whether this system lets the caller make such a namespace.
-# --unprivileged: the command runs without any privilege: as nobody, or for a caller who is not root, as that user.
+# --check: only checks whether this system lets the caller create the namespace.
+# --unprivileged: runs the command without privilege: as nobody if root calls, else as the calling user.
 set -eu
 
 if [ "$1" != --inside ]; then
@@ -27,7 +27,7 @@ fi
 drop=$2 tree=$3
 shift 3
 
-# Not in TMPDIR, which may be in /dev/shm.
+# TMPDIR may be in /dev/shm, which is mounted over below.
 dev=$(mktemp -d /tmp/emulated-dev.XXXXXX)
 mount -t tmpfs -o mode=755 emulated "$dev"
 bind() {

@@ -14,7 +14,7 @@ use std::process::{Command, Output};
 use std::sync::{Mutex, PoisonError};
 
 use nearfab::instances::InstanceTable;
-use nearfab_emu::{Defect, skipped};
+use nearfab_emu::skipped;
 use tempfile::TempDir;
 
 const MACHINE: &str = include_str!("machine.sh");
@@ -126,7 +126,7 @@ impl Machine {
         let folder = tempfile::tempdir().expect("a temporary folder");
         fs::set_permissions(&folder, Permissions::from_mode(0o755)).expect("its permissions");
         let table = InstanceTable::find("trn2.48xlarge").expect("its table");
-        let tree = tree::tree_of(table, &[Defect::NoCoreStatistics]);
+        let tree = tree::tree_of(table, &[]);
         // File systems in memory often forbid device nodes.
         let (nodes, moved) = (tree.path().join("dev"), folder.path().join("dev"));
         let mv = Command::new("mv").args([&nodes, &moved]).output().expect("mv");

@@ -1,4 +1,4 @@
-//! What a host of a type, with a defect, has to look like.
+//! Describes the host of an instance type with a defect.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv6Addr;
@@ -9,17 +9,17 @@ use serde_json::{Value, json};
 
 use super::files::{Place, Product, Type};
 
-/// A type and what is wrong with it.
+/// An instance type and its defect.
 pub(crate) struct Description<'a> {
     of: &'a Type,
     product: Option<&'a Product>,
     defect: Option<&'a Defect>,
-    /// By verbs number: the device's name, and its address.
+    /// The name and the address of each RDMA device, by verbs number.
     verbs: BTreeMap<usize, (String, String)>,
 }
 
 const EFA_DRIVER: &str = "3.1.0g";
-/// Two functions of no table.
+/// Two functions that no table has.
 const MLX5: [&str; 2] = ["0000:fd:00.0", "0000:fe:00.0"];
 
 impl<'a> Description<'a> {
@@ -42,12 +42,12 @@ impl<'a> Description<'a> {
         described
     }
 
-    /// Root may use any node and read any file.
+    /// Returns whether a user who is not root has to read the host: root may use any node and read any file.
     pub(crate) fn read_by_nobody(&self) -> bool {
         matches!(self.defect, Some(Defect::NeuronNodeRefused(_) | Defect::VerbsNodeRefused(_))) || self.hides_links()
     }
 
-    /// Whether the driver tells its neighbours to root only, and the tree belongs to root.
+    /// Returns whether only root may read neighbours of devices, and the tree belongs to root.
     fn hides_links(&self) -> bool {
         self.neuron_driver().is_some_and(|driver| driver < NeuronDriver::V2_28) && geteuid().is_root()
     }
@@ -56,7 +56,7 @@ impl<'a> Description<'a> {
         self.defect == Some(defect)
     }
 
-    /// Whether the defect is this one, of this address.
+    /// Returns whether the defect is this one, at this address.
     fn is_of(&self, make: fn(nearfab::Bdf) -> Defect, address: &str) -> bool {
         self.is(&make(address.parse().unwrap()))
     }
@@ -73,7 +73,7 @@ impl<'a> Description<'a> {
         !self.of.efa.is_empty() && !self.is(&Defect::EfaDriverUnbound)
     }
 
-    /// The one that is loaded. The first Inferentia's last one is older.
+    /// Returns the loaded driver. The last driver for the first Inferentia is older than the usual one.
     fn neuron_driver(&self) -> Option<NeuronDriver> {
         let usual = match self.product?.name.as_str() {
             "Inferentia" => NeuronDriver::V2_24,
@@ -155,7 +155,7 @@ impl<'a> Description<'a> {
         let mut efa = self.function(row, pci_id(0x1d0f, id), driver);
         let (uverbs, rdma) = self.rdma_of(&row.address);
         let shown = rdma.is_some() && !self.is_of(Defect::EfaAttributesGone, &row.address);
-        // Made up of bus and slot, where the device has one at all.
+        // The emulator derives GUID and GID from bus and slot. Generation 0 has no GUID.
         let (bus, slot) = (&row.address[5..7], &row.address[8..10]);
         let guid = (shown && id != 0xefa0).then(|| format!("00{slot}:{bus}00:0000:1000"));
         let gid: Ipv6Addr = format!("fe80::ff:fe{bus}:{slot}00").parse().unwrap();
@@ -168,7 +168,7 @@ impl<'a> Description<'a> {
         Some(efa)
     }
 
-    /// Number and name of the RDMA device at an address.
+    /// Returns the number and the name of the RDMA device at an address.
     fn rdma_of(&self, address: &str) -> (Option<usize>, Option<&str>) {
         let found = self.verbs.iter().find(|(_, (_, of))| of == address);
         found.map_or((None, None), |(number, (name, _))| (Some(*number), Some(name)))
@@ -222,7 +222,7 @@ impl<'a> Description<'a> {
             "Trainium3" => ("NDv4", true),
             other => panic!("{other}"),
         };
-        // Made up of the number.
+        // The emulator derives the serial from the number.
         let serial = (shown && has_serial).then(|| format!("000000005e71a1{index:02x}"));
         let links = row.links.as_ref().filter(|_| shown && !self.hides_links());
         Some(json!({
@@ -232,13 +232,13 @@ impl<'a> Description<'a> {
         }))
     }
 
-    /// Whether the driver shows the attributes of a device where it is looked for them.
+    /// Returns whether the driver shows the attributes of a device in the known places.
     fn shows(&self, index: u32) -> bool {
         !self.is(&Defect::NeuronAttributesGone(index)) && self.neuron_driver() != Some(NeuronDriver::V2_31)
     }
 
-    /// Where the table has it, or where the only function is. A host that has other functions contradicts a table whose is
-    /// missing.
+    /// Returns the location by the table, or of the only function. If the function at the table's address is missing and the
+    /// host has others, the host contradicts the table, and the location is unknown.
     fn location(&self, index: u32, row: &Place) -> Option<Value> {
         let gone = self.is(&Defect::NeuronFunctionGone(index));
         let several = self.of.neuron.len() > 1;
@@ -255,7 +255,7 @@ impl<'a> Description<'a> {
         }))
     }
 
-    /// Whether the host's table tells where devices are.
+    /// Returns whether the host's table has the places of devices.
     fn is_placed(&self) -> bool {
         self.of.places_neuron() && self.instance_type() == Some(&self.of.instance_type)
     }
@@ -276,7 +276,7 @@ impl<'a> Description<'a> {
 
     fn layout(&self, driver: NeuronDriver) -> &'static str {
         match driver {
-            // It is told by the files of the first device.
+            // The files of the first device show the layout.
             _ if !self.shows(0) => "unknown",
             NeuronDriver::V2_24 => "up_to226",
             NeuronDriver::V2_27 | NeuronDriver::V2_28 | NeuronDriver::V2_29 => "from227",
@@ -284,7 +284,8 @@ impl<'a> Description<'a> {
         }
     }
 
-    /// By name. From 2.30 on the platform decides, which the driver takes from the instance type.
+    /// Returns the attributes of the class by name. From 2.30 on they depend on the platform, which the driver derives from the
+    /// instance type.
     fn class_attributes(&self, driver: NeuronDriver) -> Vec<&'static str> {
         let of_ultraserver = ["node_id_2", "node_id_4", "server_id_2", "server_id_4", "ultraserver_mode"];
         let of_all = ["current_perf_profile", "hbm_7200_capable"];
@@ -316,7 +317,7 @@ impl<'a> Description<'a> {
         })
     }
 
-    /// The kernel says that what is on no node is near every CPU.
+    /// Returns all CPUs: by the kernel, a function on no NUMA node is near every CPU.
     fn all_cpus(&self) -> String {
         let lists = self.of.numa.iter().flat_map(|numa| numa.cpus.split(','));
         let mut ranges: Vec<(u32, u32)> = lists
@@ -324,12 +325,12 @@ impl<'a> Description<'a> {
             .map(|(first, last)| (first.parse().unwrap(), last.parse().unwrap()))
             .collect();
         ranges.sort_unstable();
-        // Of EC2's machines no number is left out.
+        // CPU numbers of EC2 machines have no gaps.
         assert!(ranges[0].0 == 0 && ranges.windows(2).all(|pair| pair[0].1 + 1 == pair[1].0), "{ranges:?}");
         format!("0-{}", ranges.last().unwrap().1)
     }
 
-    /// Parts of each problem's sentence.
+    /// Returns the parts of each expected problem.
     pub(crate) fn problems(&self) -> Vec<Vec<String>> {
         let mut problems = Vec::new();
         let mut expect = |parts: &[&str]| problems.push(parts.iter().map(|&part| part.to_owned()).collect());
@@ -364,7 +365,7 @@ fn by_address<'a>(rows: impl IntoIterator<Item = &'a Place>) -> Vec<&'a Place> {
     rows
 }
 
-/// As udev names RDMA devices: in decimal.
+/// Returns bus and slot in decimal, as udev names RDMA devices.
 fn bus_and_slot(address: &str) -> String {
     let number = |hex: &str| u8::from_str_radix(hex, 16).unwrap();
     format!("p{}s{}", number(&address[5..7]), number(&address[8..10]))
@@ -374,7 +375,8 @@ fn pci_id(vendor: u16, device: u16) -> String {
     format!("{vendor:04x}:{device:04x}")
 }
 
-/// Links as captured (`tests/captured`): of Neuron devices on inf2.xlarge, which are slower than they could be.
+/// Returns the captured link of a function (`tests/captured`). The link of Neuron devices was captured on inf2.xlarge, where
+/// it is slower than its maximum.
 fn link(id: &str) -> Value {
     let both =
         |speed: &str, width: &str| json!({"speed": speed, "width": width, "max_speed": speed, "max_width": width});

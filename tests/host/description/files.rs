@@ -1,11 +1,11 @@
-//! The files of `data/`, read by nothing that the library or the emulator is made of.
+//! Reads the files of `data/` without the library and the emulator.
 
 use std::collections::BTreeMap;
 use std::fs;
 
 use serde::Deserialize;
 
-/// One of `data/instances/`.
+/// A file of `data/instances/`.
 #[derive(Deserialize)]
 pub(crate) struct Type {
     pub(crate) instance_type: String,
@@ -25,6 +25,9 @@ pub(crate) struct Type {
     pub(crate) gpu: Vec<Place>,
     #[serde(default)]
     pub(crate) foreign: Vec<Place>,
+    /// Whether its file has no device, and it has all devices of the type that it is like.
+    #[serde(skip)]
+    pub(crate) has_devices_of_another: bool,
 }
 
 #[derive(Deserialize)]
@@ -44,7 +47,7 @@ pub(crate) struct Numa {
     pub(crate) cpus: String,
 }
 
-/// A device of any kind.
+/// The place of a device of any kind.
 #[derive(Deserialize, Clone)]
 pub(crate) struct Place {
     pub(crate) address: String,
@@ -70,7 +73,7 @@ pub(crate) struct Product {
 }
 
 impl Type {
-    /// Whether its file says where the Neuron devices are, and not by inventing it.
+    /// Returns whether its file has places of Neuron devices that are not invented.
     pub(crate) fn places_neuron(&self) -> bool {
         self.sources.get("neuron").is_some_and(|source| source.grade != "invented")
     }
@@ -82,6 +85,8 @@ impl Type {
             }
         }
         assert_ne!(self.like.as_ref().unwrap().grade, "invented");
+        let own = [&self.neuron, &self.efa, &self.gpu, &self.foreign];
+        self.has_devices_of_another = self.numa.is_empty() && own.iter().all(|rows| rows.is_empty());
         self.neuron_product = self.neuron_product.take().or_else(|| other.neuron_product.clone());
         self.efa_device_id = self.efa_device_id.or(other.efa_device_id);
         self.gpu_device_id = self.gpu_device_id.or(other.gpu_device_id);
@@ -96,7 +101,7 @@ impl Type {
     }
 }
 
-/// Every instance type, by name.
+/// Returns every instance type, by name.
 pub(crate) fn types() -> BTreeMap<String, Type> {
     let mut types = BTreeMap::new();
     let mut alike: Vec<Type> = Vec::new();

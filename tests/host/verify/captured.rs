@@ -1,4 +1,4 @@
-//! Hosts made of captures alone, so that here the tables are judged and not only the comparison.
+//! Hosts that are made only of captures. They test the tables, not only the comparison.
 
 use std::fs;
 use std::path::Path;
@@ -12,7 +12,7 @@ use crate::captured_hosts::{captures, gpu_host, trn1_host};
 use crate::recorded_trees::recorded;
 use crate::write::write;
 
-/// A tree made of captures, told its type: the facts, by name, of which values agree, and none that differs.
+/// Gives a captured tree its instance type, and returns the facts with the number of values that agree. Fails if one differs.
 fn captured(tree: &Path, instance_type: &str) -> Vec<(&'static str, Grade, usize)> {
     write(tree, "sys/devices/virtual/dmi/id/product_name", &format!("{instance_type}\n"));
     let verification = verified(tree);
@@ -21,8 +21,7 @@ fn captured(tree: &Path, instance_type: &str) -> Vec<(&'static str, Grade, usize
     agreed.map(|fact| (fact.fact, fact.grade, fact.agreed)).collect()
 }
 
-/// Of captures alone come these hosts, so here the tables are judged. Where no CPUs, bridges or ports were captured, the
-/// kinds of facts that they belong to are left out.
+/// If no CPUs, bridges or ports were captured of a type, the expected facts lack them.
 #[test]
 fn captured_hosts_agree_with_their_tables() {
     use Grade::{Captured, Published};
@@ -30,7 +29,7 @@ fn captured_hosts_agree_with_their_tables() {
         let tree = gpu_host(&capture);
         let instance_type = capture["instance"].as_str().unwrap();
         if instance_type != "p4d.24xlarge" {
-            // The ports of the switches were captured in part.
+            // Only some ports of the switches were captured, so all are removed.
             for entry in fs::read_dir(tree.path().join("sys/bus/pci/devices")).unwrap() {
                 let link = entry.unwrap().path();
                 let folder = fs::canonicalize(&link).unwrap();
@@ -62,8 +61,8 @@ fn captured_hosts_agree_with_their_tables() {
     assert_eq!(captured(tree.path(), "inf2.24xlarge"), expected);
 }
 
-/// The devices of an inf2 host as neuron-ls prints them: number, address, node, CPUs, neighbours. It tells no place in the
-/// PCI tree.
+/// Writes the devices of an inf2 host as neuron-ls prints them: number, address, node, CPUs, neighbours. It prints no place
+/// in the PCI tree.
 fn neuron_ls_host(rows: &[Value]) -> TempDir {
     let tree = tempfile::tempdir().unwrap();
     for row in rows {
@@ -81,7 +80,7 @@ fn neuron_ls_host(rows: &[Value]) -> TempDir {
     tree
 }
 
-/// Trees that the real driver made. They have no PCI functions and show one device, whatever the type.
+/// The real driver made these trees. They have no PCI functions and one device, whatever the type.
 #[test]
 fn recorded_trees_contradict_nothing() {
     for (name, instance_type) in [("trn2", "trn2.3xlarge"), ("trn2", "trn2.48xlarge"), ("trn1", "trn1.2xlarge")] {

@@ -1,4 +1,4 @@
-//! Hosts that are not as their tables have them.
+//! Changes of hosts that contradict their tables.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -9,12 +9,12 @@ use serde_json::Value;
 use crate::captured_hosts::function;
 use crate::write::write;
 
-/// The file that the bus lists an attribute of a function at.
+/// Returns the path of an attribute of a PCI function.
 pub(crate) fn attribute(tree: &Path, address: &str, name: &str) -> PathBuf {
     tree.join("sys/bus/pci/devices").join(address).join(name)
 }
 
-/// Puts a function elsewhere: below these bridges, under this address.
+/// Moves a function below these bridges, to this address.
 fn move_to(tree: &Path, from: &str, above: &str, address: &str) {
     let link = tree.join("sys/bus/pci/devices").join(from);
     let folder = format!("sys/devices/{above}/{address}");
@@ -32,7 +32,7 @@ pub(crate) fn set_id(tree: &Path, address: &str, from: &str, to: &str) {
     fs::write(path, text.replace(&id, &format!("PCI_ID={}", to.to_uppercase()))).unwrap();
 }
 
-/// As the kernel shows a function on another node: with the CPUs of that.
+/// Moves a function to another NUMA node, with the CPUs of that node.
 pub(crate) fn set_node(tree: &Path, address: &str, node: u32) {
     let cpus = fs::read_to_string(tree.join(format!("sys/devices/system/node/node{node}/cpulist"))).unwrap();
     fs::write(attribute(tree, address, "numa_node"), node.to_string()).unwrap();
@@ -47,15 +47,15 @@ pub(crate) fn set_links(tree: &Path, device: u32, links: &str) {
     fs::write(tree.join(format!("sys/class/neuron_device/neuron{device}/connected_devices")), links).unwrap();
 }
 
-/// A host of a type that is not as its table has it.
+/// A change of a host that contradicts its table.
 pub(crate) struct Mutation {
     pub(crate) instance_type: &'static str,
     pub(crate) change: fn(&Path),
-    /// The assumptions that this refutes.
+    /// The assumptions that the change refutes.
     pub(crate) refuted: &'static [&'static str],
-    /// The kinds of facts that it contradicts.
+    /// The kinds of facts that the change contradicts.
     pub(crate) facts: &'static [&'static str],
-    /// One of the differences: path, expected, found.
+    /// One of the reported differences: path, expected, found.
     pub(crate) difference: (&'static str, &'static str, &'static str),
 }
 

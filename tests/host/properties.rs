@@ -1,10 +1,28 @@
 //! Properties of every value: what is written is read back, and texts mean what a plain reading says.
 
 use std::collections::BTreeSet;
+use std::fmt::Display;
+use std::str::FromStr;
 
 use nearfab::instances::tables;
-use nearfab::{Bdf, Core, CpuList, Host, HostDevice, PciRoot, PhysicalCore};
+use nearfab::version_rules::Version;
+use nearfab::{Bdf, Core, CpuList, Guid, Host, HostDevice, LinkSpeed, LinkWidth, PciId, PciRoot, PhysicalCore};
 use proptest::prelude::*;
+use proptest::test_runner::TestCaseError;
+
+/// Independent, simple readings of the same texts. The fuzz targets compare the library with them too.
+#[expect(dead_code, unreachable_pub, reason = "the fuzz targets use all of it")]
+#[path = "../../fuzz/src/readings.rs"]
+mod readings;
+
+/// Compares the library's reading of a text with a plain reading in its written form. The written form is read as the same.
+fn compare<T: FromStr + Display + PartialEq>(text: &str, plain: Option<String>) -> Result<(), TestCaseError> {
+    let read = text.parse::<T>().ok();
+    prop_assert_eq!(read.as_ref().map(ToString::to_string), plain, "{:?}", text);
+    let again = read.as_ref().and_then(|value| value.to_string().parse::<T>().ok());
+    prop_assert!(read == again, "{:?} is not read back", text);
+    Ok(())
+}
 
 fn bdf() -> impl Strategy<Value = Bdf> {
     (any::<u32>(), any::<u8>(), 0_u8..32, 0_u8..8).prop_map(|(domain, bus, device, function)| {
@@ -39,23 +57,54 @@ proptest! {
     }
 
     #[test]
-    fn addresses_are_read_as_by_plain_reading(text in "([0-9a-fA-F]{3,4}:)?[0-9a-f]{1,3}:[0-9a-f]{1,3}\\.[0-9a-f]{1,2}") {
-        if let Ok(address) = text.parse::<Bdf>() {
-            prop_assert!(address.to_string().ends_with(&text.to_lowercase()), "{address} from {text}");
+    fn addresses_and_roots_are_read_as_by_plain_reading(
+        odd in "\\PC{0,12}",
+        address in "([0-9a-fA-F]{3,9}:)?[0-9a-fA-F]{1,3}:[01][0-9a-fA-F]{0,2}\\.[0-9a-f]{1,2}",
+        root in "pci[+0-9a-f]{1,9}:[+0-9a-f]{1,3}",
+        id in "[0-9a-fA-F]{4}:?[0-9a-fA-F]{3,5}",
+    ) {
+        for text in [&odd, &address, &root] {
+            compare::<Bdf>(text, readings::address(text))?;
+            // The kernel writes no zero before a domain of more than four digits.
+            let root = readings::root(text).filter(|written| written.len() == text.len());
+            compare::<PciRoot>(text, root)?;
+        }
+        for text in [odd, id] {
+            prop_assert_eq!(PciId::try_from(text.clone()).ok().map(|id| id.to_string()), readings::id(&text), "{}", text);
         }
     }
 
     #[test]
-    fn roots_are_read_as_by_plain_reading(text in "pci[+0-9a-f]{1,5}:[+0-9a-f]{1,3}") {
-        if let Ok(root) = text.parse::<PciRoot>() {
-            prop_assert_eq!(root.to_string(), text);
+    fn devices_and_cores_are_read_as_by_plain_reading(
+        odd in "\\PC{0,12}", device in "neuron[+0-9]{0,11}", core in "neuron[0-9]{0,3}:[+0-9]{0,11}"
+    ) {
+        for text in [&odd, &device, &core] {
+            compare::<HostDevice>(text, readings::device(text).map(|number| format!("neuron{number}")))?;
+            compare::<Core>(text, readings::core(text).map(|(device, core)| format!("neuron{device}:{core}")))?;
         }
     }
 
-    /// NVMe devices behind Intel VMD have domains of more than four digits.
     #[test]
-    fn a_root_of_a_high_domain_begins_with_no_zero(text in "pci[0-9a-f]{5,8}:[0-9a-f]{2}") {
-        prop_assert_eq!(text.parse::<PciRoot>().is_ok(), !text.starts_with("pci0"));
+    fn attributes_are_read_as_by_plain_reading(
+        odd in "\\PC{0,12}",
+        speed in "([0-9]{1,7}(\\.[0-9]{0,4})?|[Uu]nknown)( GT/s)?( PCIe| speed)?",
+        width in "x?[0-9]{0,4}|unknown",
+        guid in "([0-9a-fA-F]{4}:){2,4}[0-9a-fA-F]{3,5}",
+        version in "[0-9]{1,4}(\\.[0-9x]{0,4}){0,4}[a-z-]{0,2}",
+    ) {
+        for text in [&odd, &speed, &width, &guid, &version] {
+            compare::<LinkSpeed>(text, readings::speed(text))?;
+            compare::<LinkWidth>(text, readings::width(text))?;
+            compare::<Guid>(text, readings::guid(text))?;
+            compare::<Version>(text, readings::version(text))?;
+        }
+    }
+
+    #[test]
+    fn cpu_lists_are_read_as_by_plain_reading(odd in "\\PC{0,12}", list in "[0-9]{1,3}([,-][0-9]{0,4}){0,4}") {
+        for text in [&odd, &list] {
+            compare::<CpuList>(text, readings::cpus(text).map(|row| readings::written_cpus(&row)))?;
+        }
     }
 
     #[test]

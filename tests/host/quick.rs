@@ -208,7 +208,7 @@ fn cores_are_divided_into_ranks_with_cpus_and_variables() {
         assert_eq!(plan.ranks[1].cpus.cpus.to_string(), "49");
         assert_eq!(plan.ranks[1].interfaces(), [bdf("b3:00.0")], "of neuron2");
         let text = nearfab::plan(&host, &PlanOptions::ranks(3)).unwrap_err().to_string();
-        assert!(text.contains("numbers that fit: 1, 2, 4, 8, 16, 32, 64"), "{text}");
+        assert!(text.ends_with(": 1, 2, 4, 8, 16, 32, 64"), "{text}");
     }
     for host in hosts("trn1.32xlarge") {
         // Devices 0, 1, 4, 5, 8, 9, 12 and 13 are on node 0, four cores to each rank.
@@ -253,6 +253,11 @@ fn groups_links_and_core_numbers_are_the_vendors() {
         assert_eq!(numbering.logical("neuron1:2".parse().unwrap()), Some(LogicalCore(4)));
         assert_eq!(row.evidence.to_string(), "driver's table, nominal");
     }
+    // On trn3.48xlarge the cores of neuron1 begin with 6, since switches join its devices.
+    for host in hosts("trn3.48xlarge") {
+        let physical = &host.numbering().rows[4].physical;
+        assert_eq!(physical.iter().map(|core| core.0).collect::<Vec<_>>(), [6, 7]);
+    }
     // A container has nodes of two devices, and the node's file has one core to a logical core.
     let tree = tree("trn2.48xlarge", &[Defect::Container(vec![13, 14])]);
     write(tree.path(), "opt/aws/neuron/logical_nc_config", "NEURON_LOGICAL_NC_CONFIG=2\nNEURON_LOGICAL_NC_CONFIG=1\n");
@@ -268,7 +273,9 @@ fn groups_links_and_core_numbers_are_the_vendors() {
 #[test]
 fn attributes_of_devices_and_drivers_are_read() {
     let tree = tree("trn2.48xlarge", &[Defect::Mlx5Beside, Defect::VerbsNodeRefused(0)]);
+    write(tree.path(), "sys/class/neuron_device/neuron5/connected_devices", "4, 9, 1\n");
     let host = as_nobody(|| Host::from_root(tree.path()).unwrap());
+    assert_eq!(links(&host, 5), [1, 4, 9], "by the driver, not by the table");
     let efa = host.find_efa(bdf("c9:00.0")).unwrap();
     assert_eq!((efa.rdma.as_deref(), efa.generation(), efa.p2p.as_deref()), (Some("rdmap201s0"), 2, Some("")));
     assert_eq!(efa.function.driver.as_deref(), Some("efa"));
@@ -318,6 +325,14 @@ fn readings_that_fail_are_problems_with_their_path() {
     let wrong = "0000:10:19.0/numa_node: expected a NUMA node number or -1, found \"first\"";
     assert!(problem.ends_with(wrong), "{problem}");
     assert_eq!((host.efa().len(), host.efa()[0].function.numa), (8, None));
+    // Folders in place of links show no place on PCI.
+    let place = tempfile::tempdir().unwrap();
+    for (address, id) in [("0000:44:00.0", "1D0F:EFA2"), ("0000:45:00.0", "10DE:2330")] {
+        let uevent = format!("PCI_CLASS=30200\nPCI_ID={id}\n");
+        write(place.path(), &format!("sys/bus/pci/devices/{address}/uevent"), &uevent);
+    }
+    let near = Host::from_root(place.path()).unwrap().near_function(bdf("45:00.0")).unwrap();
+    assert_eq!(ranks(&near), "1: 1 unknown");
     let system = SystemInfo::read(&host).unwrap().unwrap();
     assert!(system.problems[0].ends_with("expected Y (shared) or N (exclusive), found \"maybe\""), "{system:?}");
 }

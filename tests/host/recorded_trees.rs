@@ -48,9 +48,9 @@ fn content(literal: &str) -> String {
     literal.trim_start_matches("b'").trim_end_matches('\'').replace("\\n", "\n")
 }
 
+/// Writes the tree that the driver made for a device of a family: `trn1`, `trn2` or `inf2`.
 pub(crate) fn recorded(name: &str) -> tempfile::TempDir {
-    let dir = tempfile::tempdir().unwrap();
-    fs::set_permissions(&dir, Permissions::from_mode(0o755)).unwrap();
+    let dir = tree::folder();
     rebuild(&format!("tests/captured/neuron-sysfs-{name}-driver-2.24.7.txt"), dir.path());
     dir
 }

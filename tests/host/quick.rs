@@ -14,8 +14,8 @@ use nearfab::telemetry::{Cost, DeviceState, Power, Reading};
 use nearfab::version_rules::{Versions, rules};
 use nearfab::{
     Basis, Bdf, ContainerDevice, Core, CpuCores, CpuList, ErrorCode, Guid, Host, HostDevice, LinkSpeed, LinkWidth,
-    LogicalCore, NearList, NodeAccess, PciId, PciRoot, PortState, Proximity, Record, SystemInfo, plan, telemetry,
-    verify,
+    LogicalCore, NearList, NodeAccess, NothingFound, PciId, PciRoot, PortState, Proximity, Record, SystemInfo, plan,
+    telemetry, verify,
 };
 use nearfab_emu::Defect;
 use serde_json::Value;
@@ -322,8 +322,7 @@ fn readings_that_fail_are_problems_with_their_path() {
     write(tree.path(), "sys/module/ib_core/parameters/netns_mode", "maybe\n");
     let host = Host::from_root(tree.path()).unwrap();
     let [problem] = host.problems() else { panic!("{:?}", host.problems()) };
-    let wrong = "0000:10:19.0/numa_node: expected a NUMA node number or -1, found \"first\"";
-    assert!(problem.ends_with(wrong), "{problem}");
+    assert!(problem.contains("0000:10:19.0/numa_node: ") && problem.ends_with("\"first\""), "{problem}");
     assert_eq!((host.efa().len(), host.efa()[0].function.numa), (8, None));
     // Folders in place of links show no place on PCI.
     let place = tempfile::tempdir().unwrap();
@@ -334,16 +333,16 @@ fn readings_that_fail_are_problems_with_their_path() {
     let near = Host::from_root(place.path()).unwrap().near_function(bdf("45:00.0")).unwrap();
     assert_eq!(ranks(&near), "1: 1 unknown");
     let system = SystemInfo::read(&host).unwrap().unwrap();
-    assert!(system.problems[0].ends_with("expected Y (shared) or N (exclusive), found \"maybe\""), "{system:?}");
+    assert!(system.problems[0].contains("netns_mode: ") && system.problems[0].ends_with("\"maybe\""), "{system:?}");
 }
 
 #[test]
 fn a_host_without_devices_says_why() {
     let table = Host::from_instance("m7i.large").unwrap();
-    assert_eq!(table.nothing_found().unwrap().to_string(), "by its table, m7i.large has none");
+    assert!(matches!(table.nothing_found(), Some(NothingFound::Table { .. })), "{:?}", table.nothing_found());
     let empty = tempfile::tempdir().unwrap();
     let host = Host::from_root(empty.path()).unwrap();
-    assert!(host.nothing_found().unwrap().to_string().starts_with("sys/bus/pci/devices is missing or empty"));
+    assert_eq!(host.nothing_found(), Some(NothingFound::NoPci));
     assert!(nearfab::plan(&host, &PlanOptions::ranks(1)).is_err());
     assert!(Host::from_instance("trn9.48xlarge").unwrap_err().to_string().contains("trn2.48xlarge"));
     // A function of a later generation, without a driver.

@@ -90,6 +90,15 @@ prop_compose! {
 }
 
 prop_compose! {
+    fn gpu()(function in function(), minor in proptest::option::of(0..8_u32)) -> Value {
+        let mut gpu = function;
+        gpu["minor"] = json!(minor);
+        gpu["access"] = json!(if minor.is_some() { "refused" } else { "unknown" });
+        gpu
+    }
+}
+
+prop_compose! {
     fn neuron()(
         index in 0..64_u32, cores in 0..=8_u32, serial in proptest::option::of("[0-9a-f]{16}"),
         memory in proptest::option::of(any::<u64>()), links in proptest::option::of(proptest::collection::vec(0..64_u32, 0..5))
@@ -115,7 +124,7 @@ fn distinct(devices: Vec<Value>, identity: &str) -> Vec<Value> {
 prop_compose! {
     fn host()(
         efa in proptest::collection::vec(efa(), 0..4), neuron in proptest::collection::vec(neuron(), 0..4),
-        gpus in proptest::collection::vec(function(), 0..3), unnumbered in proptest::collection::vec(function(), 0..3),
+        gpus in proptest::collection::vec(gpu(), 0..3), unnumbered in proptest::collection::vec(function(), 0..3),
         other in proptest::collection::vec(function(), 0..3),
         layout in proptest::sample::select(vec!["up_to226", "from227", "from230", "unknown"]), size in 1..=2_u32,
         by in proptest::sample::select(vec!["node_file", "product", "assumed"])

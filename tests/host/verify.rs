@@ -64,7 +64,7 @@ fn hosts_written_from_their_tables_refute_nothing() {
         assert_eq!(differences(&verification), [], "{}", table.instance_type);
         assert_eq!(verification.assumptions.len(), assumptions().len());
         assert_eq!(verification.facts.len(), table.sources.len(), "{}", table.instance_type);
-        let nothing_compares = |gap: &nearfab::verify::Gap| gap.what.contains("which nothing here compares");
+        let nothing_compares = |gap: &nearfab::verify::Gap| gap.what.contains("does not compare this kind of fact");
         assert!(!verification.facts.iter().flat_map(|fact| &fact.gaps).any(nothing_compares));
     }
 }
@@ -163,7 +163,7 @@ fn sound_hosts_may_differ_from_their_table() {
                 fs::write(attribute(tree, "0000:58:00.0", "numa_node"), "-1\n").unwrap();
                 fs::write(attribute(tree, "0000:58:00.0", "local_cpulist"), "0-191\n").unwrap();
             },
-            "1 of 32 functions' nodes, which the firmware does not give",
+            "1 of 32 NUMA nodes of functions: the firmware gives none",
         ),
         (&|tree| set_links(tree, 0, "4, 3, 12, 1"), ""),
         // With one thread to a core.
@@ -177,7 +177,7 @@ fn sound_hosts_may_differ_from_their_table() {
                     set_node(tree, entry.unwrap().file_name().to_str().unwrap(), node.trim().parse().unwrap());
                 }
             },
-            "the CPUs of all nodes: 96 are there, not 192",
+            "the CPUs of all nodes: the host has 96, the table 192",
         ),
         // A container has the nodes of its devices only.
         (&|tree| fs::remove_file(tree.join("dev/neuron3")).unwrap(), ""),
@@ -189,7 +189,7 @@ fn sound_hosts_may_differ_from_their_table() {
                     table.neuron.iter().for_each(|row| unbind(tree, &row.address.to_string(), "neuron-driver"));
                 }
             },
-            "the links of 16 devices: 0 are there",
+            "the links of 16 devices: the host has 0 devices",
         ),
     ];
     for (change, gap) in changes {
@@ -231,9 +231,9 @@ fn assumptions_are_untestable_if_the_host_shows_nothing_of_them() {
                 other => panic!("{other:?}"),
             }
         };
-        assert_eq!(reason("trn2-numa"), "the host is the table itself, no machine");
+        assert_eq!(reason("trn2-numa"), "the host was made from the table that the assumption is about");
         assert_eq!(reason("inf2-flat"), "about inf2.24xlarge, inf2.48xlarge");
-        assert_eq!(reason("core-held"), "only by hand");
+        assert_eq!(reason("core-held"), "only a person can test it");
     }
 
     // An empty host of that type, and one of no type.

@@ -87,7 +87,14 @@ impl<'a> Description<'a> {
     }
 
     pub(crate) fn host(&self, root: &str) -> Value {
-        let gpu = |row| self.function(row, pci_id(0x10de, self.of.gpu_device_id.unwrap()), Some("nvidia"));
+        let gpu = |row| {
+            let mut gpu = self.function(row, pci_id(0x10de, self.of.gpu_device_id.unwrap()), Some("nvidia"));
+            // The emulated NVIDIA driver lists no GPU.
+            gpu.as_object_mut()
+                .unwrap()
+                .extend([("minor".to_owned(), Value::Null), ("access".to_owned(), json!("unknown"))]);
+            gpu
+        };
         let first = (self.product.filter(|_| self.neuron_driver().is_some())).map(|product| product.cores);
         let unbound = self.of.neuron.iter().filter(|_| self.is(&Defect::NeuronDriverUnbound));
         json!({

@@ -108,7 +108,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         facts: &["pairing", "path"],
         difference: (
             "/sys/bus/pci/devices/0000:cc:00.0",
-            "0000:c9:00.0 among those nearest to neuron0",
+            "0000:c9:00.0 among the interfaces nearest to neuron0",
             "0000:b3:00.0 or 0000:b4:00.0",
         ),
     },
@@ -244,7 +244,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         },
         refuted: &[],
         facts: &["efa"],
-        difference: ("/sys/bus/pci/devices", "none but 16 EFA interfaces", "0000:12:00.0"),
+        difference: ("/sys/bus/pci/devices", "only 16 EFA interfaces", "0000:12:00.0"),
     },
     Mutation {
         instance_type: "trn2.48xlarge",

@@ -31,9 +31,11 @@ const SUPPRESSIONS: &str = include_str!("valgrind.supp");
 const LOG: &str = "STUB_LOG";
 pub(crate) const INSIDE: &str = "NEARFAB_TEST_INSIDE";
 
-/// The libraries that were compiled in this process, by soname and source text, each as the file's bytes or the compiler's
-/// errors. Most tests of a program need the same stand-in.
-static COMPILED: Mutex<BTreeMap<(String, String), Result<Vec<u8>, String>>> = Mutex::new(BTreeMap::new());
+/// A compiled library as the bytes of its file, or the compiler's errors.
+type Compiled = Result<Vec<u8>, String>;
+
+/// The libraries that were compiled in this process, by soname and source text. Most tests of a program need the same stand-in.
+static COMPILED: Mutex<BTreeMap<(String, String), Compiled>> = Mutex::new(BTreeMap::new());
 
 /// An emulated trn2.48xlarge. A test changes it before it runs a program on it.
 pub(crate) struct Machine {

@@ -133,7 +133,7 @@ fn threads_that_open_and_close_have_one_context_at_a_time() {
         let open = || Efa::open(&host, efa[0]).unwrap();
         let open_and_ask = || assert_eq!(open().device_attributes().unwrap().ports, 1);
         thread::scope(|scope| (0..8).for_each(|_| drop(scope.spawn(|| (0..openings).for_each(|_| open_and_ask())))));
-        assert_eq!(open().close().unwrap(), 0, "no user is left");
+        assert_eq!(open().close().unwrap(), 0, "nobody is left");
         let opened_here = open();
         assert_eq!(thread::spawn(|| opened_here.close()).join().unwrap().unwrap(), 0);
     });

@@ -226,7 +226,7 @@ fn valgrind_finds_no_error_in_calls_of_libnrt() {
     });
 }
 
-fn assert_second_init_is_refused(answer: Result<InitializedRuntime>, words: &str) {
+fn refused_for_the_second_time(answer: Result<InitializedRuntime>, words: &str) {
     let error = answer.unwrap_err();
     assert!(matches!(error, Error::Call { function: "nrt_init", .. }), "{error}");
     assert!(error.chain().contains(words), "{}", error.chain());
@@ -237,11 +237,11 @@ fn libnrt_is_initialized_once_and_closed_once() {
     on_machine("libnrt_is_initialized_once_and_closed_once", stub, || {
         let libnrt = NeuronRuntime::load().unwrap();
         let open = libnrt.init().unwrap();
-        assert_second_init_is_refused(libnrt.init(), "it is initialized in this process");
-        assert_second_init_is_refused(NeuronRuntime::load().unwrap().init(), "it is initialized in this process");
+        refused_for_the_second_time(libnrt.init(), "it is initialized in this process");
+        refused_for_the_second_time(NeuronRuntime::load().unwrap().init(), "it is initialized in this process");
         drop(open);
         assert_eq!((calls("nrt_init"), calls("nrt_close")), (1, 1));
-        assert_second_init_is_refused(libnrt.init(), "it was initialized and closed in this process");
+        refused_for_the_second_time(libnrt.init(), "it was initialized and closed in this process");
         assert_eq!((calls("nrt_init"), calls("nrt_close")), (1, 1));
         assert_eq!(libnrt.total_cores().unwrap(), 64);
     });

@@ -54,7 +54,7 @@ fn memory() -> NonNull<[u8]> {
 }
 
 fn register(domain: &Domain) -> Result<MemoryRegion> {
-    // SAFETY: the memory is static, and the stand-in writes nothing.
+    // SAFETY: it is static, and the stand-in writes nothing.
     unsafe { domain.register(memory(), Access::LOCAL_READ) }
 }
 

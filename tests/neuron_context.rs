@@ -463,7 +463,7 @@ fn a_status_without_a_name_has_its_number() {
 
 fn fork_with_everything_open() -> Result<()> {
     let (device, libnrt) = (device()?, NeuronRuntime::load()?);
-    // A library that was loaded and not initialized can be used in the child.
+    // What was only loaded can be loaded by the child too.
     in_a_child(|| is_forked(libnrt.total_cores()) && is_forked(libnrt.init()) && call("nrt_get_version").is_ok());
 
     let mut open = Some(libnrt.init()?);

@@ -32,7 +32,7 @@ fn map(path: &Path) {
     std::mem::forget(library);
 }
 
-/// Adds a stand-in for libfabric with a version to the machine.
+/// Compiles a stand-in for libfabric with a version.
 fn fabric(machine: &Machine, name: &str, version: &str) -> std::result::Result<(), Skip> {
     let text = format!("#define NUMBER ({version})\n{FABRIC}");
     machine.compile(name, &text).map_err(|_| Skip("no C compiler".to_owned()))

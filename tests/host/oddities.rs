@@ -96,7 +96,8 @@ fn a_device_that_is_not_where_its_table_says_has_no_pair_and_no_group() {
     assert_eq!(host.device_group(HostDevice(0), GroupSize::One), None);
     // The others keep theirs.
     let near = host.near_device(HostDevice(3), Basis::Pairing).unwrap();
-    assert_eq!(near.entries[0].target.to_string(), "0000:ca:00.0");
+    let nearest: Vec<String> = near.nearest().map(|near| near.target.to_string()).collect();
+    assert_eq!(nearest, ["0000:ca:00.0"]);
     assert!(host.device_group(HostDevice(3), GroupSize::Four).is_some());
 }
 

@@ -144,8 +144,10 @@ fn an_unattached_pair_is_named_and_the_rest_is_ranked_by_place() {
     assert_eq!(host.efa().len(), 15);
     let near = host.near_device(HostDevice(0), Basis::Pairing).unwrap();
     assert_eq!(near.missing_pair, Some("0000:c9:00.0".parse().unwrap()));
-    assert_eq!(near.entries[0].target, "0000:ca:00.0".parse().unwrap());
-    assert_eq!(near.entries[0].evidence.to_string(), "same PCIe switch");
+    let nearest: Vec<&Near<Bdf>> = near.nearest().collect();
+    assert_eq!(nearest.len(), 1);
+    assert_eq!((nearest[0].target.to_string().as_str(), nearest[0].rank), ("0000:ca:00.0", 1));
+    assert_eq!(nearest[0].evidence.to_string(), "same PCIe switch");
     // The group ids stay those of the table, so that they are the same on every host of a type.
     assert_eq!(host.device_group(HostDevice(0), GroupSize::One).as_deref(), Some("0000:c9:00.0"));
 }

@@ -11,11 +11,12 @@ use nearfab::instances::{GroupSize, InstanceTable};
 use nearfab::plan::{PlanOptions, visible_cores};
 use nearfab::system::Process;
 use nearfab::telemetry::{Cost, DeviceState, Power, Reading};
+use nearfab::verify::Verdict;
 use nearfab::version_rules::{Versions, rules};
 use nearfab::{
-    Basis, Bdf, ContainerDevice, Core, CpuCores, CpuList, ErrorCode, Guid, Host, HostDevice, LinkSpeed, LinkWidth,
-    LogicalCore, NearList, NodeAccess, NothingFound, PciId, PciRoot, PortState, Proximity, Record, SystemInfo, plan,
-    telemetry, verify,
+    Basis, Bdf, Change, ContainerDevice, Core, CpuCores, CpuList, ErrorCode, Guid, Host, HostDevice, LinkSpeed,
+    LinkWidth, LogicalCore, NearList, NodeAccess, NothingFound, PciId, PciRoot, PortState, Proximity, Record,
+    SystemInfo, plan, telemetry, verify,
 };
 use nearfab_emu::Defect;
 use serde_json::Value;
@@ -95,7 +96,8 @@ fn devices_are_paired_as_aws_publishes() {
                 let pair = pair.as_str().unwrap();
                 let near = device(&host, number, Basis::Pairing);
                 assert_eq!(nearest(&near), [pair], "{instance_type} neuron{number}");
-                assert_eq!(near.entries[0].evidence.to_string(), format!("table {instance_type}"));
+                let evidence = near.nearest().next().unwrap().evidence.to_string();
+                assert_eq!(evidence, format!("table {instance_type}"));
                 let back = host.near_efa(bdf(pair), Basis::Pairing).unwrap();
                 assert!(back.nearest().any(|near| near.target == HostDevice(number)), "{instance_type} {pair}");
             }
@@ -114,7 +116,7 @@ fn neighbours_are_ranked_by_switch_root_and_numa_node() {
         let near = device(&host, 5, Basis::Place);
         assert_eq!(ranks(&near), "1: 2 same PCIe switch, 2: 6 same NUMA node, 3: 8 other NUMA node");
         assert_eq!(nearest(&near), ["0000:56:00.0", "0000:57:00.0"]);
-        assert_eq!(near.entries[0].proximity, Proximity::SameSwitch { bridges: 2 });
+        assert!(near.nearest().all(|near| near.proximity == Proximity::SameSwitch { bridges: 2 }));
         let near = host.near_logical_core(LogicalCore(21), Basis::Pairing).unwrap();
         assert_eq!(nearest(&near), ["0000:57:00.0"], "the second logical core of neuron5");
         assert_eq!(
@@ -359,6 +361,7 @@ fn telemetry_and_system_information_are_read() {
     let host = Host::from_root(tree.path()).unwrap();
     let device = |path: &str, text: &str| write(tree.path(), &format!("sys/class/neuron_device/neuron5/{path}"), text);
     device("reset", "0\n");
+    write(tree.path(), "sys/class/neuron_device/neuron6/reset", "2\n");
     device("stats/hardware/mem_ecc_uncorrected", "3\n");
     device("stats/power/utilization", "POWER_STATUS_VALID,1764000000,1.25,40.00,12.50\n");
     write(tree.path(), "sys/class/infiniband/rdmap201s0/ports/1/hw_counters/rx_bytes", "123456789012\n");
@@ -368,7 +371,8 @@ fn telemetry_and_system_information_are_read() {
     assert_eq!((neuron.ecc.cost, neuron.ecc.number("mem_ecc_uncorrected")), (Cost::RegisterRead, Some(3)));
     let Some(Power::Measured { time, max, average, .. }) = &neuron.power else { panic!("{:?}", neuron.power) };
     assert_eq!((*time, *max, *average), (1_764_000_000, 40.0, 12.5));
-    assert_eq!(measured.neuron[4].state, Some(DeviceState::Ready));
+    let states = [4, 6].map(|number: usize| measured.neuron[number].state.clone().unwrap());
+    assert_eq!(states, [DeviceState::Ready, DeviceState::Invalid]);
     assert_eq!(neuron.host_memory["driver_memory"].present.as_ref().and_then(Reading::number), Some(0));
     let efa = measured.efa.iter().find(|efa| efa.address == bdf("c9:00.0")).unwrap();
     assert_eq!((efa.port.number("rx_bytes"), efa.device.number("cmds_err")), (Some(123_456_789_012), Some(0)));
@@ -432,6 +436,10 @@ fn records_are_read_back_compared_and_redacted() {
         before.diff(&Host::from_root(tree.path()).unwrap()).iter().map(ToString::to_string).collect();
     let expected = ["EFA interface 0000:10:19.0: port.state was 4, is 1", "neuron7: access was granted, is missing"];
     assert_eq!(changes, expected);
+    let [large, small] = ["trn1.32xlarge", "trn1.2xlarge"].map(|name| Host::from_instance(name).unwrap());
+    let texts = |changes: Vec<Change>| changes.iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert!(texts(large.diff(&small)).contains(&"neuron15 vanished".to_owned()));
+    assert!(texts(small.diff(&large)).contains(&"neuron15 appeared".to_owned()));
 }
 
 #[test]
@@ -446,6 +454,9 @@ fn hosts_are_verified_against_their_tables() {
     let [confirmed, refuted, untestable] = verification.counts();
     assert_eq!((confirmed, refuted, confirmed + untestable), (4, 0, verification.assumptions.len()));
     assert!(verification.facts.iter().all(|fact| fact.differences.is_empty() && fact.agreed > 0));
+    // It rests on the CPUs of two NUMA nodes and on the nodes of 32 functions.
+    let numa = verification.assumptions.iter().find(|assumption| assumption.id == "trn2-numa").unwrap();
+    assert!(matches!(numa.verdict, Verdict::Confirmed { agreed: 34, .. }), "{numa:?}");
     set_node(tree.path(), "1\n", "48-95,144-191\n");
     let verification = verify(&Host::from_root(tree.path()).unwrap(), None);
     assert_eq!(verification.counts()[1], 1, "trn2-numa");

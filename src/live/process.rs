@@ -1,4 +1,5 @@
-//! What each process has for itself: a forked child inherits the memory and not what it stands for.
+//! Values that belong to one process. A forked child inherits its parent's memory, but not the devices, libraries and locks
+//! that the memory describes.
 
 pub(in crate::live) mod child;
 
@@ -12,48 +13,49 @@ use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap_anonymous};
 
 use crate::error::{Error, Result};
 
-/// A value for each process. For nearfab's other faces, and no part of what it promises.
+/// A static with one value in each process. For nearfab's C and Python packages; not part of the stable API.
 ///
-/// A lock that is inherited may be held for ever, by a thread that the child does not have. So a child never touches the
-/// value of its parent, and makes one of its own.
+/// A lock that a child inherits may stay locked for ever, because the thread that holds it does not exist in the child. So a
+/// child never uses the value of its parent, and makes a new one.
 #[derive(Debug)]
 pub struct PerProcess<T: 'static> {
-    /// The newest value, null before the first. None is ever freed: there are references to it.
+    /// The newest value; null before the first. No value is ever freed, because `get` hands out `'static` references.
     newest: AtomicPtr<Owned<T>>,
 }
 
-/// A value, and whose it is.
+/// A value and the process that owns it.
 #[derive(Debug)]
 pub struct Owned<T: 'static> {
-    /// The process that made it.
+    /// The PID of the process that made the value.
     pub owner: u32,
-    /// Among its ancestors, which may have had the same number.
+    /// The owner's generation. An ancestor of the owner may have had the same PID, but never the same generation.
     generation: u32,
-    /// In another process than its owner, only what is atomic or never changes can be relied upon.
+    /// The value. Outside its owner only the atomic and the immutable parts are valid: a lock may be locked for ever.
     pub value: T,
-    /// Keeps what was inherited in reach, or checkers of leaks would report it.
+    /// Keeps the parent's value reachable, so that leak checkers do not report it.
     _inherited: Option<&'static Owned<T>>,
 }
 
 impl<T: Send + Sync + 'static> PerProcess<T> {
-    /// Without a value so far.
+    /// Makes a static without a value.
     #[expect(clippy::new_without_default, reason = "made as a static, which Default cannot")]
     pub const fn new() -> Self {
         Self { newest: AtomicPtr::new(ptr::null_mut()) }
     }
 
-    /// The value of this process. `make` makes the first, given what the process inherited; where threads race, one of
-    /// theirs is kept.
+    /// Returns the value of this process. If the process has none, `make` makes it from the value that the process inherited. If
+    /// threads race, the value of one of them is kept.
     ///
     /// # Errors
-    /// Those of `make`.
+    /// The errors of `make`.
     pub fn get<E>(
         &self,
         make: impl Fn(Option<&Owned<T>>) -> std::result::Result<T, E>,
     ) -> std::result::Result<&'static Owned<T>, E> {
         loop {
             let newest = self.newest.load(Ordering::Acquire);
-            // SAFETY: it is null, or a value that was leaked below.
+            // SAFETY: the pointer is null or comes from `Box::into_raw` below. A stored value is never freed or moved, and only
+            // shared references to it exist.
             let inherited = unsafe { newest.as_ref() };
             if let Some(own) = inherited.filter(|newest| newest.generation == generation()) {
                 return Ok(own);
@@ -61,7 +63,7 @@ impl<T: Send + Sync + 'static> PerProcess<T> {
             let own = Owned { _inherited: inherited, ..Owned::new(make(inherited)?) };
             let own = Box::into_raw(Box::new(own));
             if self.newest.compare_exchange(newest, own, Ordering::AcqRel, Ordering::Relaxed).is_err() {
-                // SAFETY: it comes from `Box::into_raw`, and another thread's was stored in its place.
+                // SAFETY: `own` comes from `Box::into_raw` above. The exchange failed, so no other thread has seen the pointer.
                 drop(unsafe { Box::from_raw(own) });
             }
         }
@@ -69,15 +71,15 @@ impl<T: Send + Sync + 'static> PerProcess<T> {
 }
 
 impl<T> Owned<T> {
-    /// A value of this process.
+    /// Makes a value that belongs to this process.
     pub(crate) fn new(value: T) -> Self {
         Self { owner: process::id(), generation: generation(), value, _inherited: None }
     }
 
-    /// The value, in its own process.
+    /// Returns the value.
     ///
     /// # Errors
-    /// [`Error::Forked`] in every other.
+    /// [`Error::Forked`] in every process but the owner.
     #[inline]
     pub fn get(&self) -> Result<&T> {
         self.check().map(|()| &self.value)
@@ -94,8 +96,9 @@ fn forked(owner: u32) -> Error {
     Error::Forked { owner }
 }
 
-/// Which process this is among its ancestors, of which each has a lower number. Its number in the system may be that of one of them, as
-/// of the first process in a container's container.
+/// Returns the generation of this process: a number greater than those of all its ancestors.
+///
+/// A PID does not tell a process from its ancestors: the first process of a nested container can have the PID of its parent.
 fn generation() -> u32 {
     match known_generation() {
         0 => learn_generation(),
@@ -103,58 +106,63 @@ fn generation() -> u32 {
     }
 }
 
-/// The generation, or 0 where it has not been asked for yet: so in a child, whatever its parent knew.
+/// Returns the generation, or 0 before the first call of [`generation`] in this process. A new child reads 0.
 ///
-/// It is compared in each call of the library, which a call of the system would make several times as long.
+/// Each call of the library compares the generation. A system call there (such as `getpid`) would take several times as long.
 #[inline]
 fn known_generation() -> u32 {
-    // SAFETY: it is one of the two here, or a page that was leaked: aligned, and only ever used as this number.
+    // SAFETY: `KNOWN` holds the address of `NOWHERE`, of `CLEARED_BY_FORK`, or of a page that is never unmapped. Each is aligned for
+    // an `AtomicU32`, is initialized (a fresh or wiped page is zero), and is accessed as an `AtomicU32` only.
     unsafe { &*KNOWN.load(Ordering::Acquire) }.load(Ordering::Relaxed)
 }
 
-/// The newest of this process and its ancestors. A child inherits it.
+/// The greatest generation of this process and its ancestors. A child inherits it.
 static NEWEST: AtomicU32 = AtomicU32::new(0);
 
-/// Where the number is kept. No lock, which a child could inherit while it is taken.
+/// The address of this process's generation. No lock guards it, because a child could inherit the lock while it is locked.
 static KNOWN: AtomicPtr<AtomicU32> = AtomicPtr::new((&raw const NOWHERE).cast_mut());
 
-/// Until the first call: always 0.
+/// Always 0. [`KNOWN`] points here until the first call of [`learn_generation`].
 static NOWHERE: AtomicU32 = AtomicU32::new(0);
 
-/// In place of a page, where the kernel (before 4.14) does not clear one.
+/// Takes the place of the wiped page on kernels before 4.14, which have no `MADV_WIPEONFORK`.
 static CLEARED_BY_FORK: AtomicU32 = AtomicU32::new(0);
 
 fn learn_generation() -> u32 {
     let nowhere = (&raw const NOWHERE).cast_mut();
     if ptr::eq(KNOWN.load(Ordering::Acquire), nowhere) {
         let place = wiped_page().map_or_else(|_| cleared_by_fork(), NonNull::as_ptr);
-        // A page that loses the race is left: it is one, and once.
+        // The page of a thread that loses this race stays mapped: one page, once.
         let _ = KNOWN.compare_exchange(nowhere, place, Ordering::AcqRel, Ordering::Relaxed);
     }
     let next = NEWEST.fetch_add(1, Ordering::Relaxed) + 1;
-    // SAFETY: as for `known_generation`, and it is not `NOWHERE` any more.
+    // SAFETY: `KNOWN` holds the address of `CLEARED_BY_FORK` or of a page that is never unmapped, by the exchange above. Both are
+    // aligned for an `AtomicU32`, are initialized, and are accessed as an `AtomicU32` only.
     let known = unsafe { &*KNOWN.load(Ordering::Acquire) };
-    // Of threads that race the first one's counts.
+    // If threads race, all return the generation of the first.
     known.compare_exchange(0, next, Ordering::Relaxed, Ordering::Relaxed).map_or_else(|known| known, |_| next)
 }
 
-/// A page that the kernel clears in each child.
+/// Maps a page that the kernel clears in each child.
 fn wiped_page() -> nix::Result<NonNull<AtomicU32>> {
     let size = NonZero::<usize>::MIN; // The kernel gives a whole page.
     let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
-    // SAFETY: nothing is mapped over.
+    // SAFETY: without an address and `MAP_FIXED`, the kernel chooses a free range, so the call replaces no existing mapping.
     let page = unsafe { mmap_anonymous(None, size, protection, MapFlags::MAP_PRIVATE) }?;
-    // SAFETY: the page is ours, and nothing is in it yet.
+    // SAFETY: the page was mapped just now and nothing refers to it. The advice changes its content in children only, where a zero
+    // is a valid `AtomicU32`.
     unsafe { madvise(page, size.get(), MmapAdvise::MADV_WIPEONFORK) }?;
     Ok(page.cast())
 }
 
-/// A place that `fork(3)` clears. Who makes a child by the bare call of the system, and goes on in it, is not noticed.
+/// Returns a static that `fork(3)` clears in the child. A child made by the bare system call does not run the handler, so it is not
+/// recognized as a child.
 fn cleared_by_fork() -> *mut AtomicU32 {
     extern "C" fn clear() {
         CLEARED_BY_FORK.store(0, Ordering::Relaxed);
     }
-    // SAFETY: what it calls in each child does no more than a store.
+    // SAFETY: `clear` has the signature that the function expects and lives as long as the program. It makes one atomic store, which
+    // is allowed in a child of a process with threads.
     unsafe { libc::pthread_atfork(None, None, Some(clear)) };
     (&raw const CLEARED_BY_FORK).cast_mut()
 }
@@ -177,9 +185,9 @@ mod tests {
         assert_eq!(generation(), own);
     }
 
-    /// As of a child in a namespace of its own, whose number is its parent's.
+    /// A child in a new PID namespace can have the PID of its parent.
     #[test]
-    fn a_child_with_the_number_of_its_parent_is_not_taken_for_it() {
+    fn a_child_with_its_parents_pid_cannot_use_its_parents_value() {
         let parents = Owned::new(7);
         in_a_child(|| {
             let of_child = Owned { owner: process::id(), ..Owned::new(8) };
@@ -191,8 +199,8 @@ mod tests {
     }
 
     #[test]
-    fn an_old_kernel_has_a_place_that_fork_clears() {
-        // SAFETY: a static.
+    fn fork_clears_the_static_that_old_kernels_use() {
+        // SAFETY: the function returns the address of a static, which is accessed as an `AtomicU32` only.
         let place = unsafe { &*cleared_by_fork() };
         place.store(7, Ordering::Relaxed);
         in_a_child(|| place.load(Ordering::Relaxed) == 0);

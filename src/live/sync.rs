@@ -1,4 +1,4 @@
-//! What the registry is made safe with: the standard library's, or where it is checked as a model, loom's.
+//! The locks and atomics of the registry: the standard library's, or loom's when the registry is model-checked (`cfg(loom)`).
 
 #[cfg(loom)]
 pub(in crate::live) use loom::sync::{

@@ -184,6 +184,12 @@ fn a_member_of_an_ultraserver_is_opened_only_on_request() {
     });
 }
 
+/// Initializes the stand-in.
+fn init(libnrt: NeuronRuntime) -> Result<InitializedRuntime> {
+    // SAFETY: the library is a stand-in, which nothing else in these processes uses.
+    unsafe { libnrt.init() }
+}
+
 fn ask_everything() -> Result<()> {
     let libnrt = NeuronRuntime::load()?;
     let version = libnrt.version()?;
@@ -197,7 +203,7 @@ fn ask_everything() -> Result<()> {
     assert_eq!(libnrt.describe(NeuronStatus(77))?, "UNKNOWN (77)");
     assert_eq!(calls("nrt_init"), 0, "only init() calls it");
 
-    let open = libnrt.init()?;
+    let open = init(libnrt)?;
     assert_eq!(open.host_device(ContainerDevice(1))?, HostDevice(13));
     assert_eq!(open.address(ContainerDevice(0))?.to_string(), "0000:cc:00.0");
     assert_eq!((open.logical_core_size()?, open.loaded().total_cores()?), (2, 64));
@@ -236,12 +242,12 @@ fn refused_for_the_second_time(answer: Result<InitializedRuntime>, words: &str) 
 fn libnrt_is_initialized_once_and_closed_once() {
     on_machine("libnrt_is_initialized_once_and_closed_once", stub, || {
         let libnrt = NeuronRuntime::load().unwrap();
-        let open = libnrt.init().unwrap();
-        refused_for_the_second_time(libnrt.init(), "it is initialized in this process");
-        refused_for_the_second_time(NeuronRuntime::load().unwrap().init(), "it is initialized in this process");
+        let open = init(libnrt).unwrap();
+        refused_for_the_second_time(init(libnrt), "it is initialized in this process");
+        refused_for_the_second_time(init(NeuronRuntime::load().unwrap()), "it is initialized in this process");
         drop(open);
         assert_eq!((calls("nrt_init"), calls("nrt_close")), (1, 1));
-        refused_for_the_second_time(libnrt.init(), "it was initialized and closed in this process");
+        refused_for_the_second_time(init(libnrt), "it was initialized and closed in this process");
         assert_eq!((calls("nrt_init"), calls("nrt_close")), (1, 1));
         assert_eq!(libnrt.total_cores().unwrap(), 64);
     });
@@ -255,7 +261,7 @@ fn one_of_several_threads_initializes_libnrt() {
         let ask = || {
             start.wait();
             libnrt.total_cores().unwrap();
-            libnrt.init().ok()
+            init(libnrt).ok()
         };
         let open: Vec<_> = thread::scope(|scope| {
             let threads: Vec<_> = (0..8).map(|_| scope.spawn(ask)).collect();
@@ -272,11 +278,11 @@ fn initialization_can_be_repeated_until_cores_are_free() {
     on_machine("initialization_can_be_repeated_until_cores_are_free", stub_with(&[("STUB_NRT_HELD", "2")]), || {
         let libnrt = NeuronRuntime::load().unwrap();
         for _ in 0..2 {
-            let error = libnrt.init().unwrap_err();
+            let error = init(libnrt).unwrap_err();
             assert_eq!(NeuronStatus::of(&error), Some(NeuronStatus::RESOURCE));
             assert_eq!(error.chain(), "nrt_init failed for this process: NRT_RESOURCE (4)");
         }
-        libnrt.init().unwrap().close().unwrap();
+        init(libnrt).unwrap().close().unwrap();
         assert_eq!((calls("nrt_init"), calls("nrt_close")), (3, 1));
     });
 }
@@ -290,7 +296,7 @@ fn set(variable: &str, value: &str) {
 /// Calls a function of libnrt, after initialization if the function needs it.
 fn call(function: &str) -> Result<()> {
     let libnrt = NeuronRuntime::load()?;
-    let open = || libnrt.init();
+    let open = || init(libnrt);
     let device = ContainerDevice(0);
     match function {
         "nrt_init" | "nrt_close" => open()?.close(),
@@ -399,7 +405,8 @@ fn each_function_that_is_missing_is_named() {
     on_machine("each_function_that_is_missing_is_named", lacking_each, || {
         for functions in lacks() {
             in_a_child(|| {
-                prefer(Library::Libnrt, &library(&lacking(&functions)));
+                // SAFETY: the stand-in has the prototypes of the functions that it has.
+                unsafe { prefer(Library::Libnrt, &library(&lacking(&functions))) };
                 let answer = call(functions[0]);
                 match functions[..] {
                     // nearfab has a name for this number.
@@ -464,9 +471,9 @@ fn a_status_without_a_name_has_its_number() {
 fn fork_with_everything_open() -> Result<()> {
     let (device, libnrt) = (device()?, NeuronRuntime::load()?);
     // What was only loaded can be loaded by the child too.
-    in_a_child(|| is_forked(libnrt.total_cores()) && is_forked(libnrt.init()) && call("nrt_get_version").is_ok());
+    in_a_child(|| is_forked(libnrt.total_cores()) && is_forked(init(libnrt)) && call("nrt_get_version").is_ok());
 
-    let mut open = Some(libnrt.init()?);
+    let mut open = Some(init(libnrt)?);
     let before = log();
     in_a_child(|| {
         let none = ContainerDevice(0);
@@ -475,7 +482,7 @@ fn fork_with_everything_open() -> Result<()> {
             is_forked(own.host_device(none)) && is_forked(own.address(none)) && is_forked(own.logical_core_size());
         let forked =
             forked && is_forked(libnrt.version()) && is_forked(libnrt.total_cores()) && is_forked(libnrt.instance());
-        let forked = forked && is_forked(libnrt.describe(NeuronStatus(4))) && is_forked(libnrt.init());
+        let forked = forked && is_forked(libnrt.describe(NeuronStatus(4))) && is_forked(init(libnrt));
         let forked = forked && is_forked(NeuronRuntime::load()) && is_forked(device.address());
         let forked = forked && is_forked(near_address(&Host::discover().unwrap(), memory(), ProbeOptions::default()));
         in_a_child(|| is_forked(NeuronRuntime::load()));

@@ -32,6 +32,12 @@ fn map(path: &Path) {
     std::mem::forget(library);
 }
 
+/// Chooses the file to use for a library.
+fn choose(library: Library, path: &str) {
+    // SAFETY: each file here is a stand-in with the functions that the test calls, or a copy of a real library.
+    unsafe { prefer(library, path) };
+}
+
 /// Compiles a stand-in for libfabric with a version.
 fn fabric(machine: &Machine, name: &str, version: &str) -> std::result::Result<(), Skip> {
     let text = format!("#define NUMBER ({version})\n{FABRIC}");
@@ -76,7 +82,7 @@ fn two_copies_are_refused_by_name_unless_one_is_preferred() {
         assert!([&one, &other].iter().all(|path| text.contains(path.to_str().unwrap())), "{text}");
         let Error::SeveralLibraries { library, paths } = error else { panic!("{text}") };
         assert_eq!((library, paths.len()), ("libfabric.so.1", 2));
-        prefer(Library::Libfabric, other.to_str().unwrap());
+        choose(Library::Libfabric, other.to_str().unwrap());
         assert_eq!(runtime("libfabric.so.1").unwrap().version.as_deref(), Some("2.3"));
     });
 }
@@ -98,10 +104,10 @@ fn a_preferred_copy_is_refused_beside_a_mapped_one() {
         map(&odd);
         std::fs::remove_file(&odd).unwrap();
         map(&one);
-        prefer(Library::Libfabric, other.to_str().unwrap());
+        choose(Library::Libfabric, other.to_str().unwrap());
         let Error::SeveralLibraries { paths, .. } = runtime("libfabric.so.1").unwrap_err() else { panic!("loaded") };
         assert_eq!(paths, [one.display().to_string(), other.display().to_string()]);
-        prefer(Library::Libfabric, one.to_str().unwrap());
+        choose(Library::Libfabric, one.to_str().unwrap());
         assert_eq!(runtime("libfabric.so.1").unwrap().version.as_deref(), Some("1.17"));
     });
 }
@@ -123,7 +129,7 @@ fn no_interface_is_opened_while_two_copies_are_mapped() {
         assert_eq!((library, paths.len()), ("libibverbs.so.1", 2));
         assert!([&one, &other].iter().all(|path| paths.contains(&path.display().to_string())), "{paths:?}");
         assert_eq!(calls("ibv_get_device_list"), 0);
-        prefer(Library::Libibverbs, other.to_str().unwrap());
+        choose(Library::Libibverbs, other.to_str().unwrap());
         assert_eq!(Efa::open(&host, efa).unwrap().device_attributes().unwrap().ports, 1);
     });
 }
@@ -173,7 +179,7 @@ fn two_real_libfabrics_are_refused_by_name() {
     assert!(paths.contains(&copy.display().to_string()), "{paths:?}");
 }
 
-const NAMED: &str = "EFA_NEURON_LIBNRT";
+const NAMED: &str = "NEARFAB_LIBNRT";
 const ELSEWHERE: &str = "libnrt.so.2.34.10.0";
 
 /// Adds a libnrt to the machine, and a second one that only an environment variable names.

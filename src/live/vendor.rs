@@ -1,5 +1,5 @@
-//! Vendor libraries, opened at run time: nearfab links none, so that it runs where they are missing. And the Neuron driver,
-//! asked through its nodes.
+//! Vendor libraries: libibverbs, libefa, libfabric and libnrt. nearfab loads them at run time and links none of them, so it also
+//! runs on machines without them.
 
 use std::sync::OnceLock;
 
@@ -7,26 +7,26 @@ use nearfab_sys::nrt::Nrt;
 use nearfab_sys::{Efadv, Fabric, Verbs, VerbsDmabuf};
 
 use crate::error::Result;
-use crate::types;
+use crate::types::Library;
 
 mod library;
 mod report;
 
-use library::Library;
+use library::VendorLibrary;
 pub use report::{Missing, Runtime, all, prefer};
 
-const VERBS: Library = Library {
-    kind: types::Library::Libibverbs,
+const VERBS: VendorLibrary = VendorLibrary {
+    kind: Library::Libibverbs,
     soname: "libibverbs.so.1",
     variable: None,
     places: &[],
     global: false,
-    hint: "EFA interfaces are opened through it: install the EFA software of AWS, or the package libibverbs1 (Debian, \
+    hint: "nearfab opens EFA interfaces through it: install the EFA software of AWS, or the package libibverbs1 (Debian, \
         Ubuntu) or libibverbs (Amazon Linux, Fedora)",
 };
 
-const EFA: Library = Library {
-    kind: types::Library::Libefa,
+const EFA: VendorLibrary = VendorLibrary {
+    kind: Library::Libefa,
     soname: "libefa.so.1",
     variable: None,
     places: &[],
@@ -35,83 +35,87 @@ const EFA: Library = Library {
         (Debian, Ubuntu) or libibverbs (Amazon Linux, Fedora)",
 };
 
-const FABRIC: Library = Library {
-    kind: types::Library::Libfabric,
+const FABRIC: VendorLibrary = VendorLibrary {
+    kind: Library::Libfabric,
     soname: "libfabric.so.1",
     variable: None,
     places: &["/opt/amazon/efa/lib64/libfabric.so.1", "/opt/amazon/efa/lib/libfabric.so.1"],
     global: false,
-    hint: "MPI, NCCL and NIXL reach EFA through it: install the EFA software of AWS",
+    hint: "MPI, NCCL and NIXL use EFA through it: install the EFA software of AWS",
 };
 
-/// In the scope of all: libfabric looks for it by its soname when memory of a device is registered.
-const NRT: Library = Library {
-    kind: types::Library::Libnrt,
+/// Loaded with `RTLD_GLOBAL`: when memory of a Neuron device is registered, libfabric looks libnrt up by its soname.
+const NRT: VendorLibrary = VendorLibrary {
+    kind: Library::Libnrt,
     soname: Nrt::LIBRARY,
-    variable: Some("EFA_NEURON_LIBNRT"),
+    variable: Some("NEARFAB_LIBNRT"),
     places: &["/opt/aws/neuron/lib/libnrt.so.1"],
     global: true,
     hint: "it is the Neuron runtime: install aws-neuronx-runtime-lib",
 };
 
-/// The functions of libibverbs.
+/// Returns the functions of libibverbs.
 pub(crate) fn verbs() -> Result<&'static Verbs> {
     static TABLE: OnceLock<Verbs> = OnceLock::new();
     once(&TABLE, || {
         let library = VERBS.load()?;
-        // SAFETY: the addresses are those of the functions in the library of this soname, whose ABI the headers describe;
-        // it is never closed.
+        // SAFETY: `load` returns a libibverbs, so each address is that of the function of this name, whose prototype the headers
+        // of rdma-core give for this soname. The library is never unloaded, so the addresses stay valid.
         unsafe { Verbs::resolve(|name| library.address(name)) }
     })
 }
 
-/// Those of them that older versions lack.
+/// Returns the functions of libibverbs that register dma-bufs. Versions before rdma-core 34 lack them.
 pub(crate) fn verbs_dmabuf() -> Result<&'static VerbsDmabuf> {
     static TABLE: OnceLock<VerbsDmabuf> = OnceLock::new();
     once(&TABLE, || {
         let library = VERBS.load()?;
-        // SAFETY: as above.
+        // SAFETY: `load` returns a libibverbs, so each address is that of the function of this name, whose prototype the headers
+        // of rdma-core give for this soname. The library is never unloaded, so the addresses stay valid.
         unsafe { VerbsDmabuf::resolve(|name| library.address(name)) }
     })
 }
 
-/// The functions of libefa that go beyond libibverbs.
+/// Returns the functions of libefa.
 pub(crate) fn efadv() -> Result<&'static Efadv> {
     static TABLE: OnceLock<Efadv> = OnceLock::new();
     once(&TABLE, || {
         let library = EFA.load()?;
-        // SAFETY: as for libibverbs.
+        // SAFETY: `load` returns a libefa, so each address is that of the function of this name, whose prototype the headers of
+        // rdma-core give for this soname. The library is never unloaded, so the addresses stay valid.
         unsafe { Efadv::resolve(|name| library.address(name)) }
     })
 }
 
 static NRT_TABLE: OnceLock<Nrt> = OnceLock::new();
 
-/// The functions of libnrt, as far as it has them.
+/// Returns the functions of libnrt. A function that this libnrt lacks is an error when it is called.
 pub(crate) fn nrt() -> Result<&'static Nrt> {
     once(&NRT_TABLE, || {
         let library = NRT.load()?;
-        // SAFETY: as for libibverbs, by what AWS publishes of it.
+        // SAFETY: `load` returns a libnrt, so each address is that of the function of this name, whose prototype AWS publishes in
+        // libnrt's headers for this soname. The library is never unloaded, so the addresses stay valid.
         Ok(unsafe { Nrt::resolve(|name| library.find(name)) })
     })
 }
 
-/// Whether this process has libnrt already.
+/// Returns whether this process has loaded libnrt already.
 pub(crate) fn is_nrt_mapped() -> bool {
     NRT_TABLE.get().is_some() || NRT.is_mapped()
 }
 
-/// The functions of libfabric that it exports.
+/// Returns the functions that libfabric exports.
 pub(crate) fn fabric() -> Result<&'static Fabric> {
     static TABLE: OnceLock<Fabric> = OnceLock::new();
     once(&TABLE, || {
         let library = FABRIC.load()?;
-        // SAFETY: as for libibverbs.
+        // SAFETY: `load` returns a libfabric, so each address is that of the function of this name, whose prototype libfabric's
+        // headers give for this soname. The library is never unloaded, so the addresses stay valid.
         unsafe { Fabric::resolve(|name| library.address(name)) }
     })
 }
 
-/// Loads a library once. A failure is not kept: the library may be installed while the process runs.
+/// Fills the table once. A failure is not kept: the library may be installed while the process runs.
 fn once<T>(table: &'static OnceLock<T>, load: impl FnOnce() -> Result<T>) -> Result<&'static T> {
     match table.get() {
         Some(loaded) => Ok(loaded),

@@ -155,8 +155,26 @@ impl HostRoot {
         self.read_at(&Place { dir: folder.dir.as_fd(), name, look }, path)
     }
 
+    /// Returns the content of a file, with U+FFFD in place of bytes that are not UTF-8; `None` if the file does not exist.
+    #[cfg(feature = "live")]
+    pub(crate) fn read_lossy(&self, path: &str) -> Result<Option<String>> {
+        let is_read = self.load(&Place { dir: self.dir.as_fd(), name: path, look: Look::Due }, path)?;
+        Ok(is_read.then(|| String::from_utf8_lossy(&self.content.borrow()).into_owned()))
+    }
+
     fn read_at(&self, place: &Place<'_>, path: &str) -> Result<Option<String>> {
-        let Some(file) = self.open_file(place, path)? else { return Ok(None) };
+        if !self.load(place, path)? {
+            return Ok(None);
+        }
+        let content = self.content.borrow();
+        let text = std::str::from_utf8(&content)
+            .map_err(|_| self.malformed(path, "text", &String::from_utf8_lossy(&content)))?;
+        Ok(Some(text.trim_end().to_owned()))
+    }
+
+    /// Reads a file into `content`; returns false if the file does not exist.
+    fn load(&self, place: &Place<'_>, path: &str) -> Result<bool> {
+        let Some(file) = self.open_file(place, path)? else { return Ok(false) };
         let mut content = self.content.borrow_mut();
         content.clear();
         loop {
@@ -178,9 +196,7 @@ impl HostRoot {
         if content.is_empty() {
             self.refuse_other_than_file(path, &fstat(&file).map_err(|e| self.error(path, e))?)?; // A pipe reads empty.
         }
-        let text = std::str::from_utf8(&content)
-            .map_err(|_| self.malformed(path, "text", &String::from_utf8_lossy(&content)))?;
-        Ok(Some(text.trim_end().to_owned()))
+        Ok(true)
     }
 
     /// What a file says, in the caller's terms; `None` where there is no such file.

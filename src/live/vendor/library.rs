@@ -1,10 +1,10 @@
-//! One shared library: found, mapped, and kept until the process ends.
+//! Finds one shared library, loads it, and keeps it loaded until the process ends.
 
 use std::collections::BTreeMap;
 use std::error::Error as _;
 use std::ffi::{CStr, CString, c_void};
-use std::fs;
 use std::mem::{ManuallyDrop, MaybeUninit};
+use std::path::Path;
 use std::ptr::NonNull;
 use std::sync::{Mutex, PoisonError};
 
@@ -12,45 +12,58 @@ use libloading::os::unix;
 use nix::libc::{self, RTLD_NOLOAD};
 
 use crate::error::{Error, Result};
+use crate::scan::root::HostRoot;
 use crate::system::{self, MappedLibrary};
-use crate::types;
+use crate::types::Library;
 
-/// A library that may be installed.
+/// A vendor library that may be installed: how to find it, and what to tell users who lack it.
 #[derive(Debug)]
-pub(super) struct Library {
-    pub(super) kind: types::Library,
+pub(super) struct VendorLibrary {
+    pub(super) kind: Library,
     pub(super) soname: &'static str,
-    /// The environment variable in which people name the file to use.
+    /// The environment variable that names the file to load.
     pub(super) variable: Option<&'static str>,
-    /// Where it is when the system's loader does not know it.
+    /// The vendor's install paths, tried if the dynamic loader does not find the soname.
     pub(super) places: &'static [&'static str],
-    /// Whether others that look for its functions by name are to find them.
+    /// Whether other libraries can look up its functions by name (`RTLD_GLOBAL`).
     pub(super) global: bool,
-    /// For people: what its absence means, and which package has it.
+    /// For users: what does not work without the library, and which package has it.
     pub(super) hint: &'static str,
 }
 
-/// A library that is mapped. It is never closed: it has threads, exit handlers and thread-local values of its own, and
-/// other users in this process.
+/// A loaded library. It is never unloaded, because it has threads, exit handlers, thread-local values, and other users in this
+/// process.
 pub(super) struct Loaded {
     soname: &'static str,
     handle: ManuallyDrop<unix::Library>,
 }
 
-/// The copies that are wanted where there are several.
-static PREFERRED: Mutex<BTreeMap<types::Library, String>> = Mutex::new(BTreeMap::new());
+/// The file that the program chose for each library. Only [`prefer`] writes it.
+static PREFERRED: Mutex<BTreeMap<Library, String>> = Mutex::new(BTreeMap::new());
 
-pub(super) fn prefer(library: types::Library, path: &str) {
+/// # Safety
+///
+/// If the file at `path` exists, it is a build of `library` with the ABI of its soname, and loading it is sound in this process.
+pub(super) unsafe fn prefer(library: Library, path: &str) {
     PREFERRED.lock().unwrap_or_else(PoisonError::into_inner).insert(library, path.to_owned());
 }
 
-impl Library {
-    /// Takes the file that is named for it, or the copy that the process has already, under whatever name, or else maps the
-    /// one that the system's loader finds, or the one in its vendor's place. A copy that was linked into the program is not
-    /// seen.
+impl VendorLibrary {
+    /// Returns the library. Uses the file that the program or the environment names, else the copy that the process has loaded
+    /// under any name, else the file that the dynamic loader finds, else the file at the vendor's install path.
+    ///
+    /// A copy that was linked into the program statically is not found.
     pub(super) fn load(&self) -> Result<Loaded> {
-        if let Some(path) = self.named() {
-            return self.load_named(path);
+        if let Some(path) = self.preferred() {
+            // SAFETY: the caller of `prefer` promised that this file is a sound build of the library.
+            return unsafe { self.load_named(path) };
+        }
+        if let Some(path) = self.named_by_environment() {
+            // SAFETY: the variable names a build of this library, by its documentation. It adds no way to run a file: who sets the
+            // environment of a process can make its dynamic loader run any file (LD_PRELOAD, LD_LIBRARY_PATH). Where the loader ignores
+            // those (in set-user-ID programs), `named_by_environment` returns `None`. A program that sets a variable of its own
+            // process calls the unsafe `set_var` and answers for the value.
+            return unsafe { self.load_named(path) };
         }
         let mut copies: Vec<(MappedLibrary, unix::Library)> = self.mapped();
         if copies.len() > 1 {
@@ -63,55 +76,87 @@ impl Library {
         }
     }
 
-    /// The file that the program names, or the environment; one that is set to nothing names none.
-    fn named(&self) -> Option<String> {
-        let preferred = PREFERRED.lock().unwrap_or_else(PoisonError::into_inner).get(&self.kind).cloned();
-        if preferred.is_some() {
-            return preferred;
-        }
-        let path = std::env::var_os(self.variable?)?.to_string_lossy().into_owned();
-        Some(path).filter(|path| !path.is_empty())
+    /// Returns the file that the program chose with [`prefer`].
+    fn preferred(&self) -> Option<String> {
+        PREFERRED.lock().unwrap_or_else(PoisonError::into_inner).get(&self.kind).cloned()
     }
 
-    /// It was named before anything was loaded: that may choose among copies, and adds no second one.
-    fn load_named(&self, path: String) -> Result<Loaded> {
-        let mapped = self.open(&path, RTLD_NOLOAD);
+    /// Returns the file that the environment variable names; `None` if the variable is unset or empty, and in programs that run with
+    /// more rights than their user (set-user-ID), where the dynamic loader ignores such variables too.
+    fn named_by_environment(&self) -> Option<String> {
+        let path = std::env::var_os(self.variable?)?.to_string_lossy().into_owned();
+        Some(path).filter(|path| !path.is_empty() && !is_secure_execution())
+    }
+
+    /// Returns the library at `path`. If the process has loaded other copies only, fails instead of loading a second copy.
+    ///
+    /// # Safety
+    ///
+    /// If the file exists, it is a build of this library, and loading it is sound in this process.
+    unsafe fn load_named(&self, path: String) -> Result<Loaded> {
+        let mapped = self.find_loaded(&path);
         if mapped.is_ok() {
             return self.loaded(mapped);
         }
         let mut paths: Vec<String> = self.mapped().into_iter().map(|(copy, _)| copy.path).collect();
         if paths.is_empty() {
-            return self.loaded(self.open(&path, 0));
+            // SAFETY: the caller promises that the file is a sound build of this library.
+            return self.loaded(unsafe { self.load_file(&path) });
         }
         paths.push(path);
         Err(Error::SeveralLibraries { library: self.soname, paths })
     }
 
-    /// Whether the process has it already.
+    /// Returns whether the process has loaded the library already.
     pub(super) fn is_mapped(&self) -> bool {
-        !self.mapped().is_empty() || self.open(self.soname, RTLD_NOLOAD).is_ok()
+        !self.mapped().is_empty() || self.find_loaded(self.soname).is_ok()
     }
 
-    /// The copies that the loader of this process has mapped. Others, which a debugger has mapped to read them, are none.
+    /// Returns the copies that this process's dynamic loader has loaded. A file that was mapped in another way, as a debugger does to
+    /// read it, is no copy.
     fn mapped(&self) -> Vec<(MappedLibrary, unix::Library)> {
-        // Where that cannot be read, the loader is asked by name alone. Names that are not UTF-8 are other files'.
-        let maps = fs::read("/proc/self/maps").unwrap_or_default();
-        let mapped = system::mapped(&String::from_utf8_lossy(&maps));
+        // Without a readable list, the soname alone shows whether the loader has the library. A path with U+FFFD in it is that of
+        // another file: the names of these libraries are ASCII.
+        let maps = HostRoot::open(Path::new("/")).and_then(|root| root.read_lossy("proc/self/maps"));
+        let mapped = system::mapped(&maps.ok().flatten().unwrap_or_default());
         let own = mapped.into_iter().filter(|copy| copy.library == self.kind);
-        own.filter_map(|copy| Some((copy.clone(), self.open(&copy.path, RTLD_NOLOAD).ok()?))).collect()
+        own.filter_map(|copy| Some((copy.clone(), self.find_loaded(&copy.path).ok()?))).collect()
     }
 
     fn find(&self) -> std::result::Result<unix::Library, libloading::Error> {
-        let by_name = self.open(self.soname, RTLD_NOLOAD).or_else(|_| self.open(self.soname, 0));
-        // What the loader says of its own search is the reason to tell.
-        by_name.or_else(|error| self.places.iter().find_map(|place| self.open(place, 0).ok()).ok_or(error))
+        let by_name = self.find_loaded(self.soname).or_else(|_| {
+            // SAFETY: the dynamic loader finds the file of this soname in the system's folders or in those of LD_LIBRARY_PATH,
+            // as it does for each program that is linked with the library.
+            unsafe { self.load_file(self.soname) }
+        });
+        // If no install path helps, the loader's answer to the soname is the reason to report.
+        by_name.or_else(|error| {
+            // SAFETY: the path is the constant at which the vendor's package installs this library. Its folder belongs to root.
+            let installed = |place: &&str| unsafe { self.load_file(place) }.ok();
+            self.places.iter().find_map(installed).ok_or(error)
+        })
     }
 
-    fn open(&self, name: &str, more: i32) -> std::result::Result<unix::Library, libloading::Error> {
-        let scope = if self.global { unix::RTLD_GLOBAL } else { unix::RTLD_LOCAL };
-        // SAFETY: initializers run, of libraries that are made to be loaded by any program at any time; their finalizers run
-        // only when the process ends.
-        unsafe { unix::Library::open(Some(name), unix::RTLD_NOW | scope | more) }
+    /// Returns a library that the dynamic loader has loaded already.
+    fn find_loaded(&self, name: &str) -> std::result::Result<unix::Library, libloading::Error> {
+        // SAFETY: with RTLD_NOLOAD the loader maps nothing and runs no initializer: it returns an object that it has loaded, or
+        // fails. The returned handle is never closed (`Loaded`), or closing it undoes this reference alone.
+        unsafe { unix::Library::open(Some(name), self.flags() | RTLD_NOLOAD) }
+    }
+
+    /// Loads a file, by a path or by the soname that the dynamic loader searches for.
+    ///
+    /// # Safety
+    ///
+    /// If the loader finds the file, it is a build of this library, and loading it is sound in this process.
+    unsafe fn load_file(&self, name: &str) -> std::result::Result<unix::Library, libloading::Error> {
+        // SAFETY: the caller promises that the file's initializers may run here. Its finalizers run at the process's exit only,
+        // because `Loaded` never closes the handle.
+        unsafe { unix::Library::open(Some(name), self.flags()) }
+    }
+
+    fn flags(&self) -> i32 {
+        unix::RTLD_NOW | if self.global { unix::RTLD_GLOBAL } else { unix::RTLD_LOCAL }
     }
 
     fn loaded(&self, handle: std::result::Result<unix::Library, libloading::Error>) -> Result<Loaded> {
@@ -123,56 +168,64 @@ impl Library {
 }
 
 impl Loaded {
-    /// The address of a function.
+    /// Returns the address of a function.
     pub(super) fn address(&self, symbol: &'static CStr) -> Result<NonNull<c_void>> {
         let missing = || Error::MissingSymbol { library: self.soname, symbol: symbol.to_str().unwrap_or_default() };
         self.find(symbol).ok_or_else(missing)
     }
 
-    /// Whether it has a function.
+    /// Returns whether the library has a function.
     pub(super) fn has(&self, function: &str) -> bool {
         CString::new(function).is_ok_and(|function| self.find(&function).is_some())
     }
 
     pub(super) fn find(&self, symbol: &CStr) -> Option<NonNull<c_void>> {
-        // SAFETY: the symbol is not used as anything but an address here.
+        // SAFETY: any symbol may be read as a `*mut c_void`: the result is the symbol's address, which is not dereferenced here.
         let found = unsafe { self.handle.get::<*mut c_void>(symbol) };
         NonNull::new(found.ok()?.into_raw())
     }
 
-    /// The file that a function of it is in, as the loader names it.
+    /// Returns the loader's path of the file that holds a function of this library.
     pub(super) fn file(&self, function: &CStr) -> Option<String> {
         let address = self.find(function)?;
         let mut info = MaybeUninit::<libc::Dl_info>::zeroed();
-        // SAFETY: any address may be asked about, and the structure is one that the function fills.
+        // SAFETY: `dladdr` takes any address, without following it, and writes at most one `Dl_info`, which `info` has room for.
         let found = unsafe { libc::dladdr(address.as_ptr(), info.as_mut_ptr()) } != 0;
-        // SAFETY: zero is a value of each of its fields.
+        // SAFETY: `info` was zeroed, and zero is valid for each field: pointers and, on some systems, integers.
         let name = unsafe { info.assume_init() }.dli_fname;
         if !found || name.is_null() {
             return None;
         }
-        // SAFETY: the loader's name of an object that is never closed.
+        // SAFETY: the loader set `dli_fname` to the zero-terminated path of the object, which lives until the object is unloaded:
+        // this one never is.
         Some(unsafe { CStr::from_ptr(name) }.to_string_lossy().into_owned())
     }
 }
 
-/// The loader's own words: libloading's only say that dlopen failed, and keep them as the cause.
+/// Returns the loader's message. libloading's own message says that dlopen failed, and has the loader's as its source.
 fn reason(error: &libloading::Error) -> String {
     error.source().map_or_else(|| error.to_string(), ToString::to_string)
+}
+
+/// Returns whether the program runs with more rights than its user, as a set-user-ID program does. The dynamic loader then ignores
+/// the variables that name files to load.
+fn is_secure_execution() -> bool {
+    // SAFETY: the function reads a constant that the kernel gave to the process, for any argument.
+    unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn library(soname: &'static str, places: &'static [&'static str], hint: &'static str) -> Library {
-        Library { kind: types::Library::Unknown, soname, variable: None, places, global: false, hint }
+    fn library(soname: &'static str, places: &'static [&'static str], hint: &'static str) -> VendorLibrary {
+        VendorLibrary { kind: Library::Unknown, soname, variable: None, places, global: false, hint }
     }
 
     #[test]
     fn a_missing_library_is_explained() {
         let library = library("libnearfab-absent.so.1", &["/nowhere/libnearfab-absent.so.1"], "install it");
-        let Err(error) = library.load() else { panic!("there is such a library") };
+        let Err(error) = library.load() else { panic!("the library exists") };
         assert_eq!(
             error.to_string(),
             "libnearfab-absent.so.1 cannot be loaded (libnearfab-absent.so.1: cannot open shared object file: No such \
@@ -191,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_loader_does_not_know_is_found_in_its_place() {
+    fn a_library_outside_the_loaders_folders_is_found_at_its_install_path() {
         let libc = library("libc.so.6", &[], "").load().unwrap().file(c"getpid").unwrap();
         let place: &'static str = libc.leak();
         let elsewhere = library("libnearfab-absent.so.1", Vec::leak(vec!["/nowhere", place]), "");

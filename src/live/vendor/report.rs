@@ -1,4 +1,4 @@
-//! Which vendor libraries this process has or would get, and what they can do.
+//! Reports which vendor libraries this process has or would load, and which functions they lack.
 
 use std::ffi::CStr;
 use std::mem;
@@ -6,74 +6,76 @@ use std::path::Path;
 
 use nearfab_sys::{Efadv, Verbs, VerbsDmabuf};
 
-use super::library::{self, Library, Loaded};
+use super::library::{self, Loaded, VendorLibrary};
 use super::{EFA, FABRIC, NRT, VERBS};
 use crate::error::Result;
 use crate::scan::root::HostRoot;
 use crate::system;
-use crate::types;
+use crate::types::Library;
 
 /// A vendor library in this process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Runtime {
-    /// The name that programs ask for it by.
+    /// The name that programs load it by.
     pub soname: &'static str,
-    /// The file, with the links to it followed as far as they lead to a file beside it.
+    /// The file. A link to a file in the same folder is followed.
     pub path: Option<String>,
-    /// Its version: libfabric's by its own answer, that of the others by the name of its file.
+    /// The version: libfabric's answer (`fi_version`); for the other libraries the version in the file's name.
     pub version: Option<String>,
-    /// What nearfab would use and this library does not have.
+    /// The functions that nearfab uses and this library lacks.
     pub missing: Vec<Missing>,
 }
 
-/// Functions that a library does not have.
+/// Functions that a library lacks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Missing {
-    /// The first of them.
+    /// The first missing function.
     pub symbol: &'static str,
-    /// What is not possible without.
+    /// What does not work without the functions.
     pub means: &'static str,
 }
 
-/// What nearfab wants of a library: functions that belong together, and what is not possible without them.
-struct Wanted {
-    functions: &'static [&'static str],
+/// Functions that nearfab uses together, and what does not work without them.
+struct Functions {
+    names: &'static [&'static str],
     means: &'static str,
 }
 
-/// What is looked for, the lower libraries first.
-const ALL: [(&Library, &[Wanted]); 4] = [
+/// The libraries and the functions that nearfab uses. A library follows those that it is linked with.
+const ALL: &[(&VendorLibrary, &[Functions])] = &[
     (
         &VERBS,
         &[
-            Wanted { functions: Verbs::NAMES, means: "EFA interfaces cannot be opened" },
-            Wanted {
-                functions: VerbsDmabuf::NAMES,
-                means: "memory of accelerators cannot be registered as a dma-buf (rdma-core 34 has it)",
+            Functions { names: Verbs::NAMES, means: "EFA interfaces cannot be opened" },
+            Functions {
+                names: VerbsDmabuf::NAMES,
+                means: "memory of accelerators cannot be registered as a dma-buf (rdma-core 34 or newer can)",
             },
         ],
     ),
-    (&EFA, &[Wanted { functions: Efadv::NAMES, means: "what only EFA has, such as SRD queue pairs, is not there" }]),
     (
-        &FABRIC,
-        &[Wanted { functions: &["fi_getinfo", "fi_fabric", "fi_dupinfo"], means: "nothing can be done with it" }],
+        &EFA,
+        &[Functions { names: Efadv::NAMES, means: "EFA's own features, such as SRD queue pairs, are not available" }],
     ),
+    (&FABRIC, &[Functions { names: &["fi_getinfo", "fi_fabric", "fi_dupinfo"], means: "nearfab cannot use it" }]),
     (
         &NRT,
         &[
-            Wanted { functions: &["nrt_init", "nrt_get_version"], means: "nothing can be done with it" },
-            Wanted {
-                functions: &["nrt_get_attached_efa_bdf"],
-                means: "which interface is near an address is answered by the instance's table (libnrt 2.31 has its own answer)",
+            Functions { names: &["nrt_init", "nrt_get_version"], means: "nearfab cannot use it" },
+            Functions {
+                names: &["nrt_get_attached_efa_bdf"],
+                means: "nearfab answers which interface is near an address from the instance's table (libnrt 2.31 or newer has its own answer)",
             },
         ],
     ),
 ];
 
-/// Every vendor library that nearfab can use, or why it is not there. Those that this process has not are loaded, and
-/// nothing is initialized: no device is opened, and libfabric is not asked for interfaces.
+/// Returns every vendor library that nearfab can use, or why it cannot be used.
+///
+/// Loads the libraries that this process has not loaded. Initializes none of them: opens no device, and does not ask libfabric for
+/// interfaces.
 ///
 /// ```
 /// for (soname, found) in nearfab::vendor::all() {
@@ -85,43 +87,62 @@ const ALL: [(&Library, &[Wanted]); 4] = [
 /// ```
 ///
 /// # Errors
-/// Each by itself: [`Error::Library`](crate::Error::Library) where it cannot be loaded, [`Error::SeveralLibraries`](crate::Error::SeveralLibraries) where the process has it more than
-/// once and [`prefer`] has not said which is meant.
+/// In the place of each library: [`Error::Library`](crate::Error::Library) if it cannot be loaded;
+/// [`Error::SeveralLibraries`](crate::Error::SeveralLibraries) if the process has loaded it more than once and [`prefer`] chose none.
 #[must_use]
 pub fn all() -> Vec<(&'static str, Result<Runtime>)> {
-    ALL.iter().map(|(library, wanted)| (library.soname, look(library, wanted))).collect()
+    ALL.iter().map(|(library, functions)| (library.soname, report(library, functions))).collect()
 }
 
-/// Says which file to use of a library, where a process has several copies or the loader would find another. To be said
-/// before it is used first: what is in use stays. It chooses among copies: where only others are mapped, it is refused, as a second
-/// one would be there beside them.
+/// Chooses the file to use for a library, if the process has loaded several copies or the dynamic loader would find another one.
 ///
-/// For libnrt the environment variable `EFA_NEURON_LIBNRT` says the same for a program as it is.
+/// Call it before nearfab uses the library: a library in use stays in use. The choice loads no second copy: if the process has
+/// loaded other copies only, using the library fails ([`Error::SeveralLibraries`](crate::Error::SeveralLibraries)).
+///
+/// For libnrt, the environment variable `NEARFAB_LIBNRT` makes the same choice for a program that is already built. nearfab ignores it
+/// where the dynamic loader ignores `LD_PRELOAD` (in set-user-ID programs).
 ///
 /// ```
-/// use nearfab::vendor::prefer;
 /// use nearfab::system::Library;
-/// prefer(Library::Libfabric, "/opt/amazon/efa/lib64/libfabric.so.1");
+/// use nearfab::vendor::prefer;
+/// // SAFETY: the file is the libfabric of AWS's EFA software, in a folder that only root can write.
+/// unsafe { prefer(Library::Libfabric, "/opt/amazon/efa/lib64/libfabric.so.1") };
 /// ```
-pub fn prefer(library: types::Library, path: &str) {
-    library::prefer(library, path);
+///
+/// # Safety
+///
+/// If the file at `path` exists when nearfab first uses the library, then:
+/// - the file is a build of `library` with the ABI of its soname: nearfab calls its functions by the prototypes in the library's
+///   headers;
+/// - loading the file is sound in this process: its initializers run.
+///
+/// Safe code cannot choose a file:
+///
+/// ```compile_fail,E0133
+/// use nearfab::{system::Library, vendor};
+/// vendor::prefer(Library::Libfabric, "evil.so");
+/// vendor::all();
+/// ```
+pub unsafe fn prefer(library: Library, path: &str) {
+    // SAFETY: the caller makes the promise that the function passes on.
+    unsafe { library::prefer(library, path) };
 }
 
-fn look(library: &Library, wanted: &[Wanted]) -> Result<Runtime> {
+fn report(library: &VendorLibrary, functions: &[Functions]) -> Result<Runtime> {
     let loaded = library.load()?;
-    let path = wanted.iter().flat_map(|wanted| wanted.functions).find_map(|function| file(&loaded, function));
+    let path = functions.iter().flat_map(|group| group.names).find_map(|function| file(&loaded, function));
     let version = match library.kind {
-        types::Library::Libfabric => fabric_version(&loaded),
+        Library::Libfabric => fabric_version(&loaded),
         _ => path.as_deref().and_then(system::version_of_file).map(str::to_owned),
     };
-    let lacks = |wanted: &Wanted| {
-        let symbol = wanted.functions.iter().copied().find(|function| !loaded.has(function))?;
-        Some(Missing { symbol, means: wanted.means })
+    let missing = |group: &Functions| {
+        let symbol = group.names.iter().copied().find(|function| !loaded.has(function))?;
+        Some(Missing { symbol, means: group.means })
     };
-    Ok(Runtime { soname: library.soname, path, version, missing: wanted.iter().filter_map(lacks).collect() })
+    Ok(Runtime { soname: library.soname, path, version, missing: functions.iter().filter_map(missing).collect() })
 }
 
-/// The file of a function, and not the link to it by which the loader found it.
+/// Returns the file that holds a function. If the loader found it by a link to a file in the same folder, returns that file.
 fn file(loaded: &Loaded, function: &str) -> Option<String> {
     let function = std::ffi::CString::new(function).ok()?;
     let path = loaded.file(&function)?;
@@ -132,13 +153,13 @@ fn file(loaded: &Loaded, function: &str) -> Option<String> {
     }
 }
 
-/// By `fi_version`, which does nothing else.
+/// Returns the answer of `fi_version`, which has no effect.
 fn fabric_version(loaded: &Loaded) -> Option<String> {
     const NAME: &CStr = c"fi_version";
     let address = loaded.address(NAME).ok()?;
-    // SAFETY: the address is that of libfabric's `uint32_t fi_version(void)`, which never changed.
+    // SAFETY: the address is that of libfabric's `uint32_t fi_version(void)`, whose prototype has never changed.
     let version = unsafe { mem::transmute::<*mut std::ffi::c_void, unsafe extern "C" fn() -> u32>(address.as_ptr()) };
-    // SAFETY: it takes nothing and may be called at any time.
+    // SAFETY: the function takes no argument, reads no state, and may be called at any time, by its manual page.
     let number = unsafe { version() };
     Some(format!("{}.{}", number >> 16, number & 0xffff))
 }

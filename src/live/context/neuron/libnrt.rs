@@ -1,4 +1,4 @@
-//! libnrt in this process: loaded, and by request initialized.
+//! libnrt in this process: loaded, and initialized on request.
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::io;
@@ -17,25 +17,26 @@ use crate::live::vendor;
 use crate::tables::version_rules::Version;
 use crate::types::{Bdf, ContainerDevice, HostDevice};
 
-/// What is asked about where it is no device.
+/// The subject of errors that are about no device.
 const PROCESS: &str = "this process";
 
-/// libnrt, loaded and no more: what can be asked of it at any time.
+/// libnrt, loaded but not initialized by this handle: the questions that it answers at any time.
 ///
-/// Loading it opens no device and reserves no core. The library is the one that the process has already, or else the one that
-/// [`crate::runtime`] finds. It is never unloaded.
+/// Loading libnrt opens no device and reserves no core. nearfab uses the copy that the process has loaded, else the one that
+/// [`crate::vendor`] finds. It never unloads libnrt.
 #[derive(Debug, Clone, Copy)]
 pub struct NeuronRuntime {
     library: &'static Nrt,
     state: &'static Owned<State>,
 }
 
-/// What libnrt went through in a process, as far as nearfab did it.
+/// What nearfab did with libnrt in a process.
 #[derive(Debug)]
 struct State {
-    /// Whether initializing was begun. A child that is forked after that has a library in which nothing works.
+    /// Whether nearfab has begun to initialize libnrt. In a child forked after that, nothing in libnrt works.
     begun: AtomicBool,
-    /// Written by who initializes or closes, read by all who call: a call and the closing never meet.
+    /// Locked for writing while nearfab initializes or closes libnrt, and for reading during each other call: no call of nearfab runs
+    /// while nearfab closes libnrt.
     phase: RwLock<Phase>,
 }
 
@@ -65,16 +66,16 @@ impl State {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RuntimeVersion {
-    /// The number, of four parts.
+    /// The number, with four parts.
     pub number: Version,
-    /// More about it, as the library says it.
+    /// The library's description of the version.
     pub detail: String,
-    /// The commit that it was made from.
+    /// The commit that the library was built from.
     pub commit: String,
 }
 
 impl NeuronRuntime {
-    /// Loads libnrt, unless the process has it.
+    /// Loads libnrt, unless the process has loaded it.
     ///
     /// ```
     /// use nearfab::context::neuron::NeuronRuntime;
@@ -86,33 +87,33 @@ impl NeuronRuntime {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Library`], [`Error::SeveralLibraries`]: there is none, or more than one. [`Error::Forked`]: this process was forked
-    /// from one in which nearfab had initialized it, or had begun to.
+    /// [`Error::Library`]: libnrt cannot be loaded. [`Error::SeveralLibraries`]: the process has loaded several copies.
+    /// [`Error::Forked`]: nearfab had begun to initialize libnrt in the parent before this process was forked.
     pub fn load() -> Result<Self> {
         let state = STATE.get(State::new)?;
         Ok(Self { library: vendor::nrt()?, state })
     }
 
-    /// The libnrt that the process has already, loaded by whomever.
+    /// Returns the libnrt that the process has loaded; `None` if it has loaded none.
     pub(super) fn mapped() -> Result<Option<Self>> {
         if vendor::is_nrt_mapped() { Self::load().map(Some) } else { Ok(None) }
     }
 
-    /// Calls the library, in the process that loaded it and not while it is initialized or closed.
+    /// Calls libnrt. Fails in a forked child; waits while nearfab initializes or closes libnrt.
     fn call<T>(&self, call: impl FnOnce(&Nrt) -> Result<T>) -> Result<T> {
         let state = self.state.get()?;
         let _unchanged = state.phase.read().unwrap_or_else(PoisonError::into_inner);
         call(self.library)
     }
 
-    /// The library's version.
+    /// Returns the library's version.
     ///
     /// # Errors
-    /// [`Error::MissingSymbol`], [`Error::Call`] where the library cannot tell, [`Error::Forked`] in a forked child.
+    /// [`Error::MissingSymbol`]: libnrt is too old to answer. [`Error::Call`]: it fails. [`Error::Forked`]: in a forked child.
     #[doc(alias = "nrt_get_version")]
     pub fn version(&self) -> Result<RuntimeVersion> {
         self.call(|nrt| {
-            let function = there(nrt.nrt_get_version())?;
+            let function = present(nrt.nrt_get_version())?;
             let mut raw = nrt_version_t {
                 rt_major: 0,
                 rt_minor: 0,
@@ -121,7 +122,8 @@ impl NeuronRuntime {
                 rt_detail: [0; 128],
                 git_hash: [0; 64],
             };
-            // SAFETY: the structure may be written, as far as its size says.
+            // SAFETY: `raw` is a local structure of the function's type. The function writes at most the size that it is given, which
+            // is the structure's. Its documentation allows the call at any time, also before `nrt_init`.
             let status = unsafe { function(&raw mut raw, size_of::<nrt_version_t>()) };
             check(nrt, "nrt_get_version", status, PROCESS)?;
             let numbers = [raw.rt_major, raw.rt_minor, raw.rt_patch, raw.rt_maintenance];
@@ -130,10 +132,10 @@ impl NeuronRuntime {
         })
     }
 
-    /// How many logical cores the machine has, or this container.
+    /// Returns the number of logical cores of the machine, or of this container.
     ///
     /// # Errors
-    /// [`Error::MissingSymbol`], [`Error::Call`] where the library cannot tell, [`Error::Forked`] in a forked child.
+    /// [`Error::MissingSymbol`]: libnrt is too old to answer. [`Error::Call`]: it fails. [`Error::Forked`]: in a forked child.
     #[doc(alias = "nrt_get_total_vnc_count")]
     #[doc(alias = "nrt_get_total_nc_count")]
     pub fn total_cores(&self) -> Result<u32> {
@@ -143,10 +145,10 @@ impl NeuronRuntime {
         })
     }
 
-    /// How many of them this process may use, by its environment.
+    /// Returns the number of logical cores that this process's environment allows it to use.
     ///
     /// # Errors
-    /// [`Error::MissingSymbol`], [`Error::Call`] where the library cannot tell, [`Error::Forked`] in a forked child.
+    /// [`Error::MissingSymbol`]: libnrt is too old to answer. [`Error::Call`]: it fails. [`Error::Forked`]: in a forked child.
     #[doc(alias = "nrt_get_visible_vnc_count")]
     #[doc(alias = "nrt_get_visible_nc_count")]
     pub fn visible_cores(&self) -> Result<u32> {
@@ -156,20 +158,22 @@ impl NeuronRuntime {
         })
     }
 
-    /// What instance the library takes this machine for.
+    /// Returns the instance type that libnrt detects.
     ///
     /// # Errors
-    /// [`Error::MissingSymbol`], [`Error::Call`] where the library cannot tell, [`Error::Forked`] in a forked child.
+    /// [`Error::MissingSymbol`]: libnrt is too old to answer. [`Error::Call`]: it fails. [`Error::Forked`]: in a forked child.
     #[doc(alias = "nrt_get_instance_info")]
     pub fn instance(&self) -> Result<NeuronInstance> {
         self.call(|nrt| {
-            let function = there(nrt.nrt_get_instance_info())?;
+            let function = present(nrt.nrt_get_instance_info())?;
             let mut raw = nrt_instance_info_t::default();
-            // SAFETY: the structure may be written, as far as its size says.
+            // SAFETY: `raw` is a local structure of the function's type. The function writes at most the size that it is given, which
+            // is the structure's.
             let mut status = unsafe { function(&raw mut raw, size_of::<nrt_instance_info_t>()) };
             if status == NRT_INVALID {
                 raw = nrt_instance_info_t::default();
-                // SAFETY: as above; an older library knows the structure's beginning alone.
+                // SAFETY: `raw` is longer than `OLD_INSTANCE_INFO`, the size of the structure in older libraries, and the function
+                // writes at most the size that it is given.
                 status = unsafe { function(&raw mut raw, OLD_INSTANCE_INFO) };
             }
             check(nrt, "nrt_get_instance_info", status, PROCESS)?;
@@ -177,7 +181,7 @@ impl NeuronRuntime {
         })
     }
 
-    /// What a status means: in the library's words and by its name, as far as there are any.
+    /// Describes a status: the library's text, the status's name in C, and its number.
     ///
     /// # Errors
     /// [`Error::Forked`] in a forked child.
@@ -186,53 +190,70 @@ impl NeuronRuntime {
         self.call(|nrt| Ok(failure(nrt, status).to_string()))
     }
 
-    /// The EFA interface that is attached to the device whose memory is at an address.
+    /// Returns the EFA interface that libnrt assigns to the Neuron device whose memory is at `address`.
     pub(super) fn attached_efa(&self, address: *const c_void) -> Result<Bdf> {
         const NAME: &str = "nrt_get_attached_efa_bdf";
         self.call(|nrt| {
-            let function = there(nrt.nrt_get_attached_efa_bdf())?;
+            let function = present(nrt.nrt_get_attached_efa_bdf())?;
             let device = || format!("address {address:p}");
             let mut buffer: [c_char; 64] = [0; 64];
             let mut length = buffer.len();
-            // SAFETY: so much of the buffer may be written as the length says. The address is compared with those of the
-            // process's device memory, and not followed.
+            // SAFETY: the function writes at most `length` bytes to `buffer`, which has that many. It compares the address with the
+            // process's device allocations and does not dereference it.
             let status = unsafe { function(address, buffer.as_mut_ptr(), &raw mut length) };
             check(nrt, NAME, status, &device())?;
             let text = text(&buffer);
-            let none = || io::Error::other(format!("it answers {text:?}, which is no PCI address"));
+            let none = || io::Error::other(format!("it returned {text:?}, which is no PCI address"));
             text.parse().map_err(|_| Error::Call { function: NAME, device: device(), source: none() })
         })
     }
 
-    /// Initializes libnrt: it reads the environment, opens the devices and reserves the cores that this process may use, for
-    /// itself alone, until [`InitializedRuntime`] is closed or dropped. That works once in a process, for nearfab as for
-    /// everybody: where something else in the process uses libnrt, a framework for one, it initializes it itself, and this is not
-    /// to be called. After a failure, as when the cores are held, it can be called again.
+    /// Initializes libnrt (`nrt_init`). libnrt then reads the environment, opens the devices, and reserves the cores that this process
+    /// may use, until the [`InitializedRuntime`] is closed or dropped.
     ///
-    /// The process is not to fork after it: a child has a library in which nothing works. nearfab does not call it there.
+    /// libnrt can be initialized once in a process. After a failure, such as held cores, call `init` again to retry.
+    ///
+    /// Do not fork after it: in the child nothing in libnrt works, and nearfab does not call libnrt there.
+    ///
+    /// # Safety
+    ///
+    /// Nothing else in this process uses libnrt: not before the call, and not until the returned runtime is closed or dropped (or until
+    /// the process ends, if it is neither). A framework such as PyTorch, JAX or vLLM initializes libnrt itself; do not call `init` in its
+    /// process. The reason: the state of libnrt belongs to the whole process, its functions do not all expect a second user, and
+    /// `nrt_close` frees the memory, models and cores of every user.
+    ///
+    /// Safe code cannot initialize libnrt:
+    ///
+    /// ```compile_fail,E0133
+    /// # fn main() -> Result<(), nearfab::Error> {
+    /// let runtime = nearfab::context::neuron::NeuronRuntime::load()?.init()?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
-    /// [`Error::Call`]: it fails, see [`NeuronStatus::of`], or this process has initialized it before. [`Error::MissingSymbol`]: it is
-    /// no libnrt. [`Error::Forked`] in a forked child.
+    /// [`Error::Call`]: `nrt_init` fails (see [`NeuronStatus::of`]), or nearfab has initialized libnrt in this process before.
+    /// [`Error::MissingSymbol`]: the library is no libnrt. [`Error::Forked`]: in a forked child.
     #[doc(alias = "nrt_init")]
-    pub fn init(&self) -> Result<InitializedRuntime> {
+    pub unsafe fn init(&self) -> Result<InitializedRuntime> {
         const NAME: &str = "nrt_init";
         let state = self.state.get()?;
         let mut phase = state.change();
-        let refused = match *phase {
+        let reason = match *phase {
             Phase::Loaded => None,
             Phase::Initialized => Some("it is initialized"),
             Phase::Closed => Some("it was initialized and closed"),
         };
-        if let Some(already) = refused {
-            let reason = format!("{already} in this process, which works once");
+        if let Some(already) = reason {
+            let reason = format!("{already} in this process; libnrt can be initialized once in a process");
             let source = io::Error::new(io::ErrorKind::AlreadyExists, reason);
             return Err(Error::Call { function: NAME, device: PROCESS.to_owned(), source });
         }
-        let init = there(self.library.nrt_init())?;
-        let close = there(self.library.nrt_close())?;
+        let init = present(self.library.nrt_init())?;
+        let close = present(self.library.nrt_close())?;
         state.begun.store(true, Ordering::SeqCst);
-        // SAFETY: both texts end with a zero byte; no other call of nearfab's is in the library, as the lock shows.
+        // SAFETY: both texts end with a zero byte and are static. No other call runs in libnrt: the write lock excludes those of
+        // nearfab, and the caller promises that there are no others.
         let status = unsafe { init(NRT_FRAMEWORK_TYPE_NO_FW, c"".as_ptr(), c"".as_ptr()) };
         check(self.library, NAME, status, PROCESS)?;
         *phase = Phase::Initialized;
@@ -240,16 +261,19 @@ impl NeuronRuntime {
     }
 }
 
-/// libnrt, initialized here: the cores of this process are reserved as long as this is there. There is one in a process, once.
+/// libnrt, initialized by [`NeuronRuntime::init`]: it holds the cores of this process. A process has one such value, once.
 ///
-/// Dropping closes it. In a forked child, dropping touches nothing.
+/// [`close`](Self::close) closes libnrt (`nrt_close`), and so does dropping the value. Both close only what this value's `init`
+/// initialized, in the same process and once: a libnrt that a framework initialized is never closed. In a forked child, dropping does
+/// nothing.
 ///
 /// ```compile_fail,E0382
 /// # fn main() -> Result<(), nearfab::Error> {
 /// use nearfab::context::neuron::NeuronRuntime;
-/// let libnrt = NeuronRuntime::load()?.init()?;
+/// // SAFETY: nothing else in this process uses libnrt.
+/// let libnrt = unsafe { NeuronRuntime::load()?.init() }?;
 /// libnrt.close()?;
-/// libnrt.logical_core_size()?; // What is closed cannot be asked.
+/// libnrt.logical_core_size()?; // A closed runtime cannot be used.
 /// # Ok(())
 /// # }
 /// ```
@@ -261,66 +285,68 @@ pub struct InitializedRuntime {
 }
 
 impl InitializedRuntime {
-    /// What can be asked at any time.
+    /// Returns the loaded library, for the questions that need no initialization.
     #[must_use]
     pub fn loaded(&self) -> NeuronRuntime {
         self.loaded
     }
 
-    /// The host's number of a device.
+    /// Returns the host's number of a device.
     ///
     /// # Errors
-    /// [`Error::MissingSymbol`], [`Error::Call`] where the library cannot tell, [`Error::Forked`] in a forked child.
+    /// [`Error::MissingSymbol`]: libnrt is too old to answer. [`Error::Call`]: it fails. [`Error::Forked`]: in a forked child.
     #[doc(alias = "nrt_host_device_id_get")]
     pub fn host_device(&self, device: ContainerDevice) -> Result<HostDevice> {
         const NAME: &str = "nrt_host_device_id_get";
         self.loaded.call(|nrt| {
-            let function = there(nrt.nrt_host_device_id_get())?;
+            let function = present(nrt.nrt_host_device_id_get())?;
             let mut host = 0;
-            // SAFETY: the number may be written.
+            // SAFETY: the function writes one `u32` to `host`. libnrt is initialized, as it requires: this value exists, and the read
+            // lock excludes closing.
             let status = unsafe { function(number(NAME, device)?, &raw mut host) };
             check(nrt, NAME, status, &named(device))?;
             Ok(HostDevice(host))
         })
     }
 
-    /// The PCI address of a device.
+    /// Returns the PCI address of a device.
     ///
     /// # Errors
-    /// [`Error::MissingSymbol`], [`Error::Call`] where the library cannot tell, [`Error::Forked`] in a forked child.
+    /// [`Error::MissingSymbol`]: libnrt is too old to answer. [`Error::Call`]: it fails. [`Error::Forked`]: in a forked child.
     #[doc(alias = "nec_get_device_pci_bdf")]
     pub fn address(&self, device: ContainerDevice) -> Result<Bdf> {
         const NAME: &str = "nec_get_device_pci_bdf";
         self.loaded.call(|nrt| {
-            let function = there(nrt.nec_get_device_pci_bdf())?;
+            let function = present(nrt.nec_get_device_pci_bdf())?;
             let (mut domain, mut bus, mut slot, mut part) = (0, 0, 0, 0);
             let device_number = number(NAME, device)?;
-            // SAFETY: each of the numbers may be written.
+            // SAFETY: the function writes one `u32` to each of the four numbers. libnrt is initialized, as it requires: this value
+            // exists, and the read lock excludes closing.
             let status =
                 unsafe { function(device_number, &raw mut domain, &raw mut bus, &raw mut slot, &raw mut part) };
             let failed =
                 |text: String| Error::Call { function: NAME, device: named(device), source: io::Error::other(text) };
             if status != 0 {
-                return Err(failed(format!("it answers {status}")));
+                return Err(failed(format!("it returned {status}")));
             }
             let text = format!("{domain:04x}:{bus:02x}:{slot:02x}.{part:x}");
-            text.parse().map_err(|_| failed(format!("it answers {text}, which is no PCI address")))
+            text.parse().map_err(|_| failed(format!("it returned {text}, which is no PCI address")))
         })
     }
 
-    /// How many physical cores are a logical one in this process (LNC).
+    /// Returns how many physical cores form one logical core in this process (LNC).
     ///
     /// # Errors
-    /// [`Error::MissingSymbol`], [`Error::Call`] where the library cannot tell, [`Error::Forked`] in a forked child.
+    /// [`Error::MissingSymbol`]: libnrt is too old to answer. [`Error::Call`]: it fails. [`Error::Forked`]: in a forked child.
     #[doc(alias = "nec_get_virtual_core_size")]
     pub fn logical_core_size(&self) -> Result<u32> {
-        self.loaded.call(|nrt| counted(nrt, "nec_get_virtual_core_size", there(nrt.nec_get_virtual_core_size())?))
+        self.loaded.call(|nrt| count_by(nrt, "nec_get_virtual_core_size", present(nrt.nec_get_virtual_core_size())?))
     }
 
-    /// Closes libnrt and gives the cores back. Its calls fail from then on, and it is not initialized again in this process.
+    /// Closes libnrt (`nrt_close`) and releases the cores. libnrt cannot be initialized again in this process.
     ///
     /// # Errors
-    /// [`Error::Forked`] in a forked child.
+    /// [`Error::Forked`]: in a forked child, where nothing was closed.
     #[doc(alias = "nrt_close")]
     pub fn close(mut self) -> Result<()> {
         self.end()
@@ -331,8 +357,9 @@ impl InitializedRuntime {
         let state = self.loaded.state.get()?;
         let mut phase = state.change();
         *phase = Phase::Closed;
-        // SAFETY: it was initialized, in this process; nobody else closes it, and this is the only time; no other call of nearfab's is
-        // in the library, as the lock shows.
+        // SAFETY: `init` of this value succeeded in this process, as `state.get` shows, and `end` runs once: `close` takes the value,
+        // and `is_open` keeps `drop` from a second call. No other call runs in libnrt: the write lock excludes those of nearfab, and the
+        // caller of `init` promised that there are no others and that nothing uses libnrt's objects.
         unsafe { (self.close)() };
         Ok(())
     }
@@ -341,30 +368,31 @@ impl InitializedRuntime {
 impl Drop for InitializedRuntime {
     fn drop(&mut self) {
         if self.is_open {
-            // The only failure is that of a forked child, and the parent's own lives on.
+            // `end` fails in a forked child only. The parent's libnrt stays open.
             let _ = self.end();
         }
     }
 }
 
-fn there<F>(function: std::result::Result<F, MissingSymbol>) -> Result<F> {
+fn present<F>(function: std::result::Result<F, MissingSymbol>) -> Result<F> {
     function.map_err(|MissingSymbol { library, name }| Error::MissingSymbol { library, symbol: name })
 }
 
 type Count = unsafe extern "C" fn(*mut u32) -> NRT_STATUS;
-type Named = (&'static str, std::result::Result<Count, MissingSymbol>);
+type NamedCount = (&'static str, std::result::Result<Count, MissingSymbol>);
 
-/// By the newer name of a function, or else by its older one.
-fn count(nrt: &Nrt, newer: Named, older: Named) -> Result<u32> {
+/// Calls a counting function by its newer name, or by its older name if the library lacks the newer.
+fn count(nrt: &Nrt, newer: NamedCount, older: NamedCount) -> Result<u32> {
     match (newer, older) {
-        ((_, Err(_)), (name, Ok(function))) => counted(nrt, name, function),
-        ((name, function), _) => counted(nrt, name, there(function)?),
+        ((_, Err(_)), (name, Ok(function))) => count_by(nrt, name, function),
+        ((name, function), _) => count_by(nrt, name, present(function)?),
     }
 }
 
-fn counted(nrt: &Nrt, name: &'static str, function: Count) -> Result<u32> {
+fn count_by(nrt: &Nrt, name: &'static str, function: Count) -> Result<u32> {
     let mut count = 0;
-    // SAFETY: the number may be written.
+    // SAFETY: each function of this type writes one `u32` to `count`. libnrt's headers allow the counting of cores before `nrt_init`;
+    // `nec_get_virtual_core_size` is called by an initialized runtime only.
     let status = unsafe { function(&raw mut count) };
     check(nrt, name, status, PROCESS)?;
     Ok(count)
@@ -379,12 +407,12 @@ fn check(nrt: &Nrt, function: &'static str, status: NRT_STATUS, device: &str) ->
     Err(Error::Call { function, device: device.to_owned(), source })
 }
 
-/// A status with the library's words for it, if it has any.
+/// Returns a status with the library's text for it, if it has one.
 fn failure(nrt: &Nrt, status: NeuronStatus) -> NeuronFailure {
     let words = nrt.nrt_get_status_as_str().ok().and_then(|function| {
-        // SAFETY: any number may be asked about.
+        // SAFETY: the function takes any number and returns a text or null.
         let words = unsafe { function(status.0) };
-        // SAFETY: not null, it is a text of the library's own that is never freed.
+        // SAFETY: the text is not null, ends with a zero byte, and is a constant of the library, which is never unloaded.
         (!words.is_null()).then(|| unsafe { CStr::from_ptr(words) }.to_string_lossy().into_owned())
     });
     NeuronFailure { status, words }
@@ -398,5 +426,5 @@ fn number(function: &'static str, device: ContainerDevice) -> Result<c_int> {
 }
 
 fn named(device: ContainerDevice) -> String {
-    format!("device {device} of those that this process sees")
+    format!("device {device} (this process's number)")
 }

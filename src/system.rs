@@ -13,6 +13,8 @@ pub use libraries::{InstalledLibrary, MappedLibrary};
 pub(crate) use libraries::{mapped, version as version_of_file};
 pub use process::{Limit, Process};
 use serde::{Deserialize, Serialize};
+#[cfg(feature = "live")]
+pub(crate) use variables::asks_for_fork_safety;
 pub use variables::{aborting, is_fork_safe};
 
 pub use crate::tables::efa_variables::EFA_VARIABLES;

@@ -1,7 +1,7 @@
-//! What only the Neuron driver can tell, asked explicitly.
+//! Asks the Neuron driver what only the driver knows. A probe happens on request only.
 //!
-//! A [`Host`] is seen, a probe asks: it opens device nodes, which discovery never does, because opening and closing them
-//! is not free of effects. [`ProbeOptions`] says which there are.
+//! A probe opens device nodes. Discovery of a [`Host`] never does, because opening and closing a node has effects.
+//! [`ProbeOptions`] lists them.
 
 use std::env;
 use std::path::Path;
@@ -14,8 +14,10 @@ use crate::host::Host;
 use crate::live::neuron_driver::{Driver, Machine};
 use crate::scan::neuron::NeuronDevice;
 use crate::scan::root::HostRoot;
-use crate::system::is_fork_safe;
+use crate::system::{asks_for_fork_safety, is_fork_safe};
+use crate::tables::version_rules::Version;
 use crate::types::HostDevice;
+use crate::types::probe::{DeviceAnswers, DeviceProbe, DeviceUsers, Probe};
 
 pub(crate) mod open_node;
 pub(crate) mod platform;
@@ -24,9 +26,7 @@ pub(crate) mod tests;
 
 use open_node::OpenNode;
 
-use crate::types::probe::{DeviceAnswers, DeviceProbe, DeviceUsers, Probe};
-
-/// How to probe. The default asks what has the least effect, and not on UltraServers and pods.
+/// How to probe. The default asks the questions with the least effect, and refuses to probe members of UltraServers and pods.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ProbeOptions {
     processes: bool,
@@ -35,33 +35,33 @@ pub struct ProbeOptions {
 }
 
 impl Default for ProbeOptions {
-    /// Opens each node for questions only and keeps it open until the process ends, so that the driver cannot be unloaded
-    /// before.
+    /// Opens each node write-only, for questions, and keeps it open until the process ends. The driver cannot be unloaded before
+    /// then.
     fn default() -> Self {
         Self { processes: false, on_pods: false, deadline: Duration::from_secs(5) }
     }
 }
 
 impl ProbeOptions {
-    /// Asks for attached processes as well.
+    /// Asks for the attached processes too.
     ///
-    /// For that a child process opens each node like a user of the device: it takes one of the sixteen places for
-    /// processes for a moment, and waits while the device is in reset, up to the deadline.
+    /// A child process then opens each node for reading, as users of the device do. For a moment it takes one of the device's sixteen
+    /// places for processes. While the device is in reset it waits, up to the deadline.
     #[must_use]
     pub fn with_processes(self) -> Self {
         Self { processes: true, ..self }
     }
 
-    /// Probes on UltraServers and pods too.
+    /// Probes members of UltraServers and pods too.
     ///
-    /// There, closing a node, which happens at the latest when this process ends, makes the driver forget that the machine
-    /// was to stay on its own, for everybody on it.
+    /// On a member, closing a node makes the driver forget, for all processes, that the member was set to work alone. Nodes are closed
+    /// at the latest when this process ends.
     #[must_use]
     pub fn even_on_pods(self) -> Self {
         Self { on_pods: true, ..self }
     }
 
-    /// How long each device may take to answer the child process; 5 s if not given.
+    /// Sets how long each device may take to answer the child process; the default is 5 s.
     #[must_use]
     pub fn deadline(self, deadline: Duration) -> Self {
         Self { deadline, ..self }
@@ -70,8 +70,9 @@ impl ProbeOptions {
 
 /// Asks the Neuron driver of this machine about each device of the host.
 ///
-/// It needs no privilege but the right to open the nodes. What it changes is said at [`ProbeOptions`]; no core is ever
-/// reserved by it.
+/// The caller needs the right to open the nodes. On trn2 and trn3 with a driver before 2.30, only root can probe without
+/// [`ProbeOptions::even_on_pods`], because only root can read whether the driver was configured as a member of an UltraServer.
+/// [`ProbeOptions`] lists the effects of a probe. A probe never reserves a core.
 ///
 /// ```
 /// use nearfab::probe::ProbeOptions;
@@ -85,65 +86,87 @@ impl ProbeOptions {
 ///
 /// # Errors
 /// - [`Error::NotLive`]: the host is not this machine.
-/// - [`Error::ProbeRefused`]: the machine has devices and is an UltraServer or a pod, or may be one; or attached processes are wanted and
-///   this process has a Neuron node open itself, as the Neuron runtime does, or an EFA interface on a kernel with which it must not
-///   [fork](crate::system::is_fork_safe).
-/// - [`Error::Read`]: what the refusals are decided by could not be read.
+/// - [`Error::ProbeRefused`]: the machine has devices and is a member of an UltraServer or pod, or may be one; or attached processes are
+///   requested and this process has a Neuron node open itself, as the Neuron runtime does, or has an EFA interface open on a kernel
+///   where it must not [fork](crate::system::is_fork_safe).
+/// - [`Error::Read`]: a file that decides about refusing could not be read.
 ///
-/// What goes wrong with a device, or with one question, is in its place: [`Error::NodeRefused`], [`Error::Driver`],
+/// A failure of one device or one question is in its place in the answer: [`Error::NodeRefused`], [`Error::Driver`],
 /// [`Error::Malformed`], [`Error::Deadline`].
 pub fn probe(host: &Host, options: ProbeOptions) -> Result<Probe> {
     let machine = may_open(host, options)?;
     if options.processes {
-        check_own_nodes(&machine)?;
+        check_own_nodes(&machine, environment)?;
     }
     let names = knows_names(&machine)?;
     Ok(ask(host.neuron(), options, &Machine, names.then_some(&machine)))
 }
 
-/// The machine that a host is of, where its nodes may be opened.
+/// Returns the root of the machine that `host` describes. Fails if its device nodes must not be opened.
 pub(crate) fn may_open(host: &Host, options: ProbeOptions) -> Result<HostRoot> {
     if !host.is_live() {
         return Err(Error::NotLive { origin: host.origin().to_string() });
     }
     let root = HostRoot::open(Path::new("/"))?;
-    // Where there is no device no node is opened, and nobody can feel it.
+    // On a host without devices no node is opened, so nothing is affected.
     if !options.on_pods && !host.neuron().is_empty() {
         platform::check(&root, host.instance_type())?;
     }
     Ok(root)
 }
 
-/// Who has a device of this machine open, asked in a child process.
+/// Returns the processes that have a device of this machine open. A child process asks.
 pub(crate) fn users(device: HostDevice, node: &OpenNode<'_>, options: ProbeOptions) -> Result<DeviceUsers> {
     let machine = HostRoot::open(Path::new("/"))?;
-    check_own_nodes(&machine)?;
+    check_own_nodes(&machine, environment)?;
     let names = knows_names(&machine)?;
     Ok(node.users(Machine.attachment(device, options.deadline)?, names.then_some(&machine)))
 }
 
-/// Whether this process sees processes by the numbers that the driver uses.
+/// Returns whether this process is in the initial PID namespace, whose PIDs the driver reports.
 fn knows_names(machine: &HostRoot) -> Result<bool> {
     Ok(machine.link("proc/self/ns/pid")?.as_deref() == Some(INITIAL_PID_NAMESPACE))
 }
 
-/// The kernel gives it this number since it has namespaces.
+/// The kernel's fixed name of the initial PID namespace.
 const INITIAL_PID_NAMESPACE: &str = "pid:[4026531836]";
 
-/// A child inherits what is open here. When it ends, the driver of a Neuron device would take that for the end of the use that an
-/// open node belongs to, and before that an old kernel moves memory away from an EFA interface.
-fn check_own_nodes(root: &HostRoot) -> Result<()> {
-    let kernel = root.read("proc/sys/kernel/osrelease")?.and_then(|release| release.trim().parse().ok());
-    let moves_memory = kernel.is_some_and(|kernel| !is_fork_safe(&kernel, |name| env::var_os(name).is_some()));
+/// Returns the value of an environment variable of this process.
+fn environment(name: &str) -> Option<String> {
+    env::var_os(name).map(|value| value.to_string_lossy().into_owned())
+}
+
+/// Fails if a child process would harm this process's open devices. The child inherits the open descriptors. When it ends, the Neuron
+/// driver would take that for the end of this process's use of a device; and on an old kernel, forking moves registered memory away
+/// from an EFA interface.
+fn check_own_nodes(root: &HostRoot, variable: impl Fn(&str) -> Option<String>) -> Result<()> {
+    let kernel: Option<Version> =
+        root.read("proc/sys/kernel/osrelease")?.and_then(|release| release.trim().parse().ok());
+    let is_fork_safe = match &kernel {
+        Some(kernel) => is_fork_safe(kernel, variable),
+        None => asks_for_fork_safety(variable), // It may be an old kernel.
+    };
     for descriptor in root.list("proc/self/fd")? {
-        // What has a name that is not text is no node.
-        let Ok(Some(target)) = root.link(&format!("proc/self/fd/{descriptor}")) else { continue };
+        let target = match root.link(&format!("proc/self/fd/{descriptor}")) {
+            Ok(Some(target)) => target,
+            Ok(None) => continue,                     // It was closed since.
+            Err(Error::Malformed { .. }) => continue, // The names of device nodes are ASCII.
+            Err(error) => return Err(error),
+        };
         let Some(node) = target.strip_prefix("/dev/") else { continue };
-        let harm = if node.parse::<HostDevice>().is_ok() && !is_for_questions(root, &descriptor)? {
-            "as the Neuron runtime does, and the child that would ask for attached processes could end that use"
-        } else if node.starts_with("infiniband/uverbs") && moves_memory {
-            "on a kernel before 5.13 without FI_EFA_FORK_SAFE, and a fork to ask for attached processes would move registered \
-             memory away from the device"
+        let harm = if node.parse::<HostDevice>().is_ok() && !is_write_only(root, &descriptor)? {
+            "as the Neuron runtime does, and the child process that asks for attached processes could end that use"
+        } else if node.starts_with("infiniband/uverbs") && !is_fork_safe {
+            match kernel {
+                Some(_) => {
+                    "on a kernel before 5.13 without FI_EFA_FORK_SAFE=1, and forking to ask for attached processes would move \
+                     registered memory away from the device"
+                }
+                None => {
+                    "the version of this kernel is unknown, and on kernels before 5.13 without FI_EFA_FORK_SAFE=1, forking to ask \
+                     for attached processes moves registered memory away from the device"
+                }
+            }
         } else {
             continue;
         };
@@ -154,17 +177,19 @@ fn check_own_nodes(root: &HostRoot) -> Result<()> {
     Ok(())
 }
 
-/// Whether an open node is only for questions: of such a one the driver looks at who closes it.
-fn is_for_questions(root: &HostRoot, descriptor: &str) -> Result<bool> {
+/// Returns whether a descriptor is open write-only. The driver attaches no process to such a descriptor, and acts on its closing for
+/// the closing process alone.
+fn is_write_only(root: &HostRoot, descriptor: &str) -> Result<bool> {
     let info = root.read(&format!("proc/self/fdinfo/{descriptor}"))?.unwrap_or_default();
     let flags = info.lines().find_map(|line| i32::from_str_radix(line.strip_prefix("flags:")?.trim(), 8).ok());
     Ok(flags.is_some_and(|flags| flags & libc::O_ACCMODE == libc::O_WRONLY))
 }
 
+/// Asks `driver` about each device. `names` is the machine if its `/proc` has the PIDs that the driver reports.
 fn ask(devices: &[NeuronDevice], options: ProbeOptions, driver: &dyn Driver, names: Option<&HostRoot>) -> Probe {
     let mut core_map = Err(Error::NoSuchDevice {
-        wanted: "Neuron device that tells the cores' map".to_owned(),
-        present: "none that answers".to_owned(),
+        wanted: "Neuron device that reports the map of the cores".to_owned(),
+        present: "no device that answers".to_owned(),
     });
     let devices = devices.iter().map(|device| {
         let answers = driver.identity(device.index).map(|node| {

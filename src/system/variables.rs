@@ -1,38 +1,51 @@
-//! Environment variables of libfabric's efa provider.
+//! Environment variables of libfabric's efa provider and of libibverbs.
 
 use std::collections::BTreeMap;
 
 use crate::tables::version_rules::Version;
 
-/// Whose mere presence makes it abort.
+/// The efa provider aborts if one of these is set, to any value.
 const FORBIDDEN: [&str; 3] = ["FI_EFA_MTU_SIZE", "FI_EFA_TX_IOV_LIMIT", "FI_EFA_RX_IOV_LIMIT"];
 
-/// Whether a child that this kernel forks leaves registered memory alone, with the variables that are set in the parent.
+/// Returns whether a process with registered memory can fork on this kernel. `variable` returns the value of an environment variable
+/// of the process.
 ///
-/// Kernels from 5.13 on copy such memory for the child. Older ones do so only for whom verbs was told to see to it; otherwise the
-/// parent's next write moves a page away from the device, and libfabric's efa provider ends a parent that forks (abort). Source:
-/// libfabric, `prov/efa/src/efa_fork_support.c`; libfabric issue 5857.
+/// Kernels from 5.13 on copy registered memory for the child. On older kernels the process must ask for fork safety by a variable:
+/// - `RDMAV_FORK_SAFE` or `IBV_FORK_SAFE`, which libibverbs reads: set to any value;
+/// - `FI_EFA_FORK_SAFE`, which libfabric reads: set to `1`, `on`, `true` or `yes`, in any case.
+///
+/// Otherwise the parent's next write to a page moves the page away from the device, and libfabric's efa provider aborts a parent that
+/// forks. Source: libfabric, `prov/efa/src/efa_fork_support.c`; libfabric issue 5857.
 ///
 /// ```
 /// use nearfab::system::is_fork_safe;
 ///
-/// assert!(is_fork_safe(&"6.1.102-111.182.amzn2023.x86_64".parse()?, |_| false));
-/// assert!(!is_fork_safe(&"5.10.230-223.885.amzn2.x86_64".parse()?, |_| false));
-/// assert!(is_fork_safe(&"5.10.230-223.885.amzn2.x86_64".parse()?, |name| name == "FI_EFA_FORK_SAFE"));
+/// let (old, new) = ("5.10.230-223.885.amzn2.x86_64".parse()?, "6.1.102-111.182.amzn2023.x86_64".parse()?);
+/// assert!(is_fork_safe(&new, |_| None));
+/// assert!(!is_fork_safe(&old, |_| None));
+/// let set_to = |value: &'static str| move |name: &str| (name == "FI_EFA_FORK_SAFE").then(|| value.to_owned());
+/// assert!(is_fork_safe(&old, set_to("1")));
+/// assert!(!is_fork_safe(&old, set_to("0")));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[must_use]
-pub fn is_fork_safe(kernel: &Version, is_set: impl Fn(&str) -> bool) -> bool {
+pub fn is_fork_safe(kernel: &Version, variable: impl Fn(&str) -> Option<String>) -> bool {
     let copies = COPIES_FOR_CHILDREN.parse::<Version>().is_ok_and(|from| *kernel >= from);
-    copies || FORK_SAFE.into_iter().any(is_set)
+    copies || asks_for_fork_safety(variable)
 }
 
-/// The first kernel that does.
+/// The first kernel that copies registered memory for a child.
 const COPIES_FOR_CHILDREN: &str = "5.13";
-const FORK_SAFE: [&str; 3] = ["FI_EFA_FORK_SAFE", "RDMAV_FORK_SAFE", "IBV_FORK_SAFE"];
 
-/// The variables with which the efa provider ends the process (abort) at the first `fi_getinfo`, whatever provider is asked
-/// for, each with what is wrong with its value. Source: `prov/efa/src/efa_env.c` and `efa_fork_support.c` of libfabric.
+/// Returns whether the environment asks for fork safety: the only reading of these variables. libfabric parses the value of its own
+/// variable; libibverbs takes any value of its two, even `0`.
+pub(crate) fn asks_for_fork_safety(variable: impl Fn(&str) -> Option<String>) -> bool {
+    variable("FI_EFA_FORK_SAFE").is_some_and(|value| is_on(&value))
+        || ["RDMAV_FORK_SAFE", "IBV_FORK_SAFE"].into_iter().any(|name| variable(name).is_some())
+}
+
+/// Returns the variables that make the efa provider abort the process at the first `fi_getinfo`, for any requested provider. Each
+/// comes with what is wrong with its value. Source: `prov/efa/src/efa_env.c` and `efa_fork_support.c` of libfabric.
 ///
 /// ```
 /// use nearfab::system::aborting;
@@ -50,17 +63,16 @@ pub fn aborting(environment: &BTreeMap<String, String>) -> Vec<(String, String)>
     bad.extend(get("FI_EFA_TX_MIN_CREDITS").filter(|(_, value)| number(value).is_some_and(|credits| credits <= 0)));
     let seen = |(name, value): (&str, &str)| (name.to_owned(), format!("its value is {value:?}"));
     let mut found: Vec<(String, String)> = bad.into_iter().map(seen).collect();
-    // Verbs takes any value for yes.
-    let fork_safe = get("FI_EFA_FORK_SAFE").is_some_and(|(_, value)| is_on(value))
-        || get("RDMAV_FORK_SAFE").or_else(|| get("IBV_FORK_SAFE")).is_some();
+    let fork_safe = asks_for_fork_safety(|name| environment.get(name).cloned());
     found.extend(get("FI_EFA_USE_HUGE_PAGE").filter(|(_, value)| fork_safe && is_on(value)).map(|(name, value)| {
-        let seen = format!("its value is {value:?}, and fork safety is asked for, with which huge pages cannot be");
+        let seen =
+            format!("its value is {value:?}, and another variable asks for fork safety, which excludes huge pages");
         (name.to_owned(), seen)
     }));
     found
 }
 
-/// What libfabric reads as yes.
+/// Returns whether libfabric reads a value as true.
 fn is_on(value: &str) -> bool {
     ["1", "on", "true", "yes"].iter().any(|yes| value.eq_ignore_ascii_case(yes))
 }
@@ -75,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn what_aborts_is_told_from_what_does_not() {
+    fn variables_that_abort_the_process_are_found() {
         for (pairs, expected) in [
             (&[("FI_EFA_MTU_SIZE", "4096")][..], &["FI_EFA_MTU_SIZE"][..]),
             (
@@ -91,6 +103,27 @@ mod tests {
             (&[("FI_EFA_USE_HUGE_PAGE", "on"), ("FI_EFA_FORK_SAFE", "0")], &[]),
         ] {
             assert_eq!(names(pairs), expected, "{pairs:?}");
+        }
+    }
+
+    #[test]
+    fn fork_safety_follows_the_value_for_libfabric_and_the_presence_for_libibverbs() {
+        let old_kernel = "5.10.230".parse().unwrap();
+        for (variable, value, expected) in [
+            ("FI_EFA_FORK_SAFE", "1", true),
+            ("FI_EFA_FORK_SAFE", "Yes", true),
+            ("FI_EFA_FORK_SAFE", "0", false),
+            ("FI_EFA_FORK_SAFE", "off", false),
+            ("FI_EFA_FORK_SAFE", "", false),
+            ("RDMAV_FORK_SAFE", "0", true),
+            ("IBV_FORK_SAFE", "", true),
+            ("FORK_SAFE", "1", false),
+        ] {
+            let is_safe = is_fork_safe(&old_kernel, |name| (name == variable).then(|| value.to_owned()));
+            assert_eq!(is_safe, expected, "{variable}={value:?}");
+            // With huge pages the efa provider aborts exactly if fork safety is on.
+            let aborts = !names(&[(variable, value), ("FI_EFA_USE_HUGE_PAGE", "1")]).is_empty();
+            assert_eq!(aborts, expected, "{variable}={value:?}");
         }
     }
 }

@@ -114,7 +114,7 @@ fn a_member_of_an_ultraserver_is_probed_only_on_request() {
         let host = Host::discover().unwrap();
         let error = probe(&host, ProbeOptions::default()).unwrap_err();
         assert!(matches!(error, Error::ProbeRefused { .. }), "{error}");
-        assert!(error.to_string().contains("trn2u.48xlarge is a part of an UltraServer or pod"), "{error}");
+        assert!(error.to_string().contains("trn2u.48xlarge is a member of an UltraServer or pod"), "{error}");
         assert_eq!(open_nodes(), []);
 
         assert_eq!(probe(&host, ProbeOptions::default().even_on_pods()).unwrap().devices.len(), 16);

@@ -386,6 +386,44 @@ fn in_a_pid_namespace_the_probe_cannot_find_itself() {
     assert_eq!(named, [(RUNTIME, None), (CHILD, None)], "whose numbers these are here is not known");
 }
 
+/// A process on a machine with this kernel release that has `/dev/infiniband/uverbs0` open.
+fn check_with_open_interface(release: Option<&str>, variable: Option<(&str, &str)>) -> Result<()> {
+    let machine = tempfile::tempdir().unwrap();
+    let descriptors = machine.path().join("proc/self/fd");
+    std::fs::create_dir_all(&descriptors).unwrap();
+    std::os::unix::fs::symlink("/dev/infiniband/uverbs0", descriptors.join("7")).unwrap();
+    if let Some(release) = release {
+        std::fs::create_dir_all(machine.path().join("proc/sys/kernel")).unwrap();
+        std::fs::write(machine.path().join("proc/sys/kernel/osrelease"), release).unwrap();
+    }
+    let root = HostRoot::open(machine.path()).unwrap();
+    check_own_nodes(&root, |name| variable.filter(|(set, _)| *set == name).map(|(_, value)| value.to_owned()))
+}
+
+#[test]
+fn a_process_with_an_open_interface_forks_only_on_kernels_known_to_be_safe() {
+    for (release, variable, words) in [
+        (Some("6.1.102-111.182.amzn2023.x86_64\n"), None, None),
+        (Some("5.10.230\n"), None, Some("on a kernel before 5.13")),
+        (Some("5.10.230\n"), Some(("FI_EFA_FORK_SAFE", "1")), None),
+        (Some("5.10.230\n"), Some(("FI_EFA_FORK_SAFE", "0")), Some("on a kernel before 5.13")),
+        (None, None, Some("the version of this kernel is unknown")),
+        (Some("no version\n"), None, Some("the version of this kernel is unknown")),
+        (None, Some(("FI_EFA_FORK_SAFE", "1")), None),
+        (None, Some(("RDMAV_FORK_SAFE", "0")), None),
+    ] {
+        let answer = check_with_open_interface(release, variable);
+        match words {
+            None => answer.unwrap(),
+            Some(words) => {
+                let error = answer.unwrap_err();
+                assert!(matches!(error, Error::ProbeRefused { .. }), "{error}");
+                assert!(error.to_string().contains(words), "{error}");
+            }
+        }
+    }
+}
+
 #[test]
 fn datastores_are_found_missing_or_refused() {
     let datastore = |node: Recorded| {

@@ -11,8 +11,8 @@ use std::path::Path;
 use std::thread;
 
 use allocations::allocations;
-use nearfab::context::{Efa, EfaCapabilities, LinkLayer, LinkSpeed, LinkWidth, Mtu, PhysicalState, PortState};
-use nearfab::{Bdf, Error, Host, NodeAccess, Result};
+use nearfab::context::{Closed, Efa, EfaCapabilities, LinkLayer, Mtu, PhysicalState, PortSpeed, PortWidth};
+use nearfab::{Bdf, Error, Host, NodeAccess, PortState, Result};
 use support::{Machine, Skip, calls, is_slow, on_machine};
 
 /// Returns the live host, and the addresses of its interfaces in the order of their nodes.
@@ -39,15 +39,15 @@ fn share_and_close() -> Result<()> {
     let other = Efa::open(&host, efa[1])?;
     assert_eq!((other.users()?, other.address()), (1, efa[1]));
     assert_eq!(calls("ibv_open_device"), 2);
-    assert_eq!(other.close()?, 0);
+    assert_eq!(other.close()?, Closed::Now);
     assert_eq!(calls("ibv_close_device"), 1);
 
     let third = second.clone();
-    assert_eq!(first.close()?, 2);
+    assert_eq!((first.close()?, third.users()?), (Closed::Later, 2));
     drop(second);
     assert_eq!(calls("ibv_close_device"), 1);
     third.device_attributes()?;
-    assert_eq!(third.close()?, 0);
+    assert_eq!(third.close()?, Closed::Now);
     assert_eq!(calls("ibv_close_device"), 2);
 
     // A closed interface can be opened again. A drop closes too.
@@ -75,7 +75,7 @@ fn ask_everything() -> Result<()> {
     let port = efa.port_attributes()?;
     assert_eq!((port.state, port.physical_state), (PortState::Active, PhysicalState::LinkUp));
     assert_eq!((port.max_mtu, port.max_message_size), (Mtu::Bytes4096, 8928));
-    assert_eq!((port.active_width, port.active_speed), (LinkWidth::X4, LinkSpeed::Edr));
+    assert_eq!((port.active_width, port.active_speed), (PortWidth::X4, PortSpeed::Edr));
     assert_eq!((port.link_layer, port.gid_table_length), (LinkLayer::Unspecified, 1));
 
     let own = efa.efa_attributes()?;
@@ -133,9 +133,9 @@ fn threads_that_open_and_close_have_one_context_at_a_time() {
         let open = || Efa::open(&host, efa[0]).unwrap();
         let open_and_ask = || assert_eq!(open().device_attributes().unwrap().ports, 1);
         thread::scope(|scope| (0..8).for_each(|_| drop(scope.spawn(|| (0..openings).for_each(|_| open_and_ask())))));
-        assert_eq!(open().close().unwrap(), 0, "nobody is left");
+        assert_eq!(open().close().unwrap(), Closed::Now);
         let opened_here = open();
-        assert_eq!(thread::spawn(|| opened_here.close()).join().unwrap().unwrap(), 0);
+        assert_eq!(thread::spawn(|| opened_here.close()).join().unwrap().unwrap(), Closed::Now);
     });
 }
 
@@ -151,7 +151,7 @@ fn a_refused_node_is_explained_before_the_library_is_called() {
         let (host, efa) = live().unwrap();
         let cases = [
             (efa[0], "uverbs0", NodeAccess::Refused, 13, "this user may not read and write it"),
-            (efa[1], "uverbs1", NodeAccess::Missing, 2, "there is no such node here"),
+            (efa[1], "uverbs1", NodeAccess::Missing, 2, "the node does not exist"),
         ];
         for (address, name, access, errno, words) in cases {
             assert_eq!(host.find_efa(address).unwrap().access, access);

@@ -17,8 +17,8 @@ use std::ptr::{self, NonNull};
 
 use child::in_a_child;
 use nearfab::context::fabric::{
-    AddressVector, Completion, CompletionQueue, Domain, Endpoint, Finished, Interface, MemoryRegion, Operation, Posted,
-    Query,
+    AddressVector, Completion, Domain, Endpoint, FabricCompletionQueue, FabricMemoryRegion, Finished, Interface,
+    Operation, Posted, Query,
 };
 use nearfab::context::{Access, Closed};
 use nearfab::{Error, Result};
@@ -29,8 +29,8 @@ struct All {
     domain: Option<Domain>,
     other: Option<Domain>,
     peers: Option<AddressVector>,
-    queue: Option<CompletionQueue>,
-    region: Option<MemoryRegion>,
+    queue: Option<FabricCompletionQueue>,
+    region: Option<FabricMemoryRegion>,
     endpoint: Option<Endpoint>,
 }
 
@@ -53,7 +53,7 @@ fn memory() -> NonNull<[u8]> {
     NonNull::from(&MEMORY[..])
 }
 
-fn register(domain: &Domain) -> Result<MemoryRegion> {
+fn register(domain: &Domain) -> Result<FabricMemoryRegion> {
     // SAFETY: it is static, and the stand-in writes nothing.
     unsafe { domain.register(memory(), Access::LOCAL_READ) }
 }
@@ -117,12 +117,12 @@ fn only_the_same_key_shares_a_domain() {
 
         // A list is freed with its last interface. A domain keeps its interface.
         drop((first, second));
-        assert_eq!(same.clone().close().unwrap(), 2);
-        assert_eq!((domain.close().unwrap(), same.close().unwrap()), (1, 0));
+        assert_eq!((same.clone().close().unwrap(), same.users().unwrap()), (Closed::Later, 2));
+        assert_eq!((domain.close().unwrap(), same.close().unwrap()), (Closed::Later, Closed::Now));
         assert_eq!((calls("fi_close(domain)"), calls("fi_close(fabric)")), (1, 0));
         drop(differs);
         assert_eq!((calls("fi_close(domain)"), calls("fi_close(fabric)")), (2, 1));
-        assert_eq!(other.close().unwrap(), 0);
+        assert_eq!(other.close().unwrap(), Closed::Now);
         check_ends(&[("fi_domain", "fi_close(domain)", &[]), ("fi_fabric", "fi_close(fabric)", &[])], 0, "all");
     });
 }
@@ -139,7 +139,7 @@ fn close_returns_whether_the_object_was_closed() {
         assert_eq!(calls("fi_close(cq)"), 1);
         assert_eq!(peers.unwrap().close().unwrap(), Closed::Now);
         assert_eq!(region.unwrap().close().unwrap(), Closed::Now);
-        assert_eq!(domain.close().unwrap(), 0);
+        assert_eq!(domain.close().unwrap(), Closed::Now);
     });
 }
 
@@ -162,7 +162,7 @@ fn a_borrowed_handle_is_used_and_left_open() {
         assert_eq!(register(&borrowed).unwrap().key().unwrap(), 4);
         in_a_child(|| forked(borrowed.as_raw()) && forked(peers.as_raw()));
         drop(peers);
-        assert_eq!(borrowed.clone().close().unwrap(), 1);
+        assert_eq!(borrowed.clone().close().unwrap(), Closed::Later);
         drop(borrowed);
         assert_eq!((calls("fi_close(domain)"), theirs.users().unwrap()), (0, 2));
     });
@@ -248,7 +248,7 @@ fn objects_of_different_domains_are_refused() {
     });
 }
 
-fn read(queue: &CompletionQueue) -> Result<Vec<Completion>> {
+fn read(queue: &FabricCompletionQueue) -> Result<Vec<Completion>> {
     match queue.read(&mut [Completion::EMPTY; 3])? {
         Finished::Done(done) => Ok(done.to_vec()),
         Finished::Failed(failure) => panic!("{failure:?}"),

@@ -129,7 +129,7 @@ fn ask_and_close() -> Result<()> {
     closed_now(dmabuf, MemoryRegion::close);
     closed_now(region, MemoryRegion::close);
     assert_eq!(calls("ibv_dealloc_pd"), 1);
-    assert_eq!(efa.unwrap().close()?, 0);
+    assert_eq!(efa.unwrap().close()?, Closed::Now);
     Ok(())
 }
 
@@ -158,7 +158,7 @@ fn a_failed_creation_is_reported_and_leaves_no_object() {
         let error = efa.completion_queue(u32::MAX).unwrap_err();
         assert!(error.chain().contains("out of range"), "{}", error.chain());
         assert_eq!(efa.users().unwrap(), 1);
-        assert_eq!(efa.close().unwrap(), 0);
+        assert_eq!(efa.close().unwrap(), Closed::Now);
         assert_eq!(calls("ibv_close_device"), 1);
     });
 }
@@ -360,7 +360,7 @@ fn a_borrowed_handle_is_used_and_left_open() {
         domain.queue_pair(&QueuePairOptions::srd(), &queue, &queue).unwrap();
         in_a_child(|| forked(borrowed.gid()) && forked(domain.as_raw()));
         drop(domain);
-        assert_eq!(borrowed.clone().close().unwrap(), 1);
+        assert_eq!(borrowed.clone().close().unwrap(), Closed::Later);
         drop(borrowed);
         assert_eq!(calls("ibv_close_device"), 0);
         assert_eq!(theirs.users().unwrap(), 2, "the borrowed handle left no user");

@@ -3,7 +3,8 @@
 use std::ffi::c_char;
 use std::sync::Arc;
 
-use nearfab::context::{Efa, PortState};
+use nearfab::PortState;
+use nearfab::context::{Closed, Efa};
 
 use crate::bdf::NearfabBdf;
 use crate::boundary::{Outcome, guard};
@@ -139,9 +140,14 @@ pub unsafe extern "C" fn nearfab_efa_open(host: NearfabHost, address: NearfabBdf
 pub unsafe extern "C" fn nearfab_efa_close(efa: NearfabEfa, users: *mut usize) -> i32 {
     guard(|| {
         let efa = EFAS.remove(efa.raw)?;
-        let left = efa.users()?;
-        // If another thread's call still holds the interface, dropping that call's clone ends this use.
-        let left = Arc::into_inner(efa).map_or(Ok(left), Efa::close)?;
+        let users_before = efa.users()?;
+        let left = match Arc::into_inner(efa).map(Efa::close).transpose()? {
+            // Another thread's call still holds the interface: dropping that call's clone ends this use.
+            None => users_before,
+            Some(Closed::Now) => 0,
+            // At least 1: another user may have opened the interface after `users_before` was read.
+            Some(Closed::Later) => users_before.saturating_sub(1).max(1),
+        };
         if !users.is_null() {
             // SAFETY: `users` is not null, so the caller guarantees that it points to a size_t that this call may
             // write.

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use nearfab::context::Access;
 use nearfab::context::fabric::{
-    Completion, CompletionQueue, Domain, Endpoint, EndpointKind, Finished, Interface, MemoryRegion, Operation, Peer,
-    Posted, Query,
+    Completion, Domain, Endpoint, EndpointKind, FabricCompletionQueue, FabricMemoryRegion, Finished, Interface,
+    Operation, Peer, Posted, Query,
 };
 
 /// A result with an error of libfabric or of the other process.
@@ -77,7 +77,7 @@ fn exchange(line: &mut UnixStream, address: &[u8]) -> Result<Vec<u8>> {
 struct Side {
     // The first field is dropped first, so the endpoint is closed before the memory that it uses is freed.
     endpoint: Endpoint,
-    queue: CompletionQueue,
+    queue: FabricCompletionQueue,
     peer: Peer,
     outgoing: Message,
     incoming: Message,
@@ -95,7 +95,7 @@ struct Operations {
 
 /// The memory of a number and of the operation that sends or receives the number.
 struct Message {
-    region: Option<MemoryRegion>,
+    region: Option<FabricMemoryRegion>,
     number: NonNull<u64>,
     operation: NonNull<Operation>,
 }

@@ -2,7 +2,8 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use nearfab::context::{Efa as OpenEfa, PortState};
+use nearfab::PortState;
+use nearfab::context::Efa as OpenEfa;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
@@ -94,7 +95,7 @@ impl Efa {
         let open = self.lock().take();
         // If another thread's call still holds the interface, dropping that call's clone closes it.
         match open.and_then(Arc::into_inner) {
-            Some(efa) => py.detach(|| efa.close()).map(|_users| ()).map_err(|error| raise(py, &error)),
+            Some(efa) => py.detach(|| efa.close()).map(drop).map_err(|error| raise(py, &error)),
             None => Ok(()),
         }
     }

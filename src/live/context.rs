@@ -1,32 +1,32 @@
-//! Opening devices, and sharing what is open.
+//! Opens devices of the live machine and shares them within the process.
 //!
-//! A [`Host`] only looks. What is here opens device nodes of the live machine, through vendor libraries that
-//! are loaded when the first device is opened.
+//! Reading a [`Host`](crate::Host) opens nothing. This module opens device nodes through vendor libraries, which are loaded when the
+//! first device is opened.
 //!
-//! Each EFA interface is opened once in a process, however many users it has: the first [`Efa::open`] opens it, the others
-//! and [`Efa::clone`] share it, and it is closed when the last of them is gone. (Each copy of nearfab in a process counts for
-//! itself: the crate in a program, `libnearfab.so.0`, the Python module.) In a forked child a handle of the parent
-//! is of no use and does no harm: its calls return [`Error::Forked`], and dropping it touches nothing. The child can open
-//! the interface for itself.
+//! Each EFA interface is opened once in a process. The first [`Efa::open`] opens it; later calls and [`Efa::clone`] share it; closing or
+//! dropping the last handle closes it. (Each copy of nearfab in a process has its own handles: the crate in a program,
+//! `libnearfab.so.0`, the Python module.) In a forked child, the methods of the parent's handles return
+//! [`Error::Forked`](crate::Error::Forked), and dropping them does nothing. The child can open the interface itself.
 //!
-//! What is made on an interface holds it: a [`ProtectionDomain`] and a [`CompletionQueue`] the interface, a [`MemoryRegion`] its
-//! domain, a [`QueuePair`] its domain and its completion queues. So whatever order they are dropped in, each is closed
-//! before what it hangs on.
+//! An object holds the interface and the objects that it depends on: a [`ProtectionDomain`] and a [`CompletionQueue`] hold the
+//! interface, a [`MemoryRegion`] holds its domain, a [`QueuePair`] holds its domain and its completion queues. So in any order of
+//! dropping, each object is closed before the objects that it depends on.
 //!
-//! [`fabric`] has the same for libfabric, and [`neuron`] opens Neuron devices for questions, and libnrt.
+//! [`fabric`] does the same for libfabric. [`neuron`] opens Neuron devices to ask their driver, and libnrt.
 
 mod c_values;
 pub mod fabric;
+mod handle;
 pub mod neuron;
 mod object;
 mod registry;
-mod usage;
+
 mod verbs;
 
 pub use object::Closed;
 pub use verbs::{
     Access, AsyncEvent, AsyncEventKind, AsyncEventSubject, CompletionQueue, DeviceAttributes, Efa, EfaAttributes,
-    EfaCapabilities, LinkLayer, LinkSpeed, LinkWidth, MemoryRegion, Mtu, PhysicalState, PortAttributes, PortState,
+    EfaCapabilities, LinkLayer, MemoryRegion, Mtu, PhysicalState, PortAttributes, PortSpeed, PortWidth,
     ProtectionDomain, QueuePair, QueuePairKind, QueuePairOptions,
 };
 

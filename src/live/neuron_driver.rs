@@ -1,12 +1,11 @@
-//! Nodes of the Neuron driver: opened, asked, and closed only where closing does no harm.
+//! Device nodes of the Neuron driver: opens them, asks the driver through them, and closes them only where closing does no harm.
 //!
-//! A node can be opened in two ways, and they differ in what else happens.
+//! A node can be opened in two ways, which have different effects.
 //!
-//! - *Write-only*, for questions: it answers at once, also while the device is in reset. But closing one, in whatever way,
-//!   frees all cores that the process has reserved on all devices, those of the Neuron runtime included. So each is kept
-//!   until the process ends.
-//! - *For reading*, in a child process: it waits while the device is in reset, takes one of sixteen places for processes,
-//!   and closing one gives back what the process has there.
+//! - *Write-only*: it answers at once, even while the device is in reset. But closing such a descriptor in any way frees all cores that the
+//!   process has reserved on all devices, including those of the Neuron runtime. So nearfab keeps each open until the process ends.
+//! - *Read-only*, in a child process: opening waits while the device is in reset and takes one of the device's sixteen places for
+//!   processes. Closing it releases what the child has on the device.
 
 use std::convert::Infallible;
 use std::ffi::{CString, c_int, c_long, c_void};
@@ -32,7 +31,7 @@ use nix::libc;
 use nix::sys::stat::Mode;
 
 use crate::error::{Error, Result};
-use crate::live::process::child::{Said, ask_in_child};
+use crate::live::process::child::{ChildOutput, run_in_child};
 use crate::live::process::{Owned, PerProcess};
 use crate::types::HostDevice;
 
@@ -40,7 +39,7 @@ pub(crate) mod attached;
 
 use attached::Attachment;
 
-/// A question to the driver, with room for the answer.
+/// A question to the driver (an ioctl), with memory for the answer.
 #[derive(Debug)]
 pub(crate) enum Question<'a> {
     BasicInfo(&'a mut BasicInfo),
@@ -57,7 +56,7 @@ pub(crate) enum Question<'a> {
 }
 
 impl Question<'_> {
-    /// The command, as the driver's header names it.
+    /// Returns the command's name in the driver's header.
     pub(crate) fn command(&self) -> &'static str {
         match self {
             Self::BasicInfo(_) => "DEVICE_BASIC_INFO",
@@ -75,26 +74,26 @@ impl Question<'_> {
     }
 }
 
-/// What answers questions: an open node, or in tests a recording.
+/// An open device node, or a fake one in tests.
 pub(crate) trait Node {
-    /// 0, or a failure: minus errno, or the number of bytes that the driver could not copy.
+    /// Asks the driver. Returns 0, or for a failure minus errno or the number of bytes that the driver could not copy.
     fn ask(&self, question: Question<'_>) -> c_int;
 
-    /// Writes `length` bytes of the driver's memory at `offset` as a record of an [`Attachment`].
-    fn put_memory(&self, offset: u64, length: u32, out: &mut dyn Write) -> io::Result<()>;
+    /// Copies `length` bytes of the driver's memory at `offset` to `out`, as one record of an [`Attachment`].
+    fn copy_memory(&self, offset: u64, length: u32, out: &mut dyn Write) -> io::Result<()>;
 }
 
-/// What opens nodes: the machine, or in tests a recording.
+/// The driver of a machine, or a fake one in tests.
 pub(crate) trait Driver {
-    /// The device's node for questions; every call gives the same.
-    fn identity(&self, device: HostDevice) -> Result<&dyn Node>;
+    /// Returns the device's write-only node. Every call returns the same node.
+    fn write_only_node(&self, device: HostDevice) -> Result<&dyn Node>;
 
-    /// What a process has to attach itself to the device for, asked in another process.
+    /// Returns the answers for which a process must attach itself to the device. A child process asks.
     fn attachment(&self, device: HostDevice, deadline: Duration) -> Result<Attachment>;
 }
 
-/// The path of a device's node.
-pub(crate) fn node(device: HostDevice) -> PathBuf {
+/// Returns the path of a device's node.
+pub(crate) fn node_path(device: HostDevice) -> PathBuf {
     Path::new("/dev").join(device.to_string())
 }
 
@@ -102,100 +101,102 @@ pub(crate) fn node(device: HostDevice) -> PathBuf {
 #[derive(Debug)]
 pub(crate) struct Machine;
 
-/// The most devices that the driver makes nodes for.
+/// The greatest number of devices that the driver makes nodes for.
 const MAX_DEVICES: usize = 64;
 
-/// The nodes for questions, which must not be closed: see above. A forked child does without its parent's, and opens its own.
-static KEPT: PerProcess<Kept> = PerProcess::new();
+/// The write-only nodes of each process, which are never closed. A forked child does not use its parent's, and opens its own.
+static OPEN_NODES: PerProcess<OpenNodes> = PerProcess::new();
 
+/// The write-only nodes of one process.
 #[derive(Debug)]
-struct Kept {
+struct OpenNodes {
     nodes: [OnceLock<ManuallyDrop<Descriptor>>; MAX_DEVICES],
-    /// Taken by who opens one, so that there is one of each.
+    /// Held while a thread opens a node, so that each node is opened once.
     opening: Mutex<()>,
 }
 
-impl Kept {
+impl OpenNodes {
     fn of_process() -> &'static Owned<Self> {
-        // What the parent has open is open here too, and means nothing: the driver looks at who closes it.
+        // The parent's descriptors are open in the child too, but a child cannot use them: the driver acts on the process that closes one.
         let make = |_: Option<&Owned<Self>>| {
             let nodes = [const { OnceLock::new() }; MAX_DEVICES];
             Ok::<_, Infallible>(Self { nodes, opening: Mutex::new(()) })
         };
-        match KEPT.get(make) {
-            Ok(kept) => kept,
+        match OPEN_NODES.get(make) {
+            Ok(open_nodes) => open_nodes,
         }
     }
 }
 
-/// A device's node for questions. It is open until the process ends, and there is no way to close it.
+/// A device's write-only node. It stays open until the process ends and cannot be closed.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Identity {
-    kept: &'static Owned<Kept>,
+pub(crate) struct WriteOnlyNode {
+    open_nodes: &'static Owned<OpenNodes>,
     node: &'static Descriptor,
 }
 
-impl Identity {
-    /// Opens the node, unless this process has it.
+impl WriteOnlyNode {
+    /// Opens the node, unless this process has it open.
     pub(crate) fn open(device: HostDevice) -> Result<Self> {
-        let kept = Kept::of_process();
-        let Some(place) = usize::try_from(device.0).ok().and_then(|index| kept.value.nodes.get(index)) else {
+        let open_nodes = OpenNodes::of_process();
+        let Some(place) = usize::try_from(device.0).ok().and_then(|index| open_nodes.value.nodes.get(index)) else {
             return Err(Error::NoSuchDevice {
                 wanted: device.to_string(),
-                present: format!("at most {MAX_DEVICES}, as many as the driver makes nodes for"),
+                present: format!("at most {MAX_DEVICES} devices, the most for which the driver makes nodes"),
             });
         };
-        let _one_at_a_time = kept.value.opening.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one_at_a_time = open_nodes.value.opening.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(node) = place.get() {
-            return Ok(Self { kept, node });
+            return Ok(Self { open_nodes, node });
         }
-        let path = node(device);
+        let path = node_path(device);
         let opened = open(&path, OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty());
         let opened = opened.map_err(|errno| refused(path, errno))?;
-        Ok(Self { kept, node: place.get_or_init(|| ManuallyDrop::new(Descriptor(opened))) })
+        Ok(Self { open_nodes, node: place.get_or_init(|| ManuallyDrop::new(Descriptor(opened))) })
     }
 
-    /// What can be asked, in the process that opened it.
+    /// Returns the open node. Fails outside the process that opened it.
     pub(crate) fn node(&self) -> Result<&'static dyn Node> {
-        self.kept.get()?;
+        self.open_nodes.get()?;
         Ok(self.node)
     }
 }
 
 impl Driver for Machine {
-    fn identity(&self, device: HostDevice) -> Result<&dyn Node> {
-        Identity::open(device)?.node()
+    fn write_only_node(&self, device: HostDevice) -> Result<&dyn Node> {
+        WriteOnlyNode::open(device)?.node()
     }
 
     fn attachment(&self, device: HostDevice, deadline: Duration) -> Result<Attachment> {
-        attach(node(device), deadline)
+        attach(node_path(device), deadline)
     }
 }
 
-/// Opens a node for reading in a child process, asks what there is to ask, and closes it there.
+/// Opens a node read-only in a child process, asks the driver there, and closes the node.
 fn attach(path: PathBuf, deadline: Duration) -> Result<Attachment> {
     let cannot_ask = |source| Error::Driver {
         command: "open",
         node: path.clone(),
-        hint: "the process that asks could not be started, or was lost",
+        hint: "the child process that asks the driver could not be started, or died",
         source,
     };
     let c_path = CString::new(path.as_os_str().as_encoded_bytes()).map_err(|e| cannot_ask(e.into()))?;
-    // SAFETY: opening, asking and closing are system calls; the questions are on the stack, and so is what is written.
-    let said = unsafe {
-        let ask = |out: &mut File| match open(c_path.as_c_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()) {
+    // SAFETY: the closure opens, asks, maps, writes and closes by system calls. Its memory is `c_path`, from before the fork, the child's
+    // stack, and the driver's mapping; it neither allocates nor takes locks.
+    let output = unsafe {
+        let run = |out: &mut File| match open(c_path.as_c_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()) {
             Ok(node) => {
-                attached::put(&Descriptor(node), out)?;
-                // Closing it has taken its time too.
-                attached::put_end(out)
+                attached::write_answers(&Descriptor(node), out)?;
+                // The node is closed now, which can block too.
+                attached::write_end(out)
             }
-            Err(errno) => attached::put_refusal(errno, out),
+            Err(errno) => attached::write_refusal(errno, out),
         };
-        ask_in_child(deadline, ask, |bytes| Attachment::read(0, bytes).is_some())
+        run_in_child(deadline, run, |bytes| Attachment::read(0, bytes).is_some())
     };
-    match said.map_err(cannot_ask)? {
-        Said::TooLate => Err(Error::Deadline { node: path, deadline }),
-        Said::This { pid, bytes } => match Attachment::read(pid.as_raw(), &bytes) {
+    match output.map_err(cannot_ask)? {
+        ChildOutput::TimedOut => Err(Error::Deadline { node: path, deadline }),
+        ChildOutput::Bytes { pid, bytes } => match Attachment::read(pid.as_raw(), &bytes) {
             None => Err(cannot_ask(io::ErrorKind::UnexpectedEof.into())),
             Some(Err(errno)) => Err(refused(path, errno)),
             Some(Ok(attachment)) => Ok(attachment),
@@ -203,15 +204,16 @@ fn attach(path: PathBuf, deadline: Duration) -> Result<Attachment> {
     }
 }
 
+/// Makes the error of a node that could not be opened, with what its errno means.
 fn refused(path: PathBuf, errno: Errno) -> Error {
     let hint = match errno {
-        Errno::EACCES => "this user may not open it: it is for root, or for the group neuron",
-        Errno::EPERM => "the rules of this container forbid it: the device was not given to it",
-        Errno::ENOENT => "there is no such node here: the device was not given to this container",
-        Errno::ENXIO | Errno::ENODEV => "no driver stands behind the node: the device was removed, or its driver was",
-        Errno::EBUSY => "16 processes have the device open already, which is the most",
-        Errno::EINVAL => "the device failed its last reset: the kernel's log says why",
-        _ => "the system refuses it",
+        Errno::EACCES => "this user may not open it: run as root, or as a member of the group neuron",
+        Errno::EPERM => "the device rules of this container forbid it: give the device to the container",
+        Errno::ENOENT => "the node does not exist: give the device to this container",
+        Errno::ENXIO | Errno::ENODEV => "the node has no driver: the device or its driver was removed",
+        Errno::EBUSY => "16 processes have the device open, the most that the driver allows: end one",
+        Errno::EINVAL => "the device failed its last reset: see the kernel's log for the reason",
+        _ => "the system refused it",
     };
     Error::NodeRefused { path, hint, source: errno.into() }
 }
@@ -223,12 +225,12 @@ struct Descriptor(OwnedFd);
 impl Descriptor {
     /// # Safety
     ///
-    /// The argument is what the driver takes for this number, and may be written.
+    /// `argument` points to the structure that nearfab-sys documents for `number`, valid for reads and writes.
     unsafe fn ioctl<T>(&self, number: std::ffi::c_ulong, argument: *mut T) -> c_int {
-        // Not by the function of the C library, whose type differs between libraries.
+        // A system call, because the type of `ioctl` differs between C libraries.
         let argument = argument.cast::<c_void>();
-        // SAFETY: the caller vouches for the argument; a descriptor of something else than the driver answers ENOTTY, as
-        // these numbers are of no other driver.
+        // SAFETY: the caller promises the structure that the Neuron driver reads and writes for this number. Another driver behind the
+        // descriptor answers ENOTTY and touches no memory: no other driver uses these numbers.
         let status: c_long = unsafe { libc::syscall(libc::SYS_ioctl, self.0.as_raw_fd(), number, argument) };
         match status {
             -1 => -Errno::last_raw(),
@@ -239,10 +241,11 @@ impl Descriptor {
 
 impl Node for Descriptor {
     fn ask(&self, question: Question<'_>) -> c_int {
-        /// Each structure is the one that nearfab-sys documents for the number.
+        /// Issues an ioctl with the structure that nearfab-sys documents for its number.
         macro_rules! ask {
             ($number:ident, $argument:expr) => {
-                // SAFETY: the argument is exclusively borrowed, and of the number's type.
+                // SAFETY: each use below pairs a number with a pointer to the structure that nearfab-sys documents for it. The structure is
+                // borrowed mutably or local, so it is valid for reads and writes. `NcMapRequest` points to such a borrowed map.
                 unsafe { self.ioctl($number, $argument) }
             };
         }
@@ -269,20 +272,21 @@ impl Node for Descriptor {
         }
     }
 
-    fn put_memory(&self, offset: u64, length: u32, out: &mut dyn Write) -> io::Result<()> {
+    fn copy_memory(&self, offset: u64, length: u32, out: &mut dyn Write) -> io::Result<()> {
         let length = length as usize;
-        // Read-only and shared: nothing is written, whatever the driver keeps there.
+        // Read-only and shared: this process never writes the driver's memory.
         let memory = match MmapOptions::new().offset(offset).len(length).map_raw_read_only(self.0.as_raw_fd()) {
             Ok(memory) => memory,
-            Err(error) => return attached::put_record(out, -error.raw_os_error().unwrap_or(libc::EIO), &[]),
+            Err(error) => return attached::write_record(out, -error.raw_os_error().unwrap_or(libc::EIO), &[]),
         };
-        attached::put_header(out, 0, length)?;
+        attached::write_header(out, 0, length)?;
         let mut chunk = [0; 4096];
         for start in (0..length).step_by(chunk.len()) {
             let count = chunk.len().min(length - start);
             for (at, byte) in (start..).zip(&mut chunk[..count]) {
                 let source = memory.as_ptr().wrapping_add(at);
-                // SAFETY: within the mapping. Volatile, because its owner may write it meanwhile.
+                // SAFETY: `at` is less than `length`, the length of the mapping, which lives until the end of this function. The read is volatile
+                // because the memory's owner may write it at the same time; any value of a byte is valid.
                 *byte = unsafe { source.read_volatile() };
             }
             out.write_all(&chunk[..count])?;
@@ -299,9 +303,9 @@ mod tests {
 
     use super::*;
 
-    /// As a node of a device in reset: opening it waits, here for a writer that never comes.
+    /// Opening a node of a device in reset waits. Here, opening a pipe waits for a writer.
     #[test]
-    fn a_device_that_does_not_answer_is_given_up() {
+    fn a_device_that_does_not_answer_ends_the_question_at_the_deadline() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("neuron0");
         mkfifo(&path, Mode::S_IRWXU).unwrap();
@@ -319,11 +323,11 @@ mod tests {
         let path = folder.path().join("neuron0");
         let error = attach(path.clone(), Duration::from_secs(60)).unwrap_err();
         assert!(matches!(&error, Error::NodeRefused { path: refused, .. } if *refused == path), "{error}");
-        assert!(error.to_string().contains("there is no such node here"), "{error}");
+        assert!(error.to_string().contains("the node does not exist"), "{error}");
     }
 
     #[test]
-    fn a_node_of_another_driver_answers_nothing() {
+    fn a_node_of_another_driver_answers_enotty() {
         let attachment = attach("/dev/null".into(), Duration::from_secs(60)).unwrap();
         assert_eq!(attachment.host_device, Err(-libc::ENOTTY));
         assert_eq!(attachment.processes.unwrap_err(), -libc::ENOTTY);
@@ -345,23 +349,23 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_copied_whole_or_refused() {
+    fn memory_is_copied_completely_or_refused() {
         let page = 4096;
         let content: Vec<u8> = (0..3 * page + 10).map(|at| u8::try_from(at % 251).unwrap()).collect();
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(&file, &content).unwrap();
         let node = Descriptor(file.reopen().unwrap().into());
         let mut record = Vec::new();
-        node.put_memory(4096, 2 * 4096 + 10, &mut record).unwrap();
+        node.copy_memory(4096, 2 * 4096 + 10, &mut record).unwrap();
         let mut expected = Vec::new();
-        attached::put_record(&mut expected, 0, &content[page..]).unwrap();
+        attached::write_record(&mut expected, 0, &content[page..]).unwrap();
         assert!(record == expected);
 
         let null = Descriptor(open("/dev/null", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).unwrap());
         let mut record = Vec::new();
-        null.put_memory(0, 4096, &mut record).unwrap();
+        null.copy_memory(0, 4096, &mut record).unwrap();
         let mut expected = Vec::new();
-        attached::put_record(&mut expected, -libc::ENODEV, &[]).unwrap();
+        attached::write_record(&mut expected, -libc::ENODEV, &[]).unwrap();
         assert_eq!(record, expected);
     }
 }

@@ -192,7 +192,7 @@ fn ask(devices: &[NeuronDevice], options: ProbeOptions, driver: &dyn Driver, nam
         present: "no device that answers".to_owned(),
     });
     let devices = devices.iter().map(|device| {
-        let answers = driver.identity(device.index).map(|node| {
+        let answers = driver.write_only_node(device.index).map(|node| {
             let node = OpenNode::new(device.index, node);
             if core_map.is_err() {
                 core_map = node.core_map();

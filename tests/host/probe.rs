@@ -39,7 +39,7 @@ fn assert_not_the_neuron_driver(answers: DeviceAnswers, node: &str) {
     }
     for error in errors {
         let text = error.chain();
-        assert!(text.contains(&format!("failed on {node}: what stands behind this node is not the Neuron")), "{text}");
+        assert!(text.contains(&format!("failed on {node}: the driver of this node is not the Neuron")), "{text}");
         let Error::Driver { source, .. } = error else { panic!("{text}") };
         assert_eq!(source.raw_os_error(), Some(ENOTTY));
     }

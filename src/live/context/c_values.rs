@@ -1,8 +1,8 @@
-//! Enums and texts of C interfaces, as Rust values.
+//! Converts enums and texts of C interfaces to Rust values.
 
 use std::ffi::c_char;
 
-/// An enum for the numbers of a C interface. Keeps a number that only newer kernels or libraries have, as `Unknown`.
+/// Defines an enum for the numbers of a C interface. `Unknown` keeps a number that only newer kernels or libraries use.
 macro_rules! numbers {
     (
         $(#[$enum_doc:meta])*
@@ -14,7 +14,7 @@ macro_rules! numbers {
         #[non_exhaustive]
         pub enum $name {
             $($(#[$doc])* $variant,)*
-            /// A number that has no name here.
+            /// A number that this nearfab has no name for.
             Unknown($raw),
         }
 
@@ -30,7 +30,7 @@ macro_rules! numbers {
 }
 pub(in crate::live::context) use numbers;
 
-/// A text in a field of fixed length, ended by a zero byte or by the field.
+/// Returns the text in a field of fixed length. A zero byte or the field's end ends the text.
 pub(in crate::live::context) fn text(field: &[c_char]) -> String {
     let bytes: Vec<u8> = field.iter().map(|c| c.cast_unsigned()).take_while(|byte| *byte != 0).collect();
     String::from_utf8_lossy(&bytes).into_owned()

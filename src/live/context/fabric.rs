@@ -1,14 +1,14 @@
-//! What libfabric opens: a domain, and on it endpoints, address vectors, completion queues and memory regions.
+//! Opens domains of libfabric and makes endpoints, address vectors, completion queues and memory regions in them.
 //!
-//! [`Interface::find`] asks libfabric what there is, and [`Interface::open`] opens the domain of what it found, or shares it
-//! where this process has it open: for the same PCI address, names, version of the interface, capabilities, memory mode
-//! and threading, and for nothing less. What is made in a domain holds it, and an [`Endpoint`] its queues and its address
-//! vector too; the domain holds the fabric. So whatever order they are dropped in, each is closed before what it hangs on.
+//! [`Interface::find`] asks libfabric for interfaces. [`Interface::open`] opens the domain of an interface, or shares it if this process
+//! has it open. Two interfaces share a domain if all of these are equal: PCI address, names, API version, kind of endpoint,
+//! capabilities, memory mode and threading model. Each object holds its domain, an [`Endpoint`] also holds its queues and its address
+//! vector, and a domain holds its fabric. So in any order of dropping, each object is closed before the objects that it depends on.
 //!
-//! In a forked child all of it returns [`Error::Forked`], and dropping it touches nothing. The child of a process that has
-//! asked libfabric cannot ask for itself: what libfabric opened then is the parent's.
+//! In a forked child, every method returns [`Error::Forked`], and dropping does nothing. If the parent has asked libfabric for
+//! interfaces, the child cannot ask: the devices that libfabric opened then belong to the parent.
 //!
-//! Sending and receiving here is as much as it takes to try a way out: two processes can talk.
+//! An endpoint sends and receives messages, enough to test a path between two processes.
 //!
 //! ```no_run
 //! use nearfab::context::fabric::{EndpointKind, Interface, Query};
@@ -39,15 +39,15 @@ mod interface;
 mod memory;
 
 pub use address::{AddressVector, Peer};
-pub use completion::{Completion, CompletionQueue, Failure, Finished};
+pub use completion::{Completion, FabricCompletionQueue, Failure, Finished};
 pub use domain::Domain;
 pub use endpoint::{Endpoint, Operation, Posted};
 pub use interface::{EndpointKind, Interface, Query};
-pub use memory::MemoryRegion;
+pub use memory::FabricMemoryRegion;
 
-/// A call that failed with libfabric's number, which is negative.
+/// Makes the error of a call that returned one of libfabric's negative numbers.
 fn failed(function: &'static str, device: &str, status: impl TryInto<c_int>) -> Error {
-    // Of either width the numbers are small.
+    // The numbers fit a `c_int`, whatever integer type the function returns.
     call(function, device, reason(status.try_into().map_or(FI_EOTHER.cast_signed(), c_int::wrapping_neg)))
 }
 
@@ -59,15 +59,15 @@ fn invalid(function: &'static str, device: &str, reason: String) -> Error {
     call(function, device, io::Error::new(io::ErrorKind::InvalidInput, reason))
 }
 
-/// What a positive number of libfabric's means: the system's, or one of its own.
+/// Returns what a positive number of libfabric means: an errno, or a number that only libfabric has.
 fn reason(number: c_int) -> io::Error {
-    /// Its own begin here.
+    /// libfabric's own numbers begin here.
     const OWN: c_int = 256;
     match vendor::fabric() {
         Ok(fabric) if number >= OWN => {
-            // SAFETY: any number has a text.
+            // SAFETY: the function takes any number and returns a constant text.
             let text = unsafe { (fabric.fi_strerror)(number) };
-            // SAFETY: it ends with a zero byte, and lives as long as the library.
+            // SAFETY: the text ends with a zero byte and is a constant of the library, which is never unloaded.
             let text = unsafe { CStr::from_ptr(text) };
             io::Error::other(text.to_string_lossy().into_owned())
         }

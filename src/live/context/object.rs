@@ -1,5 +1,5 @@
-//! An object that a vendor library makes on something open: ended once, in the process that made it, and before what it hangs
-//! on.
+//! An object that a vendor library made on an open device or domain. It is destroyed once, in the process that made it, and before its
+//! parent and the objects that it depends on.
 
 use std::ffi::c_int;
 use std::ptr::NonNull;
@@ -8,93 +8,97 @@ use std::sync::Arc;
 use crate::error::{Error, Result};
 use crate::live::process::Owned;
 
-/// What ending a use came to.
+/// Whether closing a handle also closed the device, domain or object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Closed {
-    /// It was the last use: the object is closed.
+    /// This was the last handle: the device, domain or object is closed.
     Now,
-    /// There are other uses, of its own kind or by what was made of it: the last of them closes it.
+    /// It stays open: other handles or objects made on it use it, and the last of them closes it. A device or domain that was borrowed
+    /// from another runtime stays open too, until that runtime closes it.
     Later,
 }
 
-/// What objects are made on: one use of it.
-pub(super) trait Home {
-    /// What a function of the library came to.
+/// The open device or domain that owns an object: a handle, which keeps it open.
+pub(super) trait Parent {
+    /// Turns the status that a function of the library returned into a result.
     fn check(&self, function: &'static str, status: c_int) -> Result<()>;
 }
 
-/// One object, however many users it has; `P` is what it hangs on beside its home.
+/// One object of a vendor library, shared by its handles. `D` are the other objects that it depends on.
 #[derive(Debug)]
-pub(super) struct Object<T: 'static, H: Home, P = ()> {
+pub(super) struct Object<T: 'static, P: Parent, D = ()> {
     raw: Owned<NonNull<T>>,
     destroy: Destroy<T>,
     is_open: bool,
     /// Dropped after the object is destroyed, as all fields are.
-    pub(super) parents: P,
-    pub(super) home: H,
+    pub(super) dependencies: D,
+    pub(super) parent: P,
 }
 
-/// The function that ends an object, and its name.
+/// The function that destroys an object, and its name.
 #[derive(Debug)]
 pub(super) struct Destroy<T> {
     pub(super) name: &'static str,
     pub(super) function: unsafe extern "C" fn(*mut T) -> c_int,
 }
 
-// SAFETY: what is made into an object may be used by any thread at any time, as its maker promises; the pointer never changes,
-// and what is in the object is the library's to lock.
-unsafe impl<T, H: Home + Send, P: Send> Send for Object<T, H, P> {}
-// SAFETY: as above.
-unsafe impl<T, H: Home + Sync, P: Sync> Sync for Object<T, H, P> {}
+// SAFETY: the caller of `new` promises that any thread may use and destroy the library's object. The pointer to it never changes, and
+// the other fields are `Send` by the bounds.
+unsafe impl<T, P: Parent + Send, D: Send> Send for Object<T, P, D> {}
+// SAFETY: the caller of `new` promises that any threads may use the library's object at the same time: the library locks its state.
+// The pointer to it never changes, and the other fields are `Sync` by the bounds.
+unsafe impl<T, P: Parent + Sync, D: Sync> Sync for Object<T, P, D> {}
 
-impl<T: 'static, H: Home, P> Object<T, H, P> {
+impl<T: 'static, P: Parent, D> Object<T, P, D> {
     /// # Safety
     ///
-    /// The object is one of this home, that `destroy` ends, that hangs on no more than `parents`, and that nobody else
-    /// ends; the library lets any thread use it at any time.
-    pub(super) unsafe fn new(raw: NonNull<T>, destroy: Destroy<T>, parents: P, home: H) -> Arc<Self> {
-        Arc::new(Self { raw: Owned::new(raw), destroy, is_open: true, parents, home })
+    /// - `raw` is an object of `parent` that this process made just now. `destroy` destroys it, and nothing else does.
+    /// - It depends on `parent` and `dependencies` only.
+    /// - The library lets any thread use it at any time.
+    pub(super) unsafe fn new(raw: NonNull<T>, destroy: Destroy<T>, dependencies: D, parent: P) -> Arc<Self> {
+        Arc::new(Self { raw: Owned::new(raw), destroy, is_open: true, dependencies, parent })
     }
 
-    /// The object, for a call in the process that made it.
+    /// Returns the object. Fails outside the process that made it.
     #[inline]
     pub(super) fn get(&self) -> Result<*mut T> {
         Ok(self.raw.get()?.as_ptr())
     }
 
-    /// The object, for one who knows that this is the process that made it.
+    /// Returns the object, for callers that have checked that this process made it.
     #[inline]
     pub(super) fn get_unchecked(&self) -> NonNull<T> {
         self.raw.value
     }
 
-    /// Ends one use, and the object with the last.
+    /// Closes one handle. Destroys the object if it was the last.
     pub(super) fn close(this: Arc<Self>) -> Result<Closed> {
         this.get()?;
         match Arc::into_inner(this) {
-            Some(mut last) => last.end().map(|()| Closed::Now),
+            Some(mut last) => last.destroy().map(|()| Closed::Now),
             None => Ok(Closed::Later),
         }
     }
 
-    fn end(&mut self) -> Result<()> {
+    fn destroy(&mut self) -> Result<()> {
         self.is_open = false;
         let raw = self.get()?;
-        // SAFETY: the object is open, as only this function ends it and does so once; this is the process that made it; and
-        // what hangs on it holds it, so that there is none any more.
+        // SAFETY: the object exists: only this function destroys it, and runs once, as `close` takes the last handle and `is_open`
+        // keeps `drop` from a second call. `get` shows that this process made it. Nothing depends on it: an object that does holds a handle
+        // of it, and no handle is left.
         let status = unsafe { (self.destroy.function)(raw) };
-        self.home.check(self.destroy.name, status)
+        self.parent.check(self.destroy.name, status)
     }
 }
 
-impl<T: 'static, H: Home, P> Drop for Object<T, H, P> {
+impl<T: 'static, P: Parent, D> Drop for Object<T, P, D> {
     fn drop(&mut self) {
         if !self.is_open {
             return;
         }
-        match self.end() {
-            Ok(()) | Err(Error::Forked { .. }) => {} // The parent's own object lives on.
-            Err(error) => tracing::warn!(error = error.chain(), "closed with an error"),
+        match self.destroy() {
+            Ok(()) | Err(Error::Forked { .. }) => {} // The object of the parent process stays open.
+            Err(error) => tracing::warn!(error = error.chain(), "an object was closed with an error"),
         }
     }
 }

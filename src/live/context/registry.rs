@@ -1,11 +1,10 @@
-//! Who shares what in this process.
+//! The devices and domains that this process shares.
 //!
-//! A slot is there while it has users, and everything that changes a slot happens under one lock, the opening and the
-//! closing of what is shared included: whoever opens a device that another thread closes at the same time waits and
-//! opens it anew. Using what is shared takes no lock.
+//! Each open device or domain has a slot, which counts its leases. One lock guards all changes of slots. Opening and closing happen
+//! under the lock too: a thread that opens a device while another thread closes it waits, and then opens it anew. Using an open device
+//! takes no lock.
 //!
-//! A forked child inherits the memory and not what it stands for. It gets a registry of its own; a lease of the parent's
-//! is worth nothing in it.
+//! A forked child has a new registry. In the child, every use of its parent's leases fails.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -16,25 +15,26 @@ use crate::error::{Error, Result};
 use crate::live::process::{Owned, PerProcess};
 use crate::live::sync::{Arc, AtomicBool, Mutex, MutexGuard, Ordering};
 
-/// Something that is shared, and closed when its last user is gone.
+/// A device or domain that is shared, and closed with its last lease.
 pub(super) trait Shared: Send + Sync + 'static {
-    /// What it is known by.
+    /// The key that finds it.
     type Key: Ord + Clone + fmt::Debug + Send + Sync;
 
-    /// Closes what is shared.
+    /// Closes the device or domain.
     ///
     /// # Safety
-    /// It is called once, in the process that opened, and nothing is called after it.
+    ///
+    /// The caller calls `close` once, in the process that opened the value. Nothing uses the value during the call or after it.
     unsafe fn close(&self) -> Result<()>;
 }
 
-/// What is shared, in the process that asks.
+/// The shared devices or domains of each process.
 #[derive(Debug)]
 pub(super) struct Registry<T: Shared>(PerProcess<Slots<T>>);
 
 #[derive(Debug)]
 struct Slots<T: Shared> {
-    /// Whether a thread is opening or closing, and so inside the vendor library.
+    /// Whether a thread is opening or closing, and so may be inside the vendor library.
     busy: AtomicBool,
     all: Mutex<BTreeMap<T::Key, Slot<T>>>,
 }
@@ -45,13 +45,13 @@ struct Slot<T> {
     shared: Arc<T>,
 }
 
-/// One use of what is shared.
+/// One lease of a shared device or domain.
 #[derive(Debug)]
 pub(super) struct Lease<T: Shared> {
     slots: &'static Owned<Slots<T>>,
     key: T::Key,
     shared: Arc<T>,
-    given_back: bool,
+    is_released: bool,
 }
 
 impl<T: Shared> Registry<T> {
@@ -59,7 +59,7 @@ impl<T: Shared> Registry<T> {
         Self(PerProcess::new())
     }
 
-    /// One more use of what is shared by this key; the first one opens it.
+    /// Returns a lease of the device or domain with this key. The first lease opens it.
     pub(super) fn lease(&self, key: T::Key, open: impl FnOnce() -> Result<T>) -> Result<Lease<T>> {
         self.0.get(Slots::new)?.lease(key, open)
     }
@@ -74,13 +74,13 @@ impl<T: Shared> Owned<Slots<T>> {
             Entry::Vacant(slot) => slot.insert(Slot { users: 0, shared: Arc::new(slots.busy_with(open)?) }),
         };
         slot.users += 1;
-        Ok(Lease { slots: self, key, shared: Arc::clone(&slot.shared), given_back: false })
+        Ok(Lease { slots: self, key, shared: Arc::clone(&slot.shared), is_released: false })
     }
 }
 
 impl<T: Shared> Slots<T> {
-    /// None for a child that was forked while a thread of its parent, which does not exist here, was opening or closing:
-    /// the locks of the vendor library may be held as well, for ever.
+    /// Makes the slots of this process. Fails in a child forked while another thread was opening or closing: that thread does not exist in
+    /// the child, so the locks that it held in the vendor library stay locked.
     fn new(inherited: Option<&Owned<Self>>) -> Result<Self> {
         match inherited {
             Some(parent) if parent.value.busy.load(Ordering::SeqCst) => Err(Error::Forked { owner: parent.owner }),
@@ -89,11 +89,11 @@ impl<T: Shared> Slots<T> {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<T::Key, Slot<T>>> {
-        // A panic in `open` or `close` leaves the slots as they were.
+        // A panic in `open` or `close` leaves the slots in a valid state, so a poisoned lock is no problem.
         self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Opens or closes, under the lock.
+    /// Marks the slots as busy during `call`, which opens or closes under the lock.
     fn busy_with<R>(&self, call: impl FnOnce() -> R) -> R {
         struct Busy<'a>(&'a AtomicBool);
         impl Drop for Busy<'_> {
@@ -113,23 +113,24 @@ impl<T: Shared> Lease<T> {
         &self.key
     }
 
-    /// What is shared, for use in the process that opened it.
+    /// Returns the device or domain. Fails outside the process that opened it.
     pub(super) fn shared(&self) -> Result<&T> {
         self.slots.get()?;
         Ok(&self.shared)
     }
 
+    /// Returns the number of leases, this one included.
     pub(super) fn users(&self) -> Result<usize> {
         Ok(self.slots.get()?.lock().get(&self.key).map_or(0, |slot| slot.users))
     }
 
-    /// Ends this use and tells how many others there are; at none, what was shared has been closed.
-    pub(super) fn give_back(mut self) -> Result<usize> {
+    /// Ends this lease and returns the number of other leases. At 0, the device or domain was closed.
+    pub(super) fn release(mut self) -> Result<usize> {
         self.end()
     }
 
     fn end(&mut self) -> Result<usize> {
-        self.given_back = true;
+        self.is_released = true;
         let slots = self.slots.get()?;
         let mut all = slots.lock();
         let Some(slot) = all.get_mut(&self.key) else { return Ok(0) };
@@ -138,8 +139,9 @@ impl<T: Shared> Lease<T> {
         if others == 0 {
             all.remove(&self.key);
             slots.busy_with(|| {
-                // SAFETY: in its own process, as `slots` shows; no lease is left, by which alone it is reached, but this
-                // one, which is given back and borrowed by nobody; and its slot is gone, so no other comes to it.
+                // SAFETY: `self.slots.get` shows that this process opened the value. The value is reached by leases only, and this lease
+                // is the last: it is borrowed mutably here, and ends. The slot was removed under the lock, so no new lease of the value
+                // can be made, and `close` runs once.
                 unsafe { self.shared.close() }
             })?;
         }
@@ -147,7 +149,7 @@ impl<T: Shared> Lease<T> {
     }
 }
 
-/// One more use. In a forked child it is as useless as the first.
+/// Makes another lease. In a forked child its methods fail, like those of the first.
 impl<T: Shared> Clone for Lease<T> {
     fn clone(&self) -> Self {
         if let Ok(slots) = self.slots.get()
@@ -155,18 +157,20 @@ impl<T: Shared> Clone for Lease<T> {
         {
             slot.users += 1;
         }
-        Self { slots: self.slots, key: self.key.clone(), shared: Arc::clone(&self.shared), given_back: false }
+        Self { slots: self.slots, key: self.key.clone(), shared: Arc::clone(&self.shared), is_released: false }
     }
 }
 
 impl<T: Shared> Drop for Lease<T> {
     fn drop(&mut self) {
-        if self.given_back {
+        if self.is_released {
             return;
         }
         match self.end() {
-            Ok(_) | Err(Error::Forked { .. }) => {} // The parent's own handle lives on.
-            Err(error) => tracing::warn!(key = ?self.key, error = error.chain(), "closed with an error"),
+            Ok(_) | Err(Error::Forked { .. }) => {} // The parent process's lease continues.
+            Err(error) => {
+                tracing::warn!(key = ?self.key, error = error.chain(), "a device or domain was closed with an error")
+            }
         }
     }
 }
@@ -188,7 +192,7 @@ mod tests {
 
     const ADDRESS: Bdf = Bdf::new(0, 0xc9, 0, 0);
 
-    /// Counts how many of it are open, which must never be two.
+    /// Counts its open instances, which must never be two.
     #[derive(Debug)]
     struct Device {
         open: &'static AtomicUsize,
@@ -206,7 +210,7 @@ mod tests {
         type Key = Bdf;
 
         unsafe fn close(&self) -> Result<()> {
-            thread::yield_now(); // Lets others in, if anything does.
+            thread::yield_now(); // Gives other threads a chance to interfere.
             assert_eq!(self.open.fetch_sub(1, Ordering::SeqCst), 1, "closed twice");
             (self.closing)()
         }
@@ -216,7 +220,7 @@ mod tests {
         Error::Call { function: "ibv_close_device", device: "rdmap201s0".into(), source: io::Error::other("busy") }
     }
 
-    /// A registry and a counter of its own for each test.
+    /// Makes a registry and a counter for one test.
     macro_rules! registry {
         () => {{
             static REGISTRY: Registry<Device> = Registry::new();
@@ -226,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_user_opens_and_the_last_closes() {
+    fn the_first_lease_opens_and_the_last_closes() {
         let (registry, open) = registry!();
         let first = registry.lease(ADDRESS, || Device::open(open)).unwrap();
         let second = registry.lease(ADDRESS, || Device::open(open)).unwrap();
@@ -234,14 +238,14 @@ mod tests {
         assert_eq!(third.users().unwrap(), 3);
         drop(first);
         assert_eq!(third.users().unwrap(), 2);
-        assert_eq!(second.give_back().unwrap(), 1);
+        assert_eq!(second.release().unwrap(), 1);
         assert_eq!(open.load(Ordering::SeqCst), 1);
-        assert_eq!(third.give_back().unwrap(), 0);
+        assert_eq!(third.release().unwrap(), 0);
         assert_eq!(open.load(Ordering::SeqCst), 0);
     }
 
     #[test]
-    fn what_failed_to_open_leaves_nothing_behind() {
+    fn a_failed_open_leaves_no_slot() {
         let (registry, open) = registry!();
         registry.lease(ADDRESS, || Err(failure())).unwrap_err();
         let lease = registry.lease(ADDRESS, || Device::open(open)).unwrap();
@@ -249,11 +253,11 @@ mod tests {
     }
 
     #[test]
-    fn what_failed_to_close_is_reported_and_gone() {
+    fn a_failed_close_is_reported_and_removes_the_slot() {
         let (registry, open) = registry!();
         let lease =
             registry.lease(ADDRESS, || Ok(Device { closing: || Err(failure()), ..Device::open(open)? })).unwrap();
-        let error = lease.give_back().unwrap_err();
+        let error = lease.release().unwrap_err();
         assert!(matches!(error, Error::Call { function: "ibv_close_device", .. }), "{error}");
         assert_eq!(registry.lease(ADDRESS, || Device::open(open)).unwrap().users().unwrap(), 1);
     }
@@ -279,21 +283,21 @@ mod tests {
         let (registry, open) = registry!();
         let lease = registry.lease(ADDRESS, || Device::open(open)).unwrap();
         in_a_child(|| {
-            let all_refused = forked(lease.shared()) && forked(lease.users()) && forked(lease.clone().give_back());
+            let all_refused = forked(lease.shared()) && forked(lease.users()) && forked(lease.clone().release());
             drop(lease.clone());
             all_refused && open.load(Ordering::SeqCst) == 1
         });
-        assert_eq!(lease.give_back().unwrap(), 0);
+        assert_eq!(lease.release().unwrap(), 0);
     }
 
     #[test]
-    fn a_forked_child_can_open_for_itself() {
+    fn a_forked_child_can_open_a_device_itself() {
         static OPEN_IN_CHILD: AtomicUsize = AtomicUsize::new(0);
         let (registry, open) = registry!();
         let lease = registry.lease(ADDRESS, || Device::open(open)).unwrap();
         in_a_child(|| {
             let own = registry.lease(ADDRESS, || Device::open(&OPEN_IN_CHILD)).unwrap();
-            own.users().unwrap() == 1 && own.give_back().unwrap() == 0 && OPEN_IN_CHILD.load(Ordering::SeqCst) == 0
+            own.users().unwrap() == 1 && own.release().unwrap() == 0 && OPEN_IN_CHILD.load(Ordering::SeqCst) == 0
         });
         assert_eq!(lease.users().unwrap(), 1);
     }
@@ -313,25 +317,25 @@ mod tests {
             };
             Ok(Device { closing, ..Device::open(&OPEN)? })
         });
-        assert_eq!(lease.unwrap().give_back().unwrap(), 0);
+        assert_eq!(lease.unwrap().release().unwrap(), 0);
     }
 
     #[test]
-    fn a_child_forked_while_a_thread_counts_users_can_open_for_itself() {
+    fn a_child_forked_while_a_thread_counts_leases_can_open_a_device_itself() {
         static OPEN_IN_CHILD: AtomicUsize = AtomicUsize::new(0);
         let (registry, open) = registry!();
         let lease = registry.lease(ADDRESS, || Device::open(open)).unwrap();
         let held = lease.slots.get().unwrap().lock();
         in_a_child(|| {
             let own = registry.lease(ADDRESS, || Device::open(&OPEN_IN_CHILD)).unwrap();
-            forked(lease.users()) && own.users().unwrap() == 1 && own.give_back().unwrap() == 0
+            forked(lease.users()) && own.users().unwrap() == 1 && own.release().unwrap() == 0
         });
         drop(held);
         assert_eq!(lease.users().unwrap(), 1);
     }
 
     #[test]
-    fn a_panic_in_the_vendor_library_leaves_nobody_busy() {
+    fn after_a_panic_while_opening_the_slots_are_not_busy() {
         let (registry, open) = registry!();
         let lease = || registry.lease(ADDRESS, || panic!("on purpose"));
         panic::catch_unwind(lease).unwrap_err();

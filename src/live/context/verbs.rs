@@ -1,4 +1,4 @@
-//! EFA interfaces through libibverbs and libefa.
+//! Opens EFA interfaces through libibverbs and libefa.
 
 use std::ffi::{c_int, c_void};
 use std::net::Ipv6Addr;
@@ -7,9 +7,9 @@ use std::ptr::NonNull;
 
 use crate::error::{Error, Result};
 use crate::host::Host;
-use crate::live::context::object::Home;
+use crate::live::context::handle::Handle;
+use crate::live::context::object::{Closed, Parent};
 use crate::live::context::registry::Registry;
-use crate::live::context::usage::Use;
 use crate::types::Bdf;
 
 mod attributes;
@@ -19,37 +19,37 @@ mod memory;
 mod queue;
 
 pub use attributes::{
-    DeviceAttributes, EfaAttributes, EfaCapabilities, LinkLayer, LinkSpeed, LinkWidth, Mtu, PhysicalState,
-    PortAttributes, PortState,
+    DeviceAttributes, EfaAttributes, EfaCapabilities, LinkLayer, Mtu, PhysicalState, PortAttributes, PortSpeed,
+    PortWidth,
 };
 use device::Device;
 pub use event::{AsyncEvent, AsyncEventKind, AsyncEventSubject};
 pub use memory::{Access, MemoryRegion, ProtectionDomain};
 pub use queue::{CompletionQueue, QueuePair, QueuePairKind, QueuePairOptions};
 
-/// One for the process: an interface that has two users has one context.
+/// The open interfaces of this process. All handles of an interface share one context.
 static EFA: Registry<Device> = Registry::new();
 
 /// The only port of an EFA interface, and the only entry of its GID table.
 const PORT: u8 = 1;
 const GID: i32 = 0;
 
-/// An open EFA interface: one of its users.
+/// A handle of an open EFA interface. Clones are further handles of the same interface.
 #[doc(alias = "ibv_context")]
 #[derive(Debug, Clone)]
 pub struct Efa {
-    usage: Use<Device>,
+    handle: Handle<Device>,
 }
 
 impl Efa {
-    /// Opens the EFA interface at `address`, or shares it where this process has it open.
+    /// Opens the EFA interface at `address`, or shares it if this process has it open.
     ///
-    /// The node is opened directly first, so that a refusal is reported at once and with its reason.
+    /// nearfab opens the device node directly first, to report a refusal at once and with its reason.
     ///
     /// ```
     /// use nearfab::{Error, Host, context::Efa};
     ///
-    /// // A host from a table has addresses, and nothing that could be opened.
+    /// // A host from a table has addresses, but no device to open.
     /// let host = Host::from_instance("trn2.48xlarge")?;
     /// let error = Efa::open(&host, host.efa()[0].address()).unwrap_err();
     /// assert!(matches!(error, Error::NotLive { .. }));
@@ -58,11 +58,11 @@ impl Efa {
     ///
     /// # Errors
     /// - [`Error::NotLive`]: the host is not this machine.
-    /// - [`Error::NoSuchDevice`]: it has no such interface, or one without a driver, or the machine has changed since the
-    ///   host was discovered, or libibverbs does not find it.
-    /// - [`Error::NodeRefused`]: its node cannot be opened; the error says why and what to do.
+    /// - [`Error::NoSuchDevice`]: the host has no interface at this address, the interface has no driver, the machine has changed since
+    ///   the host was discovered, or libibverbs does not list the interface.
+    /// - [`Error::NodeRefused`]: the device node cannot be opened; the error says why and what to do.
     /// - [`Error::Library`], [`Error::MissingSymbol`]: libibverbs is not installed, or too old.
-    /// - [`Error::Call`]: libibverbs failed to open it.
+    /// - [`Error::Call`]: libibverbs fails to open the interface.
     /// - [`Error::Forked`]: this process was forked while another thread was opening or closing an interface.
     #[doc(alias = "ibv_open_device")]
     pub fn open(host: &Host, address: Bdf) -> Result<Self> {
@@ -71,151 +71,154 @@ impl Efa {
         }
         let interface = host.find_efa(address)?;
         let lease = EFA.lease(address, || Device::open(interface))?;
-        Ok(Self { usage: Use::Leased(lease) })
+        Ok(Self { handle: Handle::Leased(lease) })
     }
 
-    /// Uses an interface that another runtime of this process has opened. It is that runtime's to close; who opens the interface
-    /// by [`Efa::open`] does not share it.
+    /// Makes a handle of an interface that another runtime of this process opened. nearfab does not close the interface, and
+    /// [`Efa::open`] does not share it.
     ///
     /// # Safety
     ///
-    /// `context` is an open `ibv_context`, and stays open until this and all that is made of it is dropped.
+    /// `context` is an `ibv_context` that the libibverbs of this process opened ([`vendor::all`](crate::vendor::all) reports which). It
+    /// stays open until this handle, its clones, and all objects made on them are dropped.
     ///
     /// # Errors
-    /// [`Error::NoSuchDevice`]: the host has no interface of the context's name. [`Error::NotLive`]: the host is not this
-    /// machine. [`Error::Library`], [`Error::MissingSymbol`]: libibverbs is not the one that opened it, or too old.
+    /// [`Error::NoSuchDevice`]: the host has no interface with the context's name. [`Error::NotLive`]: the host is not this machine.
+    /// [`Error::Library`], [`Error::SeveralLibraries`], [`Error::MissingSymbol`]: libibverbs cannot be loaded, is loaded more than once, or
+    /// is too old.
     #[doc(alias = "ibv_context")]
     pub unsafe fn borrow_raw(host: &Host, context: NonNull<c_void>) -> Result<Self> {
         if !host.is_live() {
             return Err(Error::NotLive { origin: host.origin().to_string() });
         }
-        // SAFETY: as the caller promises.
+        // SAFETY: the caller promises that the context is open, is of this process's libibverbs, and outlives the handle.
         let (interface, device) = unsafe { Device::borrow(context.cast(), host.efa())? };
-        Ok(Self { usage: Use::borrowed(interface.address(), device) })
+        Ok(Self { handle: Handle::borrowed(interface.address(), device) })
     }
 
-    /// The PCI address.
+    /// Returns the PCI address.
     #[must_use]
     pub fn address(&self) -> Bdf {
-        *self.usage.key()
+        *self.handle.key()
     }
 
-    /// The device, in the process that opened it.
+    /// Returns the device. Fails outside the process that opened it.
     fn device(&self) -> Result<&Device> {
-        self.usage.get()
+        self.handle.get()
     }
 
-    /// Whether both are uses of one context.
+    /// Returns whether both handles share one context.
     fn is_same(&self, other: &Self) -> Result<bool> {
         Ok(self.device()?.context() == other.device()?.context())
     }
 
-    /// How many users the interface has in this process, this one included. What is made on it is a user as well.
+    /// Returns the number of users that the interface has in this process, this handle included. Each handle and each object made on the
+    /// interface is a user.
     ///
     /// # Errors
-    /// [`Error::Forked`] in a forked child.
+    /// [`Error::Forked`]: in a forked child.
     pub fn users(&self) -> Result<usize> {
-        self.usage.users()
+        self.handle.users()
     }
 
-    /// Attributes and limits of the device.
+    /// Queries the attributes and limits of the device.
     ///
     /// # Errors
-    /// [`Error::Call`] where libibverbs fails, [`Error::Forked`] in a forked child.
+    /// [`Error::Call`]: libibverbs fails. [`Error::Forked`]: in a forked child.
     #[doc(alias = "ibv_query_device")]
     pub fn device_attributes(&self) -> Result<DeviceAttributes> {
         Ok(DeviceAttributes::from_raw(&self.device()?.query_device()?))
     }
 
-    /// Attributes of the port: an EFA interface has one.
+    /// Queries the attributes of the port. An EFA interface has one.
     ///
     /// # Errors
-    /// [`Error::Call`] where libibverbs fails, [`Error::Forked`] in a forked child.
+    /// [`Error::Call`]: libibverbs fails. [`Error::Forked`]: in a forked child.
     #[doc(alias = "ibv_query_port")]
     pub fn port_attributes(&self) -> Result<PortAttributes> {
         Ok(PortAttributes::from_raw(&self.device()?.query_port(PORT)?))
     }
 
-    /// Attributes and limits that only an EFA interface has.
+    /// Queries the attributes and limits that only EFA interfaces have.
     ///
     /// # Errors
-    /// [`Error::Library`], [`Error::MissingSymbol`] where libefa is not installed or too old, [`Error::Call`] where it
-    /// fails, [`Error::Forked`] in a forked child.
+    /// [`Error::Library`], [`Error::MissingSymbol`]: libefa is not installed, or too old. [`Error::Call`]: it fails.
+    /// [`Error::Forked`]: in a forked child.
     #[doc(alias = "efadv_query_device")]
     pub fn efa_attributes(&self) -> Result<EfaAttributes> {
         Ok(EfaAttributes::from_raw(&self.device()?.query_efa()?))
     }
 
-    /// The port's GID, which peers address it by: a link-local IPv6 address made from its hardware address.
+    /// Returns the port's GID, by which peers address it: a link-local IPv6 address made from the hardware address.
     ///
     /// # Errors
-    /// [`Error::Call`] where libibverbs fails, [`Error::Forked`] in a forked child.
+    /// [`Error::Call`]: libibverbs fails. [`Error::Forked`]: in a forked child.
     #[doc(alias = "ibv_query_gid")]
     pub fn gid(&self) -> Result<Ipv6Addr> {
         self.device()?.query_gid(PORT, GID)
     }
 
-    /// A new protection domain on it.
+    /// Makes a protection domain.
     ///
     /// # Errors
-    /// [`Error::Call`] where libibverbs fails, [`Error::Forked`] in a forked child.
+    /// [`Error::Call`]: libibverbs fails. [`Error::Forked`]: in a forked child.
     #[doc(alias = "ibv_alloc_pd")]
     pub fn protection_domain(&self) -> Result<ProtectionDomain> {
         ProtectionDomain::new(self)
     }
 
-    /// A new completion queue on it, for at least so many completions.
+    /// Makes a completion queue with room for at least `entries` completions.
     ///
     /// # Errors
-    /// [`Error::Call`] where libibverbs fails, [`Error::Forked`] in a forked child.
+    /// [`Error::Call`]: libibverbs fails. [`Error::Forked`]: in a forked child.
     #[doc(alias = "ibv_create_cq")]
     pub fn completion_queue(&self, entries: u32) -> Result<CompletionQueue> {
         CompletionQueue::new(self, entries)
     }
 
-    /// The next asynchronous event, if there is one; it is acknowledged, so that nothing that is closed waits for it.
+    /// Takes the next asynchronous event, if one is pending. The event is acknowledged, so destroying an object never waits for it.
     ///
-    /// Any number of threads may ask. Who else reads events of the context, having borrowed it or lent it, can take away the one
-    /// that is seen here, and then this waits for the next: let one side read them.
+    /// Any threads may call it. If other code reads events of the same context (a runtime that lent or borrowed it), it can take the event
+    /// that this call has seen; then this call waits for the next event. Let one side read the events.
     ///
     /// # Errors
-    /// [`Error::Call`] where libibverbs fails, [`Error::Forked`] in a forked child.
+    /// [`Error::Call`]: libibverbs fails. [`Error::Forked`]: in a forked child.
     #[doc(alias = "ibv_get_async_event")]
     pub fn next_event(&self) -> Result<Option<AsyncEvent>> {
         self.device()?.next_event()
     }
 
-    /// Readable when there is an asynchronous event: to be waited for together with others.
+    /// Returns the descriptor that is readable while an asynchronous event is pending, for `poll` or `epoll`.
     ///
     /// # Errors
-    /// [`Error::Forked`] in a forked child.
+    /// [`Error::Forked`]: in a forked child.
     pub fn event_fd(&self) -> Result<BorrowedFd<'_>> {
         Ok(self.device()?.async_fd())
     }
 
-    /// The `ibv_context`, to be used by others as long as this is there, and not to be closed by them.
+    /// Returns the `ibv_context`, for other code, which must not close it. It is valid as long as this handle exists.
     ///
     /// # Errors
-    /// [`Error::Forked`] in a forked child.
+    /// [`Error::Forked`]: in a forked child.
     #[doc(alias = "ibv_context")]
     pub fn as_raw(&self) -> Result<*mut c_void> {
         Ok(self.device()?.context().as_ptr().cast())
     }
 
-    /// Ends this use, and tells how many other users the interface has in this process; at none, it has been closed.
+    /// Closes this handle, and the interface if this was its last user.
     ///
-    /// Dropping does the same, and logs what goes wrong.
+    /// Dropping the handle does the same, and logs a failure.
     ///
     /// # Errors
-    /// [`Error::Call`] where it was the last use and libibverbs reports a failure: the interface counts as closed all the
-    /// same. [`Error::Forked`] in a forked child.
+    /// [`Error::Call`]: this was the last user and libibverbs fails to close the interface, which counts as closed nevertheless.
+    /// [`Error::Forked`]: in a forked child.
     #[doc(alias = "ibv_close_device")]
-    pub fn close(self) -> Result<usize> {
-        self.usage.close()
+    pub fn close(self) -> Result<Closed> {
+        self.handle.close()
     }
 }
 
-impl Home for Efa {
+impl Parent for Efa {
     fn check(&self, function: &'static str, status: c_int) -> Result<()> {
         self.device()?.check(function, status)
     }

@@ -1,7 +1,7 @@
-//! What a child process attached to a device finds out, and how it tells its parent.
+//! The answers of a device to a child process that is attached to it, and how the child sends them to its parent.
 //!
-//! The child is forked from a process of many threads: what it runs here makes system calls and nothing that allocates. It
-//! writes records in a fixed order; a record is a status, a length and so many bytes.
+//! The child is forked from a process with many threads, so the functions that it runs make system calls and do not allocate. It writes
+//! records in a fixed order. A record is a status, a length and that many bytes.
 
 use std::ffi::c_int;
 use std::io::{self, Write};
@@ -12,21 +12,21 @@ use nix::libc;
 
 use super::{Node, Question};
 
-/// The driver's are 256 KiB; what says that it is much longer is not believed.
+/// The driver's datastores have 256 KiB. A much greater size is treated as an error.
 const LONGEST_DATASTORE: u32 = 4 << 20;
 
-/// The answers, each with the status that [`Node::ask`] gave.
+/// The answers; a failure is the status that [`Node::ask`] returned.
 #[derive(Debug)]
 pub(crate) struct Attachment {
-    /// The child's number, as this process sees it.
+    /// The child's PID in this process's PID namespace.
     pub(crate) child: i32,
     pub(crate) host_device: Result<u32, c_int>,
-    pub(crate) processes: Result<Vec<Attached>, c_int>,
+    pub(crate) processes: Result<Vec<AttachedProcess>, c_int>,
 }
 
-/// A process that is attached to the device; the child is one itself.
+/// A process that is attached to the device. The child is one too.
 #[derive(Debug)]
-pub(crate) struct Attached {
+pub(crate) struct AttachedProcess {
     pub(crate) pid: i32,
     pub(crate) locked_cores: u8,
     pub(crate) host_memory: u64,
@@ -34,28 +34,28 @@ pub(crate) struct Attached {
     pub(crate) datastore: Result<Vec<u8>, c_int>,
 }
 
-/// Says that this was all.
-pub(crate) fn put_end(out: &mut dyn Write) -> io::Result<()> {
-    put_record(out, 0, &[])
+/// Writes the record that ends the answers.
+pub(crate) fn write_end(out: &mut dyn Write) -> io::Result<()> {
+    write_record(out, 0, &[])
 }
 
-/// Asks, and writes the answers.
-pub(crate) fn put(node: &impl Node, out: &mut dyn Write) -> io::Result<()> {
-    put_record(out, 0, &[])?; // It could be opened.
+/// Asks the driver and writes the answers.
+pub(crate) fn write_answers(node: &impl Node, out: &mut dyn Write) -> io::Result<()> {
+    write_record(out, 0, &[])?; // The node was opened.
 
     let mut device = 0;
     let status = node.ask(Question::HostDevice(&mut device));
-    put_record(out, status, &device.to_ne_bytes())?;
+    write_record(out, status, &device.to_ne_bytes())?;
 
     let mut apps = AppsInfo { flags: APPS_ALL, capacity: CAPACITY, ..AppsInfo::default() };
     let status = node.ask(Question::Processes(&mut apps));
     let count = apps.size.min(CAPACITY);
-    put_record(out, status, &count.to_ne_bytes())?;
+    write_record(out, status, &count.to_ne_bytes())?;
     if status != 0 {
         return Ok(());
     }
     for app in apps.apps.iter().take(count as usize) {
-        put_process(node, app, out)?;
+        write_process(node, app, out)?;
     }
     Ok(())
 }
@@ -65,46 +65,46 @@ const CAPACITY: u32 = {
     16
 };
 
-/// Says that the node could not be opened.
-pub(super) fn put_refusal(errno: Errno, out: &mut dyn Write) -> io::Result<()> {
-    put_record(out, -(errno as c_int), &[])
+/// Writes that the node could not be opened.
+pub(super) fn write_refusal(errno: Errno, out: &mut dyn Write) -> io::Result<()> {
+    write_record(out, -(errno as c_int), &[])
 }
 
-fn put_process(node: &impl Node, app: &AppInfo, out: &mut dyn Write) -> io::Result<()> {
-    put_record(out, 0, &app.pid.to_ne_bytes())?;
-    put_record(out, 0, &[app.nc_lock_map])?;
-    put_record(out, 0, &app.host_mem_size.to_ne_bytes())?;
-    put_record(out, 0, &app.device_mem_size.to_ne_bytes())?;
+fn write_process(node: &impl Node, app: &AppInfo, out: &mut dyn Write) -> io::Result<()> {
+    write_record(out, 0, &app.pid.to_ne_bytes())?;
+    write_record(out, 0, &[app.nc_lock_map])?;
+    write_record(out, 0, &app.host_mem_size.to_ne_bytes())?;
+    write_record(out, 0, &app.device_mem_size.to_ne_bytes())?;
     if app.pid <= 0 {
-        return put_record(out, -libc::ENOENT, &[]); // Asking for 0 would make one.
+        return write_record(out, -libc::ENOENT, &[]); // Asking for PID 0 would make a datastore.
     }
     let mut datastore = DatastoreInfo { pid: app.pid, ..DatastoreInfo::default() };
     let status = node.ask(Question::AcquireDatastore(&mut datastore));
     if status != 0 {
-        return put_record(out, status, &[]);
+        return write_record(out, status, &[]);
     }
-    let put = match datastore.size {
-        0 => put_record(out, 0, &[]),
-        size if size > LONGEST_DATASTORE => put_record(out, -libc::EFBIG, &[]),
-        size => node.put_memory(datastore.mmap_offset, size, out),
+    let written = match datastore.size {
+        0 => write_record(out, 0, &[]),
+        size if size > LONGEST_DATASTORE => write_record(out, -libc::EFBIG, &[]),
+        size => node.copy_memory(datastore.mmap_offset, size, out),
     };
-    // Closing the node gives it back as well.
+    // A failure here does no harm: closing the node releases the datastore too.
     node.ask(Question::ReleaseDatastore(&mut datastore));
-    put
+    written
 }
 
-pub(crate) fn put_record(out: &mut dyn Write, status: c_int, bytes: &[u8]) -> io::Result<()> {
-    put_header(out, status, bytes.len())?;
+pub(crate) fn write_record(out: &mut dyn Write, status: c_int, bytes: &[u8]) -> io::Result<()> {
+    write_header(out, status, bytes.len())?;
     out.write_all(bytes)
 }
 
-pub(super) fn put_header(out: &mut dyn Write, status: c_int, length: usize) -> io::Result<()> {
+pub(super) fn write_header(out: &mut dyn Write, status: c_int, length: usize) -> io::Result<()> {
     out.write_all(&status.to_ne_bytes())?;
     out.write_all(&length.to_ne_bytes())
 }
 
 impl Attachment {
-    /// Reads what the child wrote: `None` if that is not whole, an error if it could not open the node.
+    /// Reads the child's output: `None` if it is incomplete, an error if the child could not open the node.
     pub(crate) fn read(child: i32, bytes: &[u8]) -> Option<Result<Self, Errno>> {
         let mut records = Records(bytes);
         let (status, _) = records.next()?;
@@ -121,6 +121,7 @@ impl Attachment {
     }
 }
 
+/// The records that are left to read.
 struct Records<'a>(&'a [u8]);
 
 impl<'a> Records<'a> {
@@ -144,8 +145,8 @@ impl<'a> Records<'a> {
         })
     }
 
-    fn process(&mut self) -> Option<Attached> {
-        Some(Attached {
+    fn process(&mut self) -> Option<AttachedProcess> {
+        Some(AttachedProcess {
             pid: i32::from_ne_bytes(self.number()?.ok()?),
             locked_cores: u8::from_ne_bytes(self.number()?.ok()?),
             host_memory: u64::from_ne_bytes(self.number()?.ok()?),

@@ -1,4 +1,4 @@
-//! The questions, and what their answers mean.
+//! Asks the driver questions through an open node, and interprets the answers.
 
 use std::ffi::c_void;
 use std::io;
@@ -11,13 +11,13 @@ use nearfab_sys::neuron::{
 use nix::errno::Errno;
 
 use crate::error::{Error, Result};
-use crate::live::neuron_driver::attached::{Attached, Attachment};
+use crate::live::neuron_driver::attached::{AttachedProcess, Attachment};
 use crate::live::neuron_driver::{self, Node, Question};
 use crate::scan::root::HostRoot;
 use crate::types::probe::{CoreProbe, CoreState, Datastore, DeviceUser, DeviceUsers, DriverInfo};
 use crate::types::{Bdf, Core, HostDevice, PhysicalCore};
 
-/// A node and its name.
+/// An open /dev/neuronN and its path, for messages.
 pub(crate) struct OpenNode<'a> {
     node: &'a dyn Node,
     path: PathBuf,
@@ -25,12 +25,12 @@ pub(crate) struct OpenNode<'a> {
 
 impl<'a> OpenNode<'a> {
     pub(crate) fn new(device: HostDevice, node: &'a dyn Node) -> Self {
-        Self { node, path: neuron_driver::node(device) }
+        Self { node, path: neuron_driver::node_path(device) }
     }
 }
 
 impl OpenNode<'_> {
-    /// Any answer but 0 is a failure, positive ones included.
+    /// Asks the driver. Every answer but 0 is a failure, positive ones included.
     fn ask(&self, question: Question<'_>) -> Result<()> {
         let command = question.command();
         match self.node.ask(question) {
@@ -39,27 +39,29 @@ impl OpenNode<'_> {
         }
     }
 
+    /// Makes the error of a failed question.
     fn failed(&self, command: &'static str, status: i32) -> Error {
         let errno = status.wrapping_neg();
         let hint = match Errno::from_raw(errno) {
-            _ if status > 0 => "the driver could not hand over its answer",
-            Errno::ENOTTY => "what stands behind this node is not the Neuron driver",
+            _ if status > 0 => "the driver could not copy its answer to this process",
+            Errno::ENOTTY => "the driver of this node is not the Neuron driver",
             Errno::EINVAL => {
                 "this driver does not know the command, or not for this device; the kernel's log may say which"
             }
-            Errno::EACCES | Errno::EPERM => "the driver does not answer this process",
-            Errno::ENODEV | Errno::ENXIO => "the device was removed, or its driver was",
-            _ => "the driver's reason follows; the kernel's log may say more",
+            Errno::EACCES | Errno::EPERM => "the driver refuses to answer this process",
+            Errno::ENODEV | Errno::ENXIO => "the device or its driver was removed",
+            _ => "the driver's errno follows; see the kernel's log for more",
         };
         let source = match status {
-            1.. => io::Error::other(format!("{status} bytes of it were not copied")),
+            1.. => io::Error::other(format!("{status} bytes were not copied")),
             _ => io::Error::from_raw_os_error(errno),
         };
         Error::Driver { command, node: self.path.clone(), hint, source }
     }
 
+    /// Asks for the device's PCI address.
     pub(crate) fn address(&self) -> Result<Bdf> {
-        // Counted from the device of the descriptor, so that it is right in containers too.
+        // The driver adds the descriptor's device to the index: 0 is this device, in containers too.
         let mut answer = BdfExt { nd_index: 0, ..BdfExt::default() };
         self.ask(Question::Address(&mut answer))?;
         let BdfExt { domain, bus, slot, func, .. } = answer;
@@ -70,6 +72,7 @@ impl OpenNode<'_> {
         })
     }
 
+    /// Asks for the device's architecture and the driver's features.
     pub(crate) fn driver_info(&self) -> Result<DriverInfo> {
         const SIZE: u32 = {
             assert!(size_of::<RawDriverInfo>() == 24);
@@ -80,12 +83,13 @@ impl OpenNode<'_> {
             let (architecture, revision) = (info.architecture.into(), info.revision);
             return Ok(DriverInfo { architecture, revision, features: Some(info.feature_flags1) });
         }
-        // Drivers that are older than the command.
+        // Older drivers lack DRIVER_INFO_GET.
         let mut info = BasicInfo::default();
         self.ask(Question::BasicInfo(&mut info))?;
         Ok(DriverInfo { architecture: info.architecture.into(), revision: info.revision, features: None })
     }
 
+    /// Asks for the order of all cores; `None` if the architecture has none.
     pub(crate) fn core_map(&self) -> Result<Option<Vec<Core>>> {
         let mut map = NcMap::default();
         match self.node.ask(Question::CoreMap(&mut map)) {
@@ -103,7 +107,7 @@ impl OpenNode<'_> {
         Ok(Some(entries.iter().map(core).collect()))
     }
 
-    /// Whether each of so many cores is held.
+    /// Asks for each of the device's `count` cores whether it is held.
     pub(crate) fn cores(&self, count: u32, driver: &Result<DriverInfo>) -> Vec<CoreProbe> {
         let known =
             driver.as_ref().is_ok_and(|info| info.features.is_some_and(|bits| bits & FEATURE_BIG_CORE_MAPS != 0));
@@ -115,21 +119,21 @@ impl OpenNode<'_> {
         Error::Driver {
             command: "CRWL_NC_RANGE_MARK_EXT0",
             node: self.path.clone(),
-            hint: "this driver is older than the command, or did not say that it has it",
+            hint: "this driver is older than the command, or did not report the feature",
             source: io::ErrorKind::Unsupported.into(),
         }
     }
 
-    /// Asks for two cores in a row between this one and this one. There never are, so nothing is reserved; the refusal says
-    /// how many there would be.
+    /// Asks for a run of two cores in a range of one core. No such run exists, so the driver reserves nothing. Its refusal reports the length
+    /// of the longest free run: 0 if the core is held, 1 if it is free.
     fn core_state(&self, core: PhysicalCore) -> Result<CoreState> {
         let mut range = NcRange { nc_count: 2, start: core.0, end: core.0, ..NcRange::default() };
         let status = self.node.ask(Question::MarkCores(&mut range));
         let found = match (status, range.max_nc_available) {
             (0, _) => {
-                // No known driver does that. What it may have reserved is freed again, and only that.
+                // No known driver does that. Free exactly the cores that it may have reserved.
                 self.ask(Question::UnmarkCores(&mut range))?;
-                "a reservation, which was taken back".to_owned()
+                "a reservation, which was released".to_owned()
             }
             (status, available) if status == -(Errno::EBUSY as i32) => match available {
                 0 => return Ok(CoreState::Held),
@@ -142,10 +146,10 @@ impl OpenNode<'_> {
         Err(Error::Malformed { path: self.path.clone(), expected, found })
     }
 
-    /// `names`: the machine, where its `/proc` has the numbers that the driver uses.
+    /// Converts the answers of the attached child. `names` is the machine if its `/proc` has the PIDs that the driver reports.
     pub(crate) fn users(&self, attachment: Attachment, names: Option<&HostRoot>) -> DeviceUsers {
         let Attachment { child, host_device, processes } = attachment;
-        let is_probe = |process: &Attached| names.is_some() && process.pid == child;
+        let is_probe = |process: &AttachedProcess| names.is_some() && process.pid == child;
         let processes = processes.map(|processes| {
             processes
                 .into_iter()
@@ -160,19 +164,19 @@ impl OpenNode<'_> {
         }
     }
 
-    fn user(&self, process: Attached, names: Option<&HostRoot>) -> DeviceUser {
-        let Attached { pid, locked_cores, host_memory, device_memory, datastore } = process;
+    fn user(&self, process: AttachedProcess, names: Option<&HostRoot>) -> DeviceUser {
+        let AttachedProcess { pid, locked_cores, host_memory, device_memory, datastore } = process;
         let datastore = match datastore {
             Ok(bytes) => Ok(Some(Datastore(bytes))),
             Err(status) if status == -(Errno::ENOENT as i32) => Ok(None),
             Err(status) => Err(self.failed("ACQUIRE_NEURON_DS", status)),
         };
-        // It may have ended since.
+        // `None` if the process has ended since.
         let name = names.and_then(|machine| machine.read(&format!("proc/{pid}/comm")).ok().flatten());
         DeviceUser { pid, name, locked_cores, host_memory, device_memory, datastore }
     }
 
-    /// The device whose memory is at an address of this process; `None`: it is no device's.
+    /// Asks for the device whose memory is at an address of this process; `None` if it is no device memory.
     pub(crate) fn placement(&self, address: *const c_void) -> Result<Option<HostDevice>> {
         let mut placement = VaPlacement { va: address.addr() as u64, ..VaPlacement::default() };
         let question = Question::Placement(&mut placement);

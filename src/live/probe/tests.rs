@@ -1,4 +1,4 @@
-//! Probing a driver whose answers are written down here.
+//! Probes of a fake driver, whose answers are set here.
 
 mod held;
 mod verified;
@@ -14,40 +14,40 @@ use nearfab_sys::neuron::{
 use nix::libc::{EBUSY, EFBIG, EINVAL, ENOENT, ENOTTY, ENXIO, EOPNOTSUPP};
 
 use super::*;
-use crate::live::neuron_driver::attached::{Attachment, put, put_end, put_record};
-use crate::live::neuron_driver::{Node, Question, node};
+use crate::live::neuron_driver::attached::{Attachment, write_answers, write_end, write_record};
+use crate::live::neuron_driver::{Node, Question, node_path};
 use crate::scan::neuron::LocationEvidence;
 use crate::topology::Basis;
 use crate::types::probe::{Architecture, CoreState, DriverInfo};
 use crate::types::{Bdf, Core};
 
-/// The child of these tests, and another process that is attached.
+/// The PIDs of the attached child and of another attached process.
 const CHILD: i32 = 700;
 const RUNTIME: i32 = 41;
 const DATASTORE: &[u8] = b"nrt 2.34.10 train.py";
 
-/// A Trainium2 device with eight cores, some of them held, behind a driver that does as 2.30 does.
-pub(crate) struct Recorded {
-    /// Commands that fail, and how.
+/// A Trainium2 device with eight cores, some of them held, of a driver that behaves like 2.30.
+pub(crate) struct FakeNode {
+    /// Commands that fail, with their status.
     pub(crate) failing: BTreeMap<&'static str, i32>,
     pub(crate) architecture: u32,
     features: u64,
     address: BdfExt,
     map_count: u32,
-    /// The order of the cores of each device; of further devices it is that of the first ones again.
+    /// The order of the cores of each device. Further devices repeat the orders from the first on.
     pub(crate) orders: Vec<[u32; 8]>,
-    /// A bit for each held core. Marking sets some, as it does in the driver.
+    /// A bit for each held core. Marking sets bits, as the driver does.
     held: Cell<u64>,
-    /// What a refused mark says instead of what is true.
+    /// The number of available cores in a refused mark, instead of the true one.
     pub(crate) available: Option<u32>,
-    /// Whose memory is where.
+    /// The address ranges of device memory, with their device.
     placed: Vec<(Range<u64>, i32)>,
     apps: Vec<AppInfo>,
     datastore_size: u32,
-    asked: RefCell<Vec<&'static str>>,
+    commands: RefCell<Vec<&'static str>>,
 }
 
-impl Default for Recorded {
+impl Default for FakeNode {
     fn default() -> Self {
         let app = |pid, device_mem_size| AppInfo {
             pid,
@@ -68,17 +68,17 @@ impl Default for Recorded {
             placed: Vec::new(),
             apps: vec![app(RUNTIME, 1 << 30), app(CHILD, 0)],
             datastore_size: u32::try_from(DATASTORE.len()).unwrap(),
-            asked: RefCell::default(),
+            commands: RefCell::default(),
         }
     }
 }
 
-impl Recorded {
+impl FakeNode {
     pub(crate) fn failing(command: &'static str, status: i32) -> Self {
         Self { failing: [(command, status)].into(), ..Self::default() }
     }
 
-    /// With memory of devices at these addresses.
+    /// Makes a node that knows device memory at these addresses.
     pub(crate) fn with_memory(placed: impl Into<Vec<(Range<u64>, i32)>>) -> Self {
         Self { placed: placed.into(), ..Self::default() }
     }
@@ -88,11 +88,11 @@ impl Recorded {
         self.address = BdfExt { nd_index: 0, domain, bus, slot: address.device(), func: address.function() };
     }
 
-    fn was_asked(&self, command: &str) -> bool {
-        self.asked.borrow().contains(&command)
+    fn received(&self, command: &str) -> bool {
+        self.commands.borrow().contains(&command)
     }
 
-    /// The first run of free cores that is long enough, or the longest there is.
+    /// Marks the first run of free cores that is long enough, or fails with the length of the longest.
     fn mark(&self, range: &mut NcRange) -> i32 {
         let (mut run, mut longest) = (0, 0);
         for core in range.start..=range.end {
@@ -110,10 +110,10 @@ impl Recorded {
     }
 }
 
-impl Node for Recorded {
+impl Node for FakeNode {
     fn ask(&self, question: Question<'_>) -> i32 {
         let command = question.command();
-        self.asked.borrow_mut().push(command);
+        self.commands.borrow_mut().push(command);
         if let Some(&status) = self.failing.get(command) {
             if status == 0 {
                 let Question::MarkCores(range) = question else { panic!("{command} is answered below") };
@@ -170,65 +170,65 @@ impl Node for Recorded {
         0
     }
 
-    fn put_memory(&self, offset: u64, length: u32, out: &mut dyn Write) -> io::Result<()> {
+    fn copy_memory(&self, offset: u64, length: u32, out: &mut dyn Write) -> io::Result<()> {
         assert_eq!(offset, 1 << 40);
-        put_record(out, 0, &DATASTORE[..length as usize])
+        write_record(out, 0, &DATASTORE[..length as usize])
     }
 }
 
-/// Devices by their numbers; those that are not there cannot be opened.
-pub(crate) struct Recording(pub(crate) BTreeMap<HostDevice, Recorded>);
+/// Devices by their numbers. Others cannot be opened.
+pub(crate) struct FakeDriver(pub(crate) BTreeMap<HostDevice, FakeNode>);
 
-impl Driver for Recording {
-    fn identity(&self, device: HostDevice) -> Result<&dyn Node> {
+impl Driver for FakeDriver {
+    fn write_only_node(&self, device: HostDevice) -> Result<&dyn Node> {
         let refused =
-            || Error::NodeRefused { path: node(device), hint: "refused", source: io::ErrorKind::NotFound.into() };
+            || Error::NodeRefused { path: node_path(device), hint: "refused", source: io::ErrorKind::NotFound.into() };
         self.0.get(&device).map(|node| node as &dyn Node).ok_or_else(refused)
     }
 
     fn attachment(&self, device: HostDevice, _: Duration) -> Result<Attachment> {
-        let mut said = Vec::new();
-        put(&self.0[&device], &mut said).unwrap();
-        put_end(&mut said).unwrap();
-        Ok(Attachment::read(CHILD, &said).unwrap().unwrap())
+        let mut output = Vec::new();
+        write_answers(&self.0[&device], &mut output).unwrap();
+        write_end(&mut output).unwrap();
+        Ok(Attachment::read(CHILD, &output).unwrap().unwrap())
     }
 }
 
-/// What drivers say of the devices of a host, each of its own recording.
-pub(crate) fn probe_of(host: &Host, record: impl FnMut(HostDevice) -> Recorded) -> Probe {
-    probe_of_with(host, ProbeOptions::default(), record)
+/// Probes a host whose devices answer as these nodes.
+pub(crate) fn probe_of(host: &Host, make_node: impl FnMut(HostDevice) -> FakeNode) -> Probe {
+    probe_of_with(host, ProbeOptions::default(), make_node)
 }
 
-/// The same, of what the options ask.
+/// Probes a host whose devices answer as these nodes, with options.
 pub(crate) fn probe_of_with(
     host: &Host,
     options: ProbeOptions,
-    mut record: impl FnMut(HostDevice) -> Recorded,
+    mut make_node: impl FnMut(HostDevice) -> FakeNode,
 ) -> Probe {
-    let recording = Recording(host.neuron().iter().map(|device| (device.index, record(device.index))).collect());
-    ask_recorded(host.neuron(), options, &recording)
+    let driver = FakeDriver(host.neuron().iter().map(|device| (device.index, make_node(device.index))).collect());
+    ask_fake_driver(host.neuron(), options, &driver)
 }
 
-/// Asks the recording, on a machine that sees processes by the driver's numbers, the runtime's among them.
-fn ask_recorded(devices: &[NeuronDevice], options: ProbeOptions, recording: &Recording) -> Probe {
+/// Asks the driver, on a machine whose `/proc` has the PIDs that the driver reports, the runtime's among them.
+fn ask_fake_driver(devices: &[NeuronDevice], options: ProbeOptions, driver: &FakeDriver) -> Probe {
     let machine = tempfile::tempdir().unwrap();
     let process = machine.path().join(format!("proc/{RUNTIME}"));
     std::fs::create_dir_all(&process).unwrap();
     std::fs::write(process.join("comm"), "train.py\n").unwrap();
-    ask(devices, options, recording, Some(&HostRoot::open(machine.path()).unwrap()))
+    ask(devices, options, driver, Some(&HostRoot::open(machine.path()).unwrap()))
 }
 
 fn devices(count: usize) -> Vec<NeuronDevice> {
     Host::from_instance("trn2.48xlarge").unwrap().neuron()[..count].to_vec()
 }
 
-/// Probes a machine that has this device alone, attached processes included.
-fn probe_one(node: Recorded) -> (DeviceAnswers, Result<Option<Vec<Core>>>, Recorded) {
-    let mut recording = Recording([(HostDevice(0), node)].into());
+/// Probes a machine with this one device, and asks for attached processes.
+fn probe_one(node: FakeNode) -> (DeviceAnswers, Result<Option<Vec<Core>>>, FakeNode) {
+    let mut driver = FakeDriver([(HostDevice(0), node)].into());
     let options = ProbeOptions::default().with_processes();
-    let mut probe = ask_recorded(&devices(1), options, &recording);
+    let mut probe = ask_fake_driver(&devices(1), options, &driver);
     let answers = probe.devices.remove(0).answers.unwrap();
-    (answers, probe.core_map, recording.0.remove(&HostDevice(0)).unwrap())
+    (answers, probe.core_map, driver.0.remove(&HostDevice(0)).unwrap())
 }
 
 fn users(answers: DeviceAnswers) -> DeviceUsers {
@@ -241,7 +241,7 @@ fn states(answers: &DeviceAnswers) -> Vec<CoreState> {
 
 #[test]
 fn a_device_answers_everything() {
-    let (answers, core_map, node) = probe_one(Recorded::default());
+    let (answers, core_map, node) = probe_one(FakeNode::default());
     assert_eq!(answers.address.as_ref().unwrap().to_string(), "0000:cc:00.0");
     let driver = DriverInfo { architecture: Architecture::V3, revision: 1, features: Some(0xff) };
     assert_eq!(*answers.driver.as_ref().unwrap(), driver);
@@ -250,8 +250,8 @@ fn a_device_answers_everything() {
     assert_eq!(states(&answers), [Held, Free, Free, Free, Free, Held, Free, Held]);
     assert!(answers.cores.iter().map(|core| core.core.0).eq(0..8));
     assert_eq!(node.held.get(), 0b1010_0001, "asking reserves nothing");
-    assert!(!node.was_asked("CRWL_NC_RANGE_UNMARK_EXT0"), "and frees nothing");
-    assert!(!node.was_asked("DEVICE_BASIC_INFO"));
+    assert!(!node.received("CRWL_NC_RANGE_UNMARK_EXT0"), "and frees nothing");
+    assert!(!node.received("DEVICE_BASIC_INFO"));
 
     let map = core_map.unwrap().unwrap();
     assert_eq!(map.len(), 128);
@@ -268,18 +268,18 @@ fn a_device_answers_everything() {
     let datastore = process.datastore.as_ref().unwrap().as_ref().unwrap();
     assert_eq!(datastore.as_bytes(), DATASTORE);
     assert_eq!(format!("{datastore:?}"), "Datastore(20 bytes)");
-    assert!(node.was_asked("RELEASE_NEURON_DS"));
+    assert!(node.received("RELEASE_NEURON_DS"));
 }
 
-/// Any answer but 0 is a failure, and of that question alone.
+/// Every status but 0 is a failure of its question only.
 #[test]
-fn a_failure_is_explained_and_hides_nothing_else() {
+fn a_failed_question_is_explained_and_hides_no_other_answer() {
     let questions = ["DEVICE_BDF_EXT", "GET_LOGICAL_TO_PHYSICAL_NC_MAP", "CRWL_NC_RANGE_MARK_EXT0", "HOST_DEVICE_ID"];
     for failing in questions.into_iter().chain(["DEVICE_GET_ALL_APPS_INFO", "ACQUIRE_NEURON_DS"]) {
         for (status, words) in
             [(-EINVAL, "does not know the command"), (-ENOTTY, "not the Neuron driver"), (16, "16 bytes")]
         {
-            let (mut answers, core_map, _) = probe_one(Recorded::failing(failing, status));
+            let (mut answers, core_map, _) = probe_one(FakeNode::failing(failing, status));
             let users = answers.attachment.take().unwrap().unwrap();
             let mut failures =
                 vec![answers.address.err(), answers.driver.err(), core_map.err(), users.host_device.err()];
@@ -300,37 +300,37 @@ fn a_failure_is_explained_and_hides_nothing_else() {
 #[test]
 fn an_architecture_without_a_map_has_none() {
     for status in [-ENOTSUPP, -EOPNOTSUPP] {
-        let (_, core_map, _) = probe_one(Recorded::failing("GET_LOGICAL_TO_PHYSICAL_NC_MAP", status));
+        let (_, core_map, _) = probe_one(FakeNode::failing("GET_LOGICAL_TO_PHYSICAL_NC_MAP", status));
         assert_eq!(core_map.unwrap(), None);
     }
 }
 
 #[test]
-fn an_old_driver_is_asked_what_it_knows() {
-    let (answers, _, node) = probe_one(Recorded::failing("DRIVER_INFO_GET", -ENOTTY));
+fn an_old_driver_gets_only_the_questions_that_it_knows() {
+    let (answers, _, node) = probe_one(FakeNode::failing("DRIVER_INFO_GET", -ENOTTY));
     let driver = DriverInfo { architecture: Architecture::V3, revision: 2, features: None };
     assert_eq!(answers.driver.unwrap(), driver);
     for core in answers.cores {
         let error = core.state.unwrap_err();
         assert!(error.to_string().contains("older than the command"), "{error}");
     }
-    assert!(!node.was_asked("CRWL_NC_RANGE_MARK_EXT0"));
+    assert!(!node.received("CRWL_NC_RANGE_MARK_EXT0"));
 
-    let node = Recorded { features: !FEATURE_BIG_CORE_MAPS, ..Recorded::default() };
+    let node = FakeNode { features: !FEATURE_BIG_CORE_MAPS, ..FakeNode::default() };
     let (answers, _, node) = probe_one(node);
-    assert!(answers.cores.iter().all(|core| core.state.is_err()) && !node.was_asked("CRWL_NC_RANGE_MARK_EXT0"));
+    assert!(answers.cores.iter().all(|core| core.state.is_err()) && !node.received("CRWL_NC_RANGE_MARK_EXT0"));
 
     let both = [("DRIVER_INFO_GET", -ENOTTY), ("DEVICE_BASIC_INFO", 8)].into();
-    let (answers, _, _) = probe_one(Recorded { failing: both, ..Recorded::default() });
+    let (answers, _, _) = probe_one(FakeNode { failing: both, ..FakeNode::default() });
     let error = answers.driver.unwrap_err();
     assert!(matches!(error, Error::Driver { command: "DEVICE_BASIC_INFO", .. }), "{error}");
 }
 
 #[test]
-fn answers_that_make_no_sense_are_errors() {
+fn impossible_answers_are_errors() {
     let address = |domain, bus, slot, func| {
         let address = BdfExt { nd_index: 0, domain, bus, slot, func };
-        probe_one(Recorded { address, ..Recorded::default() }).0.address
+        probe_one(FakeNode { address, ..FakeNode::default() }).0.address
     };
     assert_eq!(address(0xffff, 0xff, 31, 7).unwrap().to_string(), "ffff:ff:1f.7");
     for wrong in [address(0, 0x100, 0, 0), address(0, 0, 32, 0), address(0, 0, 0, 8)] {
@@ -338,52 +338,52 @@ fn answers_that_make_no_sense_are_errors() {
         assert!(matches!(&error, Error::Malformed { found, .. } if found.starts_with("domain 0x")), "{error}");
     }
 
-    let (_, core_map, _) = probe_one(Recorded { map_count: 129, ..Recorded::default() });
+    let (_, core_map, _) = probe_one(FakeNode { map_count: 129, ..FakeNode::default() });
     let error = core_map.unwrap_err();
     assert!(matches!(&error, Error::Malformed { found, .. } if found == "129"), "{error}");
 
-    let (answers, _, _) = probe_one(Recorded { available: Some(2), ..Recorded::default() });
+    let (answers, _, _) = probe_one(FakeNode { available: Some(2), ..FakeNode::default() });
     let error = answers.cores.into_iter().next().unwrap().state.unwrap_err();
     assert!(matches!(&error, Error::Malformed { found, .. } if found == "2 cores"), "{error}");
     assert_eq!(Architecture::from(5), Architecture::Unknown(5));
 }
 
-/// No known driver reserves anything then. One that did would have it taken back.
+/// No known driver reserves cores for this question.
 #[test]
-fn a_reservation_against_all_reason_is_taken_back() {
-    let node = Recorded { held: Cell::new(0), ..Recorded::failing("CRWL_NC_RANGE_MARK_EXT0", 0) };
+fn an_unexpected_reservation_is_released() {
+    let node = FakeNode { held: Cell::new(0), ..FakeNode::failing("CRWL_NC_RANGE_MARK_EXT0", 0) };
     let (answers, _, node) = probe_one(node);
     assert_eq!(node.held.get(), 0);
     for core in answers.cores {
         let error = core.state.unwrap_err();
-        assert!(matches!(&error, Error::Malformed { found, .. } if found.contains("taken back")), "{error}");
+        assert!(matches!(&error, Error::Malformed { found, .. } if found.contains("released")), "{error}");
     }
 }
 
 #[test]
-fn a_node_that_is_refused_hides_no_other() {
-    let recording = Recording([1, 3].map(|number| (HostDevice(number), Recorded::default())).into());
-    let probe = ask_recorded(&devices(4), ProbeOptions::default(), &recording);
+fn a_refused_node_hides_no_other_node() {
+    let driver = FakeDriver([1, 3].map(|number| (HostDevice(number), FakeNode::default())).into());
+    let probe = ask_fake_driver(&devices(4), ProbeOptions::default(), &driver);
     let opened: Vec<_> = probe.devices.iter().map(|device| (device.device.0, device.answers.is_ok())).collect();
     assert_eq!(opened, [(0, false), (1, true), (2, false), (3, true)]);
-    assert_eq!(probe.core_map.unwrap().unwrap().len(), 128, "the first that answers tells it");
-    assert!(!recording.0[&HostDevice(3)].was_asked("GET_LOGICAL_TO_PHYSICAL_NC_MAP"));
+    assert_eq!(probe.core_map.unwrap().unwrap().len(), 128, "from the first node that answers");
+    assert!(!driver.0[&HostDevice(3)].received("GET_LOGICAL_TO_PHYSICAL_NC_MAP"));
     let answers = probe.devices.into_iter().nth(1).unwrap().answers.unwrap();
-    assert!(answers.attachment.is_none(), "not asked for");
-    assert!(!recording.0[&HostDevice(1)].was_asked("HOST_DEVICE_ID"));
+    assert!(answers.attachment.is_none(), "not requested");
+    assert!(!driver.0[&HostDevice(1)].received("HOST_DEVICE_ID"));
 
-    let probe = ask_recorded(&devices(2), ProbeOptions::default(), &Recording(BTreeMap::new()));
+    let probe = ask_fake_driver(&devices(2), ProbeOptions::default(), &FakeDriver(BTreeMap::new()));
     assert!(matches!(probe.core_map, Err(Error::NoSuchDevice { .. })));
 }
 
 #[test]
 fn in_a_pid_namespace_the_probe_cannot_find_itself() {
-    let recording = Recording([(HostDevice(0), Recorded::default())].into());
-    let probe = ask(&devices(1), ProbeOptions::default().with_processes(), &recording, None);
+    let driver = FakeDriver([(HostDevice(0), FakeNode::default())].into());
+    let probe = ask(&devices(1), ProbeOptions::default().with_processes(), &driver, None);
     let users = users(probe.devices.into_iter().next().unwrap().answers.unwrap());
     assert!(users.includes_probe);
     let named: Vec<_> = users.processes.unwrap().into_iter().map(|process| (process.pid, process.name)).collect();
-    assert_eq!(named, [(RUNTIME, None), (CHILD, None)], "whose numbers these are here is not known");
+    assert_eq!(named, [(RUNTIME, None), (CHILD, None)], "these PIDs are of another PID namespace");
 }
 
 /// A process on a machine with this kernel release that has `/dev/infiniband/uverbs0` open.
@@ -426,44 +426,44 @@ fn a_process_with_an_open_interface_forks_only_on_kernels_known_to_be_safe() {
 
 #[test]
 fn datastores_are_found_missing_or_refused() {
-    let datastore = |node: Recorded| {
+    let datastore = |node: FakeNode| {
         let users = users(probe_one(node).0);
         users.processes.unwrap().remove(0).datastore
     };
-    let of_size = |datastore_size| datastore(Recorded { datastore_size, ..Recorded::default() });
+    let of_size = |datastore_size| datastore(FakeNode { datastore_size, ..FakeNode::default() });
     assert_eq!(of_size(3).unwrap().unwrap().as_bytes(), b"nrt");
     assert_eq!(of_size(0).unwrap().unwrap().as_bytes(), b"");
     let Error::Driver { source, .. } = of_size(u32::MAX).unwrap_err() else { panic!("not of the driver") };
     assert_eq!(source.raw_os_error(), Some(EFBIG));
-    assert_eq!(datastore(Recorded::failing("ACQUIRE_NEURON_DS", -ENOENT)).unwrap(), None);
+    assert_eq!(datastore(FakeNode::failing("ACQUIRE_NEURON_DS", -ENOENT)).unwrap(), None);
 
     let nobody = AppInfo { pid: 0, ..AppInfo::default() };
-    assert_eq!(datastore(Recorded { apps: vec![nobody], ..Recorded::default() }).unwrap(), None);
+    assert_eq!(datastore(FakeNode { apps: vec![nobody], ..FakeNode::default() }).unwrap(), None);
 }
 
-/// No errno, and no reason to fail otherwise than for one.
+/// The lowest status is no negated errno, and must not overflow.
 #[test]
 fn the_lowest_status_is_a_failure_like_others() {
-    let mut said = Vec::new();
-    put_record(&mut said, i32::MIN, &[]).unwrap();
-    assert!(Attachment::read(CHILD, &said).unwrap().is_err());
-    let address = probe_one(Recorded::failing("DEVICE_BDF_EXT", i32::MIN)).0.address;
+    let mut output = Vec::new();
+    write_record(&mut output, i32::MIN, &[]).unwrap();
+    assert!(Attachment::read(CHILD, &output).unwrap().is_err());
+    let address = probe_one(FakeNode::failing("DEVICE_BDF_EXT", i32::MIN)).0.address;
     assert!(matches!(address, Err(Error::Driver { .. })), "{address:?}");
 }
 
-/// Whatever part of its answers a child gets out before it dies is told from all of them.
+/// A child can die after any part of its output.
 #[test]
-fn a_child_that_died_said_nothing() {
-    let mut said = Vec::new();
-    put(&Recorded::default(), &mut said).unwrap();
-    put_end(&mut said).unwrap();
-    assert!(Attachment::read(CHILD, &said).is_some());
-    for length in 0..said.len() {
-        assert!(Attachment::read(CHILD, &said[..length]).is_none(), "{length} of {} bytes", said.len());
+fn incomplete_output_of_a_child_is_recognized() {
+    let mut output = Vec::new();
+    write_answers(&FakeNode::default(), &mut output).unwrap();
+    write_end(&mut output).unwrap();
+    assert!(Attachment::read(CHILD, &output).is_some());
+    for length in 0..output.len() {
+        assert!(Attachment::read(CHILD, &output[..length]).is_none(), "{length} of {} bytes", output.len());
     }
 }
 
-/// A trn2.48xlarge of which nobody knows that it is one.
+/// A trn2.48xlarge whose instance type is unknown.
 fn of_unknown_type() -> Host {
     let mut record: serde_json::Value =
         serde_json::from_str(&Host::from_instance("trn2.48xlarge").unwrap().to_json()).unwrap();
@@ -474,16 +474,16 @@ fn of_unknown_type() -> Host {
     Host::from_json(&record.to_string()).unwrap()
 }
 
-/// A recording of two devices at these buses.
+/// Probes a driver with two devices, at these buses.
 fn two_devices(host: &Host, buses: [u32; 2]) -> Probe {
-    let at = |bus| Recorded { address: BdfExt { bus, ..Recorded::default().address }, ..Recorded::default() };
-    let recording = Recording(BTreeMap::from([(HostDevice(0), at(buses[0])), (HostDevice(5), at(buses[1]))]));
+    let at = |bus| FakeNode { address: BdfExt { bus, ..FakeNode::default().address }, ..FakeNode::default() };
+    let driver = FakeDriver(BTreeMap::from([(HostDevice(0), at(buses[0])), (HostDevice(5), at(buses[1]))]));
     let devices = [0, 5].map(|index| host.find_neuron(HostDevice(index)).unwrap().clone());
-    ask_recorded(&devices, ProbeOptions::default(), &recording)
+    ask_fake_driver(&devices, ProbeOptions::default(), &driver)
 }
 
 #[test]
-fn devices_of_an_unknown_type_are_where_the_driver_says() {
+fn devices_of_an_unknown_type_get_their_addresses_from_the_driver() {
     let host = of_unknown_type();
     assert_eq!(host.unnumbered().len(), 16);
     assert_eq!(host.near_device(HostDevice(5), Basis::Pairing).unwrap().nearest().count(), 0);
@@ -499,31 +499,31 @@ fn devices_of_an_unknown_type_are_where_the_driver_says() {
 }
 
 #[test]
-fn the_driver_stands_above_the_table() {
+fn an_address_of_the_driver_replaces_that_of_the_table() {
     let host = Host::from_instance("trn2.48xlarge").unwrap();
     let placed = host.with_probed_addresses(&two_devices(&host, [0xcc, 0x59]));
     let [problem] = placed.problems() else { panic!("{:?}", placed.problems()) };
     let expected = "neuron5 is at 0000:59:00.0, says its driver, not at 0000:58:00.0 (table trn2.48xlarge)";
     assert_eq!(problem, expected);
-    // The table's pair is that of another function.
+    // The table's pair belongs to another function.
     let near = placed.near_device(HostDevice(5), Basis::Pairing).unwrap();
     assert!(near.nearest().all(|near| near.evidence.to_string() == "same PCIe switch"), "{near:?}");
     let near = placed.near_device(HostDevice(0), Basis::Pairing).unwrap();
     assert_eq!(near.entries[0].evidence.to_string(), "table trn2.48xlarge");
 }
 
-/// The file is what users read of the form, and what the schema is tested with.
+/// The file shows users the JSON form, and the schema is tested with it.
 #[test]
-fn json_has_every_answer_and_the_reasons_of_those_that_failed() {
+fn json_has_every_answer_and_the_reason_of_every_failure() {
     let failing = [("DEVICE_BDF_EXT", -EINVAL), ("CRWL_NC_RANGE_MARK_EXT0", -EINVAL)].into();
-    let refusing = Recorded { failing, ..Recorded::default() };
-    let recording = Recording([(HostDevice(0), Recorded::default()), (HostDevice(1), refusing)].into());
-    let mut probe = ask_recorded(&devices(3), ProbeOptions::default(), &recording);
-    probe.devices[0].answers.as_mut().unwrap().attachment = Some(Ok(users(probe_one(Recorded::default()).0)));
+    let refusing = FakeNode { failing, ..FakeNode::default() };
+    let driver = FakeDriver([(HostDevice(0), FakeNode::default()), (HostDevice(1), refusing)].into());
+    let mut probe = ask_fake_driver(&devices(3), ProbeOptions::default(), &driver);
+    probe.devices[0].answers.as_mut().unwrap().attachment = Some(Ok(users(probe_one(FakeNode::default()).0)));
     probe.core_map.as_mut().unwrap().as_mut().unwrap().truncate(2);
     assert_eq!(probe.devices.iter().map(DeviceProbe::held_cores).collect::<Vec<_>>(), [Some(3), None, None]);
     assert_eq!(probe.devices[0].pids(), Some(vec![RUNTIME]));
-    assert_eq!(probe.devices[1].pids(), None, "was not asked");
+    assert_eq!(probe.devices[1].pids(), None, "not requested");
     assert_eq!(probe.devices[2].errors(), ["cannot open /dev/neuron2: refused: entity not found"]);
 
     let written = serde_json::to_value(&probe).unwrap();

@@ -1,4 +1,4 @@
-//! Questions that may wait for ever, asked in a forked child with a deadline.
+//! Runs calls that may block for ever in a forked child, with a deadline.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -15,71 +15,72 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, Pid, fork, pipe2};
 
-/// What a child said.
+/// The output of a child.
 #[derive(Debug)]
-pub(in crate::live) enum Said {
-    /// What it wrote before it ended, by itself or not.
-    This {
-        /// Its number, as this process sees it.
+pub(in crate::live) enum ChildOutput {
+    /// The child wrote these bytes: all of its output, or everything up to its end.
+    Bytes {
+        /// The child's PID in this process's PID namespace.
         pid: Pid,
-        /// What it wrote.
+        /// The bytes that it wrote.
         bytes: Vec<u8>,
     },
-    /// It was killed, because the deadline had passed.
-    TooLate,
+    /// The deadline passed, and the child was killed.
+    TimedOut,
 }
 
-/// Forks a child that writes to the pipe it is given, and collects that until it is whole. The end of the pipe tells less: a child
-/// that another thread forks meanwhile has it open too, for as long as it lives.
+/// Forks a child that runs `run`, which writes to a pipe, and reads the pipe until `is_whole` accepts the bytes. The pipe's end alone
+/// would not do: a child that another thread forks meanwhile keeps the pipe open as long as it lives.
 ///
 /// # Safety
 ///
-/// The process may have other threads, of which the child has none: `ask` makes system calls on memory that was there
-/// before, and does not allocate, take locks, or call what may.
-pub(in crate::live) unsafe fn ask_in_child(
+/// `run` makes only system calls on memory that exists before the fork. It neither allocates nor takes locks, nor calls functions that may:
+/// the process may have other threads, which do not exist in the child and may hold any lock there.
+pub(in crate::live) unsafe fn run_in_child(
     deadline: Duration,
-    ask: impl FnOnce(&mut File) -> io::Result<()>,
+    run: impl FnOnce(&mut File) -> io::Result<()>,
     is_whole: impl Fn(&[u8]) -> bool,
-) -> io::Result<Said> {
-    let end = Instant::now().checked_add(deadline); // What is later than any clock can show never comes.
+) -> io::Result<ChildOutput> {
+    let end = Instant::now().checked_add(deadline); // `None`: later than the clock can show.
     let (reader, writer) = pipe2(OFlag::O_CLOEXEC)?;
     let (mut reader, mut writer) = (File::from(reader), File::from(writer));
-    // SAFETY: what the child does is system calls, and `ask`, for which the caller vouches.
+    // SAFETY: until it exits, the child makes the system calls below, which neither allocate nor take locks, and calls `run`, for which the
+    // caller promises the same.
     match unsafe { fork() }? {
         ForkResult::Child => {
             let exit = Exit;
-            // Nobody would kill it later.
+            // If this process ends, nothing else would kill a child that blocks.
             let _ = set_pdeathsig(Signal::SIGKILL);
-            // Whoever asked sees from what is missing that it failed.
-            let _ = ask(&mut writer);
+            // The parent recognizes a failure by the missing bytes.
+            let _ = run(&mut writer);
             drop(exit);
             unreachable!("the process has ended");
         }
         ForkResult::Parent { child } => {
             drop(writer);
-            let said = collect(&mut reader, end, is_whole);
-            if let Ok(Some(bytes)) = said {
+            let output = collect(&mut reader, end, is_whole);
+            if let Ok(Some(bytes)) = output {
                 reap(child);
-                return Ok(Said::This { pid: child, bytes });
+                return Ok(ChildOutput::Bytes { pid: child, bytes });
             }
-            let _ = kill(child, Signal::SIGKILL); // Fails if it has ended just now.
-            // A killed process can still have to wait for the device to let go of it.
+            let _ = kill(child, Signal::SIGKILL); // Fails if the child has ended just now.
+            // A killed process can stay blocked in the driver for a while.
             let reaper = thread::Builder::new().name("nearfab-reaper".to_owned());
             if let Err(error) = reaper.spawn(move || reap(child)) {
-                tracing::warn!(%child, %error, "a killed child stays unreaped");
+                tracing::warn!(%child, %error, "a killed child process is not reaped");
             }
-            said.map(|_| Said::TooLate)
+            output.map(|_| ChildOutput::TimedOut)
         }
     }
 }
 
-/// What is whole, or everything up to the end of the pipe; `None` if neither comes in time.
+/// Reads until `is_whole` accepts the bytes or the pipe ends; `None` if `end` comes first.
 fn collect(pipe: &mut File, end: Option<Instant>, is_whole: impl Fn(&[u8]) -> bool) -> io::Result<Option<Vec<u8>>> {
     let mut bytes = Vec::new();
     let mut chunk = [0; 1 << 16]; // As much as a pipe holds.
     loop {
         let left = end.map_or(Duration::MAX, |end| end.saturating_duration_since(Instant::now()));
-        // Rounded up, not to spin through the last millisecond.
+        // Rounded up: otherwise the last millisecond would be spent in a busy loop.
         let timeout = PollTimeout::try_from(left.as_millis() + 1).unwrap_or(PollTimeout::MAX);
         match poll(&mut [PollFd::new(pipe.as_fd(), PollFlags::POLLIN)], timeout) {
             Err(Errno::EINTR) => continue,
@@ -96,18 +97,18 @@ fn collect(pipe: &mut File, end: Option<Instant>, is_whole: impl Fn(&[u8]) -> bo
     }
 }
 
-/// Takes note of the child's end. A program that waits for all its children may have done so before.
+/// Waits for the child's end. A program that waits for all of its children may have done so before.
 fn reap(child: Pid) {
     while waitpid(child, None) == Err(Errno::EINTR) {}
 }
 
-/// Ends the child wherever it is dropped, also while a panic unwinds: what the parent has on its stack and at its exit is
-/// not for the child to run.
+/// Exits the child when it is dropped, even while a panic unwinds. The child must run neither the destructors on the parent's stack nor the
+/// parent's exit handlers.
 struct Exit;
 
 impl Drop for Exit {
     fn drop(&mut self) {
-        // SAFETY: ends the process, and runs nothing of it.
+        // SAFETY: the function takes any status, ends the process, and runs no exit handler.
         unsafe { libc::_exit(0) }
     }
 }
@@ -120,18 +121,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_child_says_more_than_a_pipe_holds() {
+    fn a_child_can_write_more_than_a_pipe_holds() {
         let text = vec![7; 1 << 20];
-        // SAFETY: writes memory that is there.
-        let said = unsafe { ask_in_child(Duration::MAX, |out| out.write_all(&text), |_| false) }.unwrap();
-        let Said::This { pid, bytes } = said else { panic!("too late") };
+        // SAFETY: `write_all` makes system calls on memory that exists before the fork.
+        let output = unsafe { run_in_child(Duration::MAX, |out| out.write_all(&text), |_| false) }.unwrap();
+        let ChildOutput::Bytes { pid, bytes } = output else { panic!("timed out") };
         assert_eq!(bytes, text);
         assert_eq!(waitpid(pid, None), Err(Errno::ECHILD), "it was reaped");
     }
 
-    /// As one that another thread forked between the making of the pipe and its closing.
+    /// A child that another thread forks while the pipe is open keeps it open.
     #[test]
-    fn who_else_has_the_pipe_open_is_not_waited_for() {
+    fn output_is_read_without_waiting_for_other_holders_of_the_pipe() {
         let (mut reader, mut writer) = std::io::pipe().map(|(a, b)| (File::from(OwnedFd::from(a)), b)).unwrap();
         for length in [3, 1 << 16] {
             writer.write_all(&vec![7; length]).unwrap();
@@ -142,27 +143,27 @@ mod tests {
     }
 
     #[test]
-    fn a_child_that_ends_early_is_no_hang() {
-        // SAFETY: does nothing.
-        let said = unsafe { ask_in_child(Duration::from_secs(60), |_| Err(Errno::EIO.into()), |_| false) }.unwrap();
-        assert!(matches!(said, Said::This { bytes, .. } if bytes.is_empty()));
+    fn a_child_that_ends_early_does_not_block_the_parent() {
+        // SAFETY: the closure makes no call.
+        let output = unsafe { run_in_child(Duration::from_secs(60), |_| Err(Errno::EIO.into()), |_| false) }.unwrap();
+        assert!(matches!(output, ChildOutput::Bytes { bytes, .. } if bytes.is_empty()));
     }
 
     #[test]
     fn a_child_that_is_late_is_killed() {
         let (mut named, mut name) = std::io::pipe().unwrap();
         let start = Instant::now();
-        // SAFETY: both are system calls.
-        let said = unsafe {
-            let ask = |_: &mut File| {
+        // SAFETY: `write_all`, `getpid` and `pause` are system calls, on memory that exists before the fork.
+        let output = unsafe {
+            let run = |_: &mut File| {
                 name.write_all(&nix::unistd::getpid().as_raw().to_ne_bytes())?;
                 loop {
                     nix::unistd::pause();
                 }
             };
-            ask_in_child(Duration::from_millis(100), ask, |_| false)
+            run_in_child(Duration::from_millis(100), run, |_| false)
         };
-        assert!(matches!(said.unwrap(), Said::TooLate));
+        assert!(matches!(output.unwrap(), ChildOutput::TimedOut));
         assert!(start.elapsed() >= Duration::from_millis(100));
         let mut pid = [0; 4];
         named.read_exact(&mut pid).unwrap();

@@ -1,4 +1,4 @@
-//! Finished operations.
+//! Completion queues: reports of finished operations.
 
 use std::ffi::c_void;
 use std::fmt;
@@ -16,75 +16,76 @@ use super::{Domain, Operation, failed, reason};
 use crate::error::Result;
 use crate::live::context::object::{Closed, Object};
 
-/// Where finished operations of endpoints are told. Reading it is what makes a provider without threads of its own go on.
+/// A completion queue, which reports the finished operations of endpoints. A provider without threads makes progress only while the queue is
+/// read.
 ///
-/// Clones are uses of one queue; endpoints hold it.
+/// Clones are handles of one queue. Each endpoint holds its queues.
 #[doc(alias = "fid_cq")]
 #[derive(Debug, Clone)]
-pub struct CompletionQueue {
+pub struct FabricCompletionQueue {
     pub(super) object: Arc<Object<fid, Domain>>,
 }
 
-/// What a queue answers that has nothing.
+/// The answer of an empty queue.
 const NONE: isize = -(FI_EAGAIN as isize);
 
-/// An operation that is finished.
+/// The report of a finished operation.
 #[doc(alias = "fi_cq_msg_entry")]
 #[derive(Clone, Copy)]
 #[repr(transparent)]
 pub struct Completion(fi_cq_msg_entry);
 
-/// What was read of a queue.
+/// The result of reading a completion queue.
 #[derive(Debug)]
 pub enum Finished<'a> {
-    /// These; none where no more are finished.
+    /// Finished operations; empty if no more are finished.
     Done(&'a [Completion]),
-    /// One that failed. There may be more of either kind.
+    /// A failed operation. Read again: further operations may be finished or failed.
     Failed(Failure),
 }
 
-/// An operation that failed.
+/// The report of a failed operation.
 #[doc(alias = "fi_cq_err_entry")]
 #[derive(Debug)]
 pub struct Failure {
-    /// Which one it was.
+    /// The operation.
     pub operation: *mut Operation,
-    /// Why, in libfabric's words.
+    /// The reason, with libfabric's text.
     pub error: io::Error,
-    /// The provider's own number for why.
+    /// The provider's own number for the reason.
     pub provider_error: i32,
-    /// How much of a message too long for its buffer was left out, in bytes.
+    /// The number of bytes that did not fit the buffer, for a message that is too long.
     pub left_out: usize,
 }
 
 impl Domain {
-    /// Makes a completion queue, for at least so many completions.
+    /// Makes a completion queue with room for at least `entries` completions.
     ///
     /// # Errors
-    /// [`Error::Call`](crate::Error::Call) where libfabric fails, [`Error::Forked`](crate::Error::Forked) in a forked child.
+    /// [`Error::Call`](crate::Error::Call): libfabric fails. [`Error::Forked`](crate::Error::Forked): in a forked child.
     #[doc(alias = "fi_cq_open")]
-    pub fn completion_queue(&self, entries: usize) -> Result<CompletionQueue> {
+    pub fn completion_queue(&self, entries: usize) -> Result<FabricCompletionQueue> {
         let (format, wait_obj) = (FI_CQ_FORMAT_MSG, FI_WAIT_NONE);
         let mut attributes = fi_cq_attr { size: entries, format, wait_obj, ..fi_cq_attr::default() };
         let mut queue: *mut fid_cq = ptr::null_mut();
-        // SAFETY: the domain is open.
+        // SAFETY: the domain is open, as this handle holds it. The attributes are a local structure, and the function writes one pointer.
         let status = unsafe { fi_cq_open(self.raw()?, &raw mut attributes, &raw mut queue, ptr::null_mut()) };
-        // SAFETY: it was made just now, and hangs on nothing else.
-        Ok(CompletionQueue { object: unsafe { self.object("fi_cq_open", status, queue, ())? } })
+        // SAFETY: `queue` is null, or the completion queue that libfabric made in this domain just now, which depends on the domain only.
+        Ok(FabricCompletionQueue { object: unsafe { self.object("fi_cq_open", status, queue, ())? } })
     }
 }
 
-impl CompletionQueue {
-    /// Reads what is finished, as much as there is room for, and waits for nothing.
+impl FabricCompletionQueue {
+    /// Reads finished operations into `room`, at most as many as fit. Does not wait.
     ///
     /// # Errors
-    /// [`Error::Call`](crate::Error::Call) where the queue itself cannot be read, [`Error::Forked`](crate::Error::Forked) in a
-    /// forked child.
+    /// [`Error::Call`](crate::Error::Call): the queue cannot be read. [`Error::Forked`](crate::Error::Forked): in a forked child.
     #[doc(alias = "fi_cq_read")]
     #[inline]
     pub fn read<'a>(&self, room: &'a mut [Completion]) -> Result<Finished<'a>> {
         let queue = self.object.get()?.cast();
-        // SAFETY: the queue is open, of the format of the entries, and writes no more of them than there is room for.
+        // SAFETY: the queue is open, as this handle holds it. It was opened with FI_CQ_FORMAT_MSG, whose entry `Completion` wraps, and the
+        // function writes at most `room.len()` entries.
         let status = unsafe { fi_cq_read(queue, room.as_mut_ptr().cast(), room.len()) };
         match usize::try_from(status) {
             Ok(count) => Ok(Finished::Done(&room[..count])),
@@ -95,66 +96,67 @@ impl CompletionQueue {
 
     #[cold]
     fn read_failed<'a>(&self, queue: *mut fid_cq, status: isize) -> Result<Finished<'a>> {
-        /// An entry that may have grown.
+        /// An error entry, with space for members that newer versions of libfabric append.
         #[repr(C)]
         #[derive(Default)]
-        struct Room(fi_cq_err_entry, [u64; 8]);
+        struct ErrorBuffer(fi_cq_err_entry, [u64; 8]);
 
         const FAILED: isize = -(FI_EAVAIL as isize);
-        let device = self.object.home.name();
+        let device = self.object.parent.name();
         if status != FAILED {
             return Err(failed("fi_cq_read", device, status));
         }
-        let mut room = Room::default();
-        // SAFETY: the queue is open; without room for more, the provider tells what it knows in the entry alone.
-        match unsafe { fi_cq_readerr(queue, (&raw mut room).cast(), 0) } {
-            NONE => Ok(Finished::Done(&[])), // Another thread has it.
+        let mut buffer = ErrorBuffer::default();
+        // SAFETY: the queue is open, as this handle holds it. The entry was asked for by the API version of the domain, at most 1.17, and
+        // fits `buffer`. With a null `err_data` of size 0, the provider writes no error data elsewhere.
+        match unsafe { fi_cq_readerr(queue, (&raw mut buffer).cast(), 0) } {
+            NONE => Ok(Finished::Done(&[])), // Another thread took it.
             status if status < 0 => Err(failed("fi_cq_readerr", device, status)),
             _ => Ok(Finished::Failed(Failure {
-                operation: room.0.op_context.cast(),
-                error: reason(room.0.err),
-                provider_error: room.0.prov_errno,
-                left_out: room.0.olen,
+                operation: buffer.0.op_context.cast(),
+                error: reason(buffer.0.err),
+                provider_error: buffer.0.prov_errno,
+                left_out: buffer.0.olen,
             })),
         }
     }
 
-    /// The `fid_cq`, to be used by others as long as this is there, and not to be closed by them. Its format is
+    /// Returns the `fid_cq`, for other code, which must not close it. It is valid as long as this handle exists. Its format is
     /// `FI_CQ_FORMAT_MSG`.
     ///
     /// # Errors
-    /// [`Error::Forked`](crate::Error::Forked) in a forked child.
+    /// [`Error::Forked`](crate::Error::Forked): in a forked child.
     pub fn as_raw(&self) -> Result<*mut c_void> {
         Ok(self.object.get()?.cast())
     }
 
-    /// Ends this use of the queue.
+    /// Closes this handle, and the queue if it was the last.
     ///
     /// # Errors
-    /// [`Error::Call`](crate::Error::Call) where it was the last use and libfabric reports a failure,
-    /// [`Error::Forked`](crate::Error::Forked) in a forked child.
+    /// [`Error::Call`](crate::Error::Call): this was the last handle and libfabric fails to close the object.
+    /// [`Error::Forked`](crate::Error::Forked): in a forked child.
     pub fn close(self) -> Result<Closed> {
         Object::close(self.object)
     }
 }
 
 impl Completion {
-    /// Room for one.
+    /// An empty entry, for the room that [`FabricCompletionQueue::read`] fills.
     pub const EMPTY: Self = Self(fi_cq_msg_entry { op_context: ptr::null_mut(), flags: 0, len: 0 });
 
-    /// Which operation it was.
+    /// Returns the operation.
     #[must_use]
     pub fn operation(&self) -> *mut Operation {
         self.0.op_context.cast()
     }
 
-    /// Whether something was received, and not sent.
+    /// Returns whether the operation received a message; otherwise it sent one.
     #[must_use]
     pub fn is_received(&self) -> bool {
         self.0.flags & FI_RECV != 0
     }
 
-    /// How many bytes were received.
+    /// Returns the number of received bytes.
     #[must_use]
     pub fn length(&self) -> usize {
         self.0.len

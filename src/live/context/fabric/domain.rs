@@ -1,4 +1,4 @@
-//! Domains, which are shared, and the fabrics that they hang on.
+//! Domains, which are shared, and their fabrics.
 
 use std::ffi::{c_int, c_void};
 use std::io;
@@ -12,45 +12,45 @@ use nearfab_sys::operations::{fi_close, fi_domain};
 
 use super::{Interface, call, failed};
 use crate::error::Result;
-use crate::live::context::object::{Destroy, Home, Object};
+use crate::live::context::handle::Handle;
+use crate::live::context::object::{Closed, Destroy, Object, Parent};
 use crate::live::context::registry::{Lease, Registry, Shared};
-use crate::live::context::usage::Use;
 use crate::live::vendor;
 use crate::types::Bdf;
 
-/// One each for the process. Who opens a domain may open a fabric meanwhile, and never the other way round.
+/// The open domains and fabrics of this process. Opening a domain may lock `FABRICS` while `DOMAINS` is locked; nothing locks them in the
+/// other order, so there is no deadlock.
 static DOMAINS: Registry<OpenDomain> = Registry::new();
 static FABRICS: Registry<OpenFabric> = Registry::new();
 
-/// An open domain: one of its users.
-///
-/// Clones are uses of one domain, and so is what is made in it.
+/// A handle of an open domain. Clones are further handles of the same domain. Each object made in the domain holds it.
 #[doc(alias = "fid_domain")]
 #[derive(Debug, Clone)]
 pub struct Domain {
-    /// What endpoints are made of. Of two users of one domain, each has its own.
+    /// The interface that endpoints are made from. Two handles of one domain can come from different answers of libfabric.
     pub(super) interface: Interface,
-    usage: Use<OpenDomain>,
+    handle: Handle<OpenDomain>,
 }
 
-/// What two users must have in common to share a domain.
+/// The properties that must be equal to share a domain.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Key {
     pub(super) fabric: FabricKey,
     pub(super) address: Option<Bdf>,
     pub(super) domain: String,
-    /// The kind of endpoint: the tcp provider makes a domain for one.
+    /// The kind of endpoint: the tcp provider's domains are made for one kind.
     pub(super) endpoint: u32,
     pub(super) capabilities: u64,
     pub(super) memory_mode: c_int,
     pub(super) threading: u32,
 }
 
+/// The properties that must be equal to share a fabric.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct FabricKey {
     pub(super) provider: String,
     pub(super) name: String,
-    /// The version of libfabric's interface that it was asked by.
+    /// The API version with which libfabric was asked.
     pub(super) version: u32,
 }
 
@@ -64,27 +64,27 @@ struct OpenFabric {
 pub(super) struct OpenDomain {
     raw: NonNull<fid_domain>,
     name: String,
-    /// The next key for a memory region, where the provider makes none.
+    /// The next key for a memory region, for providers that do not choose keys.
     next_key: AtomicU64,
-    /// Given back after the domain is closed. Of a borrowed domain it is its owner's.
+    /// Dropped after the domain is closed. `None` for a borrowed domain, whose owner holds the fabric.
     _fabric: Option<Lease<OpenFabric>>,
 }
 
-// SAFETY: libfabric lets any thread open domains of a fabric at any time; the pointer never changes.
+// SAFETY: a fabric is tied to no thread: libfabric lets any thread open domains on it and close it. The pointer never changes.
 unsafe impl Send for OpenFabric {}
-// SAFETY: as above.
+// SAFETY: libfabric locks the state of a fabric: any threads may open domains on it at the same time. The pointer never changes.
 unsafe impl Sync for OpenFabric {}
-// SAFETY: only a domain that any thread may use at any time is opened or borrowed; the pointer never changes.
+// SAFETY: `check_threading` passes domains with FI_THREAD_SAFE only, which any thread may use and close. The pointer never changes.
 unsafe impl Send for OpenDomain {}
-// SAFETY: as above.
+// SAFETY: `check_threading` passes domains with FI_THREAD_SAFE only, which any threads may use at the same time. The pointer never changes.
 unsafe impl Sync for OpenDomain {}
 
 impl Interface {
-    /// Opens the domain, or shares it where this process has it open for the same [key](crate::context::fabric).
+    /// Opens the domain, or shares it if this process has it open with equal [properties](crate::context::fabric).
     ///
     /// # Errors
-    /// [`Error::Call`](crate::Error::Call) where libfabric fails, and where not any thread may use what is in the domain at any
-    /// time; [`Error::Forked`](crate::Error::Forked) in a forked child.
+    /// [`Error::Call`](crate::Error::Call): libfabric fails, or the domain's threading model does not let all threads use it at the same
+    /// time. [`Error::Forked`](crate::Error::Forked): in a forked child.
     #[doc(alias = "fi_domain")]
     #[doc(alias = "fi_fabric")]
     pub fn open(&self) -> Result<Domain> {
@@ -95,14 +95,15 @@ impl Interface {
             OpenDomain::open(fabric, info, &self.domain)
         };
         let lease = DOMAINS.lease(Arc::clone(&key), open)?;
-        Ok(Domain { interface: self.clone(), usage: Use::Leased(lease) })
+        Ok(Domain { interface: self.clone(), handle: Handle::Leased(lease) })
     }
 
+    /// Fails unless all threads may use the domain at the same time.
     fn check_threading(&self, key: &Key) -> Result<()> {
         if key.threading == FI_THREAD_SAFE {
             return Ok(());
         }
-        let reason = format!("one thread at a time may use its objects (threading model {})", key.threading);
+        let reason = format!("only one thread at a time may use the domain (threading model {})", key.threading);
         Err(call("fi_domain", &self.domain, io::Error::new(io::ErrorKind::Unsupported, reason)))
     }
 }
@@ -110,9 +111,9 @@ impl Interface {
 impl OpenFabric {
     fn open(library: &Fabric, info: NonNull<fi_info>, name: &str) -> Result<Self> {
         let mut raw = ptr::null_mut();
-        // SAFETY: an entry of libfabric's list lives as long as its interface, and has this.
+        // SAFETY: `info` is an entry of libfabric's list, which the caller's interface keeps alive and nothing changes.
         let attributes = unsafe { (*info.as_ptr()).fabric_attr };
-        // SAFETY: the attributes are libfabric's own.
+        // SAFETY: the attributes are those of an entry that libfabric made, as the function requires. It writes one pointer.
         let status = unsafe { (library.fi_fabric)(attributes, &raw mut raw, ptr::null_mut()) };
         Ok(Self { raw: made("fi_fabric", name, status, raw)?, name: name.to_owned() })
     }
@@ -122,7 +123,8 @@ impl OpenDomain {
     fn open(fabric: Lease<OpenFabric>, info: NonNull<fi_info>, name: &str) -> Result<Self> {
         let mut raw = ptr::null_mut();
         let parent = fabric.shared()?.raw.as_ptr();
-        // SAFETY: the fabric is open, and the entry is of it.
+        // SAFETY: the fabric is open, as the lease holds it. `info` is an entry of libfabric's list with this fabric's attributes, which the
+        // caller's interface keeps alive. The function writes one pointer.
         let status = unsafe { fi_domain(parent, info.as_ptr(), &raw mut raw, ptr::null_mut()) };
         let raw = made("fi_domain", name, status, raw)?;
         Ok(Self { raw, name: name.to_owned(), next_key: AtomicU64::new(0), _fabric: Some(fabric) })
@@ -133,7 +135,8 @@ impl Shared for OpenFabric {
     type Key = FabricKey;
 
     unsafe fn close(&self) -> Result<()> {
-        // SAFETY: it is open, and as our caller promises, nothing uses it from here on.
+        // SAFETY: the object is open: only this function closes it, and the caller promises to call it once, in the process that opened it,
+        // and that nothing uses it from here on. Each object of libfabric begins with its `fid`.
         let status = unsafe { fi_close(self.raw.as_ptr().cast()) };
         if status == 0 { Ok(()) } else { Err(failed("fi_close", &self.name, status)) }
     }
@@ -143,23 +146,24 @@ impl Shared for OpenDomain {
     type Key = Arc<Key>;
 
     unsafe fn close(&self) -> Result<()> {
-        // SAFETY: it is open, and as our caller promises, nothing uses it from here on.
+        // SAFETY: the object is open: only this function closes it, and the caller promises to call it once, in the process that opened it,
+        // and that nothing uses it from here on. Each object of libfabric begins with its `fid`.
         let status = unsafe { fi_close(self.raw.as_ptr().cast()) };
         if status == 0 { Ok(()) } else { Err(failed("fi_close", &self.name, status)) }
     }
 }
 
 impl Domain {
-    /// Uses a domain that another runtime of this process has opened. It is that runtime's to close; who opens the domain by
+    /// Makes a handle of a domain that another runtime of this process opened. nearfab does not close the domain, and
     /// [`Interface::open`] does not share it.
     ///
     /// # Safety
     ///
-    /// `domain` is an open `fid_domain` of what `interface` describes, opened through the same libfabric, and stays open until
-    /// this and all that is made of it is dropped.
+    /// `domain` is an open `fid_domain` of `interface`, opened through the same libfabric. It stays open until this handle, its clones and
+    /// all objects made in it are dropped.
     ///
     /// # Errors
-    /// As those of [`Interface::open`].
+    /// The errors of [`Interface::open`].
     #[doc(alias = "fid_domain")]
     pub unsafe fn borrow_raw(interface: &Interface, domain: NonNull<c_void>) -> Result<Self> {
         let key = interface.key();
@@ -167,89 +171,90 @@ impl Domain {
         interface.check_threading(&key)?;
         let (raw, name) = (domain.cast(), interface.domain.clone());
         let domain = OpenDomain { raw, name, next_key: AtomicU64::new(0), _fabric: None };
-        Ok(Self { interface: interface.clone(), usage: Use::borrowed(key, domain) })
+        Ok(Self { interface: interface.clone(), handle: Handle::borrowed(key, domain) })
     }
 
-    /// What it was opened of.
+    /// Returns the interface that the domain was opened from.
     #[must_use]
     pub fn interface(&self) -> &Interface {
         &self.interface
     }
 
-    /// How many users the domain has in this process, this one included. What is made in it is a user as well.
+    /// Returns the number of users that the domain has in this process, this handle included. Each handle and each object made in the
+    /// domain is a user.
     ///
     /// # Errors
-    /// [`Error::Forked`](crate::Error::Forked) in a forked child.
+    /// [`Error::Forked`](crate::Error::Forked): in a forked child.
     pub fn users(&self) -> Result<usize> {
-        self.usage.users()
+        self.handle.users()
     }
 
-    /// The `fid_domain`, to be used by others as long as this is there, and not to be closed by them.
+    /// Returns the `fid_domain`, for other code, which must not close it. It is valid as long as this handle exists.
     ///
     /// # Errors
-    /// [`Error::Forked`](crate::Error::Forked) in a forked child.
+    /// [`Error::Forked`](crate::Error::Forked): in a forked child.
     pub fn as_raw(&self) -> Result<*mut c_void> {
         Ok(self.raw()?.cast())
     }
 
-    /// Ends this use, and tells how many other users the domain has in this process; at none, it has been closed.
+    /// Closes this handle, and the domain if this was its last user.
     ///
-    /// Dropping does the same, and logs what goes wrong.
+    /// Dropping the handle does the same, and logs a failure.
     ///
     /// # Errors
-    /// [`Error::Call`](crate::Error::Call) where it was the last use and libfabric reports a failure: the domain counts as
-    /// closed all the same. [`Error::Forked`](crate::Error::Forked) in a forked child.
+    /// [`Error::Call`](crate::Error::Call): this was the last user and libfabric fails to close the domain, which counts as closed
+    /// nevertheless. [`Error::Forked`](crate::Error::Forked): in a forked child.
     #[doc(alias = "fi_close")]
-    pub fn close(self) -> Result<usize> {
-        self.usage.close()
+    pub fn close(self) -> Result<Closed> {
+        self.handle.close()
     }
 
-    /// The domain, in the process that opened it.
+    /// Returns the domain. Fails outside the process that opened it.
     pub(super) fn raw(&self) -> Result<*mut fid_domain> {
-        Ok(self.usage.get()?.raw.as_ptr())
+        Ok(self.handle.get()?.raw.as_ptr())
     }
 
-    /// Its name for messages.
+    /// Returns the domain's name for messages.
     pub(super) fn name(&self) -> &str {
         &self.interface.domain
     }
 
-    /// A key that no other region of ours in this domain has.
+    /// Returns a key that no other region of nearfab in this domain has.
     pub(super) fn next_key(&self) -> Result<u64> {
-        Ok(self.usage.get()?.next_key.fetch_add(1, Ordering::Relaxed))
+        Ok(self.handle.get()?.next_key.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// What a function made in the domain, to be closed once, and before `parents`.
+    /// Wraps the object that a function made in the domain. It is closed once, and before `dependencies`.
     ///
     /// # Safety
     ///
-    /// `raw` is null, or an object of libfabric's that was made in this domain just now and hangs on no more than `parents`.
+    /// `raw` is null, or an object that libfabric made in this domain just now, which depends on the domain and `dependencies` only.
     pub(super) unsafe fn object<T, P>(
         &self,
         function: &'static str,
         status: c_int,
         raw: *mut T,
-        parents: P,
+        dependencies: P,
     ) -> Result<Arc<Object<fid, Self, P>>> {
         let raw = made(function, self.name(), status, raw)?;
         let destroy = Destroy { name: "fi_close", function: fi_close };
-        // SAFETY: as our caller promises; every object of libfabric begins with its `fid`. Any thread may use it, or the domain
-        // would not be open.
-        Ok(unsafe { Object::new(raw.cast(), destroy, parents, self.clone()) })
+        // SAFETY: the caller promises that libfabric made the object in this domain just now and what it depends on. Each object of libfabric
+        // begins with its `fid`, and `fi_close` closes it; nothing else does. Any thread may use it: the domain passed `check_threading`.
+        Ok(unsafe { Object::new(raw.cast(), destroy, dependencies, self.clone()) })
     }
 }
 
-impl Home for Domain {
+impl Parent for Domain {
     fn check(&self, function: &'static str, status: c_int) -> Result<()> {
         if status == 0 { Ok(()) } else { Err(failed(function, self.name(), status)) }
     }
 }
 
-/// What a function made, or why it did not.
+/// Returns the object that a function made, or why it made none.
 fn made<T>(function: &'static str, device: &str, status: c_int, raw: *mut T) -> Result<NonNull<T>> {
     match NonNull::new(raw) {
         Some(raw) if status == 0 => Ok(raw),
-        _ if status == 0 => Err(call(function, device, io::Error::other("it succeeded and made nothing"))),
+        _ if status == 0 => Err(call(function, device, io::Error::other("it succeeded but returned no object"))),
         _ => Err(failed(function, device, status)),
     }
 }

@@ -1,4 +1,4 @@
-//! Endpoints, and what they are to do.
+//! Endpoints, and the operations on them.
 
 use std::cell::UnsafeCell;
 use std::ffi::c_void;
@@ -9,77 +9,85 @@ use std::sync::Arc;
 use nearfab_sys::fabric::{FI_EAGAIN, FI_RECV, FI_TRANSMIT, fi_addr_t, fi_context2, fid, fid_ep};
 use nearfab_sys::operations::{fi_enable, fi_endpoint, fi_ep_bind, fi_getname, fi_recv, fi_send};
 
-use super::address::Room;
-use super::{AddressVector, CompletionQueue, Domain, EndpointKind, MemoryRegion, Peer, call, failed, invalid};
+use super::address::AddressBuffer;
+use super::{
+    AddressVector, Domain, EndpointKind, FabricCompletionQueue, FabricMemoryRegion, Peer, call, failed, invalid,
+};
 use crate::error::Result;
-use crate::live::context::object::{Closed, Home, Object};
+use crate::live::context::object::{Closed, Object, Parent};
 
-/// Where messages come and go.
+/// An endpoint, which sends and receives messages.
 ///
-/// Clones are uses of one endpoint.
+/// Clones are handles of one endpoint.
 #[doc(alias = "fid_ep")]
 #[derive(Debug, Clone)]
 pub struct Endpoint {
-    object: Arc<Object<fid, Domain, Parents>>,
+    object: Arc<Object<fid, Domain, Dependencies>>,
 }
 
-/// What an endpoint is bound to.
-type Parents = (AddressVector, CompletionQueue, CompletionQueue);
+/// The address vector, the send queue and the receive queue that an endpoint is bound to.
+type Dependencies = (AddressVector, FabricCompletionQueue, FabricCompletionQueue);
 
-/// Room that the provider uses while an operation is under way, and by which its completion tells which one it was.
+/// Memory that the provider uses during an operation. The operation's completion carries the address of this memory.
 #[doc(alias = "fi_context2")]
 #[derive(Debug, Default)]
 #[repr(transparent)]
 pub struct Operation(UnsafeCell<fi_context2>);
 
-/// Whether an operation was taken.
+/// Whether the endpoint accepted an operation.
 #[must_use]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Posted {
-    /// It is under way.
+    /// The operation is in progress.
     Yes,
-    /// There are too many: read the completion queue, and try again.
+    /// Too many operations are in progress: read the completion queue, and try again.
     QueueFull,
 }
 
-// SAFETY: it is memory, without a thought of the thread that made it.
+// SAFETY: the type is plain memory for the provider, which ties it to no thread.
 unsafe impl Send for Operation {}
 
 impl Domain {
-    /// Makes an endpoint that sends to the peers of `peers`, and whose sends and receives complete on these queues.
+    /// Makes an endpoint that sends to the peers in `peers`. `send` reports its finished sends, `receive` its finished receives.
     ///
     /// # Errors
-    /// [`Error::Call`](crate::Error::Call) where libfabric fails, where a queue or the vector is of another domain, and for
-    /// endpoints that are connected; [`Error::Forked`](crate::Error::Forked) in a forked child.
+    /// [`Error::Call`](crate::Error::Call): libfabric fails, a queue or the vector belongs to another domain, or the interface has
+    /// connected endpoints, which nearfab does not support. [`Error::Forked`](crate::Error::Forked): in a forked child.
     #[doc(alias = "fi_endpoint")]
     #[doc(alias = "fi_enable")]
     pub fn endpoint(
         &self,
         peers: &AddressVector,
-        send: &CompletionQueue,
-        receive: &CompletionQueue,
+        send: &FabricCompletionQueue,
+        receive: &FabricCompletionQueue,
     ) -> Result<Endpoint> {
         const FUNCTION: &str = "fi_endpoint";
         let (domain, info) = (self.raw()?, self.interface.info()?);
         if self.interface.endpoint == EndpointKind::Message {
-            let reason = "its endpoints are connected, and nearfab knows those that address each message";
+            let reason = "its endpoints are connected; nearfab supports endpoints that address each message";
             return Err(call(FUNCTION, self.name(), io::Error::new(io::ErrorKind::Unsupported, reason)));
         }
-        for (what, of) in [
-            ("address vector", &peers.object.home),
-            ("completion queue", &send.object.home),
-            ("completion queue", &receive.object.home),
+        for (kind, parent) in [
+            ("address vector", &peers.object.parent),
+            ("completion queue", &send.object.parent),
+            ("completion queue", &receive.object.parent),
         ] {
-            if of.raw()? != domain {
-                return Err(invalid(FUNCTION, self.name(), format!("an {what} is of another domain, {}", of.name())));
+            if parent.raw()? != domain {
+                return Err(invalid(
+                    FUNCTION,
+                    self.name(),
+                    format!("the {kind} is of another domain, {}", parent.name()),
+                ));
             }
         }
         let mut raw: *mut fid_ep = ptr::null_mut();
-        // SAFETY: the domain is open, and the entry is of it.
+        // SAFETY: the domain is open, as this handle holds it. `info` is the entry of libfabric's list from which this handle's domain was
+        // opened, and the interface keeps it alive. The function writes one pointer.
         let status = unsafe { fi_endpoint(domain, info.as_ptr(), &raw mut raw, ptr::null_mut()) };
-        let parents = (peers.clone(), send.clone(), receive.clone());
-        // SAFETY: it was made just now, and is bound to nothing else.
-        let endpoint = Endpoint { object: unsafe { self.object(FUNCTION, status, raw, parents)? } };
+        let dependencies = (peers.clone(), send.clone(), receive.clone());
+        // SAFETY: `raw` is null, or the endpoint that libfabric made in this domain just now. It depends on the domain and on the objects
+        // that it is bound to below, which are `dependencies`.
+        let endpoint = Endpoint { object: unsafe { self.object(FUNCTION, status, raw, dependencies)? } };
         endpoint.bind_and_enable()?;
         Ok(endpoint)
     }
@@ -87,33 +95,35 @@ impl Domain {
 
 impl Endpoint {
     fn bind_and_enable(&self) -> Result<()> {
-        let (raw, domain) = (self.raw()?, &self.object.home);
-        let (peers, send, receive) = &self.object.parents;
+        let (raw, domain) = (self.raw()?, &self.object.parent);
+        let (peers, send, receive) = &self.object.dependencies;
         for (to, flags) in
             [(peers.object.get()?, 0), (send.object.get()?, FI_TRANSMIT), (receive.object.get()?, FI_RECV)]
         {
-            // SAFETY: both are open and of one domain, and the endpoint holds what it is bound to.
+            // SAFETY: the endpoint and `to` are open, as their handles hold them, and belong to one domain, as `Domain::endpoint` checked. The
+            // endpoint's dependencies keep `to` open longer than the endpoint.
             domain.check("fi_ep_bind", unsafe { fi_ep_bind(raw, to, flags) })?;
         }
-        // SAFETY: it is open, and bound to what it needs.
+        // SAFETY: the endpoint is open, as this handle holds it, and bound to an address vector and to both queues, as the function requires.
         domain.check("fi_enable", unsafe { fi_enable(raw) })
     }
 
-    /// Its address, by which peers send to it.
+    /// Returns the address by which peers send to this endpoint.
     ///
     /// # Errors
-    /// [`Error::Call`](crate::Error::Call) where libfabric fails, [`Error::Forked`](crate::Error::Forked) in a forked child.
+    /// [`Error::Call`](crate::Error::Call): libfabric fails. [`Error::Forked`](crate::Error::Forked): in a forked child.
     #[doc(alias = "fi_getname")]
     pub fn address(&self) -> Result<Vec<u8>> {
         const FUNCTION: &str = "fi_getname";
-        let device = self.object.home.name();
-        let (mut room, mut length) = (Room::new(), Room::LENGTH);
-        // SAFETY: the endpoint is open, and writes no more than there is room for.
-        let status = unsafe { fi_getname(self.raw()?, (&raw mut room).cast(), &raw mut length) };
+        let device = self.object.parent.name();
+        let (mut buffer, mut length) = (AddressBuffer::new(), AddressBuffer::LENGTH);
+        // SAFETY: the endpoint is open, as this handle holds it. The function writes at most `length` bytes, the size of `buffer`.
+        let status = unsafe { fi_getname(self.raw()?, (&raw mut buffer).cast(), &raw mut length) };
         if status != 0 {
             return Err(failed(FUNCTION, device, status));
         }
-        let address = room.first(length).ok_or_else(|| invalid(FUNCTION, device, format!("it has {length} bytes")))?;
+        let too_long = || invalid(FUNCTION, device, format!("the address has {length} bytes"));
+        let address = buffer.first(length).ok_or_else(too_long)?;
         Ok(address.to_vec())
     }
 
@@ -122,13 +132,13 @@ impl Endpoint {
     /// # Safety
     ///
     /// - Until the completion of this operation was read, or the endpoint is closed: the memory stays valid and is not written;
-    ///   `operation` stays where it is, and is used for nothing else; the region is open.
-    /// - The memory is in the region, and that of the endpoint's domain; without one, the interface does not ask for it
+    ///   `operation` is not moved and not used for another operation; the region stays open.
+    /// - The memory is in the region, and the region belongs to the endpoint's domain. Without a region, the interface needs none
     ///   ([`Interface::needs_regions`]).
-    /// - The peer is of the endpoint's address vector.
+    /// - The peer is in the endpoint's address vector.
     ///
     /// # Errors
-    /// [`Error::Call`](crate::Error::Call) where libfabric fails, [`Error::Forked`](crate::Error::Forked) in a forked child.
+    /// [`Error::Call`](crate::Error::Call): libfabric fails. [`Error::Forked`](crate::Error::Forked): in a forked child.
     ///
     /// [`Interface::needs_regions`]: super::Interface::needs_regions
     #[doc(alias = "fi_send")]
@@ -136,39 +146,43 @@ impl Endpoint {
     pub unsafe fn send(
         &self,
         memory: NonNull<[u8]>,
-        region: Option<&MemoryRegion>,
+        region: Option<&FabricMemoryRegion>,
         to: Peer,
         operation: NonNull<Operation>,
     ) -> Result<Posted> {
-        let (endpoint, descriptor) = (self.raw()?, MemoryRegion::descriptor_of(region));
+        let (endpoint, descriptor) = (self.raw()?, FabricMemoryRegion::descriptor_of(region));
         let (start, length) = (memory.cast().as_ptr(), memory.len());
-        // SAFETY: the endpoint is open and enabled; the caller promises the rest.
+        // SAFETY: the endpoint is open and enabled, as this handle holds it. The caller promises that the memory and `operation` stay valid
+        // until the completion, that `descriptor` is that of an open region with this memory, and that `to` is in the address vector.
         let status = unsafe { fi_send(endpoint, start, length, descriptor, to.0, operation.as_ptr().cast()) };
         self.posted("fi_send", status)
     }
 
-    /// Offers memory for a message of any peer.
+    /// Offers memory for a message from any peer.
     ///
     /// # Safety
     ///
-    /// As for [`send`](Self::send), and the memory is used by nobody else meanwhile.
+    /// The conditions of [`send`](Self::send) apply, except that of the peer. In addition, nothing reads or writes the memory until the
+    /// completion was read or the endpoint is closed.
     ///
     /// # Errors
-    /// [`Error::Call`](crate::Error::Call) where libfabric fails, [`Error::Forked`](crate::Error::Forked) in a forked child.
+    /// [`Error::Call`](crate::Error::Call): libfabric fails. [`Error::Forked`](crate::Error::Forked): in a forked child.
     #[doc(alias = "fi_recv")]
     #[inline]
     pub unsafe fn receive(
         &self,
         memory: NonNull<[u8]>,
-        region: Option<&MemoryRegion>,
+        region: Option<&FabricMemoryRegion>,
         operation: NonNull<Operation>,
     ) -> Result<Posted> {
         /// `FI_ADDR_UNSPEC`.
-        const ANYBODY: fi_addr_t = fi_addr_t::MAX;
-        let (endpoint, descriptor) = (self.raw()?, MemoryRegion::descriptor_of(region));
+        const ANY_PEER: fi_addr_t = fi_addr_t::MAX;
+        let (endpoint, descriptor) = (self.raw()?, FabricMemoryRegion::descriptor_of(region));
         let (start, length) = (memory.cast().as_ptr(), memory.len());
-        // SAFETY: the endpoint is open and enabled; the caller promises the rest.
-        let status = unsafe { fi_recv(endpoint, start, length, descriptor, ANYBODY, operation.as_ptr().cast()) };
+        // SAFETY: the endpoint is open and enabled, as this handle holds it. The caller promises that the memory and `operation` stay valid
+        // until the completion, that nothing else uses the memory until then, and that `descriptor` is that of an open region with this
+        // memory.
+        let status = unsafe { fi_recv(endpoint, start, length, descriptor, ANY_PEER, operation.as_ptr().cast()) };
         self.posted("fi_recv", status)
     }
 
@@ -180,7 +194,7 @@ impl Endpoint {
     #[cold]
     fn not_posted(&self, function: &'static str, status: isize) -> Result<Posted> {
         const FULL: isize = -(FI_EAGAIN as isize);
-        if status == FULL { Ok(Posted::QueueFull) } else { Err(failed(function, self.object.home.name(), status)) }
+        if status == FULL { Ok(Posted::QueueFull) } else { Err(failed(function, self.object.parent.name(), status)) }
     }
 
     #[inline]
@@ -188,19 +202,19 @@ impl Endpoint {
         Ok(self.object.get()?.cast())
     }
 
-    /// The `fid_ep`, to be used by others as long as this is there, and not to be closed by them.
+    /// Returns the `fid_ep`, for other code, which must not close it. It is valid as long as this handle exists.
     ///
     /// # Errors
-    /// [`Error::Forked`](crate::Error::Forked) in a forked child.
+    /// [`Error::Forked`](crate::Error::Forked): in a forked child.
     pub fn as_raw(&self) -> Result<*mut c_void> {
         Ok(self.raw()?.cast())
     }
 
-    /// Ends this use of the endpoint.
+    /// Closes this handle, and the endpoint if it was the last.
     ///
     /// # Errors
-    /// [`Error::Call`](crate::Error::Call) where it was the last use and libfabric reports a failure,
-    /// [`Error::Forked`](crate::Error::Forked) in a forked child.
+    /// [`Error::Call`](crate::Error::Call): this was the last handle and libfabric fails to close the object.
+    /// [`Error::Forked`](crate::Error::Forked): in a forked child.
     pub fn close(self) -> Result<Closed> {
         Object::close(self.object)
     }

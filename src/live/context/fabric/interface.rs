@@ -1,4 +1,4 @@
-//! What libfabric finds: interfaces by provider and domain, and which of a host's EFA interfaces they are.
+//! The interfaces that libfabric finds, and the host's EFA interface that each belongs to.
 
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString, c_char, c_int};
@@ -24,18 +24,18 @@ use crate::scan::efa::EfaInterface;
 use crate::system::aborting;
 use crate::types::Bdf;
 
-/// Whether this process has asked libfabric. What it opens then is no child's to use.
-static ASKED: PerProcess<()> = PerProcess::new();
+/// Set in a process that has called `fi_getinfo`: its children must not use what libfabric opened then.
+static GETINFO_CALLED: PerProcess<()> = PerProcess::new();
 
-/// For messages, where no domain is meant.
+/// The subject of errors that are about no domain.
 const MACHINE: &str = "this machine";
 
-/// The newest interface of libfabric that nearfab knows: 1.17.
+/// The newest API version of libfabric that nearfab knows: 1.17.
 const NEWEST: u32 = 1 << 16 | 17;
-/// What programs of nearfab's kind can live with: keys, addresses and buffers as the provider wants them.
+/// The memory modes that nearfab supports: the provider may choose keys and require registered, allocated buffers.
 const MEMORY_MODES: c_int = FI_MR_LOCAL | FI_MR_VIRT_ADDR | FI_MR_ALLOCATED | FI_MR_PROV_KEY | FI_MR_HMEM;
 
-/// What is wanted of libfabric; without a word, everything.
+/// The interfaces to ask libfabric for; by default all.
 ///
 /// ```
 /// use nearfab::context::fabric::Query;
@@ -44,14 +44,14 @@ const MEMORY_MODES: c_int = FI_MR_LOCAL | FI_MR_VIRT_ADDR | FI_MR_ALLOCATED | FI
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Query {
-    /// Of this provider: `efa`, `tcp`, `shm`.
+    /// The provider, such as `efa`, `tcp` or `shm`; `None` for any.
     pub provider: Option<String>,
-    /// Of this domain: for EFA the name of the RDMA device with an end such as `-rdm`.
+    /// The domain; `None` for any. For EFA it is the name of the RDMA device with a suffix such as `-rdm`.
     pub domain: Option<String>,
 }
 
-/// One of the ways to communicate that libfabric finds. An EFA interface has one or, since libfabric 2.1, two.
-/// Its datagram entries need a prefix before each message, and are not asked for.
+/// An interface that libfabric found. An EFA interface has one entry or, since libfabric 2.1, two.
+/// [`Interface::find`] does not ask for EFA's datagram entries, which need a prefix before each message.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Interface {
@@ -63,48 +63,46 @@ pub struct Interface {
     pub domain: String,
     /// The kind of endpoints.
     pub endpoint: EndpointKind,
-    /// The PCI address of what it is on, where the provider tells: EFA's does, those of TCP and of shared memory do not.
+    /// The PCI address of the device, if the provider reports it. EFA's does; those of TCP and shared memory do not.
     pub address: Option<Bdf>,
     /// The longest message, in bytes.
     pub max_message: usize,
-    /// What it can do, by the bits of fi_getinfo(3).
+    /// The capabilities, by the bits of fi_getinfo(3).
     pub capabilities: u64,
-    /// Whether what is sent, and what is received into, must be in a [`MemoryRegion`](super::MemoryRegion).
+    /// Whether the memory of each send and receive must be in a [`FabricMemoryRegion`](super::FabricMemoryRegion).
     pub needs_regions: bool,
-    entry: Entry,
+    entry: InfoEntry,
 }
 
-/// An entry of libfabric's list, which it keeps.
+/// An entry of libfabric's list. It keeps the list alive.
 #[derive(Debug, Clone)]
-struct Entry {
-    list: Arc<List>,
+struct InfoEntry {
+    list: Arc<InfoList>,
     info: NonNull<fi_info>,
     key: Arc<Key>,
 }
 
-// SAFETY: a list is written by nobody, from when libfabric gave it until it is given back.
-unsafe impl Send for Entry {}
-// SAFETY: as above.
-unsafe impl Sync for Entry {}
+// SAFETY: the entry points into a list that its `Arc` keeps alive. libfabric ties the list to no thread.
+unsafe impl Send for InfoEntry {}
+// SAFETY: nothing writes a list between `fi_getinfo` and `fi_freeinfo`: libfabric reads it only, and so does nearfab.
+unsafe impl Sync for InfoEntry {}
 
 numbers! {
-    /// A kind of endpoint, by the numbers of `fi_ep_type`.
+    /// The kind of an endpoint, by the numbers of `fi_ep_type`.
     pub enum EndpointKind: u32;
 
-    /// Not said.
+    /// Not specified.
     Unspecified = 0,
     /// Connected.
     Message = 1,
     /// Unreliable datagrams.
     Datagram = 2,
-    /// Reliable datagrams, as MPI, NCCL and NIXL use them.
+    /// Reliable datagrams. MPI, NCCL and NIXL use them.
     ReliableDatagram = 3,
 }
 
 impl Interface {
-    /// The EFA interface of a host that it is on.
-    ///
-    /// By the PCI address, as libfabric and the kernel tell it; never by a name.
+    /// Returns the host's EFA interface at this interface's PCI address. Names are not compared.
     #[must_use]
     pub fn efa<'a>(&self, host: &'a Host) -> Option<&'a EfaInterface> {
         host.find_efa(self.address?).ok()
@@ -112,9 +110,9 @@ impl Interface {
 
     /// Asks libfabric for interfaces.
     ///
-    /// The first call of a process is no small thing: it opens every EFA interface, may make a CUDA context, reads the
-    /// environment, and what it finds then is what later calls find. A program that only wants to know what there is asks a
-    /// [`Host`], or makes this call in a child process. It is refused where the environment has what makes libfabric end the process.
+    /// The first call in a process has effects: it opens every EFA interface, may make a CUDA context, and reads the environment; later
+    /// calls find the same interfaces. A program that only lists interfaces should read a [`Host`], or make this call in a child process.
+    /// If a variable in the environment would make libfabric abort the process, this call fails instead.
     ///
     /// ```no_run
     /// use nearfab::context::fabric::{Interface, Query};
@@ -127,9 +125,9 @@ impl Interface {
     ///
     /// # Errors
     /// [`Error::Aborts`]: a variable of this process makes libfabric abort. [`Error::Library`], [`Error::SeveralLibraries`],
-    /// [`Error::MissingSymbol`]: there is no libfabric, or more than one, or one that is too old. [`Error::Call`]: it fails.
-    /// [`Error::BadName`]: a name has a zero byte. [`Error::Forked`]: a parent of this process has asked before. That nothing
-    /// fits is no error.
+    /// [`Error::MissingSymbol`]: libfabric cannot be loaded, is loaded more than once, or is too old. [`Error::Call`]: it fails.
+    /// [`Error::BadName`]: a name has a zero byte. [`Error::Forked`]: an ancestor of this process has called `find` before. An empty answer
+    /// is no error.
     #[doc(alias = "fi_getinfo")]
     pub fn find(query: &Query) -> Result<Vec<Self>> {
         let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
@@ -140,29 +138,30 @@ impl Interface {
             return Err(Error::Aborts { variable, reason });
         }
         let fabric = vendor::fabric()?;
-        ASKED.get(|parents| parents.map_or(Ok(()), |parent| Err(Error::Forked { owner: parent.owner })))?;
-        Ok(List::get(fabric, &List::hints(fabric, query)?)?.map_or_else(Vec::new, List::interfaces))
+        GETINFO_CALLED
+            .get(|inherited| inherited.map_or(Ok(()), |parent| Err(Error::Forked { owner: parent.owner })))?;
+        Ok(InfoList::get(fabric, &InfoList::hints(fabric, query)?)?.map_or_else(Vec::new, InfoList::interfaces))
     }
 
-    /// The entry, in the process that asked for it.
+    /// Returns the entry. Fails outside the process that called [`find`](Self::find).
     pub(super) fn info(&self) -> Result<NonNull<fi_info>> {
         self.entry.list.first.get()?;
         Ok(self.entry.info)
     }
 
-    /// What its domain is shared by.
+    /// Returns the properties by which the domain is shared.
     pub(super) fn key(&self) -> Arc<Key> {
         Arc::clone(&self.entry.key)
     }
 
-    fn of(list: &Arc<List>, info: &fi_info) -> Self {
-        // SAFETY: an entry of libfabric's list has this, or null, and it lives as long.
+    fn of(list: &Arc<InfoList>, info: &fi_info) -> Self {
+        // SAFETY: the pointer is null or valid as long as the entry, and nothing writes the attributes.
         let fabric = unsafe { info.fabric_attr.as_ref() };
-        // SAFETY: as above.
+        // SAFETY: the pointer is null or valid as long as the entry, and nothing writes the attributes.
         let domain = unsafe { info.domain_attr.as_ref() };
-        // SAFETY: as above.
+        // SAFETY: the pointer is null or valid as long as the entry, and nothing writes the attributes.
         let endpoint = unsafe { info.ep_attr.as_ref() };
-        // SAFETY: as above.
+        // SAFETY: the pointer is null or valid as long as the entry, and nothing writes the attributes.
         let address = unsafe { info.nic.as_ref() }.and_then(address);
         let key = Arc::new(Key {
             fabric: FabricKey {
@@ -186,18 +185,18 @@ impl Interface {
             max_message: endpoint.map_or(0, |endpoint| endpoint.max_msg_size),
             capabilities: info.caps,
             needs_regions: key.memory_mode & FI_MR_LOCAL != 0,
-            entry: Entry { list: Arc::clone(list), info: info.into(), key },
+            entry: InfoEntry { list: Arc::clone(list), info: info.into(), key },
         }
     }
 }
 
 fn address(nic: &fid_nic) -> Option<Bdf> {
-    // SAFETY: an interface's bus is there or null, and lives as long.
+    // SAFETY: the pointer is null or valid as long as the entry of the NIC, and nothing writes the attributes.
     let bus = unsafe { nic.bus_attr.as_ref() }?;
     if bus.bus_type != FI_BUS_PCI {
         return None;
     }
-    // SAFETY: of that type of bus this is the member.
+    // SAFETY: for the bus type FI_BUS_PCI libfabric sets the union's member `pci`.
     let pci = unsafe { bus.attr.pci };
     let fits = pci.device_id < 32 && pci.function_id < 8;
     fits.then(|| Bdf::new(pci.domain_id.into(), pci.bus_id, pci.device_id, pci.function_id))
@@ -205,51 +204,52 @@ fn address(nic: &fid_nic) -> Option<Bdf> {
 
 fn text(name: Option<*mut c_char>) -> String {
     let name = name.filter(|name| !name.is_null());
-    // SAFETY: names of an entry end with a zero byte, and live as long as it.
+    // SAFETY: a name is null, as filtered above, or a text that ends with a zero byte and lives as long as the entry, which the caller holds.
     name.map(|name| unsafe { CStr::from_ptr(name) }.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
-/// What libfabric made: a list of what it found, or hints.
+/// A list that libfabric made: its answer, or hints.
 #[derive(Debug)]
-struct List {
+struct InfoList {
     fabric: &'static Fabric,
     first: Owned<NonNull<fi_info>>,
 }
 
-impl List {
+impl InfoList {
     fn new(fabric: &'static Fabric, first: NonNull<fi_info>) -> Self {
         Self { fabric, first: Owned::new(first) }
     }
 
-    /// Hints are made by libfabric too: the structure grows with it.
+    /// Makes hints. libfabric allocates them, because newer versions have a longer structure.
     fn hints(fabric: &'static Fabric, query: &Query) -> Result<Self> {
         let copy = |name: &Option<String>| {
             let bad = |text: &String| Error::BadName { text: text.clone(), expected: "a name without a zero byte" };
             name.as_ref().map(|text| CString::new(text.as_str()).map_err(|_| bad(text))).transpose()
         };
         let (provider, domain) = (copy(&query.provider)?, copy(&query.domain)?);
-        // SAFETY: a copy of nothing is an empty one.
+        // SAFETY: the function takes null, for which it returns an empty entry, or null if memory is short.
         let made = unsafe { (fabric.fi_dupinfo)(ptr::null()) };
         let first = NonNull::new(made).ok_or_else(|| call("fi_dupinfo", MACHINE, io::ErrorKind::OutOfMemory.into()))?;
         let hints = Self::new(fabric, first);
-        // SAFETY: the entry is ours alone, and whole.
+        // SAFETY: libfabric allocated the entry just now; `hints` owns it, and no other reference to it exists.
         let info = unsafe { &mut *first.as_ptr() };
         info.mode = FI_CONTEXT | FI_CONTEXT2;
-        // SAFETY: an empty entry has all of its parts.
-        let of_domain = unsafe { &mut *info.domain_attr };
-        // SAFETY: as above.
-        let of_fabric = unsafe { &mut *info.fabric_attr };
-        of_domain.mr_mode = MEMORY_MODES;
-        of_fabric.prov_name = provider.as_deref().map_or(ptr::null_mut(), copy_of);
-        of_domain.name = domain.as_deref().map_or(ptr::null_mut(), copy_of);
+        // SAFETY: `fi_dupinfo(NULL)` allocates all attributes of the entry, and no other reference to them exists.
+        let domain_attributes = unsafe { &mut *info.domain_attr };
+        // SAFETY: `fi_dupinfo(NULL)` allocates all attributes of the entry, and no other reference to them exists.
+        let fabric_attributes = unsafe { &mut *info.fabric_attr };
+        domain_attributes.mr_mode = MEMORY_MODES;
+        fabric_attributes.prov_name = provider.as_deref().map_or(ptr::null_mut(), duplicate);
+        domain_attributes.name = domain.as_deref().map_or(ptr::null_mut(), duplicate);
         Ok(hints)
     }
 
     fn get(fabric: &'static Fabric, hints: &Self) -> Result<Option<Self>> {
-        // SAFETY: it takes nothing and may be called at any time.
+        // SAFETY: the function takes no argument, reads no state, and may be called at any time.
         let version = unsafe { (fabric.fi_version)() }.min(NEWEST);
         let (hints, mut first) = (hints.first.get()?.as_ptr(), ptr::null_mut());
-        // SAFETY: the hints are an entry of libfabric's own, and the list is given back when it is dropped.
+        // SAFETY: the hints are an entry that libfabric allocated and this process may use. The node and service may be null. The function
+        // writes one pointer, to a list that `InfoList` frees.
         let status = unsafe { (fabric.fi_getinfo)(version, ptr::null(), ptr::null(), 0, hints, &raw mut first) };
         match (status, NonNull::new(first)) {
             (0, first) => Ok(first.map(|first| Self::new(fabric, first))),
@@ -260,31 +260,31 @@ impl List {
 
     fn interfaces(self) -> Vec<Interface> {
         let list = Arc::new(self);
-        // SAFETY: the first entry of a list, which lives as long as what is made of it here.
+        // SAFETY: `first` is the first entry of the list, which `list` keeps alive during this function. Nothing writes it.
         let first = unsafe { list.first.value.as_ref() };
-        // SAFETY: the last entry is followed by null.
+        // SAFETY: `next` is null, or the next entry of the same list, which `list` keeps alive during this function.
         let entries = std::iter::successors(Some(first), |info| unsafe { info.next.as_ref() });
         entries.map(|info| Interface::of(&list, info)).collect()
     }
 }
 
-impl Drop for List {
+impl Drop for InfoList {
     fn drop(&mut self) {
-        // In a forked child it is left: its strings are of an allocator that libfabric may have been inside of.
+        // In a forked child the list is not freed: another thread of the parent may have held a lock of libfabric's allocator.
         if let Ok(first) = self.first.get() {
-            // SAFETY: libfabric made it, and nothing uses it any more.
+            // SAFETY: libfabric allocated the list in this process, as `get` shows. It is freed once, here, and nothing borrows it any more.
             unsafe { (self.fabric.fi_freeinfo)(first.as_ptr()) };
         }
     }
 }
 
-// SAFETY: it is written by nobody, from when libfabric gave it until it is given back.
-unsafe impl Send for List {}
-// SAFETY: as above.
-unsafe impl Sync for List {}
+// SAFETY: libfabric ties a list to no thread: any thread may read it and free it.
+unsafe impl Send for InfoList {}
+// SAFETY: nothing writes a list between `fi_getinfo` and `fi_freeinfo`. Hints are written in `hints` only, before they are shared.
+unsafe impl Sync for InfoList {}
 
-/// As libfabric makes its names, which it frees.
-fn copy_of(name: &CStr) -> *mut c_char {
-    // SAFETY: the name ends with a zero byte.
+/// Copies a name as libfabric does, with `strdup`: `fi_freeinfo` frees it.
+fn duplicate(name: &CStr) -> *mut c_char {
+    // SAFETY: a `CStr` is a valid text that ends with a zero byte.
     unsafe { libc::strdup(name.as_ptr()) }
 }

@@ -1,4 +1,4 @@
-//! Memory that a domain's endpoints may read and write.
+//! Memory regions of a domain.
 
 use std::ffi::c_void;
 use std::ptr::{self, NonNull};
@@ -14,12 +14,12 @@ use crate::error::Result;
 use crate::live::context::object::{Closed, Object};
 use crate::live::context::verbs::Access;
 
-/// Registered memory.
+/// Registered memory, which the endpoints of a domain may read and write.
 ///
-/// Clones are uses of one region.
+/// Clones are handles of one region.
 #[doc(alias = "fid_mr")]
 #[derive(Debug, Clone)]
-pub struct MemoryRegion {
+pub struct FabricMemoryRegion {
     object: Arc<Object<fid, Domain>>,
 }
 
@@ -28,14 +28,14 @@ impl Domain {
     ///
     /// # Safety
     ///
-    /// The memory stays mapped until the region is closed, and while an endpoint, or a peer by `access`, may write it, no
-    /// reference of Rust's to it is used.
+    /// The memory stays mapped until the region is closed. While an endpoint, or a peer by `access`, may write it, no Rust reference to it
+    /// is used.
     ///
     /// # Errors
-    /// [`Error::Call`](crate::Error::Call) where libfabric fails, [`Error::Forked`](crate::Error::Forked) in a forked child.
+    /// [`Error::Call`](crate::Error::Call): libfabric fails. [`Error::Forked`](crate::Error::Forked): in a forked child.
     #[doc(alias = "fi_mr_reg")]
-    pub unsafe fn register(&self, memory: NonNull<[u8]>, access: Access) -> Result<MemoryRegion> {
-        /// Other users of the domain may have chosen as many keys.
+    pub unsafe fn register(&self, memory: NonNull<[u8]>, access: Access) -> Result<FabricMemoryRegion> {
+        /// Other users of the domain may have taken this many keys.
         const ATTEMPTS: usize = 256;
         const TAKEN: i32 = -FI_ENOKEY.cast_signed();
         let (domain, access) = (self.raw()?, access_of(access));
@@ -43,34 +43,35 @@ impl Domain {
         let (mut status, mut raw): (i32, *mut fid_mr) = (TAKEN, ptr::null_mut());
         for _ in 0..ATTEMPTS {
             let key = self.next_key()?;
-            // SAFETY: the domain is open; the caller promises the rest.
+            // SAFETY: the domain is open, as this handle holds it. `start` and `length` describe the caller's memory, which the caller promises
+            // to keep mapped and not to use by reference while an endpoint or peer writes it. The function writes one pointer.
             status = unsafe { fi_mr_reg(domain, start, length, access, 0, key, 0, &raw mut raw, ptr::null_mut()) };
             if status != TAKEN {
                 break;
             }
         }
-        // SAFETY: it was made just now, and hangs on nothing else.
-        Ok(MemoryRegion { object: unsafe { self.object("fi_mr_reg", status, raw, ())? } })
+        // SAFETY: `raw` is null, or the region that libfabric made in this domain just now, which depends on the domain only.
+        Ok(FabricMemoryRegion { object: unsafe { self.object("fi_mr_reg", status, raw, ())? } })
     }
 }
 
-impl MemoryRegion {
-    /// The key by which peers name it.
+impl FabricMemoryRegion {
+    /// Returns the key by which peers name the region.
     ///
     /// # Errors
-    /// [`Error::Forked`](crate::Error::Forked) in a forked child.
+    /// [`Error::Forked`](crate::Error::Forked): in a forked child.
     #[doc(alias = "fi_mr_key")]
     pub fn key(&self) -> Result<u64> {
-        // SAFETY: the region is open, and its key never changes.
+        // SAFETY: the region is open, as this handle holds it, so the pointer is valid. libfabric never changes `key`.
         Ok(unsafe { (*self.raw()?).key })
     }
 
-    /// What operations of the process that made it name it by, or null for no region.
+    /// Returns the descriptor by which operations name the region; null without a region. Call it in the process that made the region.
     #[inline]
     pub(super) fn descriptor_of(region: Option<&Self>) -> *mut c_void {
         region.map_or(ptr::null_mut(), |region| {
             let region: *mut fid_mr = region.object.get_unchecked().as_ptr().cast();
-            // SAFETY: the region is open, and its descriptor never changes.
+            // SAFETY: the region is open, as the handle holds it, so the pointer is valid. libfabric never changes `mem_desc`.
             unsafe { (*region).mem_desc }
         })
     }
@@ -80,25 +81,25 @@ impl MemoryRegion {
         Ok(self.object.get()?.cast())
     }
 
-    /// The `fid_mr`, to be used by others as long as this is there, and not to be closed by them.
+    /// Returns the `fid_mr`, for other code, which must not close it. It is valid as long as this handle exists.
     ///
     /// # Errors
-    /// [`Error::Forked`](crate::Error::Forked) in a forked child.
+    /// [`Error::Forked`](crate::Error::Forked): in a forked child.
     pub fn as_raw(&self) -> Result<*mut c_void> {
         Ok(self.raw()?.cast())
     }
 
-    /// Ends this use of the region.
+    /// Closes this handle, and the region if it was the last.
     ///
     /// # Errors
-    /// [`Error::Call`](crate::Error::Call) where it was the last use and libfabric reports a failure,
-    /// [`Error::Forked`](crate::Error::Forked) in a forked child.
+    /// [`Error::Call`](crate::Error::Call): this was the last handle and libfabric fails to close the object.
+    /// [`Error::Forked`](crate::Error::Forked): in a forked child.
     pub fn close(self) -> Result<Closed> {
         Object::close(self.object)
     }
 }
 
-/// libfabric tells a message from an operation on memory, where verbs do not.
+/// Returns libfabric's bits for an access. libfabric has separate bits for messages and for RDMA; verbs has one for both.
 fn access_of(access: Access) -> u64 {
     let mut bits = FI_SEND | FI_WRITE;
     for (one, also) in [

@@ -1,10 +1,10 @@
-//! What instance libnrt takes a machine for.
+//! The instance type that libnrt detects.
 
 use nearfab_sys::nrt::nrt_instance_info_t;
 
 use crate::live::context::c_values::{numbers, text};
 
-/// What instance libnrt takes a machine for.
+/// The instance type that libnrt detects.
 #[doc(alias = "nrt_instance_info_t")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -13,20 +13,20 @@ pub struct NeuronInstance {
     pub family: NeuronFamily,
     /// The size.
     pub size: NeuronSize,
-    /// The architecture's name. `None`: the library is older than this.
+    /// The architecture's name. `None`: libnrt is too old to report it.
     pub architecture: Option<String>,
-    /// The device's revision. `None`: the library is older than this.
+    /// The device's revision. `None`: libnrt is too old to report it.
     pub revision: Option<String>,
 }
 
 impl NeuronInstance {
     pub(super) fn of(raw: &nrt_instance_info_t) -> Self {
-        let said = |field| Some(text(field)).filter(|text| !text.is_empty());
+        let non_empty = |field| Some(text(field)).filter(|text| !text.is_empty());
         Self {
             family: raw.family.into(),
             size: raw.size.into(),
-            architecture: said(&raw.arch_name),
-            revision: said(&raw.device_revision),
+            architecture: non_empty(&raw.arch_name),
+            revision: non_empty(&raw.device_revision),
         }
     }
 }
@@ -68,8 +68,8 @@ numbers! {
 }
 
 numbers! {
-    /// A size of instances, by libnrt's numbers. The number after the last one means that the library does not know the size;
-    /// it grows with the library, so that it is none of these.
+    /// A size of instances, by libnrt's numbers. For a size that libnrt does not know, it reports the number after its last size. That number
+    /// grows with libnrt's versions, so it has no name here.
     pub enum NeuronSize: u32;
 
     /// xlarge.
@@ -88,6 +88,6 @@ numbers! {
     Xlarge32 = 6,
     /// 48xlarge.
     Xlarge48 = 7,
-    /// 3xlarge; of a library that is older than that, a size that it does not know.
+    /// 3xlarge; from a libnrt older than that size, an unknown size.
     Xlarge3 = 8,
 }

@@ -409,13 +409,13 @@ fn check(nrt: &Nrt, function: &'static str, status: NRT_STATUS, device: &str) ->
 
 /// Returns a status with the library's text for it, if it has one.
 fn failure(nrt: &Nrt, status: NeuronStatus) -> NeuronFailure {
-    let words = nrt.nrt_get_status_as_str().ok().and_then(|function| {
+    let text = nrt.nrt_get_status_as_str().ok().and_then(|function| {
         // SAFETY: the function takes any number and returns a text or null.
-        let words = unsafe { function(status.0) };
+        let text = unsafe { function(status.0) };
         // SAFETY: the text is not null, ends with a zero byte, and is a constant of the library, which is never unloaded.
-        (!words.is_null()).then(|| unsafe { CStr::from_ptr(words) }.to_string_lossy().into_owned())
+        (!text.is_null()).then(|| unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned())
     });
-    NeuronFailure { status, words }
+    NeuronFailure { status, text }
 }
 
 fn number(function: &'static str, device: ContainerDevice) -> Result<c_int> {

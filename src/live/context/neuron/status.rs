@@ -1,4 +1,4 @@
-//! What functions of libnrt come to.
+//! The status codes of libnrt.
 
 use std::fmt;
 
@@ -6,25 +6,25 @@ use nearfab_sys::nrt::NRT_STATUS;
 
 use crate::error::Error;
 
-/// What a function of libnrt came to: a number, of which newer libraries have more than are named here.
+/// The status that a function of libnrt returned. Newer versions of libnrt have more numbers than are named here.
 #[doc(alias = "NRT_STATUS")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct NeuronStatus(pub NRT_STATUS);
 
-/// A status that is none of success, and the library's words for it.
+/// A status other than success, and libnrt's text for it.
 #[derive(Debug, Clone)]
 pub(super) struct NeuronFailure {
     pub(super) status: NeuronStatus,
-    pub(super) words: Option<String>,
+    pub(super) text: Option<String>,
 }
 
-/// Makes a constant of each status, and its name in C.
+/// Defines a constant for each status, with its name in C.
 macro_rules! statuses {
     ($($(#[$doc:meta])* $name:ident = $number:literal,)*) => {
         impl NeuronStatus {
             $($(#[$doc])* pub const $name: Self = Self($number);)*
 
-            /// Its name in C; `None` for a number that is not known here.
+            /// Returns the status's name in C; `None` for a number that this nearfab does not know.
             ///
             /// ```
             /// use nearfab::context::neuron::NeuronStatus;
@@ -43,17 +43,17 @@ macro_rules! statuses {
 }
 
 statuses! {
-    /// It worked.
+    /// Success.
     SUCCESS = 0,
-    /// It did not, for none of the other reasons.
+    /// A failure without a number of its own.
     FAILURE = 1,
     /// An argument is not valid.
     INVALID = 2,
     /// A handle is not valid.
     INVALID_HANDLE = 3,
-    /// Something is used up or too small; cores that others hold, for one.
+    /// A resource is exhausted or too small: for example, other processes hold the cores.
     RESOURCE = 4,
-    /// It took too long.
+    /// The call timed out.
     TIMEOUT = 5,
     /// The hardware failed.
     HW_ERROR = 6,
@@ -73,27 +73,27 @@ statuses! {
     QUEUE_EMPTY = 15,
     /// A core does not recover by itself.
     EXEC_UNIT_UNRECOVERABLE = 101,
-    /// The input is not that of the model.
+    /// The input does not fit the model.
     EXEC_BAD_INPUT = 1002,
-    /// It ran, with numerical errors.
+    /// The model ran, with numerical errors.
     EXEC_COMPLETED_WITH_NUM_ERR = 1003,
-    /// It ran, with errors.
+    /// The model ran, with errors.
     EXEC_COMPLETED_WITH_ERR = 1004,
     /// A core is in use.
     EXEC_NC_BUSY = 1005,
     /// An access was out of bounds.
     EXEC_OOB = 1006,
-    /// A collective is under way.
+    /// A collective is in progress.
     COLL_PENDING = 1100,
     /// The hardware failed in a collective.
     EXEC_HW_ERR_COLLECTIVES = 1200,
-    /// Device memory has an error that was not corrected.
+    /// Device memory has an uncorrected error.
     EXEC_HW_ERR_HBM_UE = 1201,
-    /// A core's memory has an error that was not corrected.
+    /// A core's memory has an uncorrected error.
     EXEC_HW_ERR_NC_UE = 1202,
     /// A DMA engine stopped.
     EXEC_HW_ERR_DMA_ABORT = 1203,
-    /// A queue of notifications overflowed.
+    /// A notification queue overflowed.
     EXEC_SW_NQ_OVERFLOW = 1204,
     /// Device memory has an error that a reset repairs.
     EXEC_HW_ERR_REPAIRABLE_HBM_UE = 1205,
@@ -102,7 +102,7 @@ statuses! {
 }
 
 impl NeuronStatus {
-    /// The status that an error is about: that of an [`Error::Call`] of a function of libnrt.
+    /// Returns libnrt's status in an [`Error::Call`]; `None` for any other error.
     #[must_use]
     pub fn of(error: &Error) -> Option<Self> {
         let Error::Call { source, .. } = error else { return None };
@@ -113,10 +113,10 @@ impl NeuronStatus {
 impl fmt::Display for NeuronFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let number = self.status.0;
-        match (self.words.as_deref(), self.status.name()) {
-            (Some(words), Some(name)) if words != name => write!(f, "{words} ({name}, {number})"),
+        match (self.text.as_deref(), self.status.name()) {
+            (Some(text), Some(name)) if text != name => write!(f, "{text} ({name}, {number})"),
             (_, Some(name)) => write!(f, "{name} ({number})"),
-            (Some(words), None) => write!(f, "{words} ({number})"),
+            (Some(text), None) => write!(f, "{text} ({number})"),
             (None, None) => write!(f, "status {number} of libnrt"),
         }
     }

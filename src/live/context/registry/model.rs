@@ -1,4 +1,4 @@
-//! The registry under loom, which tries every order in which threads can meet: `cargo xtask loom`.
+//! The registry under loom, which tries every interleaving of the threads: `cargo xtask loom`.
 
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicUsize, Ordering};
@@ -9,7 +9,7 @@ use crate::types::Bdf;
 
 const ADDRESS: Bdf = Bdf::new(0, 0xc9, 0, 0);
 
-/// How many of a device are open, which must be one while it is used.
+/// Counts the open instances of a device: exactly one while the device is used.
 #[derive(Debug)]
 struct Device(Arc<AtomicUsize>);
 
@@ -33,11 +33,10 @@ impl Shared for Device {
     }
 }
 
-/// What a thread does with a registry.
+/// The actions of one thread on a registry.
 type Run = fn(&'static Owned<Slots<Device>>, &Arc<AtomicUsize>);
 
-/// Lets threads do this with one registry, in every order of two; of three, in each with at most two
-/// interruptions of one that could go on.
+/// Runs the threads on one registry: two threads in every interleaving, three in every interleaving with at most two preemptions.
 fn in_every_order(threads: &'static [Run]) {
     let mut model = loom::model::Builder::new();
     model.preemption_bound = (threads.len() > 2).then_some(2);
@@ -62,7 +61,7 @@ fn open_use_drop(slots: &'static Owned<Slots<Device>>, open: &Arc<AtomicUsize>) 
 fn open_clone_close(slots: &'static Owned<Slots<Device>>, open: &Arc<AtomicUsize>) {
     let first = slots.lease(ADDRESS, || Device::open(open)).expect("it opens");
     let second = first.clone();
-    assert!(first.give_back().expect("it closes") >= 1, "the clone is a user");
+    assert!(first.release().expect("it closes") >= 1, "the clone is a user");
     second.shared().expect("its own process").is_used();
 }
 

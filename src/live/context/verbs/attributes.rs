@@ -1,53 +1,55 @@
-//! What an open EFA interface says about itself.
+//! Attributes and limits of an open EFA interface.
 
 use std::fmt;
 
-use crate::live::context::c_values::{numbers, text};
 use nearfab_sys::verbs::{efadv_device_attr, ibv_device_attr, ibv_port_attr};
+
+use crate::live::context::c_values::{numbers, text};
+use crate::types::PortState;
 
 /// Attributes and limits of a device, as `ibv_query_device` reports them.
 ///
-/// What no EFA interface has (shared receive queues, memory windows, atomics) is left out.
+/// Attributes of features that no EFA interface has (shared receive queues, memory windows, atomics) are left out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DeviceAttributes {
     /// The firmware's version; `0.0.0.0` from every driver so far.
     pub firmware: String,
-    /// The node's GUID, in host order; 0 from drivers before 2.12. Says nothing about where the guest sees the device.
+    /// The node's GUID, in host order; 0 from drivers before 2.12. It does not show the device's PCI address in the guest.
     pub node_guid: u64,
     /// The GUID of the system image, in host order.
     pub system_image_guid: u64,
-    /// PCI vendor, 0x1d0f.
+    /// The PCI vendor ID, 0x1d0f.
     pub vendor_id: u32,
-    /// PCI device, 0xefa0 to 0xefaf.
+    /// The PCI device ID, 0xefa0 to 0xefaf.
     pub part_id: u32,
-    /// The hardware's version: EFA repeats the PCI device.
+    /// The hardware's version. EFA repeats the PCI device ID.
     pub hardware_version: u32,
     /// The largest memory region, in bytes.
     pub max_memory_region_size: u64,
     /// The page sizes that a memory region may have, in bytes: one bit each.
     pub page_sizes: u64,
-    /// Memory regions at a time, of all processes.
+    /// The most memory regions at a time, in all processes together.
     pub max_memory_regions: u32,
-    /// Protection domains at a time, of all processes.
+    /// The most protection domains at a time, in all processes together.
     pub max_protection_domains: u32,
-    /// Queue pairs at a time, of all processes.
+    /// The most queue pairs at a time, in all processes together.
     pub max_queue_pairs: u32,
-    /// Outstanding work requests of a queue.
+    /// The most outstanding work requests of a queue.
     pub max_work_requests: u32,
-    /// Memory segments of a work request.
+    /// The most memory segments of a work request.
     pub max_segments: u32,
-    /// Memory segments of an RDMA read.
+    /// The most memory segments of an RDMA read.
     pub max_read_segments: u32,
-    /// Completion queues at a time, of all processes.
+    /// The most completion queues at a time, in all processes together.
     pub max_completion_queues: u32,
-    /// Entries of a completion queue.
+    /// The most entries of a completion queue.
     pub max_completions: u32,
-    /// Address handles at a time, of all processes.
+    /// The most address handles at a time, in all processes together.
     pub max_address_handles: u32,
-    /// Capabilities by the bits of `ibv_device_cap_flags`.
+    /// The capabilities, by the bits of `ibv_device_cap_flags`.
     pub capability_flags: u32,
-    /// Ports; an EFA interface has one.
+    /// The number of ports. An EFA interface has one.
     pub ports: u8,
 }
 
@@ -55,53 +57,53 @@ pub struct DeviceAttributes {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PortAttributes {
-    /// Whether it carries traffic.
+    /// The logical state. Only an active port carries traffic.
     pub state: PortState,
-    /// The state of the link below.
+    /// The state of the link.
     pub physical_state: PhysicalState,
-    /// The largest MTU of its kind. Not the size of EFA's packets: see `max_message_size`.
+    /// The largest MTU by InfiniBand's numbers. It is not the size of EFA's packets: see `max_message_size`.
     pub max_mtu: Mtu,
-    /// The MTU in use, with the same reservation.
+    /// The MTU in use, by InfiniBand's numbers. It is not the size of EFA's packets either.
     pub active_mtu: Mtu,
-    /// The longest message in bytes: for EFA what one packet carries (8928 was seen), the true MTU.
+    /// The longest message in bytes. For EFA it is the payload of one packet, the true MTU (8928 was observed).
     pub max_message_size: u32,
-    /// Lanes of the link. With `active_speed` a made-up pair for EFA: the driver picks one near the true rate, and drivers
-    /// before 2.13 always the one for 100 Gb/s.
-    pub active_width: LinkWidth,
-    /// Speed of each lane.
-    pub active_speed: LinkSpeed,
-    /// What kind of link: EFA says unspecified.
+    /// The lanes of the link. EFA's driver invents width and speed: it picks a pair near the true rate. Drivers before 2.13 always report the
+    /// pair for 100 Gb/s.
+    pub active_width: PortWidth,
+    /// The speed of each lane.
+    pub active_speed: PortSpeed,
+    /// The kind of link. EFA's driver reports unspecified.
     pub link_layer: LinkLayer,
-    /// Entries of the GID table; EFA has one.
+    /// The number of entries in the GID table. EFA has one.
     pub gid_table_length: u32,
-    /// Entries of the partition key table; EFA has one.
+    /// The number of entries in the partition key table. EFA has one.
     pub pkey_table_length: u16,
 }
 
-/// Attributes and limits that only an EFA interface has, as `efadv_query_device` reports them.
+/// Attributes and limits that only EFA interfaces have, as `efadv_query_device` reports them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EfaAttributes {
-    /// Outstanding work requests of a send queue.
+    /// The most outstanding work requests of a send queue.
     pub max_send_requests: u32,
-    /// Outstanding work requests of a receive queue.
+    /// The most outstanding work requests of a receive queue.
     pub max_receive_requests: u32,
-    /// Memory segments of a send.
+    /// The most memory segments of a send.
     pub max_send_segments: u16,
-    /// Memory segments of a receive.
+    /// The most memory segments of a receive.
     pub max_receive_segments: u16,
-    /// Bytes that a send may carry inside the work request.
+    /// The most bytes that a send may carry inside its work request.
     pub max_inline: u16,
     /// The longest RDMA read or write, in bytes.
     pub max_rdma_size: u32,
-    /// What it can do.
+    /// The features of the interface.
     pub capabilities: EfaCapabilities,
 }
 
-/// What an EFA interface can do: a set of bits, the unknown ones included.
+/// The features of an EFA interface: a set of bits. Unknown bits are kept.
 ///
-/// A bit that is missing may be the library's fault: rdma-core before 46 (Debian 12 has 44) never reports
-/// [`RDMA_WRITE`](Self::RDMA_WRITE), whatever the device can do.
+/// A bit can be missing although the device has the feature: rdma-core before 46 (Debian 12 has 44) never reports
+/// [`RDMA_WRITE`](Self::RDMA_WRITE).
 ///
 /// ```
 /// use nearfab::context::EfaCapabilities;
@@ -116,20 +118,20 @@ pub struct EfaCapabilities(u32);
 impl EfaCapabilities {
     /// RDMA read; reported since rdma-core 27.
     pub const RDMA_READ: Self = Self(1 << 0);
-    /// The number of retries when the receiver is not ready can be set; since rdma-core 32.
+    /// The number of retries for a receiver that is not ready can be set; reported since rdma-core 32.
     pub const RNR_RETRY: Self = Self(1 << 1);
-    /// Completions carry the sender's GID where its address is unknown; since rdma-core 43.
+    /// Completions carry the sender's GID if its address is unknown; reported since rdma-core 43.
     pub const CQ_WITH_SGID: Self = Self(1 << 2);
-    /// RDMA write; since rdma-core 46.
+    /// RDMA write; reported since rdma-core 46.
     pub const RDMA_WRITE: Self = Self(1 << 3);
-    /// RDMA write with immediate that consumes no receive request; since rdma-core 52.
+    /// RDMA write with immediate that consumes no receive request; reported since rdma-core 52.
     pub const UNSOLICITED_WRITE_RECV: Self = Self(1 << 4);
-    /// Completion queues in the caller's memory; since rdma-core 59.
+    /// Completion queues in the caller's memory; reported since rdma-core 59.
     pub const CQ_WITH_EXT_MEM: Self = Self(1 << 5);
-    /// Completion counters; since rdma-core 65.
+    /// Completion counters; reported since rdma-core 65.
     pub const COMPLETION_COUNTERS: Self = Self(1 << 6);
 
-    const NAMES: [(Self, &str); 7] = [
+    const NAMES: &[(Self, &str)] = &[
         (Self::RDMA_READ, "rdma_read"),
         (Self::RNR_RETRY, "rnr_retry"),
         (Self::CQ_WITH_SGID, "cq_with_sgid"),
@@ -139,31 +141,31 @@ impl EfaCapabilities {
         (Self::COMPLETION_COUNTERS, "completion_counters"),
     ];
 
-    /// The set of these bits, those of `EFADV_DEVICE_ATTR_CAPS_*`.
+    /// Makes a set from the bits of `EFADV_DEVICE_ATTR_CAPS_*`.
     #[must_use]
     pub const fn from_bits(bits: u32) -> Self {
         Self(bits)
     }
 
-    /// The bits.
+    /// Returns the bits.
     #[must_use]
     pub const fn bits(self) -> u32 {
         self.0
     }
 
-    /// Whether all of `other` is in this set.
+    /// Returns whether this set contains all of `other`.
     #[must_use]
     pub const fn contains(self, other: Self) -> bool {
         self.0 & other.0 == other.0
     }
 }
 
-/// The names of the bits, and the nameless ones as one number.
+/// Writes the names of the bits, and the bits without a name as one number.
 impl fmt::Display for EfaCapabilities {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut nameless = self.0;
         let mut gap = "";
-        for (bit, name) in Self::NAMES {
+        for &(bit, name) in Self::NAMES {
             if self.contains(bit) {
                 write!(f, "{gap}{name}")?;
                 nameless &= !bit.0;
@@ -178,30 +180,13 @@ impl fmt::Display for EfaCapabilities {
 }
 
 numbers! {
-    /// The logical state of a port (`enum ibv_port_state`).
-    pub enum PortState: u32;
-    /// None: no change.
-    NoChange = 0,
-    /// The link is down.
-    Down = 1,
-    /// The link is up and not set up.
-    Initializing = 2,
-    /// Set up, not yet in use.
-    Armed = 3,
-    /// Carries traffic.
-    Active = 4,
-    /// Carries traffic although the link below is being repaired.
-    ActiveDeferred = 5,
-}
-
-numbers! {
     /// The state of a port's link (`PortPhysicalState` of the InfiniBand specification).
     pub enum PhysicalState: u8;
-    /// None: no change.
+    /// No state: the driver reports no changes.
     NoChange = 0,
     /// Asleep.
     Sleep = 1,
-    /// Looking for the other side.
+    /// Looking for the peer.
     Polling = 2,
     /// Switched off.
     Disabled = 3,
@@ -232,7 +217,7 @@ numbers! {
 
 numbers! {
     /// The number of lanes of a link (`LinkWidthActive` of the InfiniBand specification).
-    pub enum LinkWidth: u8;
+    pub enum PortWidth: u8;
     /// One lane.
     X1 = 1,
     /// Two lanes.
@@ -247,7 +232,7 @@ numbers! {
 
 numbers! {
     /// The speed of a lane (`LinkSpeedActive` of the InfiniBand specification).
-    pub enum LinkSpeed: u8;
+    pub enum PortSpeed: u8;
     /// 2.5 Gb/s.
     Sdr = 1,
     /// 5 Gb/s.
@@ -269,7 +254,7 @@ numbers! {
 numbers! {
     /// The kind of a link (`IBV_LINK_LAYER_*`).
     pub enum LinkLayer: u8;
-    /// None of the others, as for EFA.
+    /// Neither of the others. EFA's driver reports this.
     Unspecified = 0,
     /// InfiniBand.
     InfiniBand = 1,
@@ -278,7 +263,7 @@ numbers! {
 }
 
 impl DeviceAttributes {
-    /// The limits are unsigned in the kernel's interface and `int` in the library's.
+    /// Converts the library's structure. The limits are `int` there, and unsigned in the kernel's interface.
     pub(super) fn from_raw(raw: &ibv_device_attr) -> Self {
         Self {
             firmware: text(&raw.fw_ver),
@@ -342,17 +327,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_capability_bits_are_the_headers_as_far_as_they_go() {
+    fn capability_bits_match_the_headers() {
         assert_eq!(EfaCapabilities::RDMA_READ.bits(), verbs::EFADV_DEVICE_ATTR_CAPS_RDMA_READ);
         assert_eq!(EfaCapabilities::RNR_RETRY.bits(), verbs::EFADV_DEVICE_ATTR_CAPS_RNR_RETRY);
         assert_eq!(EfaCapabilities::CQ_WITH_SGID.bits(), verbs::EFADV_DEVICE_ATTR_CAPS_CQ_WITH_SGID);
     }
 
     #[test]
-    fn numbers_mean_what_the_headers_say_and_unknown_ones_are_kept() {
+    fn numbers_match_the_headers_and_unknown_numbers_are_kept() {
         assert_eq!(PortState::from(verbs::IBV_PORT_NOP), PortState::NoChange);
         assert_eq!(PortState::from(verbs::IBV_PORT_ACTIVE), PortState::Active);
-        assert_eq!(PortState::from(verbs::IBV_PORT_ACTIVE_DEFER), PortState::ActiveDeferred);
+        assert_eq!(PortState::from(verbs::IBV_PORT_ACTIVE_DEFER), PortState::ActiveDefer);
         assert_eq!(PortState::from(77), PortState::Unknown(77));
         assert_eq!(Mtu::from(verbs::IBV_MTU_256), Mtu::Bytes256);
         assert_eq!(Mtu::from(verbs::IBV_MTU_4096), Mtu::Bytes4096);
@@ -360,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_may_fill_its_field() {
+    fn a_text_without_a_zero_byte_ends_with_its_field() {
         let field = [b'1', b'.', b'2', 0, b'x'].map(u8::cast_signed);
         assert_eq!(text(&field), "1.2");
         assert_eq!(text(&field[..3]), "1.2");

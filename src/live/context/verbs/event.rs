@@ -1,20 +1,20 @@
-//! Asynchronous events: what happens to an interface without being asked for.
+//! Asynchronous events of an interface.
 
 use nearfab_sys::verbs::{self, ibv_async_event};
 
 use crate::live::context::c_values::numbers;
 
-/// Something that happened to an open interface.
+/// An event of an open interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct AsyncEvent {
-    /// What.
+    /// What happened.
     pub kind: AsyncEventKind,
-    /// Where: only events of a queue pair or a port say so here.
+    /// The queue pair or port that the event is about; `None` for an event about anything else.
     pub subject: Option<AsyncEventSubject>,
 }
 
-/// What an event happened to.
+/// The queue pair or port that an event is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum AsyncEventSubject {
@@ -25,27 +25,27 @@ pub enum AsyncEventSubject {
 }
 
 numbers! {
-    /// What happened, by the numbers of `ibv_event_type`. EFA's driver has sent none so far: that of other drivers and of the
-    /// kernel itself is here as well.
+    /// The kind of an event, by the numbers of `ibv_event_type`. EFA's driver has sent none so far; the events of other drivers and of the
+    /// kernel are listed too.
     pub enum AsyncEventKind: u32;
 
     /// A completion queue overran or broke.
     CompletionQueueError = 0,
     /// A queue pair broke.
     QueuePairFatal = 1,
-    /// A queue pair got a request that it cannot do.
+    /// A queue pair received a request that it cannot execute.
     QueuePairRequestError = 2,
-    /// A queue pair got a request that it may not do.
+    /// A queue pair received a request without the right to execute it.
     QueuePairAccessError = 3,
-    /// A message came in before the connection was said to be there.
+    /// A message arrived before the connection was established.
     CommunicationEstablished = 4,
     /// A send queue ran empty.
     SendQueueDrained = 5,
     /// A connection moved to its other path.
     PathMigrated = 6,
-    /// It could not.
+    /// A connection failed to move to its other path.
     PathMigrationError = 7,
-    /// The device broke: everything on it has to be closed.
+    /// The device broke: close all objects on it.
     DeviceFatal = 8,
     /// A port came up.
     PortActive = 9,
@@ -61,9 +61,9 @@ numbers! {
     SharedReceiveQueueError = 14,
     /// A shared receive queue runs empty.
     SharedReceiveQueueLimit = 15,
-    /// A queue pair took the last receive that it will.
+    /// A queue pair took its last receive request.
     LastReceiveReached = 16,
-    /// The subnet manager asks to be told all again.
+    /// The subnet manager asks its clients to register again.
     ClientReregister = 17,
     /// A port's GIDs changed.
     GidChange = 18,
@@ -74,19 +74,20 @@ numbers! {
 impl AsyncEvent {
     /// # Safety
     ///
-    /// The event is one that the library gave and that is not acknowledged yet: what it happened to is still there.
+    /// libibverbs returned the event, and it is not acknowledged yet: libibverbs keeps the event's queue pair until then.
     pub(super) unsafe fn from_raw(raw: &ibv_async_event) -> Self {
         let subject = match raw.event_type {
             verbs::IBV_EVENT_QP_FATAL..=verbs::IBV_EVENT_PATH_MIG_ERR | verbs::IBV_EVENT_QP_LAST_WQE_REACHED => {
-                // SAFETY: events of these kinds are of a queue pair.
+                // SAFETY: for events of these kinds libibverbs sets the union's member `qp`.
                 let pair = unsafe { raw.element.qp };
-                // SAFETY: it is not destroyed before they are acknowledged.
+                // SAFETY: `pair` is the event's queue pair. Destroying it waits until the event is acknowledged, which the caller promises to be
+                // later.
                 Some(AsyncEventSubject::QueuePair(unsafe { (*pair).qp_num }))
             }
             verbs::IBV_EVENT_PORT_ACTIVE..=verbs::IBV_EVENT_SM_CHANGE
             | verbs::IBV_EVENT_CLIENT_REREGISTER
             | verbs::IBV_EVENT_GID_CHANGE => {
-                // SAFETY: events of these kinds are of a port, by its number.
+                // SAFETY: for events of these kinds libibverbs sets the union's member `port_num`.
                 Some(AsyncEventSubject::Port(unsafe { raw.element.port_num }.cast_unsigned()))
             }
             _ => None,

@@ -1,4 +1,4 @@
-//! Protection domains, and memory that an interface may read and write.
+//! Protection domains, and memory regions that an interface may read and write.
 
 use std::ffi::c_void;
 use std::io;
@@ -18,9 +18,9 @@ use crate::error::{Error, Result};
 use crate::live::context::object::{Closed, Destroy, Object};
 use crate::live::vendor;
 
-/// What belongs together on an interface: only queue pairs of a domain reach its memory.
+/// A protection domain: only its queue pairs can use its memory regions.
 ///
-/// Clones are uses of one domain. What was made of it holds it, so it is closed after the last of that.
+/// Clones are handles of one domain. Each queue pair and memory region of the domain holds it, so the domain is closed after them.
 ///
 /// ```no_run
 /// use nearfab::Host;
@@ -40,14 +40,16 @@ pub struct ProtectionDomain {
     pub(super) object: Arc<Object<ibv_pd, Efa>>,
 }
 
-/// Memory that an interface may read and write.
+/// Registered memory, which an interface may read and write.
+///
+/// Clones are handles of one region.
 #[doc(alias = "ibv_mr")]
 #[derive(Debug, Clone)]
 pub struct MemoryRegion {
     object: Arc<Object<ibv_mr, Efa, ProtectionDomain>>,
 }
 
-/// Who may do what with a memory region: a set.
+/// The ways in which the interface and its peers may use a memory region: a set.
 ///
 /// ```
 /// use nearfab::context::Access;
@@ -58,16 +60,16 @@ pub struct MemoryRegion {
 pub struct Access(u32);
 
 impl Access {
-    /// The interface may read it, as it always may.
+    /// The interface may read it. It always may.
     pub const LOCAL_READ: Self = Self(0);
-    /// The interface may write what it receives or reads from others.
+    /// The interface may write received messages and the results of RDMA reads.
     pub const LOCAL_WRITE: Self = Self(verbs::IBV_ACCESS_LOCAL_WRITE);
-    /// Peers may write it; takes [`LOCAL_WRITE`](Self::LOCAL_WRITE) as well.
+    /// Peers may write it. Requires [`LOCAL_WRITE`](Self::LOCAL_WRITE) too.
     pub const REMOTE_WRITE: Self = Self(verbs::IBV_ACCESS_REMOTE_WRITE);
     /// Peers may read it.
     pub const REMOTE_READ: Self = Self(verbs::IBV_ACCESS_REMOTE_READ);
 
-    /// The bits of `ibv_access_flags`.
+    /// Returns the bits of `ibv_access_flags`.
     #[must_use]
     pub const fn bits(self) -> u32 {
         self.0
@@ -86,39 +88,41 @@ impl ProtectionDomain {
     pub(super) fn new(efa: &Efa) -> Result<Self> {
         let raw = efa.device()?.alloc_pd()?;
         let destroy = Destroy { name: "ibv_dealloc_pd", function: vendor::verbs()?.ibv_dealloc_pd };
-        // SAFETY: it was made on this interface just now, and hangs on nothing else.
+        // SAFETY: `alloc_pd` made the domain on this interface just now, and nothing else destroys it. It depends on the context only, which
+        // the handle `efa` keeps open. libibverbs is thread-safe.
         Ok(Self { object: unsafe { Object::new(raw, destroy, (), efa.clone()) } })
     }
 
     /// Registers memory of this process.
     ///
-    /// The pages are locked, which the limit of the process on locked memory must allow.
+    /// The pages are locked, so the process's limit on locked memory (`RLIMIT_MEMLOCK`) must allow it.
     ///
     /// # Safety
     ///
-    /// The memory stays mapped until the region is closed, and while the interface, or a peer by `access`, may write it, no
-    /// reference of Rust's to it is used.
+    /// The memory stays mapped until the region is closed. While the interface, or a peer by `access`, may write it, no Rust reference
+    /// to it is used.
     ///
     /// # Errors
-    /// [`Error::Memory`] where it cannot be registered, with the limits that may be the reason; [`Error::Forked`] in a forked
-    /// child.
+    /// [`Error::Memory`]: the memory cannot be registered; the error has the limits that may be the reason. [`Error::Forked`]: in a
+    /// forked child.
     #[doc(alias = "ibv_reg_mr")]
     pub unsafe fn register(&self, memory: NonNull<[u8]>, access: Access) -> Result<MemoryRegion> {
-        let (domain, device, verbs) = (self.object.get()?, self.object.home.device()?, vendor::verbs()?);
+        let (domain, device, verbs) = (self.object.get()?, self.object.parent.device()?, vendor::verbs()?);
         let (start, length) = (memory.cast::<c_void>().as_ptr(), memory.len());
-        // SAFETY: the domain is open; the caller promises the rest.
+        // SAFETY: the domain is open, as this handle holds it. `start` and `length` describe the caller's memory, which the caller promises to
+        // keep mapped and not to use by reference while the interface writes it. The kernel refuses unknown access flags.
         let raw = unsafe { (verbs.ibv_reg_mr)(domain, start, length, access.0.cast_signed()) };
         self.region(raw, device, length)
     }
 
-    /// Registers a part of a dma-buf: memory of another device, as an accelerator's driver exports it.
+    /// Registers a part of a dma-buf: memory of another device, which an accelerator's driver exported.
     ///
-    /// `address` is what work requests and peers call its first byte. The kernel holds the dma-buf until the region is closed;
-    /// the descriptor may be closed before.
+    /// `address` is the address by which work requests and peers name the first byte. The kernel holds the dma-buf until the region is
+    /// closed; the descriptor may be closed before.
     ///
     /// # Errors
-    /// [`Error::MissingSymbol`] where libibverbs is older than rdma-core 34, [`Error::Memory`] where the memory cannot be
-    /// registered, [`Error::Forked`] in a forked child.
+    /// [`Error::MissingSymbol`]: libibverbs is older than rdma-core 34. [`Error::Memory`]: the memory cannot be registered.
+    /// [`Error::Forked`]: in a forked child.
     #[doc(alias = "ibv_reg_dmabuf_mr")]
     pub fn register_dmabuf(
         &self,
@@ -128,9 +132,13 @@ impl ProtectionDomain {
         address: u64,
         access: Access,
     ) -> Result<MemoryRegion> {
-        let (domain, device, verbs) = (self.object.get()?, self.object.home.device()?, vendor::verbs_dmabuf()?);
+        let (domain, device, verbs) = (self.object.get()?, self.object.parent.device()?, vendor::verbs_dmabuf()?);
         let (fd, access) = (dmabuf.as_raw_fd(), access.0.cast_signed());
-        // SAFETY: the domain is open, and the kernel checks the rest.
+        // SAFETY: the domain is open, as this handle holds it, and the descriptor is open, as it is borrowed. libibverbs follows no address:
+        // it passes `offset`, `length`, `address` and `access` to the kernel as numbers. The kernel fails unless the descriptor is a dma-buf
+        // that contains the range, and takes `address` as a name only. So the interface reaches the memory behind the descriptor and no
+        // other memory of this process. Memory behind a descriptor can change at any time, as that of a file: safe code has no reference to
+        // it, and a mapping's unsafe contract excludes such changes.
         let raw = unsafe { (verbs.ibv_reg_dmabuf_mr)(domain, offset, length, address, fd, access) };
         self.region(raw, device, length)
     }
@@ -138,22 +146,23 @@ impl ProtectionDomain {
     fn region(&self, raw: *mut ibv_mr, device: &Device, length: usize) -> Result<MemoryRegion> {
         let Some(raw) = NonNull::new(raw) else { return Err(refused(io::Error::last_os_error(), device, length)) };
         let destroy = Destroy { name: "ibv_dereg_mr", function: vendor::verbs()?.ibv_dereg_mr };
-        // SAFETY: it was made in this domain just now.
-        Ok(MemoryRegion { object: unsafe { Object::new(raw, destroy, self.clone(), self.object.home.clone()) } })
+        // SAFETY: libibverbs made the region in this domain just now, and nothing else destroys it. It depends on the domain and the context
+        // only, which the two handles keep open. libibverbs is thread-safe.
+        Ok(MemoryRegion { object: unsafe { Object::new(raw, destroy, self.clone(), self.object.parent.clone()) } })
     }
 
-    /// The `ibv_pd`, to be used by others as long as this is there, and not to be given back by them.
+    /// Returns the `ibv_pd`, for other code, which must not destroy it. It is valid as long as this handle exists.
     ///
     /// # Errors
-    /// [`Error::Forked`] in a forked child.
+    /// [`Error::Forked`]: in a forked child.
     pub fn as_raw(&self) -> Result<*mut c_void> {
         Ok(self.object.get()?.cast())
     }
 
-    /// Ends this use of the domain.
+    /// Closes this handle, and the domain if it was the last.
     ///
     /// # Errors
-    /// [`Error::Call`] where it was the last use and libibverbs reports a failure, [`Error::Forked`] in a forked child.
+    /// [`Error::Call`]: this was the last handle and libibverbs fails to destroy the object. [`Error::Forked`]: in a forked child.
     #[doc(alias = "ibv_dealloc_pd")]
     pub fn close(self) -> Result<Closed> {
         Object::close(self.object)
@@ -161,81 +170,83 @@ impl ProtectionDomain {
 }
 
 impl MemoryRegion {
-    /// The key by which work requests of this process name it.
+    /// Returns the key by which work requests of this process name the region.
     ///
     /// # Errors
-    /// [`Error::Forked`] in a forked child.
+    /// [`Error::Forked`]: in a forked child.
     pub fn local_key(&self) -> Result<u32> {
-        // SAFETY: the region is open, and its keys never change.
+        // SAFETY: the region is open, as this handle holds it, so the pointer is valid. libibverbs never changes `lkey`.
         Ok(unsafe { (*self.object.get()?).lkey })
     }
 
-    /// The key by which peers name it.
+    /// Returns the key by which peers name the region.
     ///
     /// # Errors
-    /// [`Error::Forked`] in a forked child.
+    /// [`Error::Forked`]: in a forked child.
     pub fn remote_key(&self) -> Result<u32> {
-        // SAFETY: as for the local one.
+        // SAFETY: the region is open, as this handle holds it, so the pointer is valid. libibverbs never changes `rkey`.
         Ok(unsafe { (*self.object.get()?).rkey })
     }
 
-    /// The domain that it is in.
+    /// Returns the protection domain of the region.
     #[must_use]
     pub fn domain(&self) -> &ProtectionDomain {
-        &self.object.parents
+        &self.object.dependencies
     }
 
-    /// The `ibv_mr`, to be used by others as long as this is there, and not to be given back by them.
+    /// Returns the `ibv_mr`, for other code, which must not destroy it. It is valid as long as this handle exists.
     ///
     /// # Errors
-    /// [`Error::Forked`] in a forked child.
+    /// [`Error::Forked`]: in a forked child.
     pub fn as_raw(&self) -> Result<*mut c_void> {
         Ok(self.object.get()?.cast())
     }
 
-    /// Ends this use of the region.
+    /// Closes this handle, and the region if it was the last.
     ///
     /// # Errors
-    /// [`Error::Call`] where it was the last use and libibverbs reports a failure, [`Error::Forked`] in a forked child.
+    /// [`Error::Call`]: this was the last handle and libibverbs fails to destroy the object. [`Error::Forked`]: in a forked child.
     #[doc(alias = "ibv_dereg_mr")]
     pub fn close(self) -> Result<Closed> {
         Object::close(self.object)
     }
 }
 
-/// What may stand against a registration, by its errno.
+/// Makes the error of a failed registration, with what its errno means here.
 fn refused(source: io::Error, device: &Device, length: usize) -> Error {
     let hint = match source.raw_os_error().map(Errno::from_raw) {
         Some(Errno::ENOMEM | Errno::EAGAIN | Errno::EPERM) => {
-            format!("this process may lock memory {}{}", lockable(), limits(device))
+            format!("{}{}", lockable(), limits(device))
         }
         Some(Errno::EINVAL | Errno::E2BIG) => {
-            format!("the access may be one that this interface does not give{}", limits(device))
+            format!("this interface may not support the access{}", limits(device))
         }
-        Some(Errno::EFAULT) => "not all of it is mapped with the rights that are asked for".to_owned(),
-        Some(Errno::EOPNOTSUPP) => "the driver or the library of this machine does not know how to".to_owned(),
-        _ => "the system refuses it".to_owned(),
+        Some(Errno::EFAULT) => "a part of the memory is not mapped, or not with the rights of the access".to_owned(),
+        Some(Errno::EOPNOTSUPP) => "the driver or libibverbs of this machine does not support it".to_owned(),
+        _ => "the system refused it".to_owned(),
     };
     Error::Memory { device: device.name().to_owned(), length, hint, source }
 }
 
+/// Returns how much memory this process may lock.
 fn lockable() -> String {
     match getrlimit(Resource::RLIMIT_MEMLOCK) {
-        Ok((RLIM_INFINITY, _)) => "without limit".to_owned(),
-        Ok((bytes, _)) => {
-            format!("up to {bytes} bytes (ulimit -l; of a service LimitMEMLOCK, of containers that of containerd)")
-        }
-        Err(error) => format!("as far as nobody knows ({error})"),
+        Ok((RLIM_INFINITY, _)) => "this process may lock memory without limit".to_owned(),
+        Ok((bytes, _)) => format!(
+            "this process may lock {bytes} bytes of memory: raise the limit (ulimit -l; in a service LimitMEMLOCK, in containers \
+             containerd's LimitMEMLOCK)"
+        ),
+        Err(error) => format!("RLIMIT_MEMLOCK could not be read ({error})"),
     }
 }
 
-/// Large memory in small pages can be too many pages for the device, whatever its length.
+/// Returns the device's limits on regions. Large memory in small pages can have too many pages for the device.
 fn limits(device: &Device) -> String {
     let Ok(limits) = device.query_device() else { return String::new() };
     let page = limits.page_size_cap & limits.page_size_cap.wrapping_neg();
     let (regions, longest) = (limits.max_mr, limits.max_mr_size);
     format!(
-        "; the interface has {regions} regions for all processes, each of at most {longest} bytes, in pages of {page} bytes \
-         or more: huge pages make fewer of them"
+        "; the interface has {regions} regions for all processes, each of at most {longest} bytes in pages of {page} bytes or \
+         more: huge pages need fewer pages"
     )
 }

@@ -15,33 +15,35 @@ use crate::error::Result;
 use crate::live::context::object::{Closed, Destroy, Object};
 use crate::live::vendor;
 
-/// Where finished work of queue pairs is told.
+/// A completion queue, which reports the finished work of queue pairs.
 ///
-/// Clones are uses of one queue; queue pairs hold it.
+/// Clones are handles of one queue. Each queue pair holds its completion queues.
 #[doc(alias = "ibv_cq")]
 #[derive(Debug, Clone)]
 pub struct CompletionQueue {
     object: Arc<Object<ibv_cq, Efa>>,
 }
 
-/// A send queue and a receive queue.
+/// A queue pair: a send queue and a receive queue.
+///
+/// Clones are handles of one queue pair.
 #[doc(alias = "ibv_qp")]
 #[derive(Debug, Clone)]
 pub struct QueuePair {
     object: Arc<Object<ibv_qp, Efa, (ProtectionDomain, CompletionQueue, CompletionQueue)>>,
 }
 
-/// The kind of a queue pair. EFA has no others.
+/// The kind of a queue pair. EFA has these two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum QueuePairKind {
-    /// Scalable reliable datagrams, EFA's own: any length, in any order, RDMA.
+    /// Scalable reliable datagrams, an EFA protocol: messages of any length, delivered in any order, and RDMA.
     Srd,
     /// Unreliable datagrams of one packet.
     Ud,
 }
 
-/// What a queue pair is to be.
+/// The kind and the sizes of a new queue pair.
 ///
 /// ```
 /// use nearfab::context::QueuePairOptions;
@@ -52,9 +54,9 @@ pub enum QueuePairKind {
 pub struct QueuePairOptions {
     /// The kind.
     pub kind: QueuePairKind,
-    /// Sends that may be under way.
+    /// Sends that may be in progress at a time.
     pub send_requests: u32,
-    /// Receives that may wait.
+    /// Receives that may wait at a time.
     pub receive_requests: u32,
     /// Memory segments of a send.
     pub send_segments: u32,
@@ -65,13 +67,13 @@ pub struct QueuePairOptions {
 }
 
 impl QueuePairOptions {
-    /// Scalable reliable datagrams, 64 requests of one segment each way.
+    /// Returns options for scalable reliable datagrams: 64 requests of one segment in each direction.
     #[must_use]
     pub fn srd() -> Self {
         Self { kind: QueuePairKind::Srd, ..Self::ud() }
     }
 
-    /// Unreliable datagrams, 64 requests of one segment each way.
+    /// Returns options for unreliable datagrams: 64 requests of one segment in each direction.
     #[must_use]
     pub fn ud() -> Self {
         Self {
@@ -101,7 +103,7 @@ impl QueuePairOptions {
                 QueuePairKind::Srd => IBV_QPT_DRIVER,
                 QueuePairKind::Ud => IBV_QPT_UD,
             },
-            // The driver knows no sends without a completion.
+            // EFA's driver has no sends without a completion.
             sq_sig_all: 1,
         }
     }
@@ -111,23 +113,24 @@ impl CompletionQueue {
     pub(super) fn new(efa: &Efa, entries: u32) -> Result<Self> {
         let raw = efa.device()?.create_cq(entries)?;
         let destroy = Destroy { name: "ibv_destroy_cq", function: vendor::verbs()?.ibv_destroy_cq };
-        // SAFETY: it was made on this interface just now, and hangs on nothing else.
+        // SAFETY: `create_cq` made the queue on this interface just now, and nothing else destroys it. It depends on the context only, which
+        // the handle `efa` keeps open. libibverbs is thread-safe.
         Ok(Self { object: unsafe { Object::new(raw, destroy, (), efa.clone()) } })
     }
 
-    /// The `ibv_cq`, to be used by others as long as this is there, and not to be destroyed by them.
+    /// Returns the `ibv_cq`, for other code, which must not destroy it. It is valid as long as this handle exists.
     ///
     /// # Errors
-    /// [`Error::Forked`](crate::Error::Forked) in a forked child.
+    /// [`Error::Forked`](crate::Error::Forked): in a forked child.
     pub fn as_raw(&self) -> Result<*mut c_void> {
         Ok(self.object.get()?.cast())
     }
 
-    /// Ends this use of the queue.
+    /// Closes this handle, and the queue if it was the last.
     ///
     /// # Errors
-    /// [`Error::Call`](crate::Error::Call) where it was the last use and libibverbs reports a failure,
-    /// [`Error::Forked`](crate::Error::Forked) in a forked child.
+    /// [`Error::Call`](crate::Error::Call): this was the last handle and libibverbs fails to destroy the object.
+    /// [`Error::Forked`](crate::Error::Forked): in a forked child.
     #[doc(alias = "ibv_destroy_cq")]
     pub fn close(self) -> Result<Closed> {
         Object::close(self.object)
@@ -135,12 +138,12 @@ impl CompletionQueue {
 }
 
 impl ProtectionDomain {
-    /// Makes a queue pair, whose sends and receives complete on these queues.
+    /// Makes a queue pair. `send` reports its finished sends, `receive` its finished receives.
     ///
     /// # Errors
-    /// [`Error::Call`](crate::Error::Call) where it cannot be made, and where a completion queue is of another interface;
-    /// [`Error::Library`](crate::Error::Library) and [`Error::MissingSymbol`](crate::Error::MissingSymbol) where libefa is
-    /// missing or too old; [`Error::Forked`](crate::Error::Forked) in a forked child.
+    /// [`Error::Call`](crate::Error::Call): libibverbs or libefa fails, or a completion queue belongs to another interface.
+    /// [`Error::Library`](crate::Error::Library), [`Error::MissingSymbol`](crate::Error::MissingSymbol): libefa is not installed, or too
+    /// old. [`Error::Forked`](crate::Error::Forked): in a forked child.
     #[doc(alias = "ibv_create_qp")]
     #[doc(alias = "efadv_create_driver_qp")]
     pub fn queue_pair(
@@ -149,16 +152,16 @@ impl ProtectionDomain {
         send: &CompletionQueue,
         receive: &CompletionQueue,
     ) -> Result<QueuePair> {
-        let efa = &self.object.home;
+        let efa = &self.object.parent;
         let device = efa.device()?;
         let function = match options.kind {
             QueuePairKind::Srd => "efadv_create_driver_qp",
             QueuePairKind::Ud => "ibv_create_qp",
         };
-        // libibverbs would take the number of the queue for one of its own interface's.
+        // libibverbs does not check it: it would use the number of the queue on the wrong interface.
         for queue in [send, receive] {
-            if !queue.object.home.is_same(efa)? {
-                let other = queue.object.home.address();
+            if !queue.object.parent.is_same(efa)? {
+                let other = queue.object.parent.address();
                 let reason = format!("a completion queue is of another interface, {other}");
                 return Err(failed(function, device.name(), io::Error::new(io::ErrorKind::InvalidInput, reason)));
             }
@@ -166,12 +169,14 @@ impl ProtectionDomain {
         let mut attributes = options.attributes(send.object.get()?, receive.object.get()?);
         let raw = match options.kind {
             QueuePairKind::Ud => {
-                // SAFETY: domain and queues are open and of one device.
+                // SAFETY: the domain and the queues are open, as their handles hold them, and belong to one context, as checked above. The
+                // attributes are a local structure, which the function reads and writes.
                 unsafe { (vendor::verbs()?.ibv_create_qp)(self.object.get()?, &raw mut attributes) }
             }
             QueuePairKind::Srd => {
                 let (create, domain) = (vendor::efadv()?.efadv_create_driver_qp, self.object.get()?);
-                // SAFETY: as above.
+                // SAFETY: the domain and the queues are open, as their handles hold them, and belong to one context, as checked above. The
+                // attributes are a local structure, which the function reads and writes. For a context that is no EFA's it fails.
                 unsafe { create(domain, &raw mut attributes, EFADV_QP_DRIVER_TYPE_SRD) }
             }
         };
@@ -179,35 +184,36 @@ impl ProtectionDomain {
             return Err(failed(function, device.name(), io::Error::last_os_error()));
         };
         let destroy = Destroy { name: "ibv_destroy_qp", function: vendor::verbs()?.ibv_destroy_qp };
-        let parents = (self.clone(), send.clone(), receive.clone());
-        // SAFETY: it was made in this domain and with these queues just now, and hangs on nothing else.
-        Ok(QueuePair { object: unsafe { Object::new(raw, destroy, parents, efa.clone()) } })
+        let dependencies = (self.clone(), send.clone(), receive.clone());
+        // SAFETY: the library made the queue pair in this domain and with these queues just now, and nothing else destroys it. It depends on
+        // them and the context only, which the handles keep open. libibverbs is thread-safe.
+        Ok(QueuePair { object: unsafe { Object::new(raw, destroy, dependencies, efa.clone()) } })
     }
 }
 
 impl QueuePair {
-    /// Its number, by which peers address it together with the interface's GID.
+    /// Returns its number. Peers address a queue pair by the interface's GID and this number.
     ///
     /// # Errors
-    /// [`Error::Forked`](crate::Error::Forked) in a forked child.
+    /// [`Error::Forked`](crate::Error::Forked): in a forked child.
     pub fn number(&self) -> Result<u32> {
-        // SAFETY: the queue pair is open, and its number never changes.
+        // SAFETY: the queue pair is open, as this handle holds it, so the pointer is valid. libibverbs never changes `qp_num`.
         Ok(unsafe { (*self.object.get()?).qp_num })
     }
 
-    /// The `ibv_qp`, to be used by others as long as this is there, and not to be destroyed by them.
+    /// Returns the `ibv_qp`, for other code, which must not destroy it. It is valid as long as this handle exists.
     ///
     /// # Errors
-    /// [`Error::Forked`](crate::Error::Forked) in a forked child.
+    /// [`Error::Forked`](crate::Error::Forked): in a forked child.
     pub fn as_raw(&self) -> Result<*mut c_void> {
         Ok(self.object.get()?.cast())
     }
 
-    /// Ends this use of the queue pair.
+    /// Closes this handle, and the queue pair if it was the last.
     ///
     /// # Errors
-    /// [`Error::Call`](crate::Error::Call) where it was the last use and libibverbs reports a failure,
-    /// [`Error::Forked`](crate::Error::Forked) in a forked child.
+    /// [`Error::Call`](crate::Error::Call): this was the last handle and libibverbs fails to destroy the object.
+    /// [`Error::Forked`](crate::Error::Forked): in a forked child.
     #[doc(alias = "ibv_destroy_qp")]
     pub fn close(self) -> Result<Closed> {
         Object::close(self.object)

@@ -1,21 +1,20 @@
-//! Assumptions that only the driver can settle, with drivers whose answers are written down. The others are tested in
-//! `tests/verify.rs`.
+//! Assumptions that only the driver can confirm, with fake drivers. The other assumptions are tested in `tests/verify.rs`.
 
 use std::collections::BTreeSet;
 
-use super::{Recorded, probe_of};
+use super::{FakeNode, probe_of};
 use crate::host::Host;
 use crate::tables::instances::{InstanceTable, assumptions, tables};
 use crate::types::{Bdf, HostDevice};
 use crate::verify::*;
 
-/// Written down from the driver's source once more, by device.
+/// The orders of the cores by device, copied from the driver's source independently of the library.
 const TORUS: [[u32; 8]; 16] = {
     let [a, b] = [[4, 5, 6, 7, 2, 3, 0, 1], [2, 3, 0, 1, 4, 5, 6, 7]];
     let [c, d] = [[0, 1, 2, 3, 6, 7, 4, 5], [6, 7, 4, 5, 0, 1, 2, 3]];
     [a, b, a, b, c, d, c, d, a, b, a, b, c, d, c, d]
 };
-/// The same on a server with flipped dice: what core 0 was is core 4, and so on.
+/// The orders on a server with flipped dice: core 0 becomes core 4, and so on.
 const FLIPPED: [[u32; 8]; 16] = {
     let [a, b] = [[0, 1, 2, 3, 6, 7, 4, 5], [6, 7, 4, 5, 0, 1, 2, 3]];
     let [c, d] = [[4, 5, 6, 7, 2, 3, 0, 1], [2, 3, 0, 1, 4, 5, 6, 7]];
@@ -23,8 +22,8 @@ const FLIPPED: [[u32; 8]; 16] = {
 };
 const SWITCHED: [[u32; 8]; 2] = [[4, 5, 6, 7, 2, 3, 0, 1], [6, 7, 4, 5, 0, 1, 2, 3]];
 
-/// A machine of a type, as its table has it. Where no address of the devices is known they are behind the switches of the
-/// interfaces that they are paired with, one switch for each two.
+/// A machine of a type, by its table. If the table has no addresses of the Neuron devices, they are behind the switches of their paired
+/// interfaces, with one switch for each two interfaces.
 fn machine(instance_type: &str) -> Host {
     let mut record: serde_json::Value =
         serde_json::from_str(&Host::from_instance(instance_type).unwrap().to_json()).unwrap();
@@ -60,11 +59,11 @@ fn place(function: &mut serde_json::Value, switch: usize, port: usize) {
     ]);
 }
 
-/// What a driver says that is as believed.
-fn recorded(host: &Host, device: HostDevice) -> Recorded {
+/// A node whose answers agree with the assumptions.
+fn expected_node(host: &Host, device: HostDevice) -> FakeNode {
     let table = host.table().unwrap();
     let product = table.product().unwrap();
-    let mut node = Recorded::default();
+    let mut node = FakeNode::default();
     node.architecture = product.architecture;
     node.set_address(table.neuron(device).unwrap().address);
     match product.architecture {
@@ -75,9 +74,9 @@ fn recorded(host: &Host, device: HostDevice) -> Recorded {
     node
 }
 
-fn with_driver(host: &Host, change: impl Fn(HostDevice, &mut Recorded)) -> Verification {
+fn with_driver(host: &Host, change: impl Fn(HostDevice, &mut FakeNode)) -> Verification {
     let probe = probe_of(host, |device| {
-        let mut node = recorded(host, device);
+        let mut node = expected_node(host, device);
         change(device, &mut node);
         node
     });
@@ -107,10 +106,10 @@ fn differences(verification: &Verification, id: &str) -> Vec<[String; 3]> {
     differences.iter().map(|d| [d.path.clone(), d.expected.clone(), d.found.clone()]).collect()
 }
 
-/// A driver that does otherwise than believed.
+/// A driver whose answers differ from the assumptions.
 struct Mutation {
     instance_type: &'static str,
-    change: fn(HostDevice, &mut Recorded),
+    change: fn(HostDevice, &mut FakeNode),
     refuted: &'static [&'static str],
     /// The first difference of the first of these: path, expected, found.
     difference: [&'static str; 3],
@@ -125,7 +124,7 @@ const MUTATIONS: &[Mutation] = &[
         difference: ["/dev/neuron5: GET_LOGICAL_TO_PHYSICAL_NC_MAP", "6,7,4,5,0,1,2,3", "0,1,2,3,4,5,6,7"],
     },
     Mutation {
-        // Alone, a server is not flipped.
+        // A server outside an UltraServer is not flipped.
         instance_type: "trn2.48xlarge",
         change: |_, node| node.orders = FLIPPED.to_vec(),
         refuted: &["core-map-torus"],
@@ -138,7 +137,7 @@ const MUTATIONS: &[Mutation] = &[
         difference: ["/dev/neuron5: GET_LOGICAL_TO_PHYSICAL_NC_MAP", "6,7,4,5,0,1,2,3", "0,1,2,3,4,5,6,7"],
     },
     Mutation {
-        // To even devices that is the order of a server as it is, to odd ones that of a flipped one.
+        // For even devices this is the order of a plain server, for odd devices that of a flipped one.
         instance_type: "trn3p.48xlarge",
         change: |_, node| node.orders = SWITCHED.to_vec(),
         refuted: &["core-map-flipped", "core-map-trn3p"],
@@ -179,11 +178,11 @@ const MUTATIONS: &[Mutation] = &[
         difference: [
             "/dev/neuron0",
             "no or one free core from CRWL_NC_RANGE_MARK_EXT0",
-            "a reservation, which was taken back",
+            "a reservation, which was released",
         ],
     },
     Mutation {
-        // Where no device is.
+        // No device is at this address.
         instance_type: "trn2.48xlarge",
         change: |device, node| {
             if device.0 == 4 {
@@ -194,14 +193,14 @@ const MUTATIONS: &[Mutation] = &[
         difference: ["/dev/neuron4: DEVICE_BDF_EXT", "a Neuron function of this host", "0000:13:00.0"],
     },
     Mutation {
-        // As if it did not count from the descriptor's device.
+        // As if the driver did not add the descriptor's device to the index.
         instance_type: "trn2.48xlarge",
         change: |_, node| node.set_address(Bdf::new(0, 0xcc, 0, 0)),
         refuted: &["probed-address"],
         difference: ["/dev/neuron1: DEVICE_BDF_EXT", "another function for each device", "0000:cc:00.0"],
     },
     Mutation {
-        // Two devices are each where the other was believed to be.
+        // Two devices are at each other's expected address.
         instance_type: "trn1n.32xlarge",
         change: |device, node| match device.0 {
             0 => node.set_address("0000:10:1d.0".parse().unwrap()),
@@ -212,7 +211,7 @@ const MUTATIONS: &[Mutation] = &[
         difference: ["/dev/neuron0: DEVICE_BDF_EXT", "0000:10:1c.0", "0000:10:1d.0"],
     },
     Mutation {
-        // The order of the devices that AWS's other table has.
+        // The order of the devices in AWS's other table.
         instance_type: "trn3p.48xlarge",
         change: |device, node| {
             let of_0 = InstanceTable::find("trn3p.48xlarge").unwrap().neuron(HostDevice((device.0 + 1) % 16)).unwrap();
@@ -228,13 +227,13 @@ const MUTATIONS: &[Mutation] = &[
 ];
 
 #[test]
-fn driver_as_believed_confirms_and_refutes_nothing() {
+fn a_driver_that_agrees_with_the_assumptions_refutes_none() {
     for table in tables().iter().filter(|table| !table.neuron.is_empty()) {
         let host = machine(table.instance_type);
         let verification = with_driver(&host, |_, _| ());
         assert_eq!(refuted(&verification), BTreeSet::new(), "{}", table.instance_type);
         assert!(verification.probed);
-        // Nothing of this host is left that needs a probe.
+        // No gap of this host needs a probe any more.
         let gaps = verification.assumptions.iter().filter_map(|assumption| match &assumption.verdict {
             Verdict::Confirmed { gaps, .. } | Verdict::Untestable { reason: Reason::NotShown { gaps } } => Some(gaps),
             _ => None,
@@ -244,9 +243,9 @@ fn driver_as_believed_confirms_and_refutes_nothing() {
     }
 }
 
-/// On the four servers of an UltraServer, two are flipped.
+/// Two of the four servers of an UltraServer are flipped.
 #[test]
-fn flipped_servers_are_as_good_as_others() {
+fn flipped_servers_confirm_the_assumptions_too() {
     for (instance_type, assumption) in [("trn2u.48xlarge", "core-map-torus"), ("trn3p.48xlarge", "core-map-trn3p")] {
         let host = machine(instance_type);
         let plain = with_driver(&host, |_, _| ());
@@ -259,7 +258,7 @@ fn flipped_servers_are_as_good_as_others() {
 }
 
 #[test]
-fn driver_that_differs_refutes_what_rests_on_it_and_nothing_else() {
+fn a_driver_that_differs_refutes_exactly_the_assumptions_about_it() {
     for Mutation { instance_type, change, refuted: expected, difference } in MUTATIONS {
         let verification = with_driver(&machine(instance_type), change);
         assert_eq!(refuted(&verification), expected.iter().copied().collect(), "{instance_type} {difference:?}");
@@ -267,9 +266,9 @@ fn driver_that_differs_refutes_what_rests_on_it_and_nothing_else() {
     }
 }
 
-/// Each assumption that takes a probe, and that one can confirm, is refuted above.
+/// Each assumption that only a probe can confirm is refuted by a mutation above.
 #[test]
-fn every_assumption_of_the_driver_is_tested() {
+fn every_assumption_about_the_driver_is_tested() {
     let mutated: BTreeSet<&str> = MUTATIONS.iter().flat_map(|mutation| mutation.refuted).copied().collect();
     let mut confirmable: BTreeSet<&str> = BTreeSet::new();
     for table in tables().iter().filter(|table| !table.neuron.is_empty()) {
@@ -292,9 +291,9 @@ fn every_assumption_of_the_driver_is_tested() {
     assert!(open.is_empty(), "no driver confirms {open:?}");
 }
 
-/// A node that is refused, or a driver that is too old, refutes nothing.
+/// A refused node or an old driver refutes no assumption.
 #[test]
-fn what_was_not_answered_is_not_known() {
+fn an_assumption_without_an_answer_is_untestable() {
     let host = machine("trn2.48xlarge");
     let silent = with_driver(&host, |_, node| {
         node.failing = [

@@ -1,17 +1,18 @@
-//! A use of something open: of what nearfab opened and shares, or of what somebody else opened.
+//! A handle of an open device or domain that nearfab opened and shares, or that another runtime opened.
 
 use std::sync::Arc;
 
+use super::object::Closed;
 use super::registry::{Lease, Shared};
 use crate::error::Result;
 use crate::live::process::Owned;
 
-/// One of the users.
+/// One handle of an open device or domain.
 #[derive(Debug)]
-pub(super) enum Use<T: Shared> {
-    /// Of what nearfab opened, and closes after the last.
+pub(super) enum Handle<T: Shared> {
+    /// nearfab opened it, and closes it with the last lease.
     Leased(Lease<T>),
-    /// Of what somebody else opened, and closes.
+    /// Another runtime opened it, and closes it.
     Borrowed(Arc<Borrowed<T>>),
 }
 
@@ -21,8 +22,8 @@ pub(super) struct Borrowed<T: Shared> {
     owned: Owned<T>,
 }
 
-impl<T: Shared> Use<T> {
-    /// Of what somebody else opened: it is not closed from here.
+impl<T: Shared> Handle<T> {
+    /// Makes a handle of a device or domain that another runtime opened. nearfab never closes it.
     pub(super) fn borrowed(key: T::Key, open: T) -> Self {
         Self::Borrowed(Arc::new(Borrowed { key, owned: Owned::new(open) }))
     }
@@ -34,7 +35,7 @@ impl<T: Shared> Use<T> {
         }
     }
 
-    /// What is used, in the process that opened it.
+    /// Returns the device or domain. Fails outside the process that opened it.
     #[inline]
     pub(super) fn get(&self) -> Result<&T> {
         match self {
@@ -43,7 +44,7 @@ impl<T: Shared> Use<T> {
         }
     }
 
-    /// How many users there are, this one included.
+    /// Returns the number of handles, this one included.
     pub(super) fn users(&self) -> Result<usize> {
         match self {
             Self::Leased(lease) => lease.users(),
@@ -51,16 +52,16 @@ impl<T: Shared> Use<T> {
         }
     }
 
-    /// Ends this use, and tells how many others there are; at none, what nearfab opened has been closed.
-    pub(super) fn close(self) -> Result<usize> {
+    /// Closes this handle, and with the last lease the device or domain that nearfab opened.
+    pub(super) fn close(self) -> Result<Closed> {
         match self {
-            Self::Leased(lease) => lease.give_back(),
-            Self::Borrowed(borrowed) => borrowed.owned.get().map(|_| Arc::strong_count(&borrowed) - 1),
+            Self::Leased(lease) => lease.release().map(|others| if others == 0 { Closed::Now } else { Closed::Later }),
+            Self::Borrowed(borrowed) => borrowed.owned.get().map(|_| Closed::Later),
         }
     }
 }
 
-impl<T: Shared> Clone for Use<T> {
+impl<T: Shared> Clone for Handle<T> {
     fn clone(&self) -> Self {
         match self {
             Self::Leased(lease) => Self::Leased(lease.clone()),

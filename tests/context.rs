@@ -268,7 +268,7 @@ fn an_interface_whose_names_were_given_to_another_is_not_opened() {
         let refused = |efa| {
             let error = Efa::open(&host, efa).unwrap_err();
             assert!(matches!(error, Error::NoSuchDevice { .. }), "{error}");
-            assert!(error.to_string().contains("discover again"), "{error}");
+            assert!(error.to_string().contains("discover the host again"), "{error}");
         };
 
         swap("infiniband", [&first, &second]);

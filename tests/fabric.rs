@@ -8,7 +8,7 @@ use nearfab::{Error, Host, Result};
 use support::{Machine, on_machine};
 
 fn of(provider: &str) -> Query {
-    Query { provider: Some(provider.to_owned()), domain: None }
+    Query::default().provider(provider)
 }
 
 fn find_everything() -> Result<()> {

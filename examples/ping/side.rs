@@ -103,7 +103,7 @@ struct Message {
 impl Side {
     /// Opens the first interface that libfabric finds for the provider, and exchanges addresses over the line.
     fn open(provider: &str, line: &mut UnixStream) -> Result<Self> {
-        let query = Query { provider: Some(provider.to_owned()), domain: None };
+        let query = Query::default().provider(provider);
         let found = Interface::find(&query)?;
         let interface = found.iter().find(|found| found.endpoint == EndpointKind::ReliableDatagram);
         let missing = || format!("libfabric finds no reliable datagram endpoint of {provider}: install that provider");

@@ -1,11 +1,13 @@
-//! Device nodes of the Neuron driver: opens them, asks the driver through them, and closes them only where closing does no harm.
+//! Device nodes of the Neuron driver: opens them, asks the driver through them, and closes them only where closing does
+//! no harm.
 //!
 //! A node can be opened in two ways, which have different effects.
 //!
-//! - *Write-only*: it answers at once, even while the device is in reset. But closing such a descriptor in any way frees all cores that the
-//!   process has reserved on all devices, including those of the Neuron runtime. So nearfab keeps each open until the process ends.
-//! - *Read-only*, in a child process: opening waits while the device is in reset and takes one of the device's sixteen places for
-//!   processes. Closing it releases what the child has on the device.
+//! - *Write-only*: it answers at once, even while the device is in reset. But closing such a descriptor in any way
+//!   frees all cores that the process has reserved on all devices, including those of the Neuron runtime. So nearfab
+//!   keeps each open until the process ends.
+//! - *Read-only*, in a child process: opening waits while the device is in reset and takes one of the device's sixteen
+//!   places for processes. Closing it releases what the child has on the device.
 
 use std::convert::Infallible;
 use std::ffi::{CString, c_int, c_long, c_void};
@@ -104,7 +106,8 @@ pub(crate) struct Machine;
 /// The greatest number of devices that the driver makes nodes for.
 const MAX_DEVICES: usize = 64;
 
-/// The write-only nodes of each process, which are never closed. A forked child does not use its parent's, and opens its own.
+/// The write-only nodes of each process, which are never closed. A forked child does not use its parent's, and opens
+/// its own.
 static OPEN_NODES: PerProcess<OpenNodes> = PerProcess::new();
 
 /// The write-only nodes of one process.
@@ -117,7 +120,8 @@ struct OpenNodes {
 
 impl OpenNodes {
     fn of_process() -> &'static Owned<Self> {
-        // The parent's descriptors are open in the child too, but a child cannot use them: the driver acts on the process that closes one.
+        // The parent's descriptors are open in the child too, but a child cannot use them: the driver acts on the
+        // process that closes one.
         let make = |_: Option<&Owned<Self>>| {
             let nodes = [const { OnceLock::new() }; MAX_DEVICES];
             Ok::<_, Infallible>(Self { nodes, opening: Mutex::new(()) })
@@ -181,8 +185,8 @@ fn attach(path: PathBuf, deadline: Duration) -> Result<Attachment> {
         source,
     };
     let c_path = CString::new(path.as_os_str().as_encoded_bytes()).map_err(|e| cannot_ask(e.into()))?;
-    // SAFETY: the closure opens, asks, maps, writes and closes by system calls. Its memory is `c_path`, from before the fork, the child's
-    // stack, and the driver's mapping; it neither allocates nor takes locks.
+    // SAFETY: the closure opens, asks, maps, writes and closes by system calls. Its memory is `c_path`, from before the
+    // fork, the child's stack, and the driver's mapping; it neither allocates nor takes locks.
     let output = unsafe {
         let run = |out: &mut File| match open(c_path.as_c_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()) {
             Ok(node) => {
@@ -229,8 +233,8 @@ impl Descriptor {
     unsafe fn ioctl<T>(&self, number: std::ffi::c_ulong, argument: *mut T) -> c_int {
         // A system call, because the type of `ioctl` differs between C libraries.
         let argument = argument.cast::<c_void>();
-        // SAFETY: the caller promises the structure that the Neuron driver reads and writes for this number. Another driver behind the
-        // descriptor answers ENOTTY and touches no memory: no other driver uses these numbers.
+        // SAFETY: the caller promises the structure that the Neuron driver reads and writes for this number. Another
+        // driver behind the descriptor answers ENOTTY and touches no memory: no other driver uses these numbers.
         let status: c_long = unsafe { libc::syscall(libc::SYS_ioctl, self.0.as_raw_fd(), number, argument) };
         match status {
             -1 => -Errno::last_raw(),
@@ -244,8 +248,9 @@ impl Node for Descriptor {
         /// Issues an ioctl with the structure that nearfab-sys documents for its number.
         macro_rules! ask {
             ($number:ident, $argument:expr) => {
-                // SAFETY: each use below pairs a number with a pointer to the structure that nearfab-sys documents for it. The structure is
-                // borrowed mutably or local, so it is valid for reads and writes. `NcMapRequest` points to such a borrowed map.
+                // SAFETY: each use below pairs a number with a pointer to the structure that nearfab-sys documents for
+                // it. The structure is borrowed mutably or local, so it is valid for reads and writes. `NcMapRequest`
+                // points to such a borrowed map.
                 unsafe { self.ioctl($number, $argument) }
             };
         }
@@ -285,8 +290,9 @@ impl Node for Descriptor {
             let count = chunk.len().min(length - start);
             for (at, byte) in (start..).zip(&mut chunk[..count]) {
                 let source = memory.as_ptr().wrapping_add(at);
-                // SAFETY: `at` is less than `length`, the length of the mapping, which lives until the end of this function. The read is volatile
-                // because the memory's owner may write it at the same time; any value of a byte is valid.
+                // SAFETY: `at` is less than `length`, the length of the mapping, which lives until the end of this
+                // function. The read is volatile because the memory's owner may write it at the same time; any value of
+                // a byte is valid.
                 *byte = unsafe { source.read_volatile() };
             }
             out.write_all(&chunk[..count])?;

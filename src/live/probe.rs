@@ -26,7 +26,8 @@ pub(crate) mod tests;
 
 use open_node::OpenNode;
 
-/// How to probe. The default asks the questions with the least effect, and refuses to probe members of UltraServers and pods.
+/// How to probe. The default asks the questions with the least effect, and refuses to probe members of UltraServers and
+/// pods.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ProbeOptions {
     processes: bool,
@@ -35,8 +36,8 @@ pub struct ProbeOptions {
 }
 
 impl Default for ProbeOptions {
-    /// Opens each node write-only, for questions, and keeps it open until the process ends. The driver cannot be unloaded before
-    /// then.
+    /// Opens each node write-only, for questions, and keeps it open until the process ends. The driver cannot be
+    /// unloaded before then.
     fn default() -> Self {
         Self { processes: false, on_pods: false, deadline: Duration::from_secs(5) }
     }
@@ -45,8 +46,8 @@ impl Default for ProbeOptions {
 impl ProbeOptions {
     /// Asks for the attached processes too.
     ///
-    /// A child process then opens each node for reading, as users of the device do. For a moment it takes one of the device's sixteen
-    /// places for processes. While the device is in reset it waits, up to the deadline.
+    /// A child process then opens each node for reading, as users of the device do. For a moment it takes one of the
+    /// device's sixteen places for processes. While the device is in reset it waits, up to the deadline.
     #[must_use]
     pub fn with_processes(self) -> Self {
         Self { processes: true, ..self }
@@ -54,8 +55,8 @@ impl ProbeOptions {
 
     /// Probes members of UltraServers and pods too.
     ///
-    /// On a member, closing a node makes the driver forget, for all processes, that the member was set to work alone. Nodes are closed
-    /// at the latest when this process ends.
+    /// On a member, closing a node makes the driver forget, for all processes, that the member was set to work alone.
+    /// Nodes are closed at the latest when this process ends.
     #[must_use]
     pub fn even_on_pods(self) -> Self {
         Self { on_pods: true, ..self }
@@ -70,9 +71,9 @@ impl ProbeOptions {
 
 /// Asks the Neuron driver of this machine about each device of the host.
 ///
-/// The caller needs the right to open the nodes. On trn2 and trn3 with a driver before 2.30, only root can probe without
-/// [`ProbeOptions::even_on_pods`], because only root can read whether the driver was configured as a member of an UltraServer.
-/// [`ProbeOptions`] lists the effects of a probe. A probe never reserves a core.
+/// The caller needs the right to open the nodes. On trn2 and trn3 with a driver before 2.30, only root can probe
+/// without [`ProbeOptions::even_on_pods`], because only root can read whether the driver was configured as a member of
+/// an UltraServer. [`ProbeOptions`] lists the effects of a probe. A probe never reserves a core.
 ///
 /// ```
 /// use nearfab::probe::ProbeOptions;
@@ -86,9 +87,9 @@ impl ProbeOptions {
 ///
 /// # Errors
 /// - [`Error::NotLive`]: the host is not this machine.
-/// - [`Error::ProbeRefused`]: the machine has devices and is a member of an UltraServer or pod, or may be one; or attached processes are
-///   requested and this process has a Neuron node open itself, as the Neuron runtime does, or has an EFA interface open on a kernel
-///   where it must not [fork](crate::system::is_fork_safe).
+/// - [`Error::ProbeRefused`]: the machine has devices and is a member of an UltraServer or pod, or may be one; or
+///   attached processes are requested and this process has a Neuron node open itself, as the Neuron runtime does, or
+///   has an EFA interface open on a kernel where it must not [fork](crate::system::is_fork_safe).
 /// - [`Error::Read`]: a file that decides about refusing could not be read.
 ///
 /// A failure of one device or one question is in its place in the answer: [`Error::NodeRefused`], [`Error::Driver`],
@@ -136,9 +137,9 @@ fn environment(name: &str) -> Option<String> {
     env::var_os(name).map(|value| value.to_string_lossy().into_owned())
 }
 
-/// Fails if a child process would harm this process's open devices. The child inherits the open descriptors. When it ends, the Neuron
-/// driver would take that for the end of this process's use of a device; and on an old kernel, forking moves registered memory away
-/// from an EFA interface.
+/// Fails if a child process would harm this process's open devices. The child inherits the open descriptors. When it
+/// ends, the Neuron driver would take that for the end of this process's use of a device; and on an old kernel, forking
+/// moves registered memory away from an EFA interface.
 fn check_own_nodes(root: &HostRoot, variable: impl Fn(&str) -> Option<String>) -> Result<()> {
     let kernel: Option<Version> =
         root.read("proc/sys/kernel/osrelease")?.and_then(|release| release.trim().parse().ok());
@@ -159,12 +160,12 @@ fn check_own_nodes(root: &HostRoot, variable: impl Fn(&str) -> Option<String>) -
         } else if node.starts_with("infiniband/uverbs") && !is_fork_safe {
             match kernel {
                 Some(_) => {
-                    "on a kernel before 5.13 without FI_EFA_FORK_SAFE=1, and forking to ask for attached processes would move \
-                     registered memory away from the device"
+                    "on a kernel before 5.13 without FI_EFA_FORK_SAFE=1, and forking to ask for attached processes \
+                     would move registered memory away from the device"
                 }
                 None => {
-                    "the version of this kernel is unknown, and on kernels before 5.13 without FI_EFA_FORK_SAFE=1, forking to ask \
-                     for attached processes moves registered memory away from the device"
+                    "the version of this kernel is unknown, and on kernels before 5.13 without FI_EFA_FORK_SAFE=1, \
+                     forking to ask for attached processes moves registered memory away from the device"
                 }
             }
         } else {
@@ -177,8 +178,8 @@ fn check_own_nodes(root: &HostRoot, variable: impl Fn(&str) -> Option<String>) -
     Ok(())
 }
 
-/// Returns whether a descriptor is open write-only. The driver attaches no process to such a descriptor, and acts on its closing for
-/// the closing process alone.
+/// Returns whether a descriptor is open write-only. The driver attaches no process to such a descriptor, and acts on
+/// its closing for the closing process alone.
 fn is_write_only(root: &HostRoot, descriptor: &str) -> Result<bool> {
     let info = root.read(&format!("proc/self/fdinfo/{descriptor}"))?.unwrap_or_default();
     let flags = info.lines().find_map(|line| i32::from_str_radix(line.strip_prefix("flags:")?.trim(), 8).ok());

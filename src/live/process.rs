@@ -1,5 +1,5 @@
-//! Values that belong to one process. A forked child inherits its parent's memory, but not the devices, libraries and locks
-//! that the memory describes.
+//! Values that belong to one process. A forked child inherits its parent's memory, but not the devices, libraries and
+//! locks that the memory describes.
 
 pub(in crate::live) mod child;
 
@@ -15,8 +15,8 @@ use crate::error::{Error, Result};
 
 /// A static with one value in each process. For nearfab's C and Python packages; not part of the stable API.
 ///
-/// A lock that a child inherits may stay locked for ever, because the thread that holds it does not exist in the child. So a
-/// child never uses the value of its parent, and makes a new one.
+/// A lock that a child inherits may stay locked for ever, because the thread that holds it does not exist in the child.
+/// So a child never uses the value of its parent, and makes a new one.
 #[derive(Debug)]
 pub struct PerProcess<T: 'static> {
     /// The newest value; null before the first. No value is ever freed, because `get` hands out `'static` references.
@@ -43,8 +43,8 @@ impl<T: Send + Sync + 'static> PerProcess<T> {
         Self { newest: AtomicPtr::new(ptr::null_mut()) }
     }
 
-    /// Returns the value of this process. If the process has none, `make` makes it from the value that the process inherited. If
-    /// threads race, the value of one of them is kept.
+    /// Returns the value of this process. If the process has none, `make` makes it from the value that the process
+    /// inherited. If threads race, the value of one of them is kept.
     ///
     /// # Errors
     /// The errors of `make`.
@@ -54,8 +54,8 @@ impl<T: Send + Sync + 'static> PerProcess<T> {
     ) -> std::result::Result<&'static Owned<T>, E> {
         loop {
             let newest = self.newest.load(Ordering::Acquire);
-            // SAFETY: the pointer is null or comes from `Box::into_raw` below. A stored value is never freed or moved, and only
-            // shared references to it exist.
+            // SAFETY: the pointer is null or comes from `Box::into_raw` below. A stored value is never freed or moved,
+            // and only shared references to it exist.
             let inherited = unsafe { newest.as_ref() };
             if let Some(own) = inherited.filter(|newest| newest.generation == generation()) {
                 return Ok(own);
@@ -63,7 +63,8 @@ impl<T: Send + Sync + 'static> PerProcess<T> {
             let own = Owned { _inherited: inherited, ..Owned::new(make(inherited)?) };
             let own = Box::into_raw(Box::new(own));
             if self.newest.compare_exchange(newest, own, Ordering::AcqRel, Ordering::Relaxed).is_err() {
-                // SAFETY: `own` comes from `Box::into_raw` above. The exchange failed, so no other thread has seen the pointer.
+                // SAFETY: `own` comes from `Box::into_raw` above. The exchange failed, so no other thread has seen the
+                // pointer.
                 drop(unsafe { Box::from_raw(own) });
             }
         }
@@ -98,7 +99,8 @@ fn forked(owner: u32) -> Error {
 
 /// Returns the generation of this process: a number greater than those of all its ancestors.
 ///
-/// A PID does not tell a process from its ancestors: the first process of a nested container can have the PID of its parent.
+/// A PID does not tell a process from its ancestors: the first process of a nested container can have the PID of its
+/// parent.
 fn generation() -> u32 {
     match known_generation() {
         0 => learn_generation(),
@@ -108,18 +110,21 @@ fn generation() -> u32 {
 
 /// Returns the generation, or 0 before the first call of [`generation`] in this process. A new child reads 0.
 ///
-/// Each call of the library compares the generation. A system call there (such as `getpid`) would take several times as long.
+/// Each call of the library compares the generation. A system call there (such as `getpid`) would take several times as
+/// long.
 #[inline]
 fn known_generation() -> u32 {
-    // SAFETY: `KNOWN` holds the address of `NOWHERE`, of `CLEARED_BY_FORK`, or of a page that is never unmapped. Each is aligned for
-    // an `AtomicU32`, is initialized (a fresh or wiped page is zero), and is accessed as an `AtomicU32` only.
+    // SAFETY: `KNOWN` holds the address of `NOWHERE`, of `CLEARED_BY_FORK`, or of a page that is never unmapped. Each
+    // is aligned for an `AtomicU32`, is initialized (a fresh or wiped page is zero), and is accessed as an `AtomicU32`
+    // only.
     unsafe { &*KNOWN.load(Ordering::Acquire) }.load(Ordering::Relaxed)
 }
 
 /// The greatest generation of this process and its ancestors. A child inherits it.
 static NEWEST: AtomicU32 = AtomicU32::new(0);
 
-/// The address of this process's generation. No lock guards it, because a child could inherit the lock while it is locked.
+/// The address of this process's generation. No lock guards it, because a child could inherit the lock while it is
+/// locked.
 static KNOWN: AtomicPtr<AtomicU32> = AtomicPtr::new((&raw const NOWHERE).cast_mut());
 
 /// Always 0. [`KNOWN`] points here until the first call of [`learn_generation`].
@@ -136,8 +141,8 @@ fn learn_generation() -> u32 {
         let _ = KNOWN.compare_exchange(nowhere, place, Ordering::AcqRel, Ordering::Relaxed);
     }
     let next = NEWEST.fetch_add(1, Ordering::Relaxed) + 1;
-    // SAFETY: `KNOWN` holds the address of `CLEARED_BY_FORK` or of a page that is never unmapped, by the exchange above. Both are
-    // aligned for an `AtomicU32`, are initialized, and are accessed as an `AtomicU32` only.
+    // SAFETY: `KNOWN` holds the address of `CLEARED_BY_FORK` or of a page that is never unmapped, by the exchange
+    // above. Both are aligned for an `AtomicU32`, are initialized, and are accessed as an `AtomicU32` only.
     let known = unsafe { &*KNOWN.load(Ordering::Acquire) };
     // If threads race, all return the generation of the first.
     known.compare_exchange(0, next, Ordering::Relaxed, Ordering::Relaxed).map_or_else(|known| known, |_| next)
@@ -147,22 +152,23 @@ fn learn_generation() -> u32 {
 fn wiped_page() -> nix::Result<NonNull<AtomicU32>> {
     let size = NonZero::<usize>::MIN; // The kernel gives a whole page.
     let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
-    // SAFETY: without an address and `MAP_FIXED`, the kernel chooses a free range, so the call replaces no existing mapping.
+    // SAFETY: without an address and `MAP_FIXED`, the kernel chooses a free range, so the call replaces no existing
+    // mapping.
     let page = unsafe { mmap_anonymous(None, size, protection, MapFlags::MAP_PRIVATE) }?;
-    // SAFETY: the page was mapped just now and nothing refers to it. The advice changes its content in children only, where a zero
-    // is a valid `AtomicU32`.
+    // SAFETY: the page was mapped just now and nothing refers to it. The advice changes its content in children only,
+    // where a zero is a valid `AtomicU32`.
     unsafe { madvise(page, size.get(), MmapAdvise::MADV_WIPEONFORK) }?;
     Ok(page.cast())
 }
 
-/// Returns a static that `fork(3)` clears in the child. A child made by the bare system call does not run the handler, so it is not
-/// recognized as a child.
+/// Returns a static that `fork(3)` clears in the child. A child made by the bare system call does not run the handler,
+/// so it is not recognized as a child.
 fn cleared_by_fork() -> *mut AtomicU32 {
     extern "C" fn clear() {
         CLEARED_BY_FORK.store(0, Ordering::Relaxed);
     }
-    // SAFETY: `clear` has the signature that the function expects and lives as long as the program. It makes one atomic store, which
-    // is allowed in a child of a process with threads.
+    // SAFETY: `clear` has the signature that the function expects and lives as long as the program. It makes one atomic
+    // store, which is allowed in a child of a process with threads.
     unsafe { libc::pthread_atfork(None, None, Some(clear)) };
     (&raw const CLEARED_BY_FORK).cast_mut()
 }

@@ -1,5 +1,5 @@
-//! Vendor libraries: libibverbs, libefa, libfabric and libnrt. nearfab loads them at run time and links none of them, so it also
-//! runs on machines without them.
+//! Vendor libraries: libibverbs, libefa, libfabric and libnrt. nearfab loads them at run time and links none of them,
+//! so it also runs on machines without them.
 
 use std::sync::OnceLock;
 
@@ -21,8 +21,8 @@ const VERBS: VendorLibrary = VendorLibrary {
     variable: None,
     places: &[],
     global: false,
-    hint: "nearfab opens EFA interfaces through it: install the EFA software of AWS, or the package libibverbs1 (Debian, \
-        Ubuntu) or libibverbs (Amazon Linux, Fedora)",
+    hint: "nearfab opens EFA interfaces through it: install the EFA software of AWS, or the package libibverbs1 \
+        (Debian, Ubuntu) or libibverbs (Amazon Linux, Fedora)",
 };
 
 const EFA: VendorLibrary = VendorLibrary {
@@ -59,8 +59,8 @@ pub(crate) fn verbs() -> Result<&'static Verbs> {
     static TABLE: OnceLock<Verbs> = OnceLock::new();
     once(&TABLE, || {
         let library = VERBS.load()?;
-        // SAFETY: `load` returns a libibverbs, so each address is that of the function of this name, whose prototype the headers
-        // of rdma-core give for this soname. The library is never unloaded, so the addresses stay valid.
+        // SAFETY: `load` returns a libibverbs, so each address is that of the function of this name, whose prototype
+        // the headers of rdma-core give for this soname. The library is never unloaded, so the addresses stay valid.
         unsafe { Verbs::resolve(|name| library.address(name)) }
     })
 }
@@ -70,8 +70,8 @@ pub(crate) fn verbs_dmabuf() -> Result<&'static VerbsDmabuf> {
     static TABLE: OnceLock<VerbsDmabuf> = OnceLock::new();
     once(&TABLE, || {
         let library = VERBS.load()?;
-        // SAFETY: `load` returns a libibverbs, so each address is that of the function of this name, whose prototype the headers
-        // of rdma-core give for this soname. The library is never unloaded, so the addresses stay valid.
+        // SAFETY: `load` returns a libibverbs, so each address is that of the function of this name, whose prototype
+        // the headers of rdma-core give for this soname. The library is never unloaded, so the addresses stay valid.
         unsafe { VerbsDmabuf::resolve(|name| library.address(name)) }
     })
 }
@@ -81,8 +81,8 @@ pub(crate) fn efadv() -> Result<&'static Efadv> {
     static TABLE: OnceLock<Efadv> = OnceLock::new();
     once(&TABLE, || {
         let library = EFA.load()?;
-        // SAFETY: `load` returns a libefa, so each address is that of the function of this name, whose prototype the headers of
-        // rdma-core give for this soname. The library is never unloaded, so the addresses stay valid.
+        // SAFETY: `load` returns a libefa, so each address is that of the function of this name, whose prototype the
+        // headers of rdma-core give for this soname. The library is never unloaded, so the addresses stay valid.
         unsafe { Efadv::resolve(|name| library.address(name)) }
     })
 }
@@ -93,8 +93,8 @@ static NRT_TABLE: OnceLock<Nrt> = OnceLock::new();
 pub(crate) fn nrt() -> Result<&'static Nrt> {
     once(&NRT_TABLE, || {
         let library = NRT.load()?;
-        // SAFETY: `load` returns a libnrt, so each address is that of the function of this name, whose prototype AWS publishes in
-        // libnrt's headers for this soname. The library is never unloaded, so the addresses stay valid.
+        // SAFETY: `load` returns a libnrt, so each address is that of the function of this name, whose prototype AWS
+        // publishes in libnrt's headers for this soname. The library is never unloaded, so the addresses stay valid.
         Ok(unsafe { Nrt::resolve(|name| library.find(name)) })
     })
 }
@@ -109,8 +109,8 @@ pub(crate) fn fabric() -> Result<&'static Fabric> {
     static TABLE: OnceLock<Fabric> = OnceLock::new();
     once(&TABLE, || {
         let library = FABRIC.load()?;
-        // SAFETY: `load` returns a libfabric, so each address is that of the function of this name, whose prototype libfabric's
-        // headers give for this soname. The library is never unloaded, so the addresses stay valid.
+        // SAFETY: `load` returns a libfabric, so each address is that of the function of this name, whose prototype
+        // libfabric's headers give for this soname. The library is never unloaded, so the addresses stay valid.
         unsafe { Fabric::resolve(|name| library.address(name)) }
     })
 }

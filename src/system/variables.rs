@@ -7,15 +7,16 @@ use crate::tables::version_rules::Version;
 /// The efa provider aborts if one of these is set, to any value.
 const FORBIDDEN: [&str; 3] = ["FI_EFA_MTU_SIZE", "FI_EFA_TX_IOV_LIMIT", "FI_EFA_RX_IOV_LIMIT"];
 
-/// Returns whether a process with registered memory can fork on this kernel. `variable` returns the value of an environment variable
-/// of the process.
+/// Returns whether a process with registered memory can fork on this kernel. `variable` returns the value of an
+/// environment variable of the process.
 ///
-/// Kernels from 5.13 on copy registered memory for the child. On older kernels the process must ask for fork safety by a variable:
+/// Kernels from 5.13 on copy registered memory for the child. On older kernels the process must ask for fork safety by
+/// a variable:
 /// - `RDMAV_FORK_SAFE` or `IBV_FORK_SAFE`, which libibverbs reads: set to any value;
 /// - `FI_EFA_FORK_SAFE`, which libfabric reads: set to `1`, `on`, `true` or `yes`, in any case.
 ///
-/// Otherwise the parent's next write to a page moves the page away from the device, and libfabric's efa provider aborts a parent that
-/// forks. Source: libfabric, `prov/efa/src/efa_fork_support.c`; libfabric issue 5857.
+/// Otherwise the parent's next write to a page moves the page away from the device, and libfabric's efa provider aborts
+/// a parent that forks. Source: libfabric, `prov/efa/src/efa_fork_support.c`; libfabric issue 5857.
 ///
 /// ```
 /// use nearfab::system::is_fork_safe;
@@ -37,15 +38,16 @@ pub fn is_fork_safe(kernel: &Version, variable: impl Fn(&str) -> Option<String>)
 /// The first kernel that copies registered memory for a child.
 const COPIES_FOR_CHILDREN: &str = "5.13";
 
-/// Returns whether the environment asks for fork safety: the only reading of these variables. libfabric parses the value of its own
-/// variable; libibverbs takes any value of its two, even `0`.
+/// Returns whether the environment asks for fork safety: the only reading of these variables. libfabric parses the
+/// value of its own variable; libibverbs takes any value of its two, even `0`.
 pub(crate) fn asks_for_fork_safety(variable: impl Fn(&str) -> Option<String>) -> bool {
     variable("FI_EFA_FORK_SAFE").is_some_and(|value| is_on(&value))
         || ["RDMAV_FORK_SAFE", "IBV_FORK_SAFE"].into_iter().any(|name| variable(name).is_some())
 }
 
-/// Returns the variables that make the efa provider abort the process at the first `fi_getinfo`, for any requested provider. Each
-/// comes with what is wrong with its value. Source: `prov/efa/src/efa_env.c` and `efa_fork_support.c` of libfabric.
+/// Returns the variables that make the efa provider abort the process at the first `fi_getinfo`, for any requested
+/// provider. Each comes with what is wrong with its value. Source: `prov/efa/src/efa_env.c` and `efa_fork_support.c` of
+/// libfabric.
 ///
 /// ```
 /// use nearfab::system::aborting;

@@ -1,20 +1,20 @@
 //! Opens domains of libfabric and makes endpoints, address vectors, completion queues and memory regions in them.
 //!
-//! [`Interface::find`] asks libfabric for interfaces. [`Interface::open`] opens the domain of an interface, or shares it if this process
-//! has it open. Two interfaces share a domain if all of these are equal: PCI address, names, API version, kind of endpoint,
-//! capabilities, memory mode and threading model. Each object holds its domain, an [`Endpoint`] also holds its queues and its address
-//! vector, and a domain holds its fabric. So in any order of dropping, each object is closed before the objects that it depends on.
+//! [`Interface::find`] asks libfabric for interfaces. [`Interface::open`] opens the domain of an interface, or shares
+//! it if this process has it open. Two interfaces share a domain if all of these are equal: PCI address, names, API
+//! version, kind of endpoint, capabilities, memory mode and threading model. Each object holds its domain, an
+//! [`Endpoint`] also holds its queues and its address vector, and a domain holds its fabric. So in any order of
+//! dropping, each object is closed before the objects that it depends on.
 //!
-//! In a forked child, every method returns [`Error::Forked`], and dropping does nothing. If the parent has asked libfabric for
-//! interfaces, the child cannot ask: the devices that libfabric opened then belong to the parent.
+//! In a forked child, every method returns [`Error::Forked`], and dropping does nothing. If the parent has asked
+//! libfabric for interfaces, the child cannot ask: the devices that libfabric opened then belong to the parent.
 //!
 //! An endpoint sends and receives messages, enough to test a path between two processes.
 //!
 //! ```no_run
 //! use nearfab::context::fabric::{EndpointKind, Interface, Query};
 //!
-//! let query = Query { provider: Some("efa".to_owned()), ..Query::default() };
-//! let found = Interface::find(&query)?;
+//! let found = Interface::find(&Query::default().provider("efa"))?;
 //! let Some(interface) = found.iter().find(|found| found.endpoint == EndpointKind::ReliableDatagram) else { return Ok(()) };
 //! let domain = interface.open()?;
 //! let (peers, queue) = (domain.address_vector()?, domain.completion_queue(64)?);

@@ -1,10 +1,10 @@
 //! Asks the Neuron driver about devices, and gives access to libnrt in this process.
 //!
-//! A [`Neuron`] is an open device node, to ask the driver: which cores are held, and which processes are attached. It never reserves a core.
-//! nearfab keeps no list of held cores: the driver's reservations are the truth.
+//! A [`Neuron`] is an open device node, to ask the driver: which cores are held, and which processes are attached. It
+//! never reserves a core. nearfab keeps no list of held cores: the driver's reservations are the truth.
 //!
-//! A [`NeuronRuntime`] is libnrt, loaded but not initialized: it counts cores and names the instance type. Only [`NeuronRuntime::init`]
-//! opens devices and reserves cores, once in a process.
+//! A [`NeuronRuntime`] is libnrt, loaded but not initialized: it counts cores and names the instance type. Only
+//! [`NeuronRuntime::init`] opens devices and reserves cores, once in a process.
 //!
 //! [`near_address`] returns the EFA interfaces that are near to device memory.
 
@@ -28,8 +28,9 @@ pub use status::NeuronStatus;
 
 /// A Neuron device of this machine, whose driver can be asked.
 ///
-/// All values for a device share one node, which is opened write-only once in a process and stays open until the process ends. Closing the
-/// node in any way would free all cores that the process has reserved on all devices, including libnrt's. So a `Neuron` cannot be closed.
+/// All values for a device share one node, which is opened write-only once in a process and stays open until the
+/// process ends. Closing the node in any way would free all cores that the process has reserved on all devices,
+/// including libnrt's. So a `Neuron` cannot be closed.
 #[derive(Debug, Clone, Copy)]
 pub struct Neuron {
     device: HostDevice,
@@ -39,8 +40,8 @@ pub struct Neuron {
 }
 
 impl Neuron {
-    /// Opens the device's node, or shares it if this process has it open. Opening returns at once, even while the device is in reset, and
-    /// takes none of the device's places for processes.
+    /// Opens the device's node, or shares it if this process has it open. Opening returns at once, even while the
+    /// device is in reset, and takes none of the device's places for processes.
     ///
     /// ```
     /// use nearfab::context::neuron::Neuron;
@@ -57,9 +58,11 @@ impl Neuron {
     /// # Errors
     /// - [`Error::NotLive`](crate::Error::NotLive): the host is not this machine.
     /// - [`Error::NoSuchDevice`](crate::Error::NoSuchDevice): the host has no such device.
-    /// - [`Error::ProbeRefused`](crate::Error::ProbeRefused): the machine is a member of an UltraServer or pod, or may be one. There, even the
-    ///   end of this process would affect the other members; see [`ProbeOptions::even_on_pods`].
-    /// - [`Error::NodeRefused`](crate::Error::NodeRefused): the node cannot be opened; the error says why and what to do.
+    /// - [`Error::ProbeRefused`](crate::Error::ProbeRefused): the machine is a member of an UltraServer or pod, or may
+    ///   be one. There, even the end of this process would affect the other members; see
+    ///   [`ProbeOptions::even_on_pods`].
+    /// - [`Error::NodeRefused`](crate::Error::NodeRefused): the node cannot be opened; the error says why and what to
+    ///   do.
     pub fn open(host: &Host, device: HostDevice, options: ProbeOptions) -> Result<Self> {
         probe::may_open(host, options)?;
         let cores = host.find_neuron(device)?.cores;
@@ -79,8 +82,9 @@ impl Neuron {
     /// Asks for the PCI address.
     ///
     /// # Errors
-    /// [`Error::Driver`](crate::Error::Driver): the driver does not answer. [`Error::Malformed`](crate::Error::Malformed): the answer is no
-    /// PCI address. [`Error::Forked`](crate::Error::Forked): in a forked child.
+    /// [`Error::Driver`](crate::Error::Driver): the driver does not answer.
+    /// [`Error::Malformed`](crate::Error::Malformed): the answer is no PCI address.
+    /// [`Error::Forked`](crate::Error::Forked): in a forked child.
     pub fn address(&self) -> Result<Bdf> {
         self.open_node()?.address()
     }
@@ -88,7 +92,8 @@ impl Neuron {
     /// Asks for the device's architecture and the driver's features.
     ///
     /// # Errors
-    /// [`Error::Driver`](crate::Error::Driver): the driver does not answer. [`Error::Forked`](crate::Error::Forked): in a forked child.
+    /// [`Error::Driver`](crate::Error::Driver): the driver does not answer. [`Error::Forked`](crate::Error::Forked): in
+    /// a forked child.
     pub fn driver(&self) -> Result<DriverInfo> {
         self.open_node()?.driver_info()
     }
@@ -102,16 +107,17 @@ impl Neuron {
         Ok(node.cores(self.cores, &node.driver_info()))
     }
 
-    /// Asks for the processes that are attached to the device and so may hold its cores. The driver does not report which process holds which
-    /// core.
+    /// Asks for the processes that are attached to the device and so may hold its cores. The driver does not report
+    /// which process holds which core.
     ///
     /// A child process asks, as [`ProbeOptions::with_processes`] describes, within the options' deadline.
     ///
     /// # Errors
-    /// [`Error::ProbeRefused`](crate::Error::ProbeRefused): this process has a Neuron node open itself, as an initialized libnrt has, or
-    /// must not fork. [`Error::NodeRefused`](crate::Error::NodeRefused): the child could not open the node.
-    /// [`Error::Deadline`](crate::Error::Deadline): the driver did not answer in time. [`Error::Driver`](crate::Error::Driver): the child
-    /// could not be started, or died. [`Error::Forked`](crate::Error::Forked): in a forked child.
+    /// [`Error::ProbeRefused`](crate::Error::ProbeRefused): this process has a Neuron node open itself, as an
+    /// initialized libnrt has, or must not fork. [`Error::NodeRefused`](crate::Error::NodeRefused): the child could not
+    /// open the node. [`Error::Deadline`](crate::Error::Deadline): the driver did not answer in time.
+    /// [`Error::Driver`](crate::Error::Driver): the child could not be started, or died.
+    /// [`Error::Forked`](crate::Error::Forked): in a forked child.
     pub fn users(&self) -> Result<DeviceUsers> {
         probe::users(self.device, &self.open_node()?, self.options)
     }

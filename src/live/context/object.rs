@@ -1,5 +1,5 @@
-//! An object that a vendor library made on an open device or domain. It is destroyed once, in the process that made it, and before its
-//! parent and the objects that it depends on.
+//! An object that a vendor library made on an open device or domain. It is destroyed once, in the process that made it,
+//! and before its parent and the objects that it depends on.
 
 use std::ffi::c_int;
 use std::ptr::NonNull;
@@ -13,8 +13,8 @@ use crate::live::process::Owned;
 pub enum Closed {
     /// This was the last handle: the device, domain or object is closed.
     Now,
-    /// It stays open: other handles or objects made on it use it, and the last of them closes it. A device or domain that was borrowed
-    /// from another runtime stays open too, until that runtime closes it.
+    /// It stays open: other handles or objects made on it use it, and the last of them closes it. A device or domain
+    /// that was borrowed from another runtime stays open too, until that runtime closes it.
     Later,
 }
 
@@ -42,11 +42,11 @@ pub(super) struct Destroy<T> {
     pub(super) function: unsafe extern "C" fn(*mut T) -> c_int,
 }
 
-// SAFETY: the caller of `new` promises that any thread may use and destroy the library's object. The pointer to it never changes, and
-// the other fields are `Send` by the bounds.
+// SAFETY: the caller of `new` promises that any thread may use and destroy the library's object. The pointer to it
+// never changes, and the other fields are `Send` by the bounds.
 unsafe impl<T, P: Parent + Send, D: Send> Send for Object<T, P, D> {}
-// SAFETY: the caller of `new` promises that any threads may use the library's object at the same time: the library locks its state.
-// The pointer to it never changes, and the other fields are `Sync` by the bounds.
+// SAFETY: the caller of `new` promises that any threads may use the library's object at the same time: the library
+// locks its state. The pointer to it never changes, and the other fields are `Sync` by the bounds.
 unsafe impl<T, P: Parent + Sync, D: Sync> Sync for Object<T, P, D> {}
 
 impl<T: 'static, P: Parent, D> Object<T, P, D> {
@@ -83,9 +83,9 @@ impl<T: 'static, P: Parent, D> Object<T, P, D> {
     fn destroy(&mut self) -> Result<()> {
         self.is_open = false;
         let raw = self.get()?;
-        // SAFETY: the object exists: only this function destroys it, and runs once, as `close` takes the last handle and `is_open`
-        // keeps `drop` from a second call. `get` shows that this process made it. Nothing depends on it: an object that does holds a handle
-        // of it, and no handle is left.
+        // SAFETY: the object exists: only this function destroys it, and runs once, as `close` takes the last handle
+        // and `is_open` keeps `drop` from a second call. `get` shows that this process made it. Nothing depends on it:
+        // an object that does holds a handle of it, and no handle is left.
         let status = unsafe { (self.destroy.function)(raw) };
         self.parent.check(self.destroy.name, status)
     }

@@ -1,8 +1,8 @@
 //! The devices and domains that this process shares.
 //!
-//! Each open device or domain has a slot, which counts its leases. One lock guards all changes of slots. Opening and closing happen
-//! under the lock too: a thread that opens a device while another thread closes it waits, and then opens it anew. Using an open device
-//! takes no lock.
+//! Each open device or domain has a slot, which counts its leases. One lock guards all changes of slots. Opening and
+//! closing happen under the lock too: a thread that opens a device while another thread closes it waits, and then opens
+//! it anew. Using an open device takes no lock.
 //!
 //! A forked child has a new registry. In the child, every use of its parent's leases fails.
 
@@ -24,7 +24,8 @@ pub(super) trait Shared: Send + Sync + 'static {
     ///
     /// # Safety
     ///
-    /// The caller calls `close` once, in the process that opened the value. Nothing uses the value during the call or after it.
+    /// The caller calls `close` once, in the process that opened the value. Nothing uses the value during the call or
+    /// after it.
     unsafe fn close(&self) -> Result<()>;
 }
 
@@ -79,8 +80,8 @@ impl<T: Shared> Owned<Slots<T>> {
 }
 
 impl<T: Shared> Slots<T> {
-    /// Makes the slots of this process. Fails in a child forked while another thread was opening or closing: that thread does not exist in
-    /// the child, so the locks that it held in the vendor library stay locked.
+    /// Makes the slots of this process. Fails in a child forked while another thread was opening or closing: that
+    /// thread does not exist in the child, so the locks that it held in the vendor library stay locked.
     fn new(inherited: Option<&Owned<Self>>) -> Result<Self> {
         match inherited {
             Some(parent) if parent.value.busy.load(Ordering::SeqCst) => Err(Error::Forked { owner: parent.owner }),
@@ -139,9 +140,9 @@ impl<T: Shared> Lease<T> {
         if others == 0 {
             all.remove(&self.key);
             slots.busy_with(|| {
-                // SAFETY: `self.slots.get` shows that this process opened the value. The value is reached by leases only, and this lease
-                // is the last: it is borrowed mutably here, and ends. The slot was removed under the lock, so no new lease of the value
-                // can be made, and `close` runs once.
+                // SAFETY: `self.slots.get` shows that this process opened the value. The value is reached by leases
+                // only, and this lease is the last: it is borrowed mutably here, and ends. The slot was removed under
+                // the lock, so no new lease of the value can be made, and `close` runs once.
                 unsafe { self.shared.close() }
             })?;
         }

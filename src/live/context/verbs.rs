@@ -58,8 +58,8 @@ impl Efa {
     ///
     /// # Errors
     /// - [`Error::NotLive`]: the host is not this machine.
-    /// - [`Error::NoSuchDevice`]: the host has no interface at this address, the interface has no driver, the machine has changed since
-    ///   the host was discovered, or libibverbs does not list the interface.
+    /// - [`Error::NoSuchDevice`]: the host has no interface at this address, the interface has no driver, the machine
+    ///   has changed since the host was discovered, or libibverbs does not list the interface.
     /// - [`Error::NodeRefused`]: the device node cannot be opened; the error says why and what to do.
     /// - [`Error::Library`], [`Error::MissingSymbol`]: libibverbs is not installed, or too old.
     /// - [`Error::Call`]: libibverbs fails to open the interface.
@@ -74,24 +74,25 @@ impl Efa {
         Ok(Self { handle: Handle::Leased(lease) })
     }
 
-    /// Makes a handle of an interface that another runtime of this process opened. nearfab does not close the interface, and
-    /// [`Efa::open`] does not share it.
+    /// Makes a handle of an interface that another runtime of this process opened. nearfab does not close the
+    /// interface, and [`Efa::open`] does not share it.
     ///
     /// # Safety
     ///
-    /// `context` is an `ibv_context` that the libibverbs of this process opened ([`vendor::all`](crate::vendor::all) reports which). It
-    /// stays open until this handle, its clones, and all objects made on them are dropped.
+    /// `context` is an `ibv_context` that the libibverbs of this process opened ([`vendor::all`](crate::vendor::all)
+    /// reports which). It stays open until this handle, its clones, and all objects made on them are dropped.
     ///
     /// # Errors
-    /// [`Error::NoSuchDevice`]: the host has no interface with the context's name. [`Error::NotLive`]: the host is not this machine.
-    /// [`Error::Library`], [`Error::SeveralLibraries`], [`Error::MissingSymbol`]: libibverbs cannot be loaded, is loaded more than once, or
-    /// is too old.
+    /// [`Error::NoSuchDevice`]: the host has no interface with the context's name. [`Error::NotLive`]: the host is not
+    /// this machine. [`Error::Library`], [`Error::SeveralLibraries`], [`Error::MissingSymbol`]: libibverbs cannot be
+    /// loaded, is loaded more than once, or is too old.
     #[doc(alias = "ibv_context")]
     pub unsafe fn borrow_raw(host: &Host, context: NonNull<c_void>) -> Result<Self> {
         if !host.is_live() {
             return Err(Error::NotLive { origin: host.origin().to_string() });
         }
-        // SAFETY: the caller promises that the context is open, is of this process's libibverbs, and outlives the handle.
+        // SAFETY: the caller promises that the context is open, is of this process's libibverbs, and outlives the
+        // handle.
         let (interface, device) = unsafe { Device::borrow(context.cast(), host.efa())? };
         Ok(Self { handle: Handle::borrowed(interface.address(), device) })
     }
@@ -112,8 +113,8 @@ impl Efa {
         Ok(self.device()?.context() == other.device()?.context())
     }
 
-    /// Returns the number of users that the interface has in this process, this handle included. Each handle and each object made on the
-    /// interface is a user.
+    /// Returns the number of users that the interface has in this process, this handle included. Each handle and each
+    /// object made on the interface is a user.
     ///
     /// # Errors
     /// [`Error::Forked`]: in a forked child.
@@ -176,10 +177,12 @@ impl Efa {
         CompletionQueue::new(self, entries)
     }
 
-    /// Takes the next asynchronous event, if one is pending. The event is acknowledged, so destroying an object never waits for it.
+    /// Takes the next asynchronous event, if one is pending. The event is acknowledged, so destroying an object never
+    /// waits for it.
     ///
-    /// Any threads may call it. If other code reads events of the same context (a runtime that lent or borrowed it), it can take the event
-    /// that this call has seen; then this call waits for the next event. Let one side read the events.
+    /// Any threads may call it. If other code reads events of the same context (a runtime that lent or borrowed it), it
+    /// can take the event that this call has seen; then this call waits for the next event. Let one side read the
+    /// events.
     ///
     /// # Errors
     /// [`Error::Call`]: libibverbs fails. [`Error::Forked`]: in a forked child.
@@ -210,8 +213,8 @@ impl Efa {
     /// Dropping the handle does the same, and logs a failure.
     ///
     /// # Errors
-    /// [`Error::Call`]: this was the last user and libibverbs fails to close the interface, which counts as closed nevertheless.
-    /// [`Error::Forked`]: in a forked child.
+    /// [`Error::Call`]: this was the last user and libibverbs fails to close the interface, which counts as closed
+    /// nevertheless. [`Error::Forked`]: in a forked child.
     #[doc(alias = "ibv_close_device")]
     pub fn close(self) -> Result<Closed> {
         self.handle.close()

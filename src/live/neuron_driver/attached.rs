@@ -1,7 +1,7 @@
 //! The answers of a device to a child process that is attached to it, and how the child sends them to its parent.
 //!
-//! The child is forked from a process with many threads, so the functions that it runs make system calls and do not allocate. It writes
-//! records in a fixed order. A record is a status, a length and that many bytes.
+//! The child is forked from a process with many threads, so the functions that it runs make system calls and do not
+//! allocate. It writes records in a fixed order. A record is a status, a length and that many bytes.
 
 use std::ffi::c_int;
 use std::io::{self, Write};

@@ -124,8 +124,8 @@ impl OpenNode<'_> {
         }
     }
 
-    /// Asks for a run of two cores in a range of one core. No such run exists, so the driver reserves nothing. Its refusal reports the length
-    /// of the longest free run: 0 if the core is held, 1 if it is free.
+    /// Asks for a run of two cores in a range of one core. No such run exists, so the driver reserves nothing. Its
+    /// refusal reports the length of the longest free run: 0 if the core is held, 1 if it is free.
     fn core_state(&self, core: PhysicalCore) -> Result<CoreState> {
         let mut range = NcRange { nc_count: 2, start: core.0, end: core.0, ..NcRange::default() };
         let status = self.node.ask(Question::MarkCores(&mut range));
@@ -146,7 +146,8 @@ impl OpenNode<'_> {
         Err(Error::Malformed { path: self.path.clone(), expected, found })
     }
 
-    /// Converts the answers of the attached child. `names` is the machine if its `/proc` has the PIDs that the driver reports.
+    /// Converts the answers of the attached child. `names` is the machine if its `/proc` has the PIDs that the driver
+    /// reports.
     pub(crate) fn users(&self, attachment: Attachment, names: Option<&HostRoot>) -> DeviceUsers {
         let Attachment { child, host_device, processes } = attachment;
         let is_probe = |process: &AttachedProcess| names.is_some() && process.pid == child;

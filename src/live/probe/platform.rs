@@ -10,8 +10,9 @@ const FAMILIES_WITHOUT_MEMBERS: [&str; 4] = ["inf1", "inf2", "trn1", "trn1n"];
 /// The parameter that makes the driver treat any trn2 machine as a member of an UltraServer. Only root can read it.
 const FORCED: &str = "sys/module/neuron/parameters/force_userver";
 
-/// The driver's class attributes. Drivers from 2.30 on all have [`SINCE_230`], and have [`OF_MEMBERS`] only if they treat the machine as a
-/// member of an UltraServer or pod. Older drivers have [`OF_MEMBERS`] on every machine. Source: Neuron driver 2.24.7 and 2.30.2.
+/// The driver's class attributes. Drivers from 2.30 on all have [`SINCE_230`], and have [`OF_MEMBERS`] only if they
+/// treat the machine as a member of an UltraServer or pod. Older drivers have [`OF_MEMBERS`] on every machine. Source:
+/// Neuron driver 2.24.7 and 2.30.2.
 const CLASS: &str = "sys/class/neuron_device";
 const SINCE_230: &str = "hbm_7200_capable";
 const OF_MEMBERS: &str = "ultraserver_mode";
@@ -22,14 +23,15 @@ pub(super) fn check(root: &HostRoot, product: Option<&str>) -> Result<()> {
         None => Ok(()),
         Some(Refusal { reason, allow_if }) => Err(Error::ProbeRefused {
             reason: format!(
-                "{reason}, and on a member closing a device node changes what the other members see. {allow_if}, allow it \
-                 (--probe=even-on-pods, ProbeOptions::even_on_pods)"
+                "{reason}, and on a member closing a device node changes what the other members see. {allow_if}, \
+                 allow it (--probe=even-on-pods, ProbeOptions::even_on_pods)"
             ),
         }),
     }
 }
 
-/// Returns whether the driver was told to treat this machine as a member of an UltraServer; `None` if this user cannot know it.
+/// Returns whether the driver was configured to treat this machine as a member of an UltraServer; `None` if this user
+/// cannot know it.
 fn is_forced(root: &HostRoot) -> Option<bool> {
     let parameter = root.read(FORCED);
     let attributes = root.list(CLASS).unwrap_or_default();
@@ -67,12 +69,14 @@ fn refusal(product: Option<&str>, forced: Option<bool>) -> Option<Refusal> {
             Some(false) => return None,
             Some(true) => {
                 format!(
-                    "the Neuron driver is configured to treat this {product} as a member of an UltraServer (force_userver)"
+                    "the Neuron driver is configured to treat this {product} as a member of an UltraServer \
+                     (force_userver)"
                 )
             }
             None => {
                 let reason = format!(
-                    "this {product} may be configured as a member of an UltraServer, which only root can read (/{FORCED})"
+                    "this {product} may be configured as a member of an UltraServer, which only root can read \
+                     (/{FORCED})"
                 );
                 return Some(Refusal { reason, allow_if: "Run as root; or, if root reads 0 in that file" });
             }
@@ -87,8 +91,8 @@ mod tests {
 
     use super::*;
 
-    /// A machine whose driver has these class attributes, and whose parameter has this value; `None` for one that cannot be read, not
-    /// even by root: a folder.
+    /// A machine whose driver has these class attributes, and whose parameter has this value; `None` for one that
+    /// cannot be read, not even by root: a folder.
     fn machine(class: &[&str], parameter: Option<&str>) -> tempfile::TempDir {
         let tree = tempfile::tempdir().unwrap();
         let path = tree.path().join(FORCED);

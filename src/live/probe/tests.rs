@@ -437,8 +437,8 @@ fn datastores_are_found_missing_or_refused() {
     assert_eq!(source.raw_os_error(), Some(EFBIG));
     assert_eq!(datastore(FakeNode::failing("ACQUIRE_NEURON_DS", -ENOENT)).unwrap(), None);
 
-    let nobody = AppInfo { pid: 0, ..AppInfo::default() };
-    assert_eq!(datastore(FakeNode { apps: vec![nobody], ..FakeNode::default() }).unwrap(), None);
+    let without_pid = AppInfo { pid: 0, ..AppInfo::default() };
+    assert_eq!(datastore(FakeNode { apps: vec![without_pid], ..FakeNode::default() }).unwrap(), None);
 }
 
 /// The lowest status is no negated errno, and must not overflow.

@@ -29,13 +29,13 @@ pub(in crate::live) enum ChildOutput {
     TimedOut,
 }
 
-/// Forks a child that runs `run`, which writes to a pipe, and reads the pipe until `is_whole` accepts the bytes. The pipe's end alone
-/// would not do: a child that another thread forks meanwhile keeps the pipe open as long as it lives.
+/// Forks a child that runs `run`, which writes to a pipe, and reads the pipe until `is_whole` accepts the bytes. The
+/// pipe's end alone would not do: a child that another thread forks meanwhile keeps the pipe open as long as it lives.
 ///
 /// # Safety
 ///
-/// `run` makes only system calls on memory that exists before the fork. It neither allocates nor takes locks, nor calls functions that may:
-/// the process may have other threads, which do not exist in the child and may hold any lock there.
+/// `run` makes only system calls on memory that exists before the fork. It neither allocates nor takes locks, nor calls
+/// functions that may: the process may have other threads, which do not exist in the child and may hold any lock there.
 pub(in crate::live) unsafe fn run_in_child(
     deadline: Duration,
     run: impl FnOnce(&mut File) -> io::Result<()>,
@@ -44,8 +44,8 @@ pub(in crate::live) unsafe fn run_in_child(
     let end = Instant::now().checked_add(deadline); // `None`: later than the clock can show.
     let (reader, writer) = pipe2(OFlag::O_CLOEXEC)?;
     let (mut reader, mut writer) = (File::from(reader), File::from(writer));
-    // SAFETY: until it exits, the child makes the system calls below, which neither allocate nor take locks, and calls `run`, for which the
-    // caller promises the same.
+    // SAFETY: until it exits, the child makes the system calls below, which neither allocate nor take locks, and calls
+    // `run`, for which the caller promises the same.
     match unsafe { fork() }? {
         ForkResult::Child => {
             let exit = Exit;
@@ -102,8 +102,8 @@ fn reap(child: Pid) {
     while waitpid(child, None) == Err(Errno::EINTR) {}
 }
 
-/// Exits the child when it is dropped, even while a panic unwinds. The child must run neither the destructors on the parent's stack nor the
-/// parent's exit handlers.
+/// Exits the child when it is dropped, even while a panic unwinds. The child must run neither the destructors on the
+/// parent's stack nor the parent's exit handlers.
 struct Exit;
 
 impl Drop for Exit {

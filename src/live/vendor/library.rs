@@ -31,8 +31,8 @@ pub(super) struct VendorLibrary {
     pub(super) hint: &'static str,
 }
 
-/// A loaded library. It is never unloaded, because it has threads, exit handlers, thread-local values, and other users in this
-/// process.
+/// A loaded library. It is never unloaded, because it has threads, exit handlers, thread-local values, and other users
+/// in this process.
 pub(super) struct Loaded {
     soname: &'static str,
     handle: ManuallyDrop<unix::Library>,
@@ -43,14 +43,15 @@ static PREFERRED: Mutex<BTreeMap<Library, String>> = Mutex::new(BTreeMap::new())
 
 /// # Safety
 ///
-/// If the file at `path` exists, it is a build of `library` with the ABI of its soname, and loading it is sound in this process.
+/// If the file at `path` exists, it is a build of `library` with the ABI of its soname, and loading it is sound in this
+/// process.
 pub(super) unsafe fn prefer(library: Library, path: &str) {
     PREFERRED.lock().unwrap_or_else(PoisonError::into_inner).insert(library, path.to_owned());
 }
 
 impl VendorLibrary {
-    /// Returns the library. Uses the file that the program or the environment names, else the copy that the process has loaded
-    /// under any name, else the file that the dynamic loader finds, else the file at the vendor's install path.
+    /// Returns the library. Uses the file that the program or the environment names, else the copy that the process has
+    /// loaded under any name, else the file that the dynamic loader finds, else the file at the vendor's install path.
     ///
     /// A copy that was linked into the program statically is not found.
     pub(super) fn load(&self) -> Result<Loaded> {
@@ -59,10 +60,11 @@ impl VendorLibrary {
             return unsafe { self.load_named(path) };
         }
         if let Some(path) = self.named_by_environment() {
-            // SAFETY: the variable names a build of this library, by its documentation. It adds no way to run a file: who sets the
-            // environment of a process can make its dynamic loader run any file (LD_PRELOAD, LD_LIBRARY_PATH). Where the loader ignores
-            // those (in set-user-ID programs), `named_by_environment` returns `None`. A program that sets a variable of its own
-            // process calls the unsafe `set_var` and answers for the value.
+            // SAFETY: by its documentation the variable names a build of this library. It adds no power to the
+            // environment, which can make the dynamic loader run any file already (LD_PRELOAD, LD_LIBRARY_PATH). Where
+            // the loader ignores those variables (in set-user-ID programs), `named_by_environment` returns `None`. A
+            // program that sets a variable of its own process calls the unsafe `set_var`, and is responsible for the
+            // file.
             return unsafe { self.load_named(path) };
         }
         let mut copies: Vec<(MappedLibrary, unix::Library)> = self.mapped();
@@ -81,14 +83,15 @@ impl VendorLibrary {
         PREFERRED.lock().unwrap_or_else(PoisonError::into_inner).get(&self.kind).cloned()
     }
 
-    /// Returns the file that the environment variable names; `None` if the variable is unset or empty, and in programs that run with
-    /// more rights than their user (set-user-ID), where the dynamic loader ignores such variables too.
+    /// Returns the file that the environment variable names; `None` if the variable is unset or empty, and in programs
+    /// that run with more rights than their user (set-user-ID), where the dynamic loader ignores such variables too.
     fn named_by_environment(&self) -> Option<String> {
         let path = std::env::var_os(self.variable?)?.to_string_lossy().into_owned();
         Some(path).filter(|path| !path.is_empty() && !is_secure_execution())
     }
 
-    /// Returns the library at `path`. If the process has loaded other copies only, fails instead of loading a second copy.
+    /// Returns the library at `path`. If the process has loaded other copies only, fails instead of loading a second
+    /// copy.
     ///
     /// # Safety
     ///
@@ -112,11 +115,11 @@ impl VendorLibrary {
         !self.mapped().is_empty() || self.find_loaded(self.soname).is_ok()
     }
 
-    /// Returns the copies that this process's dynamic loader has loaded. A file that was mapped in another way, as a debugger does to
-    /// read it, is no copy.
+    /// Returns the copies that this process's dynamic loader has loaded. A file that was mapped in another way, as a
+    /// debugger does to read it, is no copy.
     fn mapped(&self) -> Vec<(MappedLibrary, unix::Library)> {
-        // Without a readable list, the soname alone shows whether the loader has the library. A path with U+FFFD in it is that of
-        // another file: the names of these libraries are ASCII.
+        // Without a readable list, the soname alone shows whether the loader has the library. A path with U+FFFD in it
+        // is that of another file: the names of these libraries are ASCII.
         let maps = HostRoot::open(Path::new("/")).and_then(|root| root.read_lossy("proc/self/maps"));
         let mapped = system::mapped(&maps.ok().flatten().unwrap_or_default());
         let own = mapped.into_iter().filter(|copy| copy.library == self.kind);
@@ -125,13 +128,14 @@ impl VendorLibrary {
 
     fn find(&self) -> std::result::Result<unix::Library, libloading::Error> {
         let by_name = self.find_loaded(self.soname).or_else(|_| {
-            // SAFETY: the dynamic loader finds the file of this soname in the system's folders or in those of LD_LIBRARY_PATH,
-            // as it does for each program that is linked with the library.
+            // SAFETY: the dynamic loader finds the file of this soname in the system's folders or in those of
+            // LD_LIBRARY_PATH, as it does for each program that is linked with the library.
             unsafe { self.load_file(self.soname) }
         });
         // If no install path helps, the loader's answer to the soname is the reason to report.
         by_name.or_else(|error| {
-            // SAFETY: the path is the constant at which the vendor's package installs this library. Its folder belongs to root.
+            // SAFETY: the path is the constant at which the vendor's package installs this library. Its folder belongs
+            // to root.
             let installed = |place: &&str| unsafe { self.load_file(place) }.ok();
             self.places.iter().find_map(installed).ok_or(error)
         })
@@ -139,8 +143,8 @@ impl VendorLibrary {
 
     /// Returns a library that the dynamic loader has loaded already.
     fn find_loaded(&self, name: &str) -> std::result::Result<unix::Library, libloading::Error> {
-        // SAFETY: with RTLD_NOLOAD the loader maps nothing and runs no initializer: it returns an object that it has loaded, or
-        // fails. The returned handle is never closed (`Loaded`), or closing it undoes this reference alone.
+        // SAFETY: with RTLD_NOLOAD the loader maps nothing and runs no initializer: it returns an object that it has
+        // loaded, or fails. The returned handle is never closed (`Loaded`), or closing it undoes this reference alone.
         unsafe { unix::Library::open(Some(name), self.flags() | RTLD_NOLOAD) }
     }
 
@@ -150,8 +154,8 @@ impl VendorLibrary {
     ///
     /// If the loader finds the file, it is a build of this library, and loading it is sound in this process.
     unsafe fn load_file(&self, name: &str) -> std::result::Result<unix::Library, libloading::Error> {
-        // SAFETY: the caller promises that the file's initializers may run here. Its finalizers run at the process's exit only,
-        // because `Loaded` never closes the handle.
+        // SAFETY: the caller promises that the file's initializers may run here. Its finalizers run at the process's
+        // exit only, because `Loaded` never closes the handle.
         unsafe { unix::Library::open(Some(name), self.flags()) }
     }
 
@@ -180,7 +184,8 @@ impl Loaded {
     }
 
     pub(super) fn find(&self, symbol: &CStr) -> Option<NonNull<c_void>> {
-        // SAFETY: any symbol may be read as a `*mut c_void`: the result is the symbol's address, which is not dereferenced here.
+        // SAFETY: any symbol may be read as a `*mut c_void`: the result is the symbol's address, which is not
+        // dereferenced here.
         let found = unsafe { self.handle.get::<*mut c_void>(symbol) };
         NonNull::new(found.ok()?.into_raw())
     }
@@ -189,15 +194,16 @@ impl Loaded {
     pub(super) fn file(&self, function: &CStr) -> Option<String> {
         let address = self.find(function)?;
         let mut info = MaybeUninit::<libc::Dl_info>::zeroed();
-        // SAFETY: `dladdr` takes any address, without following it, and writes at most one `Dl_info`, which `info` has room for.
+        // SAFETY: `dladdr` takes any address, without following it, and writes at most one `Dl_info`, which `info` has
+        // room for.
         let found = unsafe { libc::dladdr(address.as_ptr(), info.as_mut_ptr()) } != 0;
         // SAFETY: `info` was zeroed, and zero is valid for each field: pointers and, on some systems, integers.
         let name = unsafe { info.assume_init() }.dli_fname;
         if !found || name.is_null() {
             return None;
         }
-        // SAFETY: the loader set `dli_fname` to the zero-terminated path of the object, which lives until the object is unloaded:
-        // this one never is.
+        // SAFETY: the loader set `dli_fname` to the zero-terminated path of the object, which lives until the object is
+        // unloaded: this one never is.
         Some(unsafe { CStr::from_ptr(name) }.to_string_lossy().into_owned())
     }
 }
@@ -207,8 +213,8 @@ fn reason(error: &libloading::Error) -> String {
     error.source().map_or_else(|| error.to_string(), ToString::to_string)
 }
 
-/// Returns whether the program runs with more rights than its user, as a set-user-ID program does. The dynamic loader then ignores
-/// the variables that name files to load.
+/// Returns whether the program runs with more rights than its user, as a set-user-ID program does. The dynamic loader
+/// then ignores the variables that name files to load.
 fn is_secure_execution() -> bool {
     // SAFETY: the function reads a constant that the kernel gave to the process, for any argument.
     unsafe { libc::getauxval(libc::AT_SECURE) != 0 }

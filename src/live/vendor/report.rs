@@ -66,7 +66,8 @@ const ALL: &[(&VendorLibrary, &[Functions])] = &[
             Functions { names: &["nrt_init", "nrt_get_version"], means: "nearfab cannot use it" },
             Functions {
                 names: &["nrt_get_attached_efa_bdf"],
-                means: "nearfab answers which interface is near an address from the instance's table (libnrt 2.31 or newer has its own answer)",
+                means: "nearfab finds the interface near an address by the instance's table (libnrt 2.31 or newer \
+                    answers itself)",
             },
         ],
     ),
@@ -74,8 +75,8 @@ const ALL: &[(&VendorLibrary, &[Functions])] = &[
 
 /// Returns every vendor library that nearfab can use, or why it cannot be used.
 ///
-/// Loads the libraries that this process has not loaded. Initializes none of them: opens no device, and does not ask libfabric for
-/// interfaces.
+/// Loads the libraries that this process has not loaded. Initializes none of them: opens no device, and does not ask
+/// libfabric for interfaces.
 ///
 /// ```
 /// for (soname, found) in nearfab::vendor::all() {
@@ -88,19 +89,22 @@ const ALL: &[(&VendorLibrary, &[Functions])] = &[
 ///
 /// # Errors
 /// In the place of each library: [`Error::Library`](crate::Error::Library) if it cannot be loaded;
-/// [`Error::SeveralLibraries`](crate::Error::SeveralLibraries) if the process has loaded it more than once and [`prefer`] chose none.
+/// [`Error::SeveralLibraries`](crate::Error::SeveralLibraries) if the process has loaded it more than once and
+/// [`prefer`] chose none.
 #[must_use]
 pub fn all() -> Vec<(&'static str, Result<Runtime>)> {
     ALL.iter().map(|(library, functions)| (library.soname, report(library, functions))).collect()
 }
 
-/// Chooses the file to use for a library, if the process has loaded several copies or the dynamic loader would find another one.
+/// Chooses the file to use for a library, if the process has loaded several copies or the dynamic loader would find
+/// another one.
 ///
-/// Call it before nearfab uses the library: a library in use stays in use. The choice loads no second copy: if the process has
-/// loaded other copies only, using the library fails ([`Error::SeveralLibraries`](crate::Error::SeveralLibraries)).
+/// Call it before nearfab uses the library: a library in use stays in use. The choice loads no second copy: if the
+/// process has loaded other copies only, using the library fails
+/// ([`Error::SeveralLibraries`](crate::Error::SeveralLibraries)).
 ///
-/// For libnrt, the environment variable `NEARFAB_LIBNRT` makes the same choice for a program that is already built. nearfab ignores it
-/// where the dynamic loader ignores `LD_PRELOAD` (in set-user-ID programs).
+/// For libnrt, the environment variable `NEARFAB_LIBNRT` makes the same choice for a program that is already built.
+/// nearfab ignores it where the dynamic loader ignores `LD_PRELOAD` (in set-user-ID programs).
 ///
 /// ```
 /// use nearfab::system::Library;
@@ -112,8 +116,8 @@ pub fn all() -> Vec<(&'static str, Result<Runtime>)> {
 /// # Safety
 ///
 /// If the file at `path` exists when nearfab first uses the library, then:
-/// - the file is a build of `library` with the ABI of its soname: nearfab calls its functions by the prototypes in the library's
-///   headers;
+/// - the file is a build of `library` with the ABI of its soname: nearfab calls its functions by the prototypes in the
+///   library's headers;
 /// - loading the file is sound in this process: its initializers run.
 ///
 /// Safe code cannot choose a file:
@@ -142,7 +146,8 @@ fn report(library: &VendorLibrary, functions: &[Functions]) -> Result<Runtime> {
     Ok(Runtime { soname: library.soname, path, version, missing: functions.iter().filter_map(missing).collect() })
 }
 
-/// Returns the file that holds a function. If the loader found it by a link to a file in the same folder, returns that file.
+/// Returns the file that holds a function. If the loader found it by a link to a file in the same folder, returns that
+/// file.
 fn file(loaded: &Loaded, function: &str) -> Option<String> {
     let function = std::ffi::CString::new(function).ok()?;
     let path = loaded.file(&function)?;

@@ -25,8 +25,8 @@ pub struct AddressVector {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Peer(pub(super) fi_addr_t);
 
-/// A buffer for one address of any provider. A provider reads as many bytes as its addresses have, even if the caller gave fewer: shm a
-/// text of up to a file name's length, EFA 32 bytes, TCP a `sockaddr`.
+/// A buffer for one address of any provider. A provider reads as many bytes as its addresses have, even if the caller
+/// gave fewer: shm a text of up to a file name's length, EFA 32 bytes, TCP a `sockaddr`.
 #[repr(C, align(16))]
 pub(super) struct AddressBuffer([u8; AddressBuffer::LENGTH]);
 
@@ -37,7 +37,8 @@ impl AddressBuffer {
         Self([0; Self::LENGTH])
     }
 
-    /// Makes a buffer that holds an address, followed by at least one zero byte. `None`: the address is too long for any provider.
+    /// Makes a buffer that holds an address, followed by at least one zero byte. `None`: the address is too long for
+    /// any provider.
     fn with(address: &[u8]) -> Option<Self> {
         let mut buffer = Self::new();
         buffer.0[..Self::LENGTH - 1].get_mut(..address.len())?.copy_from_slice(address);
@@ -54,14 +55,17 @@ impl Domain {
     /// Makes an address vector.
     ///
     /// # Errors
-    /// [`Error::Call`](crate::Error::Call): libfabric fails. [`Error::Forked`](crate::Error::Forked): in a forked child.
+    /// [`Error::Call`](crate::Error::Call): libfabric fails. [`Error::Forked`](crate::Error::Forked): in a forked
+    /// child.
     #[doc(alias = "fi_av_open")]
     pub fn address_vector(&self) -> Result<AddressVector> {
         let mut attributes = fi_av_attr { type_: FI_AV_TABLE, ..fi_av_attr::default() };
         let mut av: *mut fid_av = ptr::null_mut();
-        // SAFETY: the domain is open, as this handle holds it. The attributes are a local structure, and the function writes one pointer.
+        // SAFETY: the domain is open, as this handle holds it. The attributes are a local structure, and the function
+        // writes one pointer.
         let status = unsafe { fi_av_open(self.raw()?, &raw mut attributes, &raw mut av, ptr::null_mut()) };
-        // SAFETY: `av` is null, or the address vector that libfabric made in this domain just now, which depends on the domain only.
+        // SAFETY: `av` is null, or the address vector that libfabric made in this domain just now, which depends on the
+        // domain only.
         Ok(AddressVector { object: unsafe { self.object("fi_av_open", status, av, ())? } })
     }
 }
@@ -81,8 +85,8 @@ impl AddressVector {
         };
         let mut peer = fi_addr_t::MAX;
         let first = (&raw const buffer).cast();
-        // SAFETY: the vector is open, as this handle holds it. `buffer` is longer than the address of any provider, so the provider reads
-        // inside it. The function writes one `fi_addr_t`.
+        // SAFETY: the vector is open, as this handle holds it. `buffer` is longer than the address of any provider, so
+        // the provider reads inside it. The function writes one `fi_addr_t`.
         match unsafe { fi_av_insert(av, first, 1, &raw mut peer, 0, ptr::null_mut()) } {
             1 => Ok(Peer(peer)),
             0 => Err(invalid(FUNCTION, device, "the provider does not accept this address".to_owned())),

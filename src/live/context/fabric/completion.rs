@@ -16,8 +16,8 @@ use super::{Domain, Operation, failed, reason};
 use crate::error::Result;
 use crate::live::context::object::{Closed, Object};
 
-/// A completion queue, which reports the finished operations of endpoints. A provider without threads makes progress only while the queue is
-/// read.
+/// A completion queue, which reports the finished operations of endpoints. A provider without threads makes progress
+/// only while the queue is read.
 ///
 /// Clones are handles of one queue. Each endpoint holds its queues.
 #[doc(alias = "fid_cq")]
@@ -47,6 +47,7 @@ pub enum Finished<'a> {
 /// The report of a failed operation.
 #[doc(alias = "fi_cq_err_entry")]
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Failure {
     /// The operation.
     pub operation: *mut Operation,
@@ -62,15 +63,18 @@ impl Domain {
     /// Makes a completion queue with room for at least `entries` completions.
     ///
     /// # Errors
-    /// [`Error::Call`](crate::Error::Call): libfabric fails. [`Error::Forked`](crate::Error::Forked): in a forked child.
+    /// [`Error::Call`](crate::Error::Call): libfabric fails. [`Error::Forked`](crate::Error::Forked): in a forked
+    /// child.
     #[doc(alias = "fi_cq_open")]
     pub fn completion_queue(&self, entries: usize) -> Result<FabricCompletionQueue> {
         let (format, wait_obj) = (FI_CQ_FORMAT_MSG, FI_WAIT_NONE);
         let mut attributes = fi_cq_attr { size: entries, format, wait_obj, ..fi_cq_attr::default() };
         let mut queue: *mut fid_cq = ptr::null_mut();
-        // SAFETY: the domain is open, as this handle holds it. The attributes are a local structure, and the function writes one pointer.
+        // SAFETY: the domain is open, as this handle holds it. The attributes are a local structure, and the function
+        // writes one pointer.
         let status = unsafe { fi_cq_open(self.raw()?, &raw mut attributes, &raw mut queue, ptr::null_mut()) };
-        // SAFETY: `queue` is null, or the completion queue that libfabric made in this domain just now, which depends on the domain only.
+        // SAFETY: `queue` is null, or the completion queue that libfabric made in this domain just now, which depends
+        // on the domain only.
         Ok(FabricCompletionQueue { object: unsafe { self.object("fi_cq_open", status, queue, ())? } })
     }
 }
@@ -79,13 +83,14 @@ impl FabricCompletionQueue {
     /// Reads finished operations into `room`, at most as many as fit. Does not wait.
     ///
     /// # Errors
-    /// [`Error::Call`](crate::Error::Call): the queue cannot be read. [`Error::Forked`](crate::Error::Forked): in a forked child.
+    /// [`Error::Call`](crate::Error::Call): the queue cannot be read. [`Error::Forked`](crate::Error::Forked): in a
+    /// forked child.
     #[doc(alias = "fi_cq_read")]
     #[inline]
     pub fn read<'a>(&self, room: &'a mut [Completion]) -> Result<Finished<'a>> {
         let queue = self.object.get()?.cast();
-        // SAFETY: the queue is open, as this handle holds it. It was opened with FI_CQ_FORMAT_MSG, whose entry `Completion` wraps, and the
-        // function writes at most `room.len()` entries.
+        // SAFETY: the queue is open, as this handle holds it. It was opened with FI_CQ_FORMAT_MSG, whose entry
+        // `Completion` wraps, and the function writes at most `room.len()` entries.
         let status = unsafe { fi_cq_read(queue, room.as_mut_ptr().cast(), room.len()) };
         match usize::try_from(status) {
             Ok(count) => Ok(Finished::Done(&room[..count])),
@@ -107,8 +112,9 @@ impl FabricCompletionQueue {
             return Err(failed("fi_cq_read", device, status));
         }
         let mut buffer = ErrorBuffer::default();
-        // SAFETY: the queue is open, as this handle holds it. The entry was asked for by the API version of the domain, at most 1.17, and
-        // fits `buffer`. With a null `err_data` of size 0, the provider writes no error data elsewhere.
+        // SAFETY: the queue is open, as this handle holds it. The entry was asked for by the API version of the domain,
+        // at most 1.17, and fits `buffer`. With a null `err_data` of size 0, the provider writes no error data
+        // elsewhere.
         match unsafe { fi_cq_readerr(queue, (&raw mut buffer).cast(), 0) } {
             NONE => Ok(Finished::Done(&[])), // Another thread took it.
             status if status < 0 => Err(failed("fi_cq_readerr", device, status)),
@@ -121,8 +127,8 @@ impl FabricCompletionQueue {
         }
     }
 
-    /// Returns the `fid_cq`, for other code, which must not close it. It is valid as long as this handle exists. Its format is
-    /// `FI_CQ_FORMAT_MSG`.
+    /// Returns the `fid_cq`, for other code, which must not close it. It is valid as long as this handle exists. Its
+    /// format is `FI_CQ_FORMAT_MSG`.
     ///
     /// # Errors
     /// [`Error::Forked`](crate::Error::Forked): in a forked child.

@@ -18,8 +18,8 @@ use crate::live::context::registry::{Lease, Registry, Shared};
 use crate::live::vendor;
 use crate::types::Bdf;
 
-/// The open domains and fabrics of this process. Opening a domain may lock `FABRICS` while `DOMAINS` is locked; nothing locks them in the
-/// other order, so there is no deadlock.
+/// The open domains and fabrics of this process. Opening a domain may lock `FABRICS` while `DOMAINS` is locked; nothing
+/// locks them in the other order, so there is no deadlock.
 static DOMAINS: Registry<OpenDomain> = Registry::new();
 static FABRICS: Registry<OpenFabric> = Registry::new();
 
@@ -27,7 +27,8 @@ static FABRICS: Registry<OpenFabric> = Registry::new();
 #[doc(alias = "fid_domain")]
 #[derive(Debug, Clone)]
 pub struct Domain {
-    /// The interface that endpoints are made from. Two handles of one domain can come from different answers of libfabric.
+    /// The interface that endpoints are made from. Two handles of one domain can come from different answers of
+    /// libfabric.
     pub(super) interface: Interface,
     handle: Handle<OpenDomain>,
 }
@@ -70,21 +71,25 @@ pub(super) struct OpenDomain {
     _fabric: Option<Lease<OpenFabric>>,
 }
 
-// SAFETY: a fabric is tied to no thread: libfabric lets any thread open domains on it and close it. The pointer never changes.
+// SAFETY: a fabric is tied to no thread: libfabric lets any thread open domains on it and close it. The pointer never
+// changes.
 unsafe impl Send for OpenFabric {}
-// SAFETY: libfabric locks the state of a fabric: any threads may open domains on it at the same time. The pointer never changes.
+// SAFETY: libfabric locks the state of a fabric: any threads may open domains on it at the same time. The pointer never
+// changes.
 unsafe impl Sync for OpenFabric {}
-// SAFETY: `check_threading` passes domains with FI_THREAD_SAFE only, which any thread may use and close. The pointer never changes.
+// SAFETY: `check_threading` passes domains with FI_THREAD_SAFE only, which any thread may use and close. The pointer
+// never changes.
 unsafe impl Send for OpenDomain {}
-// SAFETY: `check_threading` passes domains with FI_THREAD_SAFE only, which any threads may use at the same time. The pointer never changes.
+// SAFETY: `check_threading` passes domains with FI_THREAD_SAFE only, which any threads may use at the same time. The
+// pointer never changes.
 unsafe impl Sync for OpenDomain {}
 
 impl Interface {
     /// Opens the domain, or shares it if this process has it open with equal [properties](crate::context::fabric).
     ///
     /// # Errors
-    /// [`Error::Call`](crate::Error::Call): libfabric fails, or the domain's threading model does not let all threads use it at the same
-    /// time. [`Error::Forked`](crate::Error::Forked): in a forked child.
+    /// [`Error::Call`](crate::Error::Call): libfabric fails, or the domain's threading model does not let all threads
+    /// use it at the same time. [`Error::Forked`](crate::Error::Forked): in a forked child.
     #[doc(alias = "fi_domain")]
     #[doc(alias = "fi_fabric")]
     pub fn open(&self) -> Result<Domain> {
@@ -113,7 +118,8 @@ impl OpenFabric {
         let mut raw = ptr::null_mut();
         // SAFETY: `info` is an entry of libfabric's list, which the caller's interface keeps alive and nothing changes.
         let attributes = unsafe { (*info.as_ptr()).fabric_attr };
-        // SAFETY: the attributes are those of an entry that libfabric made, as the function requires. It writes one pointer.
+        // SAFETY: the attributes are those of an entry that libfabric made, as the function requires. It writes one
+        // pointer.
         let status = unsafe { (library.fi_fabric)(attributes, &raw mut raw, ptr::null_mut()) };
         Ok(Self { raw: made("fi_fabric", name, status, raw)?, name: name.to_owned() })
     }
@@ -123,8 +129,8 @@ impl OpenDomain {
     fn open(fabric: Lease<OpenFabric>, info: NonNull<fi_info>, name: &str) -> Result<Self> {
         let mut raw = ptr::null_mut();
         let parent = fabric.shared()?.raw.as_ptr();
-        // SAFETY: the fabric is open, as the lease holds it. `info` is an entry of libfabric's list with this fabric's attributes, which the
-        // caller's interface keeps alive. The function writes one pointer.
+        // SAFETY: the fabric is open, as the lease holds it. `info` is an entry of libfabric's list with this fabric's
+        // attributes, which the caller's interface keeps alive. The function writes one pointer.
         let status = unsafe { fi_domain(parent, info.as_ptr(), &raw mut raw, ptr::null_mut()) };
         let raw = made("fi_domain", name, status, raw)?;
         Ok(Self { raw, name: name.to_owned(), next_key: AtomicU64::new(0), _fabric: Some(fabric) })
@@ -135,8 +141,9 @@ impl Shared for OpenFabric {
     type Key = FabricKey;
 
     unsafe fn close(&self) -> Result<()> {
-        // SAFETY: the object is open: only this function closes it, and the caller promises to call it once, in the process that opened it,
-        // and that nothing uses it from here on. Each object of libfabric begins with its `fid`.
+        // SAFETY: the object is open: only this function closes it, and the caller promises to call it once, in the
+        // process that opened it, and that nothing uses it from here on. Each object of libfabric begins with its
+        // `fid`.
         let status = unsafe { fi_close(self.raw.as_ptr().cast()) };
         if status == 0 { Ok(()) } else { Err(failed("fi_close", &self.name, status)) }
     }
@@ -146,8 +153,9 @@ impl Shared for OpenDomain {
     type Key = Arc<Key>;
 
     unsafe fn close(&self) -> Result<()> {
-        // SAFETY: the object is open: only this function closes it, and the caller promises to call it once, in the process that opened it,
-        // and that nothing uses it from here on. Each object of libfabric begins with its `fid`.
+        // SAFETY: the object is open: only this function closes it, and the caller promises to call it once, in the
+        // process that opened it, and that nothing uses it from here on. Each object of libfabric begins with its
+        // `fid`.
         let status = unsafe { fi_close(self.raw.as_ptr().cast()) };
         if status == 0 { Ok(()) } else { Err(failed("fi_close", &self.name, status)) }
     }
@@ -159,8 +167,8 @@ impl Domain {
     ///
     /// # Safety
     ///
-    /// `domain` is an open `fid_domain` of `interface`, opened through the same libfabric. It stays open until this handle, its clones and
-    /// all objects made in it are dropped.
+    /// `domain` is an open `fid_domain` of `interface`, opened through the same libfabric. It stays open until this
+    /// handle, its clones and all objects made in it are dropped.
     ///
     /// # Errors
     /// The errors of [`Interface::open`].
@@ -180,8 +188,8 @@ impl Domain {
         &self.interface
     }
 
-    /// Returns the number of users that the domain has in this process, this handle included. Each handle and each object made in the
-    /// domain is a user.
+    /// Returns the number of users that the domain has in this process, this handle included. Each handle and each
+    /// object made in the domain is a user.
     ///
     /// # Errors
     /// [`Error::Forked`](crate::Error::Forked): in a forked child.
@@ -202,8 +210,8 @@ impl Domain {
     /// Dropping the handle does the same, and logs a failure.
     ///
     /// # Errors
-    /// [`Error::Call`](crate::Error::Call): this was the last user and libfabric fails to close the domain, which counts as closed
-    /// nevertheless. [`Error::Forked`](crate::Error::Forked): in a forked child.
+    /// [`Error::Call`](crate::Error::Call): this was the last user and libfabric fails to close the domain, which
+    /// counts as closed nevertheless. [`Error::Forked`](crate::Error::Forked): in a forked child.
     #[doc(alias = "fi_close")]
     pub fn close(self) -> Result<Closed> {
         self.handle.close()
@@ -228,7 +236,8 @@ impl Domain {
     ///
     /// # Safety
     ///
-    /// `raw` is null, or an object that libfabric made in this domain just now, which depends on the domain and `dependencies` only.
+    /// `raw` is null, or an object that libfabric made in this domain just now, which depends on the domain and
+    /// `dependencies` only.
     pub(super) unsafe fn object<T, P>(
         &self,
         function: &'static str,
@@ -238,8 +247,9 @@ impl Domain {
     ) -> Result<Arc<Object<fid, Self, P>>> {
         let raw = made(function, self.name(), status, raw)?;
         let destroy = Destroy { name: "fi_close", function: fi_close };
-        // SAFETY: the caller promises that libfabric made the object in this domain just now and what it depends on. Each object of libfabric
-        // begins with its `fid`, and `fi_close` closes it; nothing else does. Any thread may use it: the domain passed `check_threading`.
+        // SAFETY: the caller promises that libfabric made the object in this domain just now and what it depends on.
+        // Each object of libfabric begins with its `fid`, and `fi_close` closes it; nothing else does. Any thread may
+        // use it: the domain passed `check_threading`.
         Ok(unsafe { Object::new(raw.cast(), destroy, dependencies, self.clone()) })
     }
 }

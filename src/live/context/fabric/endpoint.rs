@@ -48,11 +48,13 @@ pub enum Posted {
 unsafe impl Send for Operation {}
 
 impl Domain {
-    /// Makes an endpoint that sends to the peers in `peers`. `send` reports its finished sends, `receive` its finished receives.
+    /// Makes an endpoint that sends to the peers in `peers`. `send` reports its finished sends, `receive` its finished
+    /// receives.
     ///
     /// # Errors
-    /// [`Error::Call`](crate::Error::Call): libfabric fails, a queue or the vector belongs to another domain, or the interface has
-    /// connected endpoints, which nearfab does not support. [`Error::Forked`](crate::Error::Forked): in a forked child.
+    /// [`Error::Call`](crate::Error::Call): libfabric fails, a queue or the vector belongs to another domain, or the
+    /// interface has connected endpoints, which nearfab does not support. [`Error::Forked`](crate::Error::Forked): in a
+    /// forked child.
     #[doc(alias = "fi_endpoint")]
     #[doc(alias = "fi_enable")]
     pub fn endpoint(
@@ -81,12 +83,12 @@ impl Domain {
             }
         }
         let mut raw: *mut fid_ep = ptr::null_mut();
-        // SAFETY: the domain is open, as this handle holds it. `info` is the entry of libfabric's list from which this handle's domain was
-        // opened, and the interface keeps it alive. The function writes one pointer.
+        // SAFETY: the domain is open, as this handle holds it. `info` is the entry of libfabric's list from which this
+        // handle's domain was opened, and the interface keeps it alive. The function writes one pointer.
         let status = unsafe { fi_endpoint(domain, info.as_ptr(), &raw mut raw, ptr::null_mut()) };
         let dependencies = (peers.clone(), send.clone(), receive.clone());
-        // SAFETY: `raw` is null, or the endpoint that libfabric made in this domain just now. It depends on the domain and on the objects
-        // that it is bound to below, which are `dependencies`.
+        // SAFETY: `raw` is null, or the endpoint that libfabric made in this domain just now. It depends on the domain
+        // and on the objects that it is bound to below, which are `dependencies`.
         let endpoint = Endpoint { object: unsafe { self.object(FUNCTION, status, raw, dependencies)? } };
         endpoint.bind_and_enable()?;
         Ok(endpoint)
@@ -100,24 +102,27 @@ impl Endpoint {
         for (to, flags) in
             [(peers.object.get()?, 0), (send.object.get()?, FI_TRANSMIT), (receive.object.get()?, FI_RECV)]
         {
-            // SAFETY: the endpoint and `to` are open, as their handles hold them, and belong to one domain, as `Domain::endpoint` checked. The
-            // endpoint's dependencies keep `to` open longer than the endpoint.
+            // SAFETY: the endpoint and `to` are open, as their handles hold them, and belong to one domain, as
+            // `Domain::endpoint` checked. The endpoint's dependencies keep `to` open longer than the endpoint.
             domain.check("fi_ep_bind", unsafe { fi_ep_bind(raw, to, flags) })?;
         }
-        // SAFETY: the endpoint is open, as this handle holds it, and bound to an address vector and to both queues, as the function requires.
+        // SAFETY: the endpoint is open, as this handle holds it, and bound to an address vector and to both queues, as
+        // the function requires.
         domain.check("fi_enable", unsafe { fi_enable(raw) })
     }
 
     /// Returns the address by which peers send to this endpoint.
     ///
     /// # Errors
-    /// [`Error::Call`](crate::Error::Call): libfabric fails. [`Error::Forked`](crate::Error::Forked): in a forked child.
+    /// [`Error::Call`](crate::Error::Call): libfabric fails. [`Error::Forked`](crate::Error::Forked): in a forked
+    /// child.
     #[doc(alias = "fi_getname")]
     pub fn address(&self) -> Result<Vec<u8>> {
         const FUNCTION: &str = "fi_getname";
         let device = self.object.parent.name();
         let (mut buffer, mut length) = (AddressBuffer::new(), AddressBuffer::LENGTH);
-        // SAFETY: the endpoint is open, as this handle holds it. The function writes at most `length` bytes, the size of `buffer`.
+        // SAFETY: the endpoint is open, as this handle holds it. The function writes at most `length` bytes, the size
+        // of `buffer`.
         let status = unsafe { fi_getname(self.raw()?, (&raw mut buffer).cast(), &raw mut length) };
         if status != 0 {
             return Err(failed(FUNCTION, device, status));
@@ -131,14 +136,15 @@ impl Endpoint {
     ///
     /// # Safety
     ///
-    /// - Until the completion of this operation was read, or the endpoint is closed: the memory stays valid and is not written;
-    ///   `operation` is not moved and not used for another operation; the region stays open.
-    /// - The memory is in the region, and the region belongs to the endpoint's domain. Without a region, the interface needs none
-    ///   ([`Interface::needs_regions`]).
+    /// - Until the completion of this operation was read, or the endpoint is closed: the memory stays valid and is not
+    ///   written; `operation` is not moved and not used for another operation; the region stays open.
+    /// - The memory is in the region, and the region belongs to the endpoint's domain. Without a region, the interface
+    ///   needs none ([`Interface::needs_regions`]).
     /// - The peer is in the endpoint's address vector.
     ///
     /// # Errors
-    /// [`Error::Call`](crate::Error::Call): libfabric fails. [`Error::Forked`](crate::Error::Forked): in a forked child.
+    /// [`Error::Call`](crate::Error::Call): libfabric fails. [`Error::Forked`](crate::Error::Forked): in a forked
+    /// child.
     ///
     /// [`Interface::needs_regions`]: super::Interface::needs_regions
     #[doc(alias = "fi_send")]
@@ -152,8 +158,9 @@ impl Endpoint {
     ) -> Result<Posted> {
         let (endpoint, descriptor) = (self.raw()?, FabricMemoryRegion::descriptor_of(region));
         let (start, length) = (memory.cast().as_ptr(), memory.len());
-        // SAFETY: the endpoint is open and enabled, as this handle holds it. The caller promises that the memory and `operation` stay valid
-        // until the completion, that `descriptor` is that of an open region with this memory, and that `to` is in the address vector.
+        // SAFETY: the endpoint is open and enabled, as this handle holds it. The caller promises that the memory and
+        // `operation` stay valid until the completion, that `descriptor` is that of an open region with this memory,
+        // and that `to` is in the address vector.
         let status = unsafe { fi_send(endpoint, start, length, descriptor, to.0, operation.as_ptr().cast()) };
         self.posted("fi_send", status)
     }
@@ -162,11 +169,12 @@ impl Endpoint {
     ///
     /// # Safety
     ///
-    /// The conditions of [`send`](Self::send) apply, except that of the peer. In addition, nothing reads or writes the memory until the
-    /// completion was read or the endpoint is closed.
+    /// The conditions of [`send`](Self::send) apply, except that of the peer. In addition, nothing reads or writes the
+    /// memory until the completion was read or the endpoint is closed.
     ///
     /// # Errors
-    /// [`Error::Call`](crate::Error::Call): libfabric fails. [`Error::Forked`](crate::Error::Forked): in a forked child.
+    /// [`Error::Call`](crate::Error::Call): libfabric fails. [`Error::Forked`](crate::Error::Forked): in a forked
+    /// child.
     #[doc(alias = "fi_recv")]
     #[inline]
     pub unsafe fn receive(
@@ -179,9 +187,9 @@ impl Endpoint {
         const ANY_PEER: fi_addr_t = fi_addr_t::MAX;
         let (endpoint, descriptor) = (self.raw()?, FabricMemoryRegion::descriptor_of(region));
         let (start, length) = (memory.cast().as_ptr(), memory.len());
-        // SAFETY: the endpoint is open and enabled, as this handle holds it. The caller promises that the memory and `operation` stay valid
-        // until the completion, that nothing else uses the memory until then, and that `descriptor` is that of an open region with this
-        // memory.
+        // SAFETY: the endpoint is open and enabled, as this handle holds it. The caller promises that the memory and
+        // `operation` stay valid until the completion, that nothing else uses the memory until then, and that
+        // `descriptor` is that of an open region with this memory.
         let status = unsafe { fi_recv(endpoint, start, length, descriptor, ANY_PEER, operation.as_ptr().cast()) };
         self.posted("fi_recv", status)
     }

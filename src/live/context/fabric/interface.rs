@@ -39,15 +39,30 @@ const MEMORY_MODES: c_int = FI_MR_LOCAL | FI_MR_VIRT_ADDR | FI_MR_ALLOCATED | FI
 ///
 /// ```
 /// use nearfab::context::fabric::Query;
-/// let query = Query { provider: Some("efa".to_owned()), ..Query::default() };
-/// assert_eq!(query.domain, None);
+/// let query = Query::default().provider("efa");
+/// assert_eq!((query.provider.as_deref(), query.domain), (Some("efa"), None));
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Query {
     /// The provider, such as `efa`, `tcp` or `shm`; `None` for any.
     pub provider: Option<String>,
     /// The domain; `None` for any. For EFA it is the name of the RDMA device with a suffix such as `-rdm`.
     pub domain: Option<String>,
+}
+
+impl Query {
+    /// Asks for the interfaces of this provider.
+    #[must_use]
+    pub fn provider(self, name: impl Into<String>) -> Self {
+        Self { provider: Some(name.into()), ..self }
+    }
+
+    /// Asks for the interfaces of this domain.
+    #[must_use]
+    pub fn domain(self, name: impl Into<String>) -> Self {
+        Self { domain: Some(name.into()), ..self }
+    }
 }
 
 /// An interface that libfabric found. An EFA interface has one entry or, since libfabric 2.1, two.
@@ -110,24 +125,25 @@ impl Interface {
 
     /// Asks libfabric for interfaces.
     ///
-    /// The first call in a process has effects: it opens every EFA interface, may make a CUDA context, and reads the environment; later
-    /// calls find the same interfaces. A program that only lists interfaces should read a [`Host`], or make this call in a child process.
-    /// If a variable in the environment would make libfabric abort the process, this call fails instead.
+    /// The first call in a process has effects: it opens every EFA interface, may make a CUDA context, and reads the
+    /// environment; later calls find the same interfaces. A program that only lists interfaces should read a [`Host`],
+    /// or make this call in a child process. If a variable in the environment would make libfabric abort the process,
+    /// this call fails instead.
     ///
     /// ```no_run
     /// use nearfab::context::fabric::{Interface, Query};
-    /// let query = Query { provider: Some("efa".to_owned()), ..Query::default() };
-    /// for interface in Interface::find(&query)? {
+    ///
+    /// for interface in Interface::find(&Query::default().provider("efa"))? {
     ///     println!("{} at {:?}", interface.domain, interface.address);
     /// }
     /// # Ok::<(), nearfab::Error>(())
     /// ```
     ///
     /// # Errors
-    /// [`Error::Aborts`]: a variable of this process makes libfabric abort. [`Error::Library`], [`Error::SeveralLibraries`],
-    /// [`Error::MissingSymbol`]: libfabric cannot be loaded, is loaded more than once, or is too old. [`Error::Call`]: it fails.
-    /// [`Error::BadName`]: a name has a zero byte. [`Error::Forked`]: an ancestor of this process has called `find` before. An empty answer
-    /// is no error.
+    /// [`Error::Aborts`]: a variable of this process makes libfabric abort. [`Error::Library`],
+    /// [`Error::SeveralLibraries`], [`Error::MissingSymbol`]: libfabric cannot be loaded, is loaded more than once, or
+    /// is too old. [`Error::Call`]: it fails. [`Error::BadName`]: a name has a zero byte. [`Error::Forked`]: an
+    /// ancestor of this process has called `find` before. An empty answer is no error.
     #[doc(alias = "fi_getinfo")]
     pub fn find(query: &Query) -> Result<Vec<Self>> {
         let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
@@ -204,7 +220,8 @@ fn address(nic: &fid_nic) -> Option<Bdf> {
 
 fn text(name: Option<*mut c_char>) -> String {
     let name = name.filter(|name| !name.is_null());
-    // SAFETY: a name is null, as filtered above, or a text that ends with a zero byte and lives as long as the entry, which the caller holds.
+    // SAFETY: a name is null, as filtered above, or a text that ends with a zero byte and lives as long as the entry,
+    // which the caller holds.
     name.map(|name| unsafe { CStr::from_ptr(name) }.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
@@ -248,8 +265,8 @@ impl InfoList {
         // SAFETY: the function takes no argument, reads no state, and may be called at any time.
         let version = unsafe { (fabric.fi_version)() }.min(NEWEST);
         let (hints, mut first) = (hints.first.get()?.as_ptr(), ptr::null_mut());
-        // SAFETY: the hints are an entry that libfabric allocated and this process may use. The node and service may be null. The function
-        // writes one pointer, to a list that `InfoList` frees.
+        // SAFETY: the hints are an entry that libfabric allocated and this process may use. The node and service may be
+        // null. The function writes one pointer, to a list that `InfoList` frees.
         let status = unsafe { (fabric.fi_getinfo)(version, ptr::null(), ptr::null(), 0, hints, &raw mut first) };
         match (status, NonNull::new(first)) {
             (0, first) => Ok(first.map(|first| Self::new(fabric, first))),
@@ -260,7 +277,8 @@ impl InfoList {
 
     fn interfaces(self) -> Vec<Interface> {
         let list = Arc::new(self);
-        // SAFETY: `first` is the first entry of the list, which `list` keeps alive during this function. Nothing writes it.
+        // SAFETY: `first` is the first entry of the list, which `list` keeps alive during this function. Nothing writes
+        // it.
         let first = unsafe { list.first.value.as_ref() };
         // SAFETY: `next` is null, or the next entry of the same list, which `list` keeps alive during this function.
         let entries = std::iter::successors(Some(first), |info| unsafe { info.next.as_ref() });
@@ -270,9 +288,11 @@ impl InfoList {
 
 impl Drop for InfoList {
     fn drop(&mut self) {
-        // In a forked child the list is not freed: another thread of the parent may have held a lock of libfabric's allocator.
+        // In a forked child the list is not freed: another thread of the parent may have held a lock of libfabric's
+        // allocator.
         if let Ok(first) = self.first.get() {
-            // SAFETY: libfabric allocated the list in this process, as `get` shows. It is freed once, here, and nothing borrows it any more.
+            // SAFETY: libfabric allocated the list in this process, as `get` shows. It is freed once, here, and nothing
+            // borrows it any more.
             unsafe { (self.fabric.fi_freeinfo)(first.as_ptr()) };
         }
     }
@@ -280,7 +300,8 @@ impl Drop for InfoList {
 
 // SAFETY: libfabric ties a list to no thread: any thread may read it and free it.
 unsafe impl Send for InfoList {}
-// SAFETY: nothing writes a list between `fi_getinfo` and `fi_freeinfo`. Hints are written in `hints` only, before they are shared.
+// SAFETY: nothing writes a list between `fi_getinfo` and `fi_freeinfo`. Hints are written in `hints` only, before they
+// are shared.
 unsafe impl Sync for InfoList {}
 
 /// Copies a name as libfabric does, with `strdup`: `fi_freeinfo` frees it.

@@ -28,11 +28,12 @@ impl Domain {
     ///
     /// # Safety
     ///
-    /// The memory stays mapped until the region is closed. While an endpoint, or a peer by `access`, may write it, no Rust reference to it
-    /// is used.
+    /// The memory stays mapped until the region is closed. While an endpoint, or a peer by `access`, may write it, no
+    /// Rust reference to it is used.
     ///
     /// # Errors
-    /// [`Error::Call`](crate::Error::Call): libfabric fails. [`Error::Forked`](crate::Error::Forked): in a forked child.
+    /// [`Error::Call`](crate::Error::Call): libfabric fails. [`Error::Forked`](crate::Error::Forked): in a forked
+    /// child.
     #[doc(alias = "fi_mr_reg")]
     pub unsafe fn register(&self, memory: NonNull<[u8]>, access: Access) -> Result<FabricMemoryRegion> {
         /// Other users of the domain may have taken this many keys.
@@ -43,14 +44,16 @@ impl Domain {
         let (mut status, mut raw): (i32, *mut fid_mr) = (TAKEN, ptr::null_mut());
         for _ in 0..ATTEMPTS {
             let key = self.next_key()?;
-            // SAFETY: the domain is open, as this handle holds it. `start` and `length` describe the caller's memory, which the caller promises
-            // to keep mapped and not to use by reference while an endpoint or peer writes it. The function writes one pointer.
+            // SAFETY: the domain is open, as this handle holds it. `start` and `length` describe the caller's memory,
+            // which the caller promises to keep mapped and not to use by reference while an endpoint or peer writes it.
+            // The function writes one pointer.
             status = unsafe { fi_mr_reg(domain, start, length, access, 0, key, 0, &raw mut raw, ptr::null_mut()) };
             if status != TAKEN {
                 break;
             }
         }
-        // SAFETY: `raw` is null, or the region that libfabric made in this domain just now, which depends on the domain only.
+        // SAFETY: `raw` is null, or the region that libfabric made in this domain just now, which depends on the domain
+        // only.
         Ok(FabricMemoryRegion { object: unsafe { self.object("fi_mr_reg", status, raw, ())? } })
     }
 }
@@ -66,12 +69,14 @@ impl FabricMemoryRegion {
         Ok(unsafe { (*self.raw()?).key })
     }
 
-    /// Returns the descriptor by which operations name the region; null without a region. Call it in the process that made the region.
+    /// Returns the descriptor by which operations name the region; null without a region. Call it in the process that
+    /// made the region.
     #[inline]
     pub(super) fn descriptor_of(region: Option<&Self>) -> *mut c_void {
         region.map_or(ptr::null_mut(), |region| {
             let region: *mut fid_mr = region.object.get_unchecked().as_ptr().cast();
-            // SAFETY: the region is open, as the handle holds it, so the pointer is valid. libfabric never changes `mem_desc`.
+            // SAFETY: the region is open, as the handle holds it, so the pointer is valid. libfabric never changes
+            // `mem_desc`.
             unsafe { (*region).mem_desc }
         })
     }
@@ -99,7 +104,8 @@ impl FabricMemoryRegion {
     }
 }
 
-/// Returns libfabric's bits for an access. libfabric has separate bits for messages and for RDMA; verbs has one for both.
+/// Returns libfabric's bits for an access. libfabric has separate bits for messages and for RDMA; verbs has one for
+/// both.
 fn access_of(access: Access) -> u64 {
     let mut bits = FI_SEND | FI_WRITE;
     for (one, also) in [

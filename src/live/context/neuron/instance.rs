@@ -68,8 +68,8 @@ numbers! {
 }
 
 numbers! {
-    /// A size of instances, by libnrt's numbers. For a size that libnrt does not know, it reports the number after its last size. That number
-    /// grows with libnrt's versions, so it has no name here.
+    /// A size of instances, by libnrt's numbers. For a size that libnrt does not know, it reports the number after its
+    /// last size. That number grows with libnrt's versions, so it has no name here.
     pub enum NeuronSize: u32;
 
     /// xlarge.

@@ -5,8 +5,10 @@ use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockWriteGuard};
 
-use nearfab_sys::nrt::{MissingSymbol, NRT_FRAMEWORK_TYPE_NO_FW, NRT_INVALID, NRT_STATUS, Nrt};
-use nearfab_sys::nrt::{OLD_INSTANCE_INFO, nrt_instance_info_t, nrt_version_t};
+use nearfab_sys::nrt::{
+    MissingSymbol, NRT_FRAMEWORK_TYPE_NO_FW, NRT_INVALID, NRT_STATUS, Nrt, OLD_INSTANCE_INFO, nrt_instance_info_t,
+    nrt_version_t,
+};
 
 use super::instance::NeuronInstance;
 use super::status::{NeuronFailure, NeuronStatus};
@@ -22,8 +24,8 @@ const PROCESS: &str = "this process";
 
 /// libnrt, loaded but not initialized by this handle: the questions that it answers at any time.
 ///
-/// Loading libnrt opens no device and reserves no core. nearfab uses the copy that the process has loaded, else the one that
-/// [`crate::vendor`] finds. It never unloads libnrt.
+/// Loading libnrt opens no device and reserves no core. nearfab uses the copy that the process has loaded, else the one
+/// that [`crate::vendor`] finds. It never unloads libnrt.
 #[derive(Debug, Clone, Copy)]
 pub struct NeuronRuntime {
     library: &'static Nrt,
@@ -35,8 +37,8 @@ pub struct NeuronRuntime {
 struct State {
     /// Whether nearfab has begun to initialize libnrt. In a child forked after that, nothing in libnrt works.
     begun: AtomicBool,
-    /// Locked for writing while nearfab initializes or closes libnrt, and for reading during each other call: no call of nearfab runs
-    /// while nearfab closes libnrt.
+    /// Locked for writing while nearfab initializes or closes libnrt, and for reading during each other call: no call
+    /// of nearfab runs while nearfab closes libnrt.
     phase: RwLock<Phase>,
 }
 
@@ -109,7 +111,8 @@ impl NeuronRuntime {
     /// Returns the library's version.
     ///
     /// # Errors
-    /// [`Error::MissingSymbol`]: libnrt is too old to answer. [`Error::Call`]: it fails. [`Error::Forked`]: in a forked child.
+    /// [`Error::MissingSymbol`]: libnrt is too old to answer. [`Error::Call`]: it fails. [`Error::Forked`]: in a forked
+    /// child.
     #[doc(alias = "nrt_get_version")]
     pub fn version(&self) -> Result<RuntimeVersion> {
         self.call(|nrt| {
@@ -122,8 +125,9 @@ impl NeuronRuntime {
                 rt_detail: [0; 128],
                 git_hash: [0; 64],
             };
-            // SAFETY: `raw` is a local structure of the function's type. The function writes at most the size that it is given, which
-            // is the structure's. Its documentation allows the call at any time, also before `nrt_init`.
+            // SAFETY: `raw` is a local structure of the function's type. The function writes at most the size that it
+            // is given, which is the structure's. Its documentation allows the call at any time, also before
+            // `nrt_init`.
             let status = unsafe { function(&raw mut raw, size_of::<nrt_version_t>()) };
             check(nrt, "nrt_get_version", status, PROCESS)?;
             let numbers = [raw.rt_major, raw.rt_minor, raw.rt_patch, raw.rt_maintenance];
@@ -135,7 +139,8 @@ impl NeuronRuntime {
     /// Returns the number of logical cores of the machine, or of this container.
     ///
     /// # Errors
-    /// [`Error::MissingSymbol`]: libnrt is too old to answer. [`Error::Call`]: it fails. [`Error::Forked`]: in a forked child.
+    /// [`Error::MissingSymbol`]: libnrt is too old to answer. [`Error::Call`]: it fails. [`Error::Forked`]: in a forked
+    /// child.
     #[doc(alias = "nrt_get_total_vnc_count")]
     #[doc(alias = "nrt_get_total_nc_count")]
     pub fn total_cores(&self) -> Result<u32> {
@@ -148,7 +153,8 @@ impl NeuronRuntime {
     /// Returns the number of logical cores that this process's environment allows it to use.
     ///
     /// # Errors
-    /// [`Error::MissingSymbol`]: libnrt is too old to answer. [`Error::Call`]: it fails. [`Error::Forked`]: in a forked child.
+    /// [`Error::MissingSymbol`]: libnrt is too old to answer. [`Error::Call`]: it fails. [`Error::Forked`]: in a forked
+    /// child.
     #[doc(alias = "nrt_get_visible_vnc_count")]
     #[doc(alias = "nrt_get_visible_nc_count")]
     pub fn visible_cores(&self) -> Result<u32> {
@@ -161,19 +167,20 @@ impl NeuronRuntime {
     /// Returns the instance type that libnrt detects.
     ///
     /// # Errors
-    /// [`Error::MissingSymbol`]: libnrt is too old to answer. [`Error::Call`]: it fails. [`Error::Forked`]: in a forked child.
+    /// [`Error::MissingSymbol`]: libnrt is too old to answer. [`Error::Call`]: it fails. [`Error::Forked`]: in a forked
+    /// child.
     #[doc(alias = "nrt_get_instance_info")]
     pub fn instance(&self) -> Result<NeuronInstance> {
         self.call(|nrt| {
             let function = present(nrt.nrt_get_instance_info())?;
             let mut raw = nrt_instance_info_t::default();
-            // SAFETY: `raw` is a local structure of the function's type. The function writes at most the size that it is given, which
-            // is the structure's.
+            // SAFETY: `raw` is a local structure of the function's type. The function writes at most the size that it
+            // is given, which is the structure's.
             let mut status = unsafe { function(&raw mut raw, size_of::<nrt_instance_info_t>()) };
             if status == NRT_INVALID {
                 raw = nrt_instance_info_t::default();
-                // SAFETY: `raw` is longer than `OLD_INSTANCE_INFO`, the size of the structure in older libraries, and the function
-                // writes at most the size that it is given.
+                // SAFETY: `raw` is longer than `OLD_INSTANCE_INFO`, the size of the structure in older libraries, and
+                // the function writes at most the size that it is given.
                 status = unsafe { function(&raw mut raw, OLD_INSTANCE_INFO) };
             }
             check(nrt, "nrt_get_instance_info", status, PROCESS)?;
@@ -198,8 +205,8 @@ impl NeuronRuntime {
             let device = || format!("address {address:p}");
             let mut buffer: [c_char; 64] = [0; 64];
             let mut length = buffer.len();
-            // SAFETY: the function writes at most `length` bytes to `buffer`, which has that many. It compares the address with the
-            // process's device allocations and does not dereference it.
+            // SAFETY: the function writes at most `length` bytes to `buffer`, which has that many. It compares the
+            // address with the process's device allocations and does not dereference it.
             let status = unsafe { function(address, buffer.as_mut_ptr(), &raw mut length) };
             check(nrt, NAME, status, &device())?;
             let text = text(&buffer);
@@ -208,8 +215,8 @@ impl NeuronRuntime {
         })
     }
 
-    /// Initializes libnrt (`nrt_init`). libnrt then reads the environment, opens the devices, and reserves the cores that this process
-    /// may use, until the [`InitializedRuntime`] is closed or dropped.
+    /// Initializes libnrt (`nrt_init`). libnrt then reads the environment, opens the devices, and reserves the cores
+    /// that this process may use, until the [`InitializedRuntime`] is closed or dropped.
     ///
     /// libnrt can be initialized once in a process. After a failure, such as held cores, call `init` again to retry.
     ///
@@ -217,10 +224,10 @@ impl NeuronRuntime {
     ///
     /// # Safety
     ///
-    /// Nothing else in this process uses libnrt: not before the call, and not until the returned runtime is closed or dropped (or until
-    /// the process ends, if it is neither). A framework such as PyTorch, JAX or vLLM initializes libnrt itself; do not call `init` in its
-    /// process. The reason: the state of libnrt belongs to the whole process, its functions do not all expect a second user, and
-    /// `nrt_close` frees the memory, models and cores of every user.
+    /// Nothing else in this process uses libnrt: not before the call, and not until the returned runtime is closed or
+    /// dropped (or until the process ends, if it is neither). A framework such as PyTorch, JAX or vLLM initializes
+    /// libnrt itself; do not call `init` in its process. The reason: the state of libnrt belongs to the whole process,
+    /// its functions do not all expect a second user, and `nrt_close` frees the memory, models and cores of every user.
     ///
     /// Safe code cannot initialize libnrt:
     ///
@@ -232,8 +239,8 @@ impl NeuronRuntime {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Call`]: `nrt_init` fails (see [`NeuronStatus::of`]), or nearfab has initialized libnrt in this process before.
-    /// [`Error::MissingSymbol`]: the library is no libnrt. [`Error::Forked`]: in a forked child.
+    /// [`Error::Call`]: `nrt_init` fails (see [`NeuronStatus::of`]), or nearfab has initialized libnrt in this process
+    /// before. [`Error::MissingSymbol`]: the library is no libnrt. [`Error::Forked`]: in a forked child.
     #[doc(alias = "nrt_init")]
     pub unsafe fn init(&self) -> Result<InitializedRuntime> {
         const NAME: &str = "nrt_init";
@@ -252,8 +259,8 @@ impl NeuronRuntime {
         let init = present(self.library.nrt_init())?;
         let close = present(self.library.nrt_close())?;
         state.begun.store(true, Ordering::SeqCst);
-        // SAFETY: both texts end with a zero byte and are static. No other call runs in libnrt: the write lock excludes those of
-        // nearfab, and the caller promises that there are no others.
+        // SAFETY: both texts end with a zero byte and are static. No other call runs in libnrt: the write lock excludes
+        // those of nearfab, and the caller promises that there are no others.
         let status = unsafe { init(NRT_FRAMEWORK_TYPE_NO_FW, c"".as_ptr(), c"".as_ptr()) };
         check(self.library, NAME, status, PROCESS)?;
         *phase = Phase::Initialized;
@@ -261,11 +268,12 @@ impl NeuronRuntime {
     }
 }
 
-/// libnrt, initialized by [`NeuronRuntime::init`]: it holds the cores of this process. A process has one such value, once.
+/// libnrt, initialized by [`NeuronRuntime::init`]: it holds the cores of this process. A process has one such value,
+/// once.
 ///
-/// [`close`](Self::close) closes libnrt (`nrt_close`), and so does dropping the value. Both close only what this value's `init`
-/// initialized, in the same process and once: a libnrt that a framework initialized is never closed. In a forked child, dropping does
-/// nothing.
+/// [`close`](Self::close) closes libnrt (`nrt_close`), and so does dropping the value. Both close only what this
+/// value's `init` initialized, in the same process and once: a libnrt that a framework initialized is never closed. In
+/// a forked child, dropping does nothing.
 ///
 /// ```compile_fail,E0382
 /// # fn main() -> Result<(), nearfab::Error> {
@@ -294,15 +302,16 @@ impl InitializedRuntime {
     /// Returns the host's number of a device.
     ///
     /// # Errors
-    /// [`Error::MissingSymbol`]: libnrt is too old to answer. [`Error::Call`]: it fails. [`Error::Forked`]: in a forked child.
+    /// [`Error::MissingSymbol`]: libnrt is too old to answer. [`Error::Call`]: it fails. [`Error::Forked`]: in a forked
+    /// child.
     #[doc(alias = "nrt_host_device_id_get")]
     pub fn host_device(&self, device: ContainerDevice) -> Result<HostDevice> {
         const NAME: &str = "nrt_host_device_id_get";
         self.loaded.call(|nrt| {
             let function = present(nrt.nrt_host_device_id_get())?;
             let mut host = 0;
-            // SAFETY: the function writes one `u32` to `host`. libnrt is initialized, as it requires: this value exists, and the read
-            // lock excludes closing.
+            // SAFETY: the function writes one `u32` to `host`. libnrt is initialized, as it requires: this value
+            // exists, and the read lock excludes closing.
             let status = unsafe { function(number(NAME, device)?, &raw mut host) };
             check(nrt, NAME, status, &named(device))?;
             Ok(HostDevice(host))
@@ -312,7 +321,8 @@ impl InitializedRuntime {
     /// Returns the PCI address of a device.
     ///
     /// # Errors
-    /// [`Error::MissingSymbol`]: libnrt is too old to answer. [`Error::Call`]: it fails. [`Error::Forked`]: in a forked child.
+    /// [`Error::MissingSymbol`]: libnrt is too old to answer. [`Error::Call`]: it fails. [`Error::Forked`]: in a forked
+    /// child.
     #[doc(alias = "nec_get_device_pci_bdf")]
     pub fn address(&self, device: ContainerDevice) -> Result<Bdf> {
         const NAME: &str = "nec_get_device_pci_bdf";
@@ -320,8 +330,8 @@ impl InitializedRuntime {
             let function = present(nrt.nec_get_device_pci_bdf())?;
             let (mut domain, mut bus, mut slot, mut part) = (0, 0, 0, 0);
             let device_number = number(NAME, device)?;
-            // SAFETY: the function writes one `u32` to each of the four numbers. libnrt is initialized, as it requires: this value
-            // exists, and the read lock excludes closing.
+            // SAFETY: the function writes one `u32` to each of the four numbers. libnrt is initialized, as it requires:
+            // this value exists, and the read lock excludes closing.
             let status =
                 unsafe { function(device_number, &raw mut domain, &raw mut bus, &raw mut slot, &raw mut part) };
             let failed =
@@ -337,7 +347,8 @@ impl InitializedRuntime {
     /// Returns how many physical cores form one logical core in this process (LNC).
     ///
     /// # Errors
-    /// [`Error::MissingSymbol`]: libnrt is too old to answer. [`Error::Call`]: it fails. [`Error::Forked`]: in a forked child.
+    /// [`Error::MissingSymbol`]: libnrt is too old to answer. [`Error::Call`]: it fails. [`Error::Forked`]: in a forked
+    /// child.
     #[doc(alias = "nec_get_virtual_core_size")]
     pub fn logical_core_size(&self) -> Result<u32> {
         self.loaded.call(|nrt| count_by(nrt, "nec_get_virtual_core_size", present(nrt.nec_get_virtual_core_size())?))
@@ -357,9 +368,10 @@ impl InitializedRuntime {
         let state = self.loaded.state.get()?;
         let mut phase = state.change();
         *phase = Phase::Closed;
-        // SAFETY: `init` of this value succeeded in this process, as `state.get` shows, and `end` runs once: `close` takes the value,
-        // and `is_open` keeps `drop` from a second call. No other call runs in libnrt: the write lock excludes those of nearfab, and the
-        // caller of `init` promised that there are no others and that nothing uses libnrt's objects.
+        // SAFETY: `init` of this value succeeded in this process, as `state.get` shows, and `end` runs once: `close`
+        // takes the value, and `is_open` keeps `drop` from a second call. No other call runs in libnrt: the write lock
+        // excludes those of nearfab, and the caller of `init` promised that there are no others and that nothing uses
+        // libnrt's objects.
         unsafe { (self.close)() };
         Ok(())
     }
@@ -391,8 +403,8 @@ fn count(nrt: &Nrt, newer: NamedCount, older: NamedCount) -> Result<u32> {
 
 fn count_by(nrt: &Nrt, name: &'static str, function: Count) -> Result<u32> {
     let mut count = 0;
-    // SAFETY: each function of this type writes one `u32` to `count`. libnrt's headers allow the counting of cores before `nrt_init`;
-    // `nec_get_virtual_core_size` is called by an initialized runtime only.
+    // SAFETY: each function of this type writes one `u32` to `count`. libnrt's headers allow the counting of cores
+    // before `nrt_init`; `nec_get_virtual_core_size` is called by an initialized runtime only.
     let status = unsafe { function(&raw mut count) };
     check(nrt, name, status, PROCESS)?;
     Ok(count)
@@ -412,7 +424,8 @@ fn failure(nrt: &Nrt, status: NeuronStatus) -> NeuronFailure {
     let text = nrt.nrt_get_status_as_str().ok().and_then(|function| {
         // SAFETY: the function takes any number and returns a text or null.
         let text = unsafe { function(status.0) };
-        // SAFETY: the text is not null, ends with a zero byte, and is a constant of the library, which is never unloaded.
+        // SAFETY: the text is not null, ends with a zero byte, and is a constant of the library, which is never
+        // unloaded.
         (!text.is_null()).then(|| unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned())
     });
     NeuronFailure { status, text }

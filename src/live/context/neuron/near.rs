@@ -15,20 +15,23 @@ use crate::types::{Bdf, HostDevice};
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct NearAddress {
-    /// The device of the memory, if the driver was asked. `None`: libnrt named the interface, so the driver was not asked.
+    /// The device of the memory, if the driver was asked. `None`: libnrt named the interface, so the driver was not
+    /// asked.
     pub device: Option<HostDevice>,
     /// The interfaces, each with its evidence.
     pub near: NearList<Bdf>,
 }
 
-/// Returns the EFA interfaces, ordered by their nearness to the memory at an address of this process; `None` if it is no memory of a Neuron
-/// device.
+/// Returns the EFA interfaces, ordered by their nearness to the memory at an address of this process; `None` if it is
+/// no memory of a Neuron device.
 ///
 /// If this process has loaded libnrt 2.31 or newer, nearfab asks libnrt. Its answer has the evidence
-/// [`Evidence::Runtime`](crate::Evidence::Runtime) and takes precedence over a table. nearfab never loads libnrt for this question.
+/// [`Evidence::Runtime`](crate::Evidence::Runtime) and takes precedence over a table. nearfab never loads libnrt for
+/// this question.
 ///
-/// Without libnrt, or if libnrt does not answer, nearfab asks the driver for the device of the memory, through a node that stays open like
-/// that of a [`Neuron`](super::Neuron). The answer then has the interfaces that are near to this device ([`Host::near_device`]).
+/// Without libnrt, or if libnrt does not answer, nearfab asks the driver for the device of the memory, through a node
+/// that stays open like that of a [`Neuron`](super::Neuron). The answer then has the interfaces that are near to this
+/// device ([`Host::near_device`]).
 ///
 /// The memory is not accessed, so any address is allowed.
 ///
@@ -53,10 +56,10 @@ pub struct NearAddress {
 ///
 /// # Errors
 /// - [`Error::NotLive`]: the host is not this machine.
-/// - [`Error::ProbeRefused`]: libnrt does not answer, and the machine is a member of an UltraServer or pod, or may be one; see
-///   [`ProbeOptions::even_on_pods`].
-/// - [`Error::NodeRefused`]: no node can be opened. [`Error::Driver`], [`Error::Malformed`]: the driver does not answer; old drivers do not
-///   know the question.
+/// - [`Error::ProbeRefused`]: libnrt does not answer, and the machine is a member of an UltraServer or pod, or may be
+///   one; see [`ProbeOptions::even_on_pods`].
+/// - [`Error::NodeRefused`]: no node can be opened. [`Error::Driver`], [`Error::Malformed`]: the driver does not
+///   answer; old drivers do not know the question.
 /// - [`Error::NoSuchDevice`]: the memory belongs to a device that this host or container does not have.
 /// - [`Error::Forked`]: nearfab had begun to initialize libnrt in the parent before this process was forked.
 #[doc(alias = "nrt_get_attached_efa_bdf")]

@@ -45,7 +45,7 @@ macro_rules! statuses {
 statuses! {
     /// Success.
     SUCCESS = 0,
-    /// A failure without a number of its own.
+    /// A failure that no other number describes.
     FAILURE = 1,
     /// An argument is not valid.
     INVALID = 2,

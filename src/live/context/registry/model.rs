@@ -36,7 +36,8 @@ impl Shared for Device {
 /// The actions of one thread on a registry.
 type Run = fn(&'static Owned<Slots<Device>>, &Arc<AtomicUsize>);
 
-/// Runs the threads on one registry: two threads in every interleaving, three in every interleaving with at most two preemptions.
+/// Runs the threads on one registry: two threads in every interleaving, three in every interleaving with at most two
+/// preemptions.
 fn in_every_order(threads: &'static [Run]) {
     let mut model = loom::model::Builder::new();
     model.preemption_bound = (threads.len() > 2).then_some(2);

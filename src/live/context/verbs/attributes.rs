@@ -15,7 +15,8 @@ use crate::types::PortState;
 pub struct DeviceAttributes {
     /// The firmware's version; `0.0.0.0` from every driver so far.
     pub firmware: String,
-    /// The node's GUID, in host order; 0 from drivers before 2.12. It does not show the device's PCI address in the guest.
+    /// The node's GUID, in host order; 0 from drivers before 2.12. It does not show the device's PCI address in the
+    /// guest.
     pub node_guid: u64,
     /// The GUID of the system image, in host order.
     pub system_image_guid: u64,
@@ -67,8 +68,8 @@ pub struct PortAttributes {
     pub active_mtu: Mtu,
     /// The longest message in bytes. For EFA it is the payload of one packet, the true MTU (8928 was observed).
     pub max_message_size: u32,
-    /// The lanes of the link. EFA's driver invents width and speed: it picks a pair near the true rate. Drivers before 2.13 always report the
-    /// pair for 100 Gb/s.
+    /// The lanes of the link. EFA's driver invents width and speed: it picks a pair near the true rate. Drivers before
+    /// 2.13 always report the pair for 100 Gb/s.
     pub active_width: PortWidth,
     /// The speed of each lane.
     pub active_speed: PortSpeed,

@@ -37,10 +37,11 @@ pub(super) struct Device {
     events: Mutex<()>,
 }
 
-// SAFETY: libibverbs ties no state of a context to the thread that opened it; any thread may use and close it. `context` never changes.
+// SAFETY: libibverbs ties no state of a context to the thread that opened it; any thread may use and close it.
+// `context` never changes.
 unsafe impl Send for Device {}
-// SAFETY: libibverbs is thread-safe by its documentation: any threads may call its functions on one context at the same time. `context`
-// never changes.
+// SAFETY: libibverbs is thread-safe by its documentation: any threads may call its functions on one context at the same
+// time. `context` never changes.
 unsafe impl Sync for Device {}
 
 impl Device {
@@ -66,9 +67,11 @@ impl Device {
         let name = format!("{rdma} ({address})");
         let list = DeviceList::get(verbs, &name)?;
         let device = list.find(rdma)?;
-        // Again after the lookup: if the name belonged to the interface before and after, the device in the list is the interface.
+        // Again after the lookup: if the name belonged to the interface before and after, the device in the list is the
+        // interface.
         check_unchanged(&machine, interface)?;
-        // SAFETY: `device` is an entry of `list`, which is freed at the end of this function. An open context keeps its device.
+        // SAFETY: `device` is an entry of `list`, which is freed at the end of this function. An open context keeps its
+        // device.
         let context = unsafe { (verbs.ibv_open_device)(device) };
         // errno is valid after a failure only.
         match NonNull::new(context) {
@@ -87,10 +90,11 @@ impl Device {
         interfaces: &[EfaInterface],
     ) -> Result<(&EfaInterface, Self)> {
         let verbs = vendor::verbs()?;
-        // SAFETY: the caller promises an open context, so the pointer is valid. libibverbs sets `device` before it returns the context,
-        // and never changes it.
+        // SAFETY: the caller promises an open context, so the pointer is valid. libibverbs sets `device` before it
+        // returns the context, and never changes it.
         let device = unsafe { (*context.as_ptr()).device };
-        // SAFETY: `device` is the device of an open context, which keeps it alive until it is closed. The name is copied below, before then.
+        // SAFETY: `device` is the device of an open context, which keeps it alive until it is closed. The name is
+        // copied below, before then.
         let name = unsafe { name_of(verbs, device) }.to_string_lossy();
         let interface = interfaces.iter().find(|interface| interface.rdma.as_deref() == Some(&*name));
         let interface = interface.ok_or_else(|| {
@@ -123,17 +127,19 @@ impl Device {
 
     pub(super) fn query_port(&self, port: u8) -> Result<ibv_port_attr> {
         let mut attributes = ibv_port_attr::default();
-        // SAFETY: the context is open as long as this device exists, and of a libibverbs whose contexts have this operations table.
+        // SAFETY: the context is open as long as this device exists, and of a libibverbs whose contexts have this
+        // operations table.
         let status = match unsafe { ibv_context::query_port(self.context.as_ptr()) } {
             Some(query) => {
                 let length = size_of::<ibv_port_attr>();
-                // SAFETY: the operation belongs to this open context. It writes at most `length` bytes, the structure's size.
+                // SAFETY: the operation belongs to this open context. It writes at most `length` bytes, the structure's
+                // size.
                 unsafe { query(self.context.as_ptr(), port, &raw mut attributes, length) }
             }
             None => {
                 let old_part = (&raw mut attributes).cast();
-                // SAFETY: the context is open. This older function writes the older structure, which is the beginning of this one; the
-                // rest stays zero, as it was initialized.
+                // SAFETY: the context is open. This older function writes the older structure, which is the beginning
+                // of this one; the rest stays zero, as it was initialized.
                 unsafe { (self.verbs.ibv_query_port)(self.context.as_ptr(), port, old_part) }
             }
         };
@@ -146,7 +152,8 @@ impl Device {
         // SAFETY: the context is open as long as this device exists. The function writes one `ibv_gid`.
         let status = unsafe { (self.verbs.ibv_query_gid)(self.context.as_ptr(), port, index, &raw mut gid) };
         self.check("ibv_query_gid", status)?;
-        // SAFETY: the union's 16 bytes were initialized with zero before the call, and each value of a byte is valid for `raw`.
+        // SAFETY: the union's 16 bytes were initialized with zero before the call, and each value of a byte is valid
+        // for `raw`.
         Ok(Ipv6Addr::from(unsafe { gid.raw }))
     }
 
@@ -157,8 +164,8 @@ impl Device {
         };
         let efadv = vendor::efadv()?;
         let mut attributes = efadv_device_attr::default();
-        // SAFETY: the context is open as long as this device exists. The function writes at most `LENGTH` bytes, the structure's size. For
-        // a context that is no EFA's it fails and writes nothing.
+        // SAFETY: the context is open as long as this device exists. The function writes at most `LENGTH` bytes, the
+        // structure's size. For a context that is no EFA's it fails and writes nothing.
         let status = unsafe { (efadv.efadv_query_device)(self.context.as_ptr(), &raw mut attributes, LENGTH) };
         self.check("efadv_query_device", status)?;
         Ok(attributes)
@@ -175,7 +182,8 @@ impl Device {
         let failed = |error| failed("ibv_create_cq", &self.name, error);
         let entries = c_int::try_from(entries).map_err(|e| failed(io::Error::new(io::ErrorKind::InvalidInput, e)))?;
         let (context, null) = (self.context.as_ptr(), ptr::null_mut());
-        // SAFETY: the context is open as long as this device exists. A null channel and a null user pointer are allowed.
+        // SAFETY: the context is open as long as this device exists. A null channel and a null user pointer are
+        // allowed.
         let queue = unsafe { (self.verbs.ibv_create_cq)(context, entries, null, ptr::null_mut(), 0) };
         NonNull::new(queue).ok_or_else(|| failed(io::Error::last_os_error()))
     }
@@ -184,7 +192,8 @@ impl Device {
     pub(super) fn async_fd(&self) -> BorrowedFd<'_> {
         // SAFETY: the context is open as long as this device exists, so the pointer is valid. `async_fd` never changes.
         let fd = unsafe { (*self.context.as_ptr()).async_fd };
-        // SAFETY: the context owns the descriptor and keeps it open until it is closed. The result borrows `self`, and so ends before.
+        // SAFETY: the context owns the descriptor and keeps it open until it is closed. The result borrows `self`, and
+        // so ends before.
         unsafe { BorrowedFd::borrow_raw(fd) }
     }
 
@@ -226,8 +235,9 @@ impl Shared for Device {
     type Key = Bdf;
 
     unsafe fn close(&self) -> Result<()> {
-        // SAFETY: the context is open: only this function closes it, and the caller promises to call it once, in the process that opened
-        // the context, and that nothing uses the context from here on. The registry never holds a borrowed device.
+        // SAFETY: the context is open: only this function closes it, and the caller promises to call it once, in the
+        // process that opened the context, and that nothing uses the context from here on. The registry never holds a
+        // borrowed device.
         let status = unsafe { (self.verbs.ibv_close_device)(self.context.as_ptr()) };
         self.check("ibv_close_device", status)
     }
@@ -267,21 +277,22 @@ impl DeviceList {
             Error::NoSuchDevice {
                 wanted: format!("{rdma} in the list of libibverbs"),
                 present: format!(
-                    "{names} there: install the EFA provider (libefa; package ibverbs-providers on Debian and Ubuntu), or if the \
-                     device was renamed, discover the host again"
+                    "{names} there: install the EFA provider (libefa; package ibverbs-providers on Debian and Ubuntu), \
+                     or if the device was renamed, discover the host again"
                 ),
             }
         })
     }
 
     fn devices(&self) -> &[*mut ibv_device] {
-        // SAFETY: libibverbs returned `first` with `count` valid pointers behind it, which stay in place until `drop` frees the list. The
-        // slice borrows `self`.
+        // SAFETY: libibverbs returned `first` with `count` valid pointers behind it, which stay in place until `drop`
+        // frees the list. The slice borrows `self`.
         unsafe { slice::from_raw_parts(self.first.as_ptr(), self.count) }
     }
 
     fn name(&self, device: *mut ibv_device) -> &CStr {
-        // SAFETY: each caller passes an entry of this list, which lives until the list is freed. The name borrows `self`.
+        // SAFETY: each caller passes an entry of this list, which lives until the list is freed. The name borrows
+        // `self`.
         unsafe { name_of(self.verbs, device) }
     }
 }
@@ -294,15 +305,15 @@ impl DeviceList {
 unsafe fn name_of<'a>(verbs: &Verbs, device: *mut ibv_device) -> &'a CStr {
     // SAFETY: the caller promises a live device of libibverbs.
     let name = unsafe { (verbs.ibv_get_device_name)(device) };
-    // SAFETY: the function returns a field of the device: a text that ends with a zero byte, is never changed, and lives as long as the
-    // device, which the caller promises to be as long as the name is used.
+    // SAFETY: the function returns a field of the device: a text that ends with a zero byte, is never changed, and
+    // lives as long as the device, which the caller promises to be as long as the name is used.
     unsafe { CStr::from_ptr(name) }
 }
 
 impl Drop for DeviceList {
     fn drop(&mut self) {
-        // SAFETY: `first` is the list that libibverbs returned, freed once, here. Nothing borrows it any more. A device that is open stays
-        // alive.
+        // SAFETY: `first` is the list that libibverbs returned, freed once, here. Nothing borrows it any more. A device
+        // that is open stays alive.
         unsafe { (self.verbs.ibv_free_device_list)(self.first.as_ptr()) };
     }
 }
@@ -311,7 +322,8 @@ pub(super) fn failed(function: &'static str, device: &str, source: io::Error) ->
     Error::Call { function, device: device.to_owned(), source }
 }
 
-/// Fails if the interface's names and numbers have changed since the host was discovered: another interface may have them now.
+/// Fails if the interface's names and numbers have changed since the host was discovered: another interface may have
+/// them now.
 fn check_unchanged(machine: &HostRoot, interface: &EfaInterface) -> Result<()> {
     if efa::is_as_seen(machine, interface)? {
         return Ok(());

@@ -25,8 +25,8 @@ pub enum AsyncEventSubject {
 }
 
 numbers! {
-    /// The kind of an event, by the numbers of `ibv_event_type`. EFA's driver has sent none so far; the events of other drivers and of the
-    /// kernel are listed too.
+    /// The kind of an event, by the numbers of `ibv_event_type`. EFA's driver has sent none so far; the events of other
+    /// drivers and of the kernel are listed too.
     pub enum AsyncEventKind: u32;
 
     /// A completion queue overran or broke.
@@ -74,14 +74,15 @@ numbers! {
 impl AsyncEvent {
     /// # Safety
     ///
-    /// libibverbs returned the event, and it is not acknowledged yet: libibverbs keeps the event's queue pair until then.
+    /// libibverbs returned the event, and it is not acknowledged yet: libibverbs keeps the event's queue pair until
+    /// then.
     pub(super) unsafe fn from_raw(raw: &ibv_async_event) -> Self {
         let subject = match raw.event_type {
             verbs::IBV_EVENT_QP_FATAL..=verbs::IBV_EVENT_PATH_MIG_ERR | verbs::IBV_EVENT_QP_LAST_WQE_REACHED => {
                 // SAFETY: for events of these kinds libibverbs sets the union's member `qp`.
                 let pair = unsafe { raw.element.qp };
-                // SAFETY: `pair` is the event's queue pair. Destroying it waits until the event is acknowledged, which the caller promises to be
-                // later.
+                // SAFETY: `pair` is the event's queue pair. Destroying it waits until the event is acknowledged, which
+                // the caller promises to be later.
                 Some(AsyncEventSubject::QueuePair(unsafe { (*pair).qp_num }))
             }
             verbs::IBV_EVENT_PORT_ACTIVE..=verbs::IBV_EVENT_SM_CHANGE

@@ -20,7 +20,8 @@ use crate::live::vendor;
 
 /// A protection domain: only its queue pairs can use its memory regions.
 ///
-/// Clones are handles of one domain. Each queue pair and memory region of the domain holds it, so the domain is closed after them.
+/// Clones are handles of one domain. Each queue pair and memory region of the domain holds it, so the domain is closed
+/// after them.
 ///
 /// ```no_run
 /// use nearfab::Host;
@@ -88,8 +89,8 @@ impl ProtectionDomain {
     pub(super) fn new(efa: &Efa) -> Result<Self> {
         let raw = efa.device()?.alloc_pd()?;
         let destroy = Destroy { name: "ibv_dealloc_pd", function: vendor::verbs()?.ibv_dealloc_pd };
-        // SAFETY: `alloc_pd` made the domain on this interface just now, and nothing else destroys it. It depends on the context only, which
-        // the handle `efa` keeps open. libibverbs is thread-safe.
+        // SAFETY: `alloc_pd` made the domain on this interface just now, and nothing else destroys it. It depends on
+        // the context only, which the handle `efa` keeps open. libibverbs is thread-safe.
         Ok(Self { object: unsafe { Object::new(raw, destroy, (), efa.clone()) } })
     }
 
@@ -99,30 +100,31 @@ impl ProtectionDomain {
     ///
     /// # Safety
     ///
-    /// The memory stays mapped until the region is closed. While the interface, or a peer by `access`, may write it, no Rust reference
-    /// to it is used.
+    /// The memory stays mapped until the region is closed. While the interface, or a peer by `access`, may write it, no
+    /// Rust reference to it is used.
     ///
     /// # Errors
-    /// [`Error::Memory`]: the memory cannot be registered; the error has the limits that may be the reason. [`Error::Forked`]: in a
-    /// forked child.
+    /// [`Error::Memory`]: the memory cannot be registered; the error has the limits that may be the reason.
+    /// [`Error::Forked`]: in a forked child.
     #[doc(alias = "ibv_reg_mr")]
     pub unsafe fn register(&self, memory: NonNull<[u8]>, access: Access) -> Result<MemoryRegion> {
         let (domain, device, verbs) = (self.object.get()?, self.object.parent.device()?, vendor::verbs()?);
         let (start, length) = (memory.cast::<c_void>().as_ptr(), memory.len());
-        // SAFETY: the domain is open, as this handle holds it. `start` and `length` describe the caller's memory, which the caller promises to
-        // keep mapped and not to use by reference while the interface writes it. The kernel refuses unknown access flags.
+        // SAFETY: the domain is open, as this handle holds it. `start` and `length` describe the caller's memory, which
+        // the caller promises to keep mapped and not to use by reference while the interface writes it. The kernel
+        // refuses unknown access flags.
         let raw = unsafe { (verbs.ibv_reg_mr)(domain, start, length, access.0.cast_signed()) };
         self.region(raw, device, length)
     }
 
     /// Registers a part of a dma-buf: memory of another device, which an accelerator's driver exported.
     ///
-    /// `address` is the address by which work requests and peers name the first byte. The kernel holds the dma-buf until the region is
-    /// closed; the descriptor may be closed before.
+    /// `address` is the address by which work requests and peers name the first byte. The kernel holds the dma-buf
+    /// until the region is closed; the descriptor may be closed before.
     ///
     /// # Errors
-    /// [`Error::MissingSymbol`]: libibverbs is older than rdma-core 34. [`Error::Memory`]: the memory cannot be registered.
-    /// [`Error::Forked`]: in a forked child.
+    /// [`Error::MissingSymbol`]: libibverbs is older than rdma-core 34. [`Error::Memory`]: the memory cannot be
+    /// registered. [`Error::Forked`]: in a forked child.
     #[doc(alias = "ibv_reg_dmabuf_mr")]
     pub fn register_dmabuf(
         &self,
@@ -134,11 +136,12 @@ impl ProtectionDomain {
     ) -> Result<MemoryRegion> {
         let (domain, device, verbs) = (self.object.get()?, self.object.parent.device()?, vendor::verbs_dmabuf()?);
         let (fd, access) = (dmabuf.as_raw_fd(), access.0.cast_signed());
-        // SAFETY: the domain is open, as this handle holds it, and the descriptor is open, as it is borrowed. libibverbs follows no address:
-        // it passes `offset`, `length`, `address` and `access` to the kernel as numbers. The kernel fails unless the descriptor is a dma-buf
-        // that contains the range, and takes `address` as a name only. So the interface reaches the memory behind the descriptor and no
-        // other memory of this process. Memory behind a descriptor can change at any time, as that of a file: safe code has no reference to
-        // it, and a mapping's unsafe contract excludes such changes.
+        // SAFETY: the domain is open, as this handle holds it, and the descriptor is open, as it is borrowed.
+        // libibverbs follows no address: it passes `offset`, `length`, `address` and `access` to the kernel as numbers.
+        // The kernel fails unless the descriptor is a dma-buf that contains the range, and takes `address` as a name
+        // only. So the interface reaches the memory behind the descriptor and no other memory of this process. Memory
+        // behind a descriptor can change at any time, as that of a file: safe code has no reference to it, and a
+        // mapping's unsafe contract excludes such changes.
         let raw = unsafe { (verbs.ibv_reg_dmabuf_mr)(domain, offset, length, address, fd, access) };
         self.region(raw, device, length)
     }
@@ -146,8 +149,8 @@ impl ProtectionDomain {
     fn region(&self, raw: *mut ibv_mr, device: &Device, length: usize) -> Result<MemoryRegion> {
         let Some(raw) = NonNull::new(raw) else { return Err(refused(io::Error::last_os_error(), device, length)) };
         let destroy = Destroy { name: "ibv_dereg_mr", function: vendor::verbs()?.ibv_dereg_mr };
-        // SAFETY: libibverbs made the region in this domain just now, and nothing else destroys it. It depends on the domain and the context
-        // only, which the two handles keep open. libibverbs is thread-safe.
+        // SAFETY: libibverbs made the region in this domain just now, and nothing else destroys it. It depends on the
+        // domain and the context only, which the two handles keep open. libibverbs is thread-safe.
         Ok(MemoryRegion { object: unsafe { Object::new(raw, destroy, self.clone(), self.object.parent.clone()) } })
     }
 
@@ -162,7 +165,8 @@ impl ProtectionDomain {
     /// Closes this handle, and the domain if it was the last.
     ///
     /// # Errors
-    /// [`Error::Call`]: this was the last handle and libibverbs fails to destroy the object. [`Error::Forked`]: in a forked child.
+    /// [`Error::Call`]: this was the last handle and libibverbs fails to destroy the object. [`Error::Forked`]: in a
+    /// forked child.
     #[doc(alias = "ibv_dealloc_pd")]
     pub fn close(self) -> Result<Closed> {
         Object::close(self.object)
@@ -175,7 +179,8 @@ impl MemoryRegion {
     /// # Errors
     /// [`Error::Forked`]: in a forked child.
     pub fn local_key(&self) -> Result<u32> {
-        // SAFETY: the region is open, as this handle holds it, so the pointer is valid. libibverbs never changes `lkey`.
+        // SAFETY: the region is open, as this handle holds it, so the pointer is valid. libibverbs never changes
+        // `lkey`.
         Ok(unsafe { (*self.object.get()?).lkey })
     }
 
@@ -184,7 +189,8 @@ impl MemoryRegion {
     /// # Errors
     /// [`Error::Forked`]: in a forked child.
     pub fn remote_key(&self) -> Result<u32> {
-        // SAFETY: the region is open, as this handle holds it, so the pointer is valid. libibverbs never changes `rkey`.
+        // SAFETY: the region is open, as this handle holds it, so the pointer is valid. libibverbs never changes
+        // `rkey`.
         Ok(unsafe { (*self.object.get()?).rkey })
     }
 
@@ -205,7 +211,8 @@ impl MemoryRegion {
     /// Closes this handle, and the region if it was the last.
     ///
     /// # Errors
-    /// [`Error::Call`]: this was the last handle and libibverbs fails to destroy the object. [`Error::Forked`]: in a forked child.
+    /// [`Error::Call`]: this was the last handle and libibverbs fails to destroy the object. [`Error::Forked`]: in a
+    /// forked child.
     #[doc(alias = "ibv_dereg_mr")]
     pub fn close(self) -> Result<Closed> {
         Object::close(self.object)
@@ -233,8 +240,8 @@ fn lockable() -> String {
     match getrlimit(Resource::RLIMIT_MEMLOCK) {
         Ok((RLIM_INFINITY, _)) => "this process may lock memory without limit".to_owned(),
         Ok((bytes, _)) => format!(
-            "this process may lock {bytes} bytes of memory: raise the limit (ulimit -l; in a service LimitMEMLOCK, in containers \
-             containerd's LimitMEMLOCK)"
+            "this process may lock {bytes} bytes of memory: raise the limit (ulimit -l; in a service LimitMEMLOCK, in \
+             containers containerd's LimitMEMLOCK)"
         ),
         Err(error) => format!("RLIMIT_MEMLOCK could not be read ({error})"),
     }
@@ -246,7 +253,7 @@ fn limits(device: &Device) -> String {
     let page = limits.page_size_cap & limits.page_size_cap.wrapping_neg();
     let (regions, longest) = (limits.max_mr, limits.max_mr_size);
     format!(
-        "; the interface has {regions} regions for all processes, each of at most {longest} bytes in pages of {page} bytes or \
-         more: huge pages need fewer pages"
+        "; the interface has {regions} regions for all processes, each of at most {longest} bytes in pages of {page} \
+         bytes or more: with huge pages, memory has fewer pages"
     )
 }

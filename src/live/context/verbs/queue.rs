@@ -47,10 +47,11 @@ pub enum QueuePairKind {
 ///
 /// ```
 /// use nearfab::context::QueuePairOptions;
-/// let options = QueuePairOptions { send_requests: 256, ..QueuePairOptions::srd() };
-/// assert_eq!(options.receive_requests, 64);
+/// let options = QueuePairOptions::srd().send_requests(256).inline(32);
+/// assert_eq!((options.send_requests, options.receive_requests, options.inline), (256, 64, 32));
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct QueuePairOptions {
     /// The kind.
     pub kind: QueuePairKind,
@@ -86,6 +87,36 @@ impl QueuePairOptions {
         }
     }
 
+    /// Sets how many sends may be in progress at a time.
+    #[must_use]
+    pub fn send_requests(self, count: u32) -> Self {
+        Self { send_requests: count, ..self }
+    }
+
+    /// Sets how many receives may wait at a time.
+    #[must_use]
+    pub fn receive_requests(self, count: u32) -> Self {
+        Self { receive_requests: count, ..self }
+    }
+
+    /// Sets how many memory segments a send may have.
+    #[must_use]
+    pub fn send_segments(self, count: u32) -> Self {
+        Self { send_segments: count, ..self }
+    }
+
+    /// Sets how many memory segments a receive may have.
+    #[must_use]
+    pub fn receive_segments(self, count: u32) -> Self {
+        Self { receive_segments: count, ..self }
+    }
+
+    /// Sets how many bytes a send may carry inside its work request.
+    #[must_use]
+    pub fn inline(self, bytes: u32) -> Self {
+        Self { inline: bytes, ..self }
+    }
+
     fn attributes(&self, send_cq: *mut ibv_cq, recv_cq: *mut ibv_cq) -> ibv_qp_init_attr {
         ibv_qp_init_attr {
             qp_context: ptr::null_mut(),
@@ -113,8 +144,8 @@ impl CompletionQueue {
     pub(super) fn new(efa: &Efa, entries: u32) -> Result<Self> {
         let raw = efa.device()?.create_cq(entries)?;
         let destroy = Destroy { name: "ibv_destroy_cq", function: vendor::verbs()?.ibv_destroy_cq };
-        // SAFETY: `create_cq` made the queue on this interface just now, and nothing else destroys it. It depends on the context only, which
-        // the handle `efa` keeps open. libibverbs is thread-safe.
+        // SAFETY: `create_cq` made the queue on this interface just now, and nothing else destroys it. It depends on
+        // the context only, which the handle `efa` keeps open. libibverbs is thread-safe.
         Ok(Self { object: unsafe { Object::new(raw, destroy, (), efa.clone()) } })
     }
 
@@ -141,9 +172,9 @@ impl ProtectionDomain {
     /// Makes a queue pair. `send` reports its finished sends, `receive` its finished receives.
     ///
     /// # Errors
-    /// [`Error::Call`](crate::Error::Call): libibverbs or libefa fails, or a completion queue belongs to another interface.
-    /// [`Error::Library`](crate::Error::Library), [`Error::MissingSymbol`](crate::Error::MissingSymbol): libefa is not installed, or too
-    /// old. [`Error::Forked`](crate::Error::Forked): in a forked child.
+    /// [`Error::Call`](crate::Error::Call): libibverbs or libefa fails, or a completion queue belongs to another
+    /// interface. [`Error::Library`](crate::Error::Library), [`Error::MissingSymbol`](crate::Error::MissingSymbol):
+    /// libefa is not installed, or too old. [`Error::Forked`](crate::Error::Forked): in a forked child.
     #[doc(alias = "ibv_create_qp")]
     #[doc(alias = "efadv_create_driver_qp")]
     pub fn queue_pair(
@@ -169,14 +200,15 @@ impl ProtectionDomain {
         let mut attributes = options.attributes(send.object.get()?, receive.object.get()?);
         let raw = match options.kind {
             QueuePairKind::Ud => {
-                // SAFETY: the domain and the queues are open, as their handles hold them, and belong to one context, as checked above. The
-                // attributes are a local structure, which the function reads and writes.
+                // SAFETY: the domain and the queues are open, as their handles hold them, and belong to one context, as
+                // checked above. The attributes are a local structure, which the function reads and writes.
                 unsafe { (vendor::verbs()?.ibv_create_qp)(self.object.get()?, &raw mut attributes) }
             }
             QueuePairKind::Srd => {
                 let (create, domain) = (vendor::efadv()?.efadv_create_driver_qp, self.object.get()?);
-                // SAFETY: the domain and the queues are open, as their handles hold them, and belong to one context, as checked above. The
-                // attributes are a local structure, which the function reads and writes. For a context that is no EFA's it fails.
+                // SAFETY: the domain and the queues are open, as their handles hold them, and belong to one context, as
+                // checked above. The attributes are a local structure, which the function reads and writes. For a
+                // context that is no EFA's it fails.
                 unsafe { create(domain, &raw mut attributes, EFADV_QP_DRIVER_TYPE_SRD) }
             }
         };
@@ -185,8 +217,8 @@ impl ProtectionDomain {
         };
         let destroy = Destroy { name: "ibv_destroy_qp", function: vendor::verbs()?.ibv_destroy_qp };
         let dependencies = (self.clone(), send.clone(), receive.clone());
-        // SAFETY: the library made the queue pair in this domain and with these queues just now, and nothing else destroys it. It depends on
-        // them and the context only, which the handles keep open. libibverbs is thread-safe.
+        // SAFETY: the library made the queue pair in this domain and with these queues just now, and nothing else
+        // destroys it. It depends on them and the context only, which the handles keep open. libibverbs is thread-safe.
         Ok(QueuePair { object: unsafe { Object::new(raw, destroy, dependencies, efa.clone()) } })
     }
 }
@@ -197,7 +229,8 @@ impl QueuePair {
     /// # Errors
     /// [`Error::Forked`](crate::Error::Forked): in a forked child.
     pub fn number(&self) -> Result<u32> {
-        // SAFETY: the queue pair is open, as this handle holds it, so the pointer is valid. libibverbs never changes `qp_num`.
+        // SAFETY: the queue pair is open, as this handle holds it, so the pointer is valid. libibverbs never changes
+        // `qp_num`.
         Ok(unsafe { (*self.object.get()?).qp_num })
     }
 

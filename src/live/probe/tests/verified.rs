@@ -1,4 +1,5 @@
-//! Assumptions that only the driver can confirm, with fake drivers. The other assumptions are tested in `tests/verify.rs`.
+//! Assumptions that only the driver can confirm, with fake drivers. The other assumptions are tested in
+//! `tests/verify.rs`.
 
 use std::collections::BTreeSet;
 
@@ -22,8 +23,8 @@ const FLIPPED: [[u32; 8]; 16] = {
 };
 const SWITCHED: [[u32; 8]; 2] = [[4, 5, 6, 7, 2, 3, 0, 1], [6, 7, 4, 5, 0, 1, 2, 3]];
 
-/// A machine of a type, by its table. If the table has no addresses of the Neuron devices, they are behind the switches of their paired
-/// interfaces, with one switch for each two interfaces.
+/// A machine of a type, by its table. If the table has no addresses of the Neuron devices, they are behind the switches
+/// of their paired interfaces, with one switch for each two interfaces.
 fn machine(instance_type: &str) -> Host {
     let mut record: serde_json::Value =
         serde_json::from_str(&Host::from_instance(instance_type).unwrap().to_json()).unwrap();

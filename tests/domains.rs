@@ -240,7 +240,7 @@ fn objects_of_different_domains_are_refused() {
         refused(domain.endpoint(&peers, &theirs, &queue), "completion queue is of another domain, rdmap202s0-rdm");
         refused(domain.endpoint(&peers, &queue, &theirs), "completion queue is of another domain, rdmap202s0-rdm");
         for (address, why) in
-            [(&[1; 512][..], "addresses of 512 bytes"), (b"nowhere", "no address"), (b"", "no address")]
+            [(&[1; 512][..], "addresses of 512 bytes"), (b"nowhere", "does not accept"), (b"", "does not accept")]
         {
             let text = peers.insert(address).unwrap_err().chain();
             assert!(text.contains("fi_av_insert") && text.contains(why), "{text}");

@@ -346,7 +346,7 @@ fn fail_each() {
                     let status = NeuronStatus::of(error);
                     let of_status = status == Some(NeuronStatus::EXEC_SW_NQ_OVERFLOW)
                         && source.to_string() == "UNKNOWN (NRT_EXEC_SW_NQ_OVERFLOW, 1204)";
-                    let of_number = failed == "nec_get_device_pci_bdf" && source.to_string() == "it answers -1204";
+                    let of_number = failed == "nec_get_device_pci_bdf" && source.to_string() == "it returned -1204";
                     assert!(of_status != of_number, "{source}");
                 }
                 error => panic!("{error}"),

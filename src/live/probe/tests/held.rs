@@ -23,11 +23,7 @@ fn refusal_of_held_cores_names_attached_processes() {
     let text = plan.ranks[1].refuse_held(&with_processes).unwrap_err().to_string();
     assert!(text.contains("nc5, nc6, nc7 of neuron1 (rank 1; process 41 is attached to neuron1)"), "{text}");
 
-    let free = probe_of(&host, |_| {
-        let mut free = FakeNode::default();
-        free.available = Some(1);
-        free
-    });
+    let free = probe_of(&host, |_| FakeNode { available: Some(1), ..FakeNode::default() });
     plan.refuse_held(&free).unwrap();
     // A core whose state the driver did not report counts as free.
     plan.refuse_held(&probe_of(&host, |_| FakeNode::failing("CRWL_NC_RANGE_MARK_EXT0", -22))).unwrap();

@@ -64,8 +64,7 @@ fn place(function: &mut serde_json::Value, switch: usize, port: usize) {
 fn expected_node(host: &Host, device: HostDevice) -> FakeNode {
     let table = host.table().unwrap();
     let product = table.product().unwrap();
-    let mut node = FakeNode::default();
-    node.architecture = product.architecture;
+    let mut node = FakeNode { architecture: product.architecture, ..FakeNode::default() };
     node.set_address(table.neuron(device).unwrap().address);
     match product.architecture {
         1 | 2 => node.failing = [("GET_LOGICAL_TO_PHYSICAL_NC_MAP", -nix::libc::EOPNOTSUPP)].into(),

@@ -253,7 +253,7 @@ fn limits(device: &Device) -> String {
     let page = limits.page_size_cap & limits.page_size_cap.wrapping_neg();
     let (regions, longest) = (limits.max_mr, limits.max_mr_size);
     format!(
-        "; the interface has {regions} regions for all processes, each of at most {longest} bytes in pages of {page} \
+        "; the interface has {regions} regions for all processes, each of at most {longest} bytes, in pages of {page} \
          bytes or more: with huge pages, memory has fewer pages"
     )
 }

@@ -220,7 +220,7 @@ const MUTATIONS: &[Mutation] = &[
         refuted: &["trn3-pairing", "trn3-places"],
         difference: [
             "/sys/bus/pci/devices/0000:aa:00.0",
-            "0000:be:00.0 among those nearest to neuron0",
+            "0000:be:00.0 among the interfaces nearest to neuron0",
             "0000:a8:00.0 or 0000:a9:00.0",
         ],
     },

@@ -1,43 +1,46 @@
-//! `nearfab bind`: one rank of a job that a launcher started.
+//! `nearfab bind`: binds one rank of a job that srun, mpirun or torchrun started.
 
 mod launcher;
 
 use std::ffi::OsString;
+use std::io::Write;
 
 use nearfab::Error;
 
 use crate::failure::Failure;
-use crate::launch::{self, Ask, Given};
-use crate::source::{Seen, Source};
+use crate::launch::{self, Allotment, PlanFlags};
+use crate::source::{Input, Source};
 use crate::start;
 
 pub(crate) const HELP: &str = "\
-The rank on this host is read from the first of these that is set, the number of ranks from what follows it, or -n:
+The rank on this host comes from the first of these variables that is set. The number of ranks comes from -n, or from the variable
+beside it:
   LOCAL_RANK                  LOCAL_WORLD_SIZE                      torchrun
   OMPI_COMM_WORLD_LOCAL_RANK  OMPI_COMM_WORLD_LOCAL_SIZE            mpirun of Open MPI
   MPI_LOCALRANKID             MPI_LOCALNRANKS                       mpirun of MPICH and Intel MPI
   PMIX_LOCAL_RANK             PMIX_LOCAL_SIZE
   PMI_LOCAL_RANK              PMI_LOCAL_SIZE
   SLURM_LOCALID               SLURM_STEP_TASKS_PER_NODE and others  srun
-Of the rank's CPUs it takes those that the launcher gave it; where none is, those of its NUMA node that it gave.
-It divides the cores in NEURON_RT_VISIBLE_CORES where that is set: not for ranks of nearfab run, which have their own already.
-Exit status: that of the command, which takes nearfab's place; 126 or 127 where it cannot be started.";
+nearfab binds the rank to those CPUs of its share that the launcher has left to it. If none is left, nearfab takes the CPUs of the
+rank's NUMA node that the launcher has left to it.
+If NEURON_RT_VISIBLE_CORES is set, nearfab divides these cores. Do not use nearfab bind in ranks of nearfab run: they are bound.
+Exit status: that of the command, which replaces nearfab; 126 or 127 if the command cannot be started.";
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// How many ranks this host has, where the launcher does not say it or says something else.
+    /// The number of ranks on this host, instead of the number that the launcher gives.
     #[arg(short = 'n', long)]
     ranks: Option<u32>,
     #[command(flatten)]
-    ask: Ask,
+    flags: PlanFlags,
     /// The command and its arguments.
     #[arg(last = true, required = true)]
     command: Vec<OsString>,
 }
 
-/// Returns only where it fails.
-pub(crate) fn bind(seen: &Seen, source: &Source, arguments: &Arguments) -> Failure {
-    match prepared(seen, source, arguments) {
+/// Becomes the command; returns only on failure.
+pub(crate) fn bind(input: &Input, source: &Source, arguments: &Arguments, err: &mut dyn Write) -> Failure {
+    match bind_this_process(input, source, arguments, err) {
         Ok(environment) => start::become_command(&arguments.command, |command| {
             command.envs(environment);
         }),
@@ -45,20 +48,25 @@ pub(crate) fn bind(seen: &Seen, source: &Source, arguments: &Arguments) -> Failu
     }
 }
 
-/// Binds this process; what the command is to be told in its environment.
-fn prepared(seen: &Seen, source: &Source, arguments: &Arguments) -> Result<Vec<(&'static str, String)>, Failure> {
-    source.refuse_other_than_files("bind")?;
-    let of = launcher::place(|name| std::env::var(name).ok(), arguments.ranks).map_err(Failure::launch)?;
-    let given = Given::to_this_process()?;
-    let options = given.cores_of(&seen.host, arguments.ask.options(seen, of.ranks)?)?;
-    let plan = nearfab::plan(&seen.host, &options)?;
-    let rank = plan.ranks.get(of.rank as usize).ok_or_else(|| Error::NoPlan {
-        reason: format!("{} says that this is rank {} of {} here", of.said_by, of.rank, of.ranks),
+/// Binds this process to its CPUs; returns the variables to set for the command.
+fn bind_this_process(
+    input: &Input,
+    source: &Source,
+    arguments: &Arguments,
+    err: &mut dyn Write,
+) -> Result<Vec<(String, String)>, Failure> {
+    source.require_machine("bind")?;
+    let local = launcher::local_rank(|name| std::env::var(name).ok(), arguments.ranks).map_err(Failure::launch)?;
+    let allotment = Allotment::of_this_process()?;
+    let options = allotment.limit(&input.host, arguments.flags.options(input, local.ranks, err)?)?;
+    let plan = nearfab::plan(&input.host, &options)?;
+    let rank = plan.ranks.get(local.rank as usize).ok_or_else(|| Error::NoPlan {
+        reason: format!("{} gives rank {}, and the plan has {} ranks", local.variable, local.rank, plan.ranks.len()),
     })?;
-    launch::refuse_absent(&seen.host, [rank])?;
-    let cpus = rank.cpus.within(&seen.host, &given.cpus)?;
-    launch::refuse_held(seen, source, |probe| rank.refuse_held(probe))?;
+    launch::refuse_absent(&input.host, [rank])?;
+    let cpus = rank.cpus.within(&input.host, &allotment.cpus)?;
+    launch::refuse_held(input, source, err, |probe| rank.refuse_held(probe))?;
     launch::bind_to(&cpus.cpus)?;
-    launch::warn_of_aborting(rank);
-    Ok(launch::told(rank))
+    launch::warn_of_aborting(rank, err);
+    Ok(launch::variables_of(rank))
 }

@@ -1,28 +1,28 @@
-//! `nearfab doctor`: what of a host is known to make trouble, what it means, and what to do.
+//! `nearfab doctor`: known problems of a host, what they mean, and how to fix them.
 
-mod case;
+mod check_input;
 mod efa;
 mod environment;
-mod fabric;
+mod fi_info;
 mod finding;
-mod foreign;
 mod kernel;
 mod kubernetes;
 mod libraries;
 mod memory;
 mod neuron;
 mod numbering;
+mod other_rdma;
 mod probing;
 mod report;
 #[cfg(test)]
 mod tests;
-mod told;
+mod unreadable;
 mod versions;
 
 use std::io::Write;
 
-use case::Case;
-use fabric::Fabric;
+use check_input::CheckInput;
+use fi_info::FiInfo;
 use finding::Check;
 use nearfab::Error;
 use nearfab::system::Process;
@@ -31,15 +31,15 @@ use report::Report;
 use crate::failure::Failure;
 use crate::head;
 use crate::output::{Output, json};
-use crate::source::Seen;
+use crate::source::Input;
 
-/// Every check, in the order in which findings of one severity are told.
+/// All checks. The findings of one severity have this order.
 const CHECKS: &[&Check] = &[
     &efa::DRIVER,
     &efa::NODES,
     &efa::PORTS,
     &efa::ATTACHED,
-    &foreign::CHECK,
+    &other_rdma::CHECK,
     &kernel::NAMESPACES,
     &memory::LOCKED,
     &memory::HUGE_PAGES,
@@ -63,31 +63,31 @@ const CHECKS: &[&Check] = &[
     &kubernetes::CHECK,
     &probing::FABRIC,
     &probing::CORES,
-    &told::CHECK,
+    &unreadable::CHECK,
 ];
 
-/// Checks a host with what is around it, and tells what was found.
-pub(crate) fn write(seen: &Seen, pid: Option<u32>, output: Output, out: &mut dyn Write) -> Result<(), Failure> {
-    let report = examine(seen, pid)?;
+/// Checks a host and its system, and writes the findings.
+pub(crate) fn write(input: &Input, pid: Option<u32>, output: Output, out: &mut dyn Write) -> Result<(), Failure> {
+    let report = examine(input, pid)?;
     match output {
         Output::Json => json(&report, out)?,
         _ => {
-            head::write(&seen.host, out)?;
+            head::write(&input.host, out)?;
             report.text(out)?;
         }
     }
     Ok(())
 }
 
-fn examine(seen: &Seen, pid: Option<u32>) -> Result<Report, Error> {
-    let Seen { host, probe, .. } = seen;
+fn examine(input: &Input, pid: Option<u32>) -> Result<Report, Error> {
+    let Input { host, probe, .. } = input;
     let probe = probe.as_ref();
-    let mut surroundings = seen.record()?.system;
+    let mut system = input.record()?.system;
     if let Some(pid) = pid {
         let process = Process::read(host, pid)?;
-        surroundings.get_or_insert_default().process = Some(process);
+        system.get_or_insert_default().process = Some(process);
     }
-    let fabric = probe.map(|_| Fabric::ask());
-    let case = Case { host, surroundings: surroundings.as_ref(), probe, fabric: fabric.as_ref() };
-    Ok(Report::of(&case, CHECKS))
+    let fi_info = probe.map(|_| FiInfo::run());
+    let input = CheckInput { host, system: system.as_ref(), probe, fi_info: fi_info.as_ref() };
+    Ok(Report::of(&input, CHECKS))
 }

@@ -1,47 +1,50 @@
-//! What is nearest, and who says so.
+//! The nearest devices or interfaces, and the evidence for them.
 
 use std::fmt::Display;
 use std::io::{self, Write};
 
 use nearfab::Near;
 
-/// The nearest, ties as ties, and why.
+/// The nearest devices or interfaces, and the evidence.
 #[derive(Default)]
 pub(crate) struct Nearest {
+    /// The names; `=` is between equally near ones.
     pub(crate) targets: String,
-    pub(crate) why: String,
+    pub(crate) evidence: String,
 }
 
 impl Nearest {
-    pub(crate) fn of<'a, T: Display + 'a>(entries: impl IntoIterator<Item = &'a Near<T>>) -> Option<Self> {
-        let mut entries = entries.into_iter().peekable();
-        let why = entries.peek()?.evidence.to_string();
-        let targets: Vec<String> = entries.map(|near| near.target.to_string()).collect();
-        Some(Self { targets: targets.join(" = "), why })
+    /// Returns `None` if there is no entry.
+    pub(crate) fn of<'a, T: Display + 'a>(nearest: impl IntoIterator<Item = &'a Near<T>>) -> Option<Self> {
+        let mut nearest = nearest.into_iter().peekable();
+        let evidence = nearest.peek()?.evidence.to_string();
+        let targets: Vec<String> = nearest.map(|near| near.target.to_string()).collect();
+        Some(Self { targets: targets.join(" = "), evidence })
     }
 }
 
-/// Who says something of each device, said once where it is the same of most.
+/// The evidence of each item of a table, in one line below it.
 #[derive(Default)]
-pub(crate) struct Evidence {
-    by: Vec<(String, Vec<String>)>,
+pub(crate) struct EvidenceLine {
+    items_by_evidence: Vec<(String, Vec<String>)>,
 }
 
-impl Evidence {
-    pub(crate) fn add(&mut self, why: impl Display, of: impl Display) {
-        let (why, of) = (why.to_string(), of.to_string());
-        match self.by.iter_mut().find(|(other, _)| *other == why) {
-            Some((_, all)) => all.push(of),
-            None => self.by.push((why, vec![of])),
+impl EvidenceLine {
+    pub(crate) fn add(&mut self, evidence: impl Display, item: impl Display) {
+        let (evidence, item) = (evidence.to_string(), item.to_string());
+        match self.items_by_evidence.iter_mut().find(|(other, _)| *other == evidence) {
+            Some((_, items)) => items.push(item),
+            None => self.items_by_evidence.push((evidence, vec![item])),
         }
     }
 
-    /// `table trn2.48xlarge, but same PCIe switch of neuron0`.
-    pub(crate) fn write(mut self, what: &str, out: &mut dyn Write) -> io::Result<()> {
-        self.by.sort_by_key(|(_, of)| usize::MAX - of.len());
-        let mut said = self.by.iter();
-        let Some((most, _)) = said.next() else { return Ok(()) };
-        let rest: String = said.map(|(why, of)| format!(", but {why} of {}", of.join(", "))).collect();
-        writeln!(out, "{what}: {most}{rest}")
+    /// Writes the evidence of most items, and names the others: `LABEL: table trn2.48xlarge, except neuron0 (same PCIe switch)`.
+    pub(crate) fn write(mut self, label: &str, out: &mut dyn Write) -> io::Result<()> {
+        self.items_by_evidence.sort_by_key(|(_, items)| usize::MAX - items.len());
+        let mut lines = self.items_by_evidence.iter();
+        let Some((most, _)) = lines.next() else { return Ok(()) };
+        let others: String =
+            lines.map(|(evidence, items)| format!(", except {} ({evidence})", items.join(", "))).collect();
+        writeln!(out, "{label}: {most}{others}")
     }
 }

@@ -1,10 +1,10 @@
-//! What a host is, in the lines above every view.
+//! The lines above every view: the type of the host, its devices, its drivers.
 
 use std::io::{self, Write};
 
 use nearfab::Host;
 
-/// Type, origin, counts; drivers; logical cores; and why there is nothing, where there is nothing.
+/// Writes instance type, origin and counts; the drivers; the logical cores; and the reason if no device was found.
 pub(crate) fn write(host: &Host, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "{}", counts(host))?;
     if let Some(drivers) = drivers(host) {
@@ -14,7 +14,7 @@ pub(crate) fn write(host: &Host, out: &mut dyn Write) -> io::Result<()> {
         writeln!(out, "{cores}")?;
     }
     if let Some(reason) = host.nothing_found() {
-        writeln!(out, "Nothing: {reason}")?;
+        writeln!(out, "No device found: {reason}")?;
     }
     Ok(())
 }
@@ -34,19 +34,20 @@ fn counts(host: &Host) -> String {
     format!("{name} ({origin}): {}", counts.join(", "))
 }
 
-pub(crate) fn count(number: usize, what: &str) -> String {
+/// `no GPU`, `1 GPU`, `2 GPUs`.
+pub(crate) fn count(number: usize, noun: &str) -> String {
     match number {
-        0 => format!("no {what}"),
-        1 => format!("1 {what}"),
-        _ => format!("{number} {what}s"),
+        0 => format!("no {noun}"),
+        1 => format!("1 {noun}"),
+        _ => format!("{number} {noun}s"),
     }
 }
 
 fn drivers(host: &Host) -> Option<String> {
-    let version = |version: &Option<String>| version.as_deref().unwrap_or("of no stated version").to_owned();
+    let version = |version: &Option<String>| version.as_deref().unwrap_or("of unknown version").to_owned();
     let neuron = host
         .neuron_driver()
-        .map(|driver| format!("Neuron driver {}, its files as in {}", version(&driver.version), driver.layout));
+        .map(|driver| format!("Neuron driver {} (sysfs layout of {})", version(&driver.version), driver.layout));
     let efa = host.efa_driver().map(|driver| format!("efa driver {}", version(&driver.version)));
     let both: Vec<String> = neuron.into_iter().chain(efa).collect();
     (!both.is_empty()).then(|| both.join("; "))
@@ -57,9 +58,9 @@ fn logical_cores(host: &Host) -> Option<String> {
     let lnc = numbering.lnc?;
     let cores = count(numbering.rows.len(), "logical core");
     let visible = host.visible_neuron().count();
-    let on = match host.neuron().len() - visible {
+    let devices = match host.neuron().len() - visible {
         0 => String::new(),
-        hidden => format!(" on {}; {hidden} without a node here", count(visible, "device")),
+        hidden => format!(" on {}; {hidden} without a node in /dev", count(visible, "device")),
     };
-    Some(format!("LNC {} ({}): {cores}{on}", lnc.size, lnc.evidence))
+    Some(format!("LNC {} ({}): {cores}{devices}", lnc.size, lnc.evidence))
 }

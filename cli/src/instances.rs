@@ -1,4 +1,4 @@
-//! `nearfab instances`: the tables.
+//! `nearfab instances`: the instance tables.
 
 mod detail;
 
@@ -30,7 +30,7 @@ struct Summaries {
     instances: Vec<Summary>,
 }
 
-/// A table in one line.
+/// One instance table in one line.
 #[derive(Serialize)]
 struct Summary {
     instance_type: &'static str,
@@ -47,6 +47,7 @@ struct Summary {
 impl Summary {
     fn of(table: &InstanceTable) -> Self {
         let grade = |fact: &str| table.source(fact).map(|source| source.grade);
+        // An address, a NUMA node or a path is as certain as the worst of the facts that it follows from.
         let places = ["neuron", "efa", "gpu", "numa", "path"].into_iter().filter_map(grade);
         let assumptions = table.sources.iter().flat_map(|source| source.assumptions).copied();
         let mut summary = Self {
@@ -57,7 +58,6 @@ impl Summary {
             gpu: table.gpu.len(),
             foreign: table.foreign.len(),
             pairing: grade("pairing"),
-            // The chain is as good as its weakest link.
             places: places.max(),
             assumptions: assumptions.collect(),
         };
@@ -77,14 +77,15 @@ fn summaries(wide: bool, out: &mut dyn Write) -> io::Result<()> {
     table.add("EFA", |summary| number(summary.efa));
     table.add("GPU", |summary| number(summary.gpu));
     if wide {
-        table.add("FOREIGN", |summary| number(summary.foreign));
+        table.add("OTHER RDMA", |summary| number(summary.foreign));
     }
     table.add("PAIRING", |summary| or_unknown(summary.pairing));
     table.add("PLACES", |summary| or_unknown(summary.places));
-    table.add("CLAIMS", |summary| or_unknown(Some(summary.assumptions.join(", "))));
+    table.add("ASSUMPTIONS", |summary| or_unknown(Some(summary.assumptions.join(", "))));
     table.write(out)?;
     writeln!(
         out,
-        "\nPAIRING and PLACES: how the least known part of it is known. Everything of one: nearfab instances TYPE"
+        "\nPAIRING and PLACES are the grade of the least certain fact about pairing, and about addresses, NUMA nodes and paths.\n\
+         The whole table of one type: nearfab instances TYPE"
     )
 }

@@ -1,4 +1,4 @@
-//! `nearfab list`: the devices, one a line.
+//! `nearfab list`: one line for each device.
 
 mod efa;
 mod function;
@@ -13,25 +13,27 @@ use nearfab::{Host, PciFunction, PciLink};
 use serde::Serialize;
 
 use crate::output::{Output, json};
-use crate::source::Seen;
+use crate::source::Input;
 use crate::table::{Table, UNKNOWN, or_unknown};
 use crate::{head, notes};
 
 pub(crate) const HELP: &str = "\
-CTR is the container's number of a device: its position among those with a node here.
-CORES are the numbers of its logical cores in NEURON_RT_VISIBLE_CORES.
-LINKED are the host's numbers of the devices that NeuronLink joins it with.
-RATE is what the efa driver says; drivers before 2.13 say 100 Gb/s of every interface.";
+DEVICE is the host's number N of a device, as in /dev/neuronN.
+CTR is the container's number of a device: its position among the devices with a node in /dev.
+CORES are the numbers of the device's logical cores in NEURON_RT_VISIBLE_CORES, PHYSICAL counts its physical cores.
+LINKED are the host's numbers of the devices at the other end of the device's NeuronLinks.
+RATE comes from the efa driver; drivers before 2.13 report 100 Gb/s for every interface.
+ACCESS says whether this user may open the node: granted, refused, missing (no node in /dev) or unknown.";
 
-pub(crate) fn write(seen: &Seen, output: Output, out: &mut dyn Write) -> io::Result<()> {
-    let host = &seen.host;
+pub(crate) fn write(input: &Input, output: Output, out: &mut dyn Write) -> io::Result<()> {
+    let host = &input.host;
     if output == Output::Json {
         let rests_on = notes::sources(host, &[]);
-        return json(&Record { host, rests_on, probe: seen.probe.as_ref() }, out);
+        return json(&Record { host, rests_on, probe: input.probe.as_ref() }, out);
     }
     let wide = output == Output::Wide;
     head::write(host, out)?;
-    neuron::write(seen, wide, out)?;
+    neuron::write(input, wide, out)?;
     function::neuron(host, wide, out)?;
     function::gpus(host, wide, out)?;
     efa::write(host, wide, out)?;
@@ -39,7 +41,7 @@ pub(crate) fn write(seen: &Seen, output: Output, out: &mut dyn Write) -> io::Res
     if host.nothing_found().is_some() { Ok(()) } else { notes::write(host, &[], out) }
 }
 
-/// The recorded host, with what is not the host's beside it; `--host` skips that.
+/// The recorded host with two more members, which `--host` skips.
 #[derive(Serialize)]
 struct Record<'a> {
     #[serde(flatten)]
@@ -49,7 +51,7 @@ struct Record<'a> {
     probe: Option<&'a Probe>,
 }
 
-/// The columns that every PCI function has, from its id on; `more` are those of wide tables.
+/// Adds the columns that every PCI function has.
 fn place<T>(table: &mut Table<'_, T>, wide: bool, function: impl Fn(&T) -> Option<&PciFunction>) {
     let known = |item: &T, text: fn(&PciFunction) -> String| or_unknown(function(item).map(text));
     if wide {
@@ -66,12 +68,12 @@ fn place<T>(table: &mut Table<'_, T>, wide: bool, function: impl Fn(&T) -> Optio
     }
 }
 
-/// Bridges from the root down.
+/// Returns the bridges from the PCI root down: `0000:52:00.0 > 0000:53:01.0`.
 pub(crate) fn chain(bridges: &[nearfab::Bdf]) -> String {
     bridges.iter().map(ToString::to_string).collect::<Vec<_>>().join(" > ")
 }
 
-/// Speed and width, now and at most.
+/// Returns speed and width of a PCIe link: the current ones, and the highest.
 fn lanes(link: PciLink) -> (String, String) {
     let text = |speed: Option<nearfab::LinkSpeed>, width: Option<nearfab::LinkWidth>| match (speed, width) {
         (None, None) => UNKNOWN.to_owned(),
@@ -80,7 +82,7 @@ fn lanes(link: PciLink) -> (String, String) {
     (text(link.speed, link.width), text(link.max_speed, link.max_width))
 }
 
-/// `20-23`, in the form of NEURON_RT_VISIBLE_CORES; nothing where a device is not visible.
+/// Returns the logical cores of a device as NEURON_RT_VISIBLE_CORES numbers them (`20-23`), or `None` if the device has no node.
 pub(crate) fn logical_cores(host: &Host, device: nearfab::HostDevice) -> Option<String> {
     let rows = host.numbering().rows;
     let of_device: BTreeSet<u32> = rows.iter().filter(|row| row.device == device).map(|row| row.logical.0).collect();

@@ -1,4 +1,4 @@
-//! `nearfab near`: the neighbours of one thing, ranked, with the reason.
+//! `nearfab near`: the EFA interfaces or devices near one core, device or interface, ranked, with the evidence.
 
 use std::io::{self, Write};
 
@@ -13,6 +13,9 @@ use crate::notes;
 use crate::output::{FORMAT, Output, json};
 use crate::table::{Table, or_unknown};
 
+/// Why all PCI functions are equally near.
+const UNKNOWN_PATHS: &str = "the PCIe paths and NUMA nodes are unknown";
+
 pub(crate) fn write(host: &Host, of: &str, by_place: bool, output: Output, out: &mut dyn Write) -> Result<(), Failure> {
     if let Some(reason) = host.nothing_found() {
         return Err(Failure::Nothing(reason));
@@ -26,17 +29,17 @@ pub(crate) fn write(host: &Host, of: &str, by_place: bool, output: Output, out: 
     Ok(())
 }
 
-/// The answer, as JSON has it.
+/// The answer in JSON.
 #[derive(Serialize)]
 struct Answer<'a> {
     format: u32,
     of: &'a str,
     subject: Anchor,
-    /// Of a logical core: what it is made of, and by which configuration.
+    /// For a logical core: its physical cores, and the LNC.
     logical_core: Option<Logical>,
     #[serde(flatten)]
     list: List,
-    /// Of an EFA interface: PCI functions of accelerators.
+    /// For an EFA interface: the PCI functions of Neuron devices and GPUs near it.
     #[serde(skip_serializing_if = "Option::is_none")]
     functions: Option<NearList<Bdf>>,
     rests_on: Vec<&'static Source>,
@@ -64,7 +67,7 @@ impl<'a> Answer<'a> {
             Anchor::Core { core } => List::Interfaces(host.near_core(core, basis)?),
             Anchor::LogicalCore { logical } => {
                 let list = host.near_logical_core(logical, basis)?;
-                let CoreNumbering { lnc, rows } = host.numbering();
+                let CoreNumbering { lnc, rows, .. } = host.numbering();
                 let row = rows.into_iter().find(|row| row.logical == logical);
                 logical_core = row.map(|row| Logical { lnc, row });
                 List::Interfaces(list)
@@ -75,7 +78,7 @@ impl<'a> Answer<'a> {
                 functions = Some(host.functions_near_efa(address)?);
                 List::Devices(host.near_efa(address, basis)?)
             }
-            _ => return Err(nearfab::Error::BadName { text: of.to_owned(), expected: "what this nearfab knows" }),
+            _ => return Err(nearfab::Error::BadName { text: of.to_owned(), expected: "a name that this version of nearfab knows" }),
         };
         let facts = notes::NEARNESS.iter().filter(|fact| **fact != "pairing" || basis == Basis::Pairing);
         let rests_on = notes::sources(host, &facts.copied().collect::<Vec<_>>());
@@ -123,18 +126,19 @@ impl<'a> Answer<'a> {
         if let Some(address) = list.missing_pair {
             writeln!(
                 out,
-                "\nThe table pairs {} with {address}, which this host does not have: ranked by place alone.",
+                "\nThe table pairs {} with {address}, which this host does not have: the interfaces are ranked by PCIe path and \
+                 NUMA node.",
                 self.of
             )?;
         }
         let unknown = match self.subject {
-            Anchor::Function { .. } => "their places on PCI do not show",
-            _ => "the place of the device on PCI does not show (--probe asks the driver)",
+            Anchor::Function { .. } => UNKNOWN_PATHS,
+            _ => "the PCI address of the device is unknown (--probe asks the Neuron driver)",
         };
-        tie(list.nearest().count(), unknown, out)
+        tie(list.nearest().count(), "interfaces", unknown, out)
     }
 
-    /// The numbered devices; and the functions, where not all are of numbered devices.
+    /// Writes the numbered devices. Writes the PCI functions too if one of them belongs to no numbered device.
     fn accelerators(
         &self,
         host: &Host,
@@ -146,14 +150,14 @@ impl<'a> Answer<'a> {
         let functions = self.functions.as_ref().filter(|functions| !functions.entries.iter().all(numbered));
         if let Some(functions) = functions {
             function_table(host, &functions.entries, wide, out)?;
-            tie(functions.nearest().count(), "their places on PCI do not show", out)?;
+            tie(functions.nearest().count(), "functions", UNKNOWN_PATHS, out)?;
             if list.nearest().next().is_none() {
-                // A table of devices that are all equally unknown tells nothing.
+                // All devices have rank 1 "unknown": their table would add nothing.
                 return match list.entries.len() {
                     0 => Ok(()),
                     _ => writeln!(
                         out,
-                        "\nWhich devices these Neuron functions are only the driver can tell: --probe asks."
+                        "\nThe /dev/neuronN numbers of these Neuron functions are unknown: --probe asks the Neuron driver."
                     ),
                 };
             }
@@ -163,7 +167,8 @@ impl<'a> Answer<'a> {
             return writeln!(out, "This host has no Neuron device and no GPU.");
         }
         devices(host, list, wide, out)?;
-        tie(list.nearest().count(), "which device is at which PCI address does not show (--probe asks the driver)", out)
+        let unknown = "the PCI addresses of the devices are unknown (--probe asks the Neuron driver)";
+        tie(list.nearest().count(), "devices", unknown, out)
     }
 }
 
@@ -189,7 +194,7 @@ fn function_table(host: &Host, functions: &[Near<Bdf>], wide: bool, out: &mut dy
     let mut table = Table::of(functions);
     table.add("RANK", |near| near.rank.to_string());
     table.add("FUNCTION", |near| near.target.to_string());
-    table.add("IS", |near| {
+    table.add("DEVICE", |near| {
         or_unknown(member(near).map(|member| match member {
             Member::Neuron(device) => device.index.to_string(),
             Member::Gpu(_) => "GPU".to_owned(),
@@ -208,8 +213,8 @@ impl Logical {
     fn text(&self, out: &mut dyn Write) -> io::Result<()> {
         let LogicalCoreRow { logical, device, physical, evidence, .. } = &self.row;
         let cores: Vec<String> = physical.iter().map(|core| format!("{device}:{}", core.0)).collect();
-        let lnc = self.lnc.as_ref().map_or_else(String::new, |lnc| format!("LNC {} ({})", lnc.size, lnc.evidence));
-        writeln!(out, "nc{logical} is {} under {lnc}; the order of cores by: {evidence}.\n", cores.join(" and "))
+        let lnc = self.lnc.as_ref().map_or_else(String::new, |lnc| format!("LNC {}, {}; ", lnc.size, lnc.evidence));
+        writeln!(out, "nc{logical} is {} ({lnc}order of cores: {evidence}).\n", cores.join(" and "))
     }
 }
 
@@ -221,10 +226,11 @@ fn why<T>(near: &Near<T>) -> String {
     }
 }
 
-fn tie(nearest: usize, unknown: &str, out: &mut dyn Write) -> io::Result<()> {
+/// Writes that several of the nearest are equally near, or why the nearest is unknown.
+fn tie(nearest: usize, plural: &str, unknown: &str, out: &mut dyn Write) -> io::Result<()> {
     match nearest {
-        0 => writeln!(out, "\nNothing is known of which is near: {unknown}."),
+        0 => writeln!(out, "\nThe nearest is unknown: {unknown}."),
         1 => Ok(()),
-        count => writeln!(out, "\n{count} are equally near: a tie of rank 1."),
+        count => writeln!(out, "\n{count} {plural} are equally near: a tie at rank 1."),
     }
 }

@@ -1,4 +1,4 @@
-//! The lines below a view that say what in it nobody is known to have seen.
+//! The lines below a view that name the facts of the instance table which rest on assumptions.
 
 use std::io::{self, Write};
 
@@ -7,56 +7,60 @@ use nearfab::instances::{Grade, Source};
 
 use crate::table::wrapped;
 
-/// The facts that nearness rests on.
+/// The facts that distances rest on.
 pub(crate) const NEARNESS: [&str; 6] = ["efa", "gpu", "neuron", "numa", "pairing", "path"];
 
-/// The facts of the table that the host rests on, of these kinds; of every kind where none is named.
+/// Returns the named facts of the instance table that the host rests on; all of them if no fact is named.
 pub(crate) fn sources(host: &Host, facts: &[&str]) -> Vec<&'static Source> {
     let mut sources = host.table_sources();
     sources.retain(|source| facts.is_empty() || facts.contains(&source.fact));
     sources
 }
 
-/// `Inferred: path (trn2-switch-ports)`, one line a grade, where there is such a fact.
+/// Writes the facts that rest on assumptions, one line for each grade: `Inferred, not seen on a host: path (trn2-switch-ports)`.
 pub(crate) fn write(host: &Host, facts: &[&str], out: &mut dyn Write) -> io::Result<()> {
-    let doubtful: Vec<_> = sources(host, facts).into_iter().filter(|source| !source.assumptions.is_empty()).collect();
-    if doubtful.is_empty() {
+    let assumed: Vec<_> = sources(host, facts).into_iter().filter(|source| !source.assumptions.is_empty()).collect();
+    if assumed.is_empty() {
         return Ok(());
     }
     writeln!(out)?;
     for (grade, label) in [
         (Grade::Captured, "Captured in part"),
         (Grade::Published, "Published, in doubt"),
-        (Grade::Inferred, "Inferred, not seen"),
+        (Grade::Inferred, "Inferred, not seen on a host"),
         (Grade::Invented, "Invented"),
     ] {
-        let of_grade = doubtful.iter().filter(|source| source.grade == grade);
-        let named: Vec<String> =
+        let of_grade = assumed.iter().filter(|source| source.grade == grade);
+        let names: Vec<String> =
             of_grade.map(|source| format!("{} ({})", source.fact, source.assumptions.join(", "))).collect();
-        if !named.is_empty() {
-            wrapped(&format!("{label}: {}", named.join(", ")), "", 120, out)?;
+        if !names.is_empty() {
+            wrapped(&format!("{label}: {}", names.join(", ")), "", 120, out)?;
         }
     }
     if let Some(name) = host.instance_type() {
-        writeln!(out, "What these claim, and why: nearfab instances {name}")?;
+        writeln!(out, "The assumptions in parentheses, with their sources: nearfab instances {name}")?;
     }
     Ok(())
 }
 
-/// Where the facts of these kinds come from, as far as they come from a table.
-pub(crate) fn why_of(host: &Host, facts: &[&str], out: &mut dyn Write) -> io::Result<()> {
+/// Writes the sources of the named facts, if the host takes them from an instance table.
+pub(crate) fn write_sources_of(host: &Host, facts: &[&str], out: &mut dyn Write) -> io::Result<()> {
     let sources = sources(host, facts);
     let Some(name) = host.instance_type().filter(|_| !sources.is_empty()) else { return Ok(()) };
-    writeln!(out, "\nWhy, by the table {name}:")?;
-    why(sources, out)
+    writeln!(out, "\nFrom the table {name}:")?;
+    write_sources(sources, out)
 }
 
-/// Each fact with its grade, assumptions and source.
-pub(crate) fn why<'a>(sources: impl IntoIterator<Item = &'a Source>, out: &mut dyn Write) -> io::Result<()> {
+/// Writes each fact with its grade, its assumptions and its source.
+pub(crate) fn write_sources<'a>(
+    sources: impl IntoIterator<Item = &'a Source>,
+    out: &mut dyn Write,
+) -> io::Result<()> {
     for source in sources {
-        let claims = source.assumptions.join(", ");
-        let claims = if claims.is_empty() { claims } else { format!(" (claims: {claims})") };
-        writeln!(out, "  {}: {}{claims}", source.fact, source.grade)?;
+        let assumptions = source.assumptions.join(", ");
+        let assumptions =
+            if assumptions.is_empty() { assumptions } else { format!(" (assumptions: {assumptions})") };
+        writeln!(out, "  {}: {}{assumptions}", source.fact, source.grade)?;
         wrapped(source.text, "      ", 120, out)?;
     }
     Ok(())

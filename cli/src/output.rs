@@ -1,12 +1,13 @@
-//! The forms of what is printed.
+//! The forms of the output.
 
 use std::io::{self, Write};
 
 use clap::ValueEnum;
 
-/// The version of the JSON forms; that of `list` is the recorded host's own.
+/// The version of the JSON forms. The form of `list` has the version of recorded hosts instead.
 pub(crate) const FORMAT: u32 = 1;
 
+/// A form of the output.
 #[derive(Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Output {
     #[default]
@@ -15,8 +16,8 @@ pub(crate) enum Output {
     Json,
 }
 
-/// Prints a JSON form.
+/// Writes a value as JSON; if the value cannot be written as JSON, writes nothing and fails.
 pub(crate) fn json(value: &impl serde::Serialize, out: &mut dyn Write) -> io::Result<()> {
-    serde_json::to_writer_pretty(&mut *out, value)?;
-    writeln!(out)
+    let text = serde_json::to_string_pretty(value)?;
+    writeln!(out, "{text}")
 }

@@ -1,4 +1,4 @@
-//! `nearfab plan`: who should use what, rank by rank.
+//! `nearfab plan`: the cores, EFA interfaces and CPUs that each rank should use.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -9,21 +9,22 @@ use nearfab::plan::{Plan, Rank, Share, Variable};
 use nearfab::{Bdf, CpuList, Error, Host};
 use serde::Serialize;
 
-use crate::evidence::{Evidence, Nearest};
+use crate::evidence::{EvidenceLine, Nearest};
 use crate::failure::Failure;
-use crate::launch::{Ask, Given, quoted};
+use crate::launch::{Allotment, PlanFlags};
 use crate::output::{FORMAT, Output, json};
-use crate::source::Seen;
+use crate::shell::quoted;
+use crate::source::Input;
 use crate::table::{Table, or_unknown};
 use crate::{head, notes};
 
 pub(crate) const HELP: &str = "\
-CORES are numbers in NEURON_RT_VISIBLE_CORES, GPUS numbers in CUDA_VISIBLE_DEVICES by PCI address.
+CORES are numbers of NEURON_RT_VISIBLE_CORES. GPUS are numbers of CUDA_VISIBLE_DEVICES, counted by PCI address.
 DEVICES are the host's numbers of Neuron devices. Equally near interfaces have = between them.
-On this machine it plans for the CPUs, and within NEURON_RT_VISIBLE_CORES, that it was given itself.
-With --probe it fails where others hold cores.";
+On this machine, the plan divides the CPUs that nearfab may use, and the cores in its NEURON_RT_VISIBLE_CORES.
+With --probe, nearfab plan fails if other processes hold cores of the plan.";
 
-/// Lists of interfaces that are longer are cut in tables that are not wide.
+/// The most interfaces of a rank in a table that is not wide.
 const MOST_NEAR: usize = 4;
 
 #[derive(clap::Args)]
@@ -32,39 +33,51 @@ pub(crate) struct Arguments {
     #[arg(short = 'n', long)]
     ranks: u32,
     #[command(flatten)]
-    ask: Ask,
-    /// Print the environment of this rank for a shell: eval "$(nearfab plan -n 16 --export 3)". Defaults that are set there stay.
+    flags: PlanFlags,
+    /// Print the environment of this rank as shell commands: eval "$(nearfab plan -n 16 --export 3)". A variable that only sets a
+    /// default keeps the value that it has in the shell.
     #[arg(long, value_name = "RANK")]
-    export: Option<u32>,
+    pub(crate) export: Option<u32>,
 }
 
-pub(crate) fn write(seen: &Seen, arguments: &Arguments, output: Output, out: &mut dyn Write) -> Result<(), Failure> {
-    let plan = made(seen, &arguments.ask, arguments.ranks)?;
+pub(crate) fn write(
+    input: &Input,
+    arguments: &Arguments,
+    output: Output,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> Result<(), Failure> {
+    let plan = make_plan(input, &arguments.flags, arguments.ranks, err)?;
     if let Some(rank) = arguments.export {
         return export(&plan, rank, out);
     }
     if output == Output::Json {
-        let (rests_on, instance_type) = (notes::sources(&seen.host, &notes::NEARNESS), seen.host.instance_type());
+        let (rests_on, instance_type) = (notes::sources(&input.host, &notes::NEARNESS), input.host.instance_type());
         return Ok(json(&Answer { format: FORMAT, instance_type, plan: &plan, rests_on }, out)?);
     }
-    Ok(text(&seen.host, &plan, output == Output::Wide, out)?)
+    Ok(text(&input.host, &plan, output == Output::Wide, out)?)
 }
 
-/// The plan of a host that is looked at: within what this process was given, where it is this machine's.
-pub(crate) fn made(seen: &Seen, ask: &Ask, ranks: u32) -> Result<Plan, Failure> {
-    let mut options = ask.options(seen, ranks)?;
-    if seen.host.is_live() {
-        let given = Given::to_this_process()?;
-        options = given.cores_of(&seen.host, options)?.on_cpus(given.cpus);
+/// Plans a host. On this machine, the plan divides the CPUs and cores of this process only.
+pub(crate) fn make_plan(
+    input: &Input,
+    flags: &PlanFlags,
+    ranks: u32,
+    err: &mut dyn Write,
+) -> Result<Plan, Failure> {
+    let mut options = flags.options(input, ranks, err)?;
+    if input.host.is_live() {
+        let allotment = Allotment::of_this_process()?;
+        options = allotment.limit(&input.host, options)?.on_cpus(allotment.cpus);
     }
-    let plan = nearfab::plan(&seen.host, &options)?;
-    if let Some(probe) = &seen.probe {
+    let plan = nearfab::plan(&input.host, &options)?;
+    if let Some(probe) = &input.probe {
         plan.refuse_held(probe)?;
     }
     Ok(plan)
 }
 
-/// The plan, as JSON has it.
+/// The plan in JSON.
 #[derive(Serialize)]
 struct Answer<'a> {
     format: u32,
@@ -75,13 +88,13 @@ struct Answer<'a> {
 }
 
 fn export(plan: &Plan, rank: u32, out: &mut dyn Write) -> Result<(), Failure> {
-    let of = plan.ranks.get(rank as usize).ok_or_else(|| Error::NoPlan {
-        reason: format!("there is no rank {rank} of {}: 0 is the first", plan.ranks.len()),
+    let rank = plan.ranks.get(rank as usize).ok_or_else(|| Error::NoPlan {
+        reason: format!("the plan has no rank {rank}: its ranks are 0 to {}", plan.ranks.len().saturating_sub(1)),
     })?;
-    for (&name, value) in &of.environment {
+    for (name, value) in &rank.environment {
         let value = quoted(OsStr::new(value));
-        if plan.variables.iter().any(|variable| variable.name == name && variable.is_default()) {
-            // What is set in that shell stays.
+        if plan.variables.iter().any(|variable| variable.name == *name && variable.is_default()) {
+            // A value that the user has set in the shell is kept.
             writeln!(out, "{name}=${{{name}-{value}}}; export {name}")?;
         } else {
             writeln!(out, "export {name}={value}")?;
@@ -118,7 +131,7 @@ fn text(host: &Host, plan: &Plan, wide: bool, out: &mut dyn Write) -> io::Result
     notes::write(host, &notes::NEARNESS, out)
 }
 
-/// Numbers as ranges, which a set of CPUs is written in as well.
+/// Returns the numbers of the devices as ranges, in the form of a CPU list.
 fn devices(rank: &Rank) -> String {
     rank.share.devices().iter().map(|device| device.0).collect::<CpuList>().to_string()
 }
@@ -142,10 +155,10 @@ fn join(items: impl Iterator<Item = String>) -> Option<String> {
     (!items.is_empty()).then(|| items.join(","))
 }
 
-/// The interfaces near each device or GPU, those near to several once.
+/// Returns the interfaces nearest to the devices or GPUs of a rank, each once.
 fn near(rank: &Rank, wide: bool) -> Option<String> {
     let mut seen = BTreeSet::new();
-    let nearest = rank.near.iter().filter_map(|near| Nearest::of(&near.list.entries)).map(|nearest| nearest.targets);
+    let nearest = rank.near.iter().filter_map(|near| Nearest::of(near.list.nearest())).map(|nearest| nearest.targets);
     let nearest: Vec<String> = nearest.filter(|targets| seen.insert(targets.clone())).collect();
     let (shown, more) =
         if wide { (nearest.len(), 0) } else { (MOST_NEAR.min(nearest.len()), nearest.len().saturating_sub(MOST_NEAR)) };
@@ -159,13 +172,13 @@ fn names(host: &Host, interfaces: &[Bdf]) -> Option<String> {
     names.map(|names| names.join(","))
 }
 
-/// Why the interfaces and CPUs are these, said once where it is the same of most.
+/// Writes the evidence for the interfaces, and the reason for the CPUs.
 fn reasons(plan: &Plan, out: &mut dyn Write) -> io::Result<()> {
-    let (mut efa, mut cpus) = (Evidence::default(), Evidence::default());
+    let (mut efa, mut cpus) = (EvidenceLine::default(), EvidenceLine::default());
     let mut seen = BTreeSet::new();
     for near in plan.ranks.iter().flat_map(|rank| &rank.near).filter(|near| seen.insert(near.of.clone())) {
-        if let Some(nearest) = Nearest::of(&near.list.entries) {
-            efa.add(nearest.why, &near.of);
+        if let Some(nearest) = Nearest::of(near.list.nearest()) {
+            efa.add(nearest.evidence, &near.of);
         }
     }
     for rank in plan.ranks.iter().filter(|rank| !rank.cpus.cpus.is_empty()) {
@@ -176,18 +189,21 @@ fn reasons(plan: &Plan, out: &mut dyn Write) -> io::Result<()> {
     let missing =
         plan.ranks.iter().flat_map(|rank| &rank.near).filter_map(|near| Some((&near.of, near.list.missing_pair?)));
     for (of, pair) in missing.collect::<BTreeSet<_>>() {
-        writeln!(out, "The table pairs {of} with {pair}, which this host does not have: near by place alone.")?;
+        writeln!(
+            out,
+            "The table pairs {of} with {pair}, which this host does not have: its interfaces are chosen by PCIe path and NUMA node."
+        )?;
     }
     Ok(())
 }
 
-/// The variables, each once: its value where all ranks have the same.
+/// Writes each variable once, with its value if all ranks have the same.
 fn variables(plan: &Plan, wide: bool, out: &mut dyn Write) -> io::Result<()> {
     let value = |variable: &&Variable| {
         let values: BTreeSet<Option<&String>> =
             plan.ranks.iter().map(|rank| rank.environment.get(variable.name)).collect();
         let only = values.first().copied().flatten().filter(|_| values.len() == 1);
-        only.cloned().unwrap_or_else(|| "of each rank".to_owned())
+        only.cloned().unwrap_or_else(|| "differs by rank".to_owned())
     };
     let mut table = Table::of(&plan.variables);
     table.add("VARIABLE", |variable| variable.name.to_owned());

@@ -1,4 +1,4 @@
-//! `nearfab run`: the ranks of a plan as processes of this one.
+//! `nearfab run`: one process for each rank of a plan.
 
 mod listing;
 mod processes;
@@ -6,26 +6,27 @@ mod processes;
 use std::ffi::{OsStr, OsString};
 use std::io::Write;
 use std::os::unix::process::CommandExt;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use nearfab::plan::{Plan, Rank};
 
 use crate::failure::Failure;
-use crate::launch::{self, Ask, Given, quoted};
-use crate::source::{Seen, Source};
+use crate::launch::{self, Allotment, PlanFlags};
+use crate::shell::quoted;
+use crate::source::{Input, Source};
 use crate::{plan, start};
 use processes::Processes;
 
 pub(crate) const HELP: &str = "\
-Each rank finds its number in LOCAL_RANK and how many there are in LOCAL_WORLD_SIZE, as with torchrun; its standard input is
-empty. Variables that only make a default explicit, such as FI_PROVIDER, stay as they are where they are set.
-SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1 and SIGUSR2 go on to every rank, with what it started. Where one rank fails, the others
-get SIGTERM, and SIGKILL after the grace period. No rank outlives nearfab, however that ends.
-Cores that others hold are refused where the driver may be asked; see --probe.
-Exit status: that of the first rank that failed, or 128 and the number of the signal that ended it.";
+Each rank has its number in LOCAL_RANK and the number of ranks in LOCAL_WORLD_SIZE, as with torchrun. Its standard input is empty.
+A variable that only sets a default, such as FI_PROVIDER, keeps the value that it has already.
+nearfab passes SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1 and SIGUSR2 on to every rank and to the processes that the rank started.
+If one rank fails, nearfab sends SIGTERM to the others, and SIGKILL after the grace period. No rank outlives nearfab.
+If other processes hold cores of the plan, nearfab starts no rank. It asks the Neuron driver under the same limits as --probe.
+Exit status: that of the first rank that failed, or 128 plus the number of the signal that ended it.";
 
-/// How torchrun numbers the processes of a host, which programs understand.
+/// The variables in which torchrun numbers the processes of a host. Programs read them.
 const RANK: &str = "LOCAL_RANK";
 const RANKS: &str = "LOCAL_WORLD_SIZE";
 
@@ -35,12 +36,12 @@ pub(crate) struct Arguments {
     #[arg(short = 'n', long)]
     ranks: u32,
     #[command(flatten)]
-    ask: Ask,
-    /// Print what would be started, a line of shell each, and start nothing. Of another host than this one, within all that it
-    /// has.
+    flags: PlanFlags,
+    /// Print the shell command of each rank, and start nothing. For another host than this machine, the ranks divide the whole
+    /// host.
     #[arg(long)]
-    dry_run: bool,
-    /// How many seconds ranks have to end after SIGTERM, once one has failed.
+    pub(crate) dry_run: bool,
+    /// The seconds between SIGTERM and SIGKILL for the other ranks after one rank has failed.
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     grace: u32,
     /// The command and its arguments.
@@ -48,46 +49,56 @@ pub(crate) struct Arguments {
     command: Vec<OsString>,
 }
 
-pub(crate) fn run(
-    seen: &Seen,
-    source: &Source,
+/// Prints the shell command of each rank.
+pub(crate) fn print(
+    input: &Input,
     arguments: &Arguments,
     out: &mut dyn Write,
-) -> Result<ExitCode, Failure> {
-    if arguments.dry_run {
-        let plan = plan::made(seen, &arguments.ask, arguments.ranks)?;
-        for rank in &plan.ranks {
-            writeln!(out, "{}", line(rank, &plan, &arguments.command))?;
-        }
-        return Ok(ExitCode::SUCCESS);
+    err: &mut dyn Write,
+) -> Result<(), Failure> {
+    let plan = plan::make_plan(input, &arguments.flags, arguments.ranks, err)?;
+    for rank in &plan.ranks {
+        writeln!(out, "{}", line(rank, &plan, &arguments.command))?;
     }
-    source.refuse_other_than_files("run")?;
-    let plan = on_this_machine(seen, arguments)?;
-    launch::refuse_held(seen, source, |probe| plan.refuse_held(probe))?;
-    plan.ranks.first().into_iter().for_each(launch::warn_of_aborting);
+    Ok(())
+}
+
+/// Starts the ranks and waits until all have ended; returns the exit status of nearfab.
+pub(crate) fn run(
+    input: &Input,
+    source: &Source,
+    arguments: &Arguments,
+    err: &mut dyn Write,
+) -> Result<u8, Failure> {
+    source.require_machine("run")?;
+    let plan = plan_this_machine(input, arguments, err)?;
+    launch::refuse_held(input, source, err, |probe| plan.refuse_held(probe))?;
+    if let Some(rank) = plan.ranks.first() {
+        launch::warn_of_aborting(rank, err);
+    }
     let commands = plan.ranks.iter().map(|rank| command(rank, &plan, &arguments.command));
     let grace = Duration::from_secs(arguments.grace.into());
-    Processes::start(commands, grace)?.supervise()
+    Processes::start(commands, grace)?.supervise(err)
 }
 
-/// The plan, within what this process was given, once the machine has what it is made of.
-fn on_this_machine(seen: &Seen, arguments: &Arguments) -> Result<Plan, Failure> {
-    let given = Given::to_this_process()?;
-    let options = given.cores_of(&seen.host, arguments.ask.options(seen, arguments.ranks)?)?;
-    launch::refuse_absent(&seen.host, &nearfab::plan(&seen.host, &options)?.ranks)?;
-    Ok(nearfab::plan(&seen.host, &options.on_cpus(given.cpus))?)
+/// Plans the CPUs and cores of this process, after checking that the CPUs of a whole host are online here.
+fn plan_this_machine(input: &Input, arguments: &Arguments, err: &mut dyn Write) -> Result<Plan, Failure> {
+    let allotment = Allotment::of_this_process()?;
+    let options = allotment.limit(&input.host, arguments.flags.options(input, arguments.ranks, err)?)?;
+    launch::refuse_absent(&input.host, &nearfab::plan(&input.host, &options)?.ranks)?;
+    Ok(nearfab::plan(&input.host, &options.on_cpus(allotment.cpus))?)
 }
 
-/// The variables that the rank's process gets.
-fn environment(rank: &Rank, plan: &Plan) -> Vec<(&'static str, String)> {
-    let place = [(RANK, rank.rank.to_string()), (RANKS, plan.ranks.len().to_string())];
-    place.into_iter().chain(launch::told(rank)).collect()
+/// Returns the variables to set for the rank's process.
+fn environment(rank: &Rank, plan: &Plan) -> Vec<(String, String)> {
+    let numbers = [(RANK.to_owned(), rank.rank.to_string()), (RANKS.to_owned(), plan.ranks.len().to_string())];
+    numbers.into_iter().chain(launch::variables_of(rank)).collect()
 }
 
-/// What does the same from a shell.
+/// Returns the shell command that does the same as nearfab for this rank.
 fn line(rank: &Rank, plan: &Plan, command: &[OsString]) -> String {
     let mut words = vec!["env".to_owned()];
-    let set = |(name, value): (&str, String)| quoted(OsStr::new(&format!("{name}={value}")));
+    let set = |(name, value): (String, String)| quoted(OsStr::new(&format!("{name}={value}")));
     words.extend(environment(rank, plan).into_iter().map(set));
     if !rank.cpus.cpus.is_empty() {
         words.extend(["taskset".to_owned(), "-c".to_owned(), rank.cpus.cpus.to_string()]);
@@ -96,10 +107,11 @@ fn line(rank: &Rank, plan: &Plan, command: &[OsString]) -> String {
     words.join(" ")
 }
 
-/// This program, which becomes the command when it has bound itself. In a process group of its own, which can be ended with all
-/// that it starts.
+/// Returns the command of the rank's process: this program, which binds itself and then becomes the command of the user.
+///
+/// Each rank has its own process group, so that a signal to the group also ends the processes that the rank has started.
 fn command(rank: &Rank, plan: &Plan, words: &[OsString]) -> Command {
-    // As the child sees it: this program, also where its file was replaced since.
+    // The running program, even if its file was replaced since it started.
     let mut command = Command::new("/proc/self/exe");
     command.args(start::Arguments::words(&rank.cpus.cpus, std::process::id(), words));
     command.envs(environment(rank, plan)).stdin(Stdio::null()).process_group(0);

@@ -1,4 +1,4 @@
-//! `nearfab runtimes`: the vendor libraries that programs of this machine get.
+//! `nearfab runtimes`: the vendor libraries that a program on this machine would load.
 
 use std::io::{self, Write};
 
@@ -8,34 +8,36 @@ use serde::Serialize;
 use crate::output::{FORMAT, Output, json};
 use crate::table::{Table, or_unknown};
 
+/// The answer in JSON.
 #[derive(Serialize)]
-struct Runtimes {
+struct Answer {
     format: u32,
-    runtimes: Vec<Library>,
+    runtimes: Vec<LibraryRow>,
 }
 
-/// One library: what there is of it, or why there is nothing.
+/// One library, or why it cannot be loaded.
 #[derive(Serialize)]
-struct Library {
+struct LibraryRow {
     soname: &'static str,
     path: Option<String>,
     version: Option<String>,
-    missing: Vec<Lacking>,
+    missing: Vec<MissingSymbol>,
     error: Option<String>,
 }
 
+/// A function that the library does not have, and what does not work without it.
 #[derive(Serialize)]
-struct Lacking {
+struct MissingSymbol {
     symbol: &'static str,
     means: &'static str,
 }
 
-impl Library {
+impl LibraryRow {
     fn of((soname, found): (&'static str, nearfab::Result<Runtime>)) -> Self {
-        let lacking = |missing: Missing| Lacking { symbol: missing.symbol, means: missing.means };
+        let symbol = |missing: Missing| MissingSymbol { symbol: missing.symbol, means: missing.means };
         match found {
             Ok(Runtime { path, version, missing, .. }) => {
-                Self { soname, path, version, missing: missing.into_iter().map(lacking).collect(), error: None }
+                Self { soname, path, version, missing: missing.into_iter().map(symbol).collect(), error: None }
             }
             Err(error) => Self { soname, path: None, version: None, missing: Vec::new(), error: Some(error.chain()) },
         }
@@ -43,9 +45,9 @@ impl Library {
 }
 
 pub(crate) fn write(output: Output, out: &mut dyn Write) -> io::Result<()> {
-    let runtimes: Vec<Library> = vendor::all().into_iter().map(Library::of).collect();
+    let runtimes: Vec<LibraryRow> = vendor::all().into_iter().map(LibraryRow::of).collect();
     if output == Output::Json {
-        return json(&Runtimes { format: FORMAT, runtimes }, out);
+        return json(&Answer { format: FORMAT, runtimes }, out);
     }
     let mut table = Table::of(&runtimes);
     table.add("LIBRARY", |library| library.soname.to_owned());
@@ -54,7 +56,7 @@ pub(crate) fn write(output: Output, out: &mut dyn Write) -> io::Result<()> {
     table.write(out)?;
     writeln!(out)?;
     for library in &runtimes {
-        for Lacking { symbol, means } in &library.missing {
+        for MissingSymbol { symbol, means } in &library.missing {
             writeln!(out, "{} has no {symbol}: {means}.", library.soname)?;
         }
         if let Some(error) = &library.error {

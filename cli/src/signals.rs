@@ -1,4 +1,4 @@
-//! Signals as something to wait for.
+//! The signals that `nearfab run` waits for.
 
 use std::fs;
 use std::os::fd::AsFd;
@@ -9,51 +9,52 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
-/// What goes on to the ranks: what asks a process to end, and what it gives a meaning of its own.
+/// The signals that nearfab passes on to the ranks: requests to end, and the two signals that each program defines for itself.
 const FORWARDED: [Signal; 6] =
     [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGUSR1, Signal::SIGUSR2];
 
-/// Whether whoever started this process made it ignore this signal, as nohup does, and a shell for what it starts with `&`.
+/// Whether this process ignores the signal. It inherits that from its parent: nohup ignores SIGHUP, a shell ignores SIGINT for
+/// commands that it starts with `&`.
 pub(crate) fn is_ignored(signal: Signal) -> bool {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
     mask.is_some_and(|mask| mask & (1 << (signal as i32 - 1)) != 0)
 }
 
-/// What is taken. What is ignored stays so, in the ranks too.
-fn taken() -> SigSet {
+/// Returns the signals to wait for. A signal that is ignored stays ignored, in the ranks too.
+fn awaited() -> SigSet {
     FORWARDED.into_iter().filter(|&signal| !is_ignored(signal)).chain([Signal::SIGCHLD]).collect()
 }
 
-/// Lets signals come again in a process that one which took them has started.
+/// Unblocks the signals in a rank, which inherits the blocked signals from `nearfab run`.
 pub(crate) fn release() -> nix::Result<()> {
-    taken().thread_unblock()
+    awaited().thread_unblock()
 }
 
-/// Signals that come to this process do nothing but wake who waits here.
+/// The signals of this process. They are blocked, and [`Signals::wait`] receives them.
 pub(crate) struct Signals {
     descriptor: SignalFd,
 }
 
-/// What there was to wait for.
+/// The end of a wait.
 pub(crate) enum Event {
-    /// A child ended, or did something else.
+    /// A child ended, stopped or continued.
     Child,
-    /// Something that goes on to the ranks.
+    /// A signal to pass on to the ranks.
     Forward(Signal),
-    /// Nothing, until the deadline.
+    /// The deadline passed without a signal.
     Deadline,
 }
 
 impl Signals {
-    pub(crate) fn take() -> nix::Result<Self> {
-        let set = taken();
+    pub(crate) fn block() -> nix::Result<Self> {
+        let set = awaited();
         set.thread_block()?;
         let descriptor = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
         Ok(Self { descriptor })
     }
 
-    /// Waits for the next one.
+    /// Waits for the next signal.
     pub(crate) fn wait(&self, deadline: Option<Instant>) -> nix::Result<Event> {
         loop {
             if let Some(signal) = self.descriptor.read_signal()? {
@@ -67,7 +68,7 @@ impl Signals {
             if left == Some(Duration::ZERO) {
                 return Ok(Event::Deadline);
             }
-            // Rounded up, so that the deadline has come when it is over.
+            // Rounded up, so that the deadline has passed after the timeout.
             let milliseconds = left.map(|left| left.as_millis().saturating_add(1));
             let timeout =
                 milliseconds.map_or(PollTimeout::NONE, |left| PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX));

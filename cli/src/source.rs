@@ -1,59 +1,63 @@
-//! Where a host comes from, and whether its driver is asked.
+//! Which host a command reads, and whether the Neuron driver is queried.
 
+use std::collections::HashMap;
+use std::io::Write;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use nearfab::probe::{Probe, ProbeOptions};
 use nearfab::{Host, Record};
 
-use crate::failure::Failure;
+use crate::failure::{Failure, print_message};
 
 #[derive(Args)]
 pub(crate) struct Source {
     #[command(flatten)]
     origin: Origin,
-    /// Ask the Neuron driver as well, which opens device nodes: where each device is, which cores are held. On a part of an
-    /// UltraServer or pod only if told even-on-pods, since others on it feel that.
+    /// Also ask the Neuron driver where each device is and which cores are held, which opens the device nodes. Refused on
+    /// members of an UltraServer or pod unless --probe=even-on-pods is given: probing affects the other members.
     #[arg(long, global = true, value_name = "WHERE", num_args = 0..=1, require_equals = true, default_missing_value = "alone")]
     probe: Option<Probing>,
-    /// With --probe: ask as well which processes have each device open, which takes one of its 16 places for a moment, and
-    /// waits while it is in reset.
+    /// With --probe: also ask the driver which processes have each device open. The question takes one of the 16 places for
+    /// processes of a device for a moment, and waits while the device is in reset.
     #[arg(long, global = true, requires = "probe")]
     processes: bool,
 }
 
-#[derive(Args)]
+/// The options that name a host: at most one of them.
+#[derive(Args, Clone, PartialEq, Eq, Hash)]
 #[group(multiple = false)]
 struct Origin {
-    /// Look at the sys and dev below this folder instead of /.
+    /// Read the host from the folders sys, proc and dev below this folder, instead of below /.
     #[arg(long, global = true, value_name = "DIR")]
     root: Option<PathBuf>,
-    /// Look at no machine but at what is known of this instance type, such as trn2.48xlarge.
+    /// Use nearfab's table for this instance type, such as trn2.48xlarge, instead of this machine.
     #[arg(long, global = true, value_name = "TYPE")]
     instance: Option<String>,
-    /// Look at a host recorded by `nearfab record` or `nearfab list -o json`.
+    /// Read a host that `nearfab record` or `nearfab list -o json` wrote, instead of this machine.
     #[arg(long, global = true, value_name = "FILE")]
     host: Option<PathBuf>,
 }
 
-/// The machines whose driver may be asked.
+/// The machines whose driver may be queried.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Probing {
-    /// Those that stand alone.
+    /// Machines that are not a member of an UltraServer or pod.
     Alone,
-    /// Parts of UltraServers and pods too.
+    /// Members of UltraServers and pods too.
     EvenOnPods,
 }
 
-/// A host, and what its driver said where it was asked.
-pub(crate) struct Seen {
+/// The host that a command reads, with the answers of its Neuron driver if `--probe` is given.
+pub(crate) struct Input {
     pub(crate) host: Host,
     pub(crate) probe: Option<Probe>,
+    /// The file of `--host`.
     file: Option<PathBuf>,
 }
 
-impl Seen {
-    /// The host with what is around it: as it was recorded with the host, or as it is.
+impl Input {
+    /// Returns the host with its system: from the file of `--host`, or as the system is now.
     pub(crate) fn record(&self) -> nearfab::Result<Record> {
         match &self.file {
             Some(file) => Record::from_file(file),
@@ -62,33 +66,60 @@ impl Seen {
     }
 }
 
+/// The hosts that were read, by the options that name them.
+#[derive(Default)]
+pub(crate) struct Hosts(HashMap<Origin, Host>);
+
+impl Hosts {
+    fn read(&mut self, origin: &Origin) -> nearfab::Result<Host> {
+        if let Some(host) = self.0.get(origin) {
+            return Ok(host.clone());
+        }
+        let host = origin.host()?;
+        self.0.insert(origin.clone(), host.clone());
+        Ok(host)
+    }
+}
+
 impl Source {
-    pub(crate) fn look(&self) -> nearfab::Result<Seen> {
-        let host = self.origin.host()?;
+    pub(crate) fn read(&self, hosts: &mut Hosts) -> nearfab::Result<Input> {
+        let host = hosts.read(&self.origin)?;
         let file = self.origin.host.clone();
         if self.probe.is_none() {
-            return Ok(Seen { host, probe: None, file });
+            return Ok(Input { host, probe: None, file });
         }
-        let options = if self.processes { self.probing().with_processes() } else { self.probing() };
+        let options = if self.processes { self.probe_options().with_processes() } else { self.probe_options() };
         let probe = nearfab::probe(&host, options)?;
-        Ok(Seen { host: host.with_probed_addresses(&probe), probe: Some(probe), file })
+        Ok(Input { host: host.with_probed_addresses(&probe), probe: Some(probe), file })
     }
 
-    /// How the driver may be asked here.
-    pub(crate) fn probing(&self) -> ProbeOptions {
+    /// Reads the host, and writes a message for each file that could not be read.
+    pub(crate) fn read_and_report(&self, hosts: &mut Hosts, err: &mut dyn Write) -> nearfab::Result<Input> {
+        let input = self.read(hosts)?;
+        // The views say which facts of a table are invented: a message for each would repeat that.
+        if !matches!(input.host.origin(), nearfab::Origin::Table { .. }) {
+            input.host.problems().iter().for_each(|problem| print_message(err, problem));
+        }
+        Ok(input)
+    }
+
+    /// The limits that `--probe` sets for queries of the driver.
+    pub(crate) fn probe_options(&self) -> ProbeOptions {
         let options = ProbeOptions::default();
         if self.probe == Some(Probing::EvenOnPods) { options.even_on_pods() } else { options }
     }
 
-    /// Refuses hosts that are not there: what is started has to find the CPUs and devices that it is bound to.
-    pub(crate) fn refuse_other_than_files(&self, command: &str) -> Result<(), Failure> {
-        match (&self.origin.instance, &self.origin.host) {
-            (None, None) => Ok(()),
-            _ => Err(Failure::launch(format!(
-                "{command} starts on this machine, which a table or a record is not; nearfab plan and nearfab run --dry-run \
-                 show what would be started"
-            ))),
-        }
+    /// Fails for a table or a recorded host: a process can be bound only to CPUs and devices of this machine.
+    pub(crate) fn require_machine(&self, command: &str) -> Result<(), Failure> {
+        let option = match (&self.origin.instance, &self.origin.host) {
+            (None, None) => return Ok(()),
+            (Some(_), _) => "--instance",
+            _ => "--host",
+        };
+        Err(Failure::launch(format!(
+            "nearfab {command} starts processes on this machine, and {option} names another host: leave {option} out, or use \
+             nearfab plan or nearfab run --dry-run"
+        )))
     }
 }
 

@@ -1,5 +1,5 @@
-//! The first step of a rank: in its own process it binds itself, sees to it that it ends with `nearfab run`, and becomes the
-//! command. What a process does to itself needs no `unsafe` between fork and exec.
+//! The first step of a rank's process: it binds itself to its CPUs, arranges to end with `nearfab run`, and becomes the command.
+//! A process can do this to itself without `unsafe` code between fork and exec.
 
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
@@ -13,16 +13,16 @@ use nix::unistd::{Pid, getppid};
 use crate::failure::Failure;
 use crate::{launch, signals};
 
-/// What a shell exits with where there is no such command, and where it cannot be run.
+/// The exit statuses of a shell for a command that does not exist, and for one that cannot be executed.
 const NOT_FOUND: u8 = 127;
 const NOT_RUN: u8 = 126;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// To bind itself to.
+    /// The CPUs to bind this process to.
     #[arg(long)]
     pub(crate) cpus: CpuList,
-    /// The process that the rank must not outlive.
+    /// The process of `nearfab run`, which the rank must not outlive.
     #[arg(long)]
     parent: i32,
     #[arg(last = true, required = true)]
@@ -30,24 +30,24 @@ pub(crate) struct Arguments {
 }
 
 impl Arguments {
-    /// The words of the command line that these arguments are read from.
+    /// Returns the command line with these arguments.
     pub(crate) fn words(cpus: &CpuList, parent: u32, command: &[OsString]) -> Vec<OsString> {
         let own = ["start", "--cpus", &cpus.to_string(), "--parent", &parent.to_string(), "--"].map(OsString::from);
         own.into_iter().chain(command.iter().cloned()).collect()
     }
 }
 
-/// Returns only where it fails.
+/// Becomes the command; returns only on failure.
 pub(crate) fn start(arguments: &Arguments) -> Failure {
     if let Err(errno) = set_pdeathsig(Signal::SIGKILL) {
-        return Failure::launch(format!("the kernel does not tie this rank to nearfab: {errno}"));
+        return Failure::launch(format!("cannot make this rank end with nearfab (PR_SET_PDEATHSIG): {errno}"));
     }
-    // It may have ended before that.
+    // nearfab run may have ended before that call.
     if getppid() != Pid::from_raw(arguments.parent) {
-        return Failure::launch("nearfab ended before this rank was started");
+        return Failure::launch("nearfab run ended before this rank started");
     }
     if let Err(errno) = signals::release() {
-        return Failure::launch(format!("the kernel does not give this rank its signals: {errno}"));
+        return Failure::launch(format!("cannot unblock the signals of this rank: {errno}"));
     }
     match launch::bind_to(&arguments.cpus) {
         Ok(()) => become_command(&arguments.command, |_| ()),
@@ -55,13 +55,13 @@ pub(crate) fn start(arguments: &Arguments) -> Failure {
     }
 }
 
-/// Replaces this program with a command, whose environment is changed first.
+/// Replaces this program with a command, after `prepare` has changed its environment.
 pub(crate) fn become_command(command: &[OsString], prepare: impl FnOnce(&mut Command)) -> Failure {
-    let Some((program, words)) = command.split_first() else { return Failure::launch("there is no command") };
+    let Some((program, words)) = command.split_first() else { return Failure::launch("no command was given") };
     let mut command = Command::new(program);
     command.args(words);
     prepare(&mut command);
     let error = command.exec();
     let status = if error.kind() == std::io::ErrorKind::NotFound { NOT_FOUND } else { NOT_RUN };
-    Failure::Launch { reason: format!("{} cannot be started: {error}", program.display()), status }
+    Failure::Launch { reason: format!("cannot start {}: {error}", program.display()), status }
 }

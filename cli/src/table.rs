@@ -1,16 +1,16 @@
-//! Columns of text.
+//! Text in columns.
 
 use std::io::{self, Write};
 
-/// What stands where nothing is known.
+/// The sign of an unknown value.
 pub(crate) const UNKNOWN: &str = "-";
 
-/// A value, or the sign for an unknown one.
+/// Returns the text of a value, or the sign of an unknown one if the value or its text is missing.
 pub(crate) fn or_unknown(value: Option<impl ToString>) -> String {
     value.map(|value| value.to_string()).filter(|text| !text.is_empty()).unwrap_or_else(|| UNKNOWN.to_owned())
 }
 
-/// One line for each item under a heading, each column as wide as its widest cell.
+/// A table with a heading and one line for each item. Each column is as wide as its widest cell.
 pub(crate) struct Table<'a, T> {
     items: &'a [T],
     columns: Vec<Vec<String>>,
@@ -21,7 +21,7 @@ impl<'a, T> Table<'a, T> {
         Self { items, columns: Vec::new() }
     }
 
-    /// A column more, to the right.
+    /// Adds a column on the right.
     pub(crate) fn add(&mut self, heading: &str, cell: impl Fn(&T) -> String) {
         let mut column = vec![heading.to_owned()];
         column.extend(self.items.iter().map(cell));
@@ -40,7 +40,7 @@ impl<'a, T> Table<'a, T> {
     }
 }
 
-/// Writes a text in lines of at most `width` characters where its words allow, each after `indent`.
+/// Writes a text in lines of at most `width` characters, each after `indent`. A longer word has a line for itself.
 pub(crate) fn wrapped(text: &str, indent: &str, width: usize, out: &mut dyn Write) -> io::Result<()> {
     let mut line = indent.to_owned();
     for word in text.split_whitespace() {

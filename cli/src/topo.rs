@@ -1,4 +1,4 @@
-//! `nearfab topo`: the machine drawn.
+//! `nearfab topo`: drawings of a host.
 
 mod links;
 mod matrix;
@@ -16,12 +16,12 @@ use crate::output::{FORMAT, Output, json};
 
 #[derive(Clone, Copy, Default, ValueEnum)]
 pub(crate) enum Form {
-    /// NUMA nodes, PCI roots, bridges, and what stands below them.
+    /// NUMA nodes, PCI roots, bridges, and the devices below them.
     #[default]
     Tree,
-    /// Who is near whom, in the codes of nvidia-smi topo -m.
+    /// The distance between each two devices, in the codes of nvidia-smi topo -m.
     Matrix,
-    /// Which Neuron devices NeuronLink joins.
+    /// The NeuronLinks between Neuron devices.
     Links,
 }
 

@@ -1,4 +1,4 @@
-//! `nearfab verify`: which of the things that are believed of hardware hold on this host.
+//! `nearfab verify`: nearfab's assumptions about hardware, checked against a host.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -11,13 +11,13 @@ use serde_json::Value;
 use crate::failure::Failure;
 use crate::head;
 use crate::output::{FORMAT, Output, json};
-use crate::record::write_new;
-use crate::source::Seen;
+use crate::record;
+use crate::source::Input;
 use crate::table::Table;
 
 pub(crate) const HELP: &str = "\
-A refuted assumption is news for nearfab, no failure of the machine: the exit status is 0 all the same. See \
-docs/reference/verify.md for what may differ on sound hosts.";
+A refuted assumption is an error of nearfab, not of the machine: the exit status is 0. See docs/reference/verify.md for the \
+differences that a sound host may have.";
 
 #[derive(Serialize)]
 struct Answer<'a> {
@@ -32,16 +32,16 @@ impl<'a> Answer<'a> {
     }
 }
 
-pub(crate) fn write(seen: &Seen, report: Option<&Path>, output: Output, out: &mut dyn Write) -> Result<(), Failure> {
-    let verification = verify(&seen.host, seen.probe.as_ref());
+pub(crate) fn write(input: &Input, report: Option<&Path>, output: Output, out: &mut dyn Write) -> Result<(), Failure> {
+    let verification = verify(&input.host, input.probe.as_ref());
     match output {
         Output::Json => json(&Answer::of(&verification), out)?,
-        _ => text(&seen.host, &verification, output == Output::Wide, out)?,
+        _ => text(&input.host, &verification, output == Output::Wide, out)?,
     }
     if let Some(file) = report {
-        write_report(seen, file)?;
+        write_report(input, file)?;
         if output != Output::Json {
-            writeln!(out, "\n{} has these verdicts and the host, to be sent to {REPOSITORY}/issues.", file.display())?;
+            writeln!(out, "\nWrote the host and these verdicts to {}. Please send it to {REPOSITORY}/issues.", file.display())?;
         }
     }
     Ok(())
@@ -49,13 +49,13 @@ pub(crate) fn write(seen: &Seen, report: Option<&Path>, output: Output, out: &mu
 
 const REPOSITORY: &str = env!("CARGO_PKG_REPOSITORY");
 
-/// A record that `--host` reads, without what identifies the machine, with the verdicts on its host in it.
-fn write_report(seen: &Seen, file: &Path) -> Result<(), Failure> {
-    let record = seen.record()?.redacted();
-    let mut report: Value = serde_json::from_str(&record.to_json()).map_err(io::Error::from)?;
-    let verification = verify(&record.host, seen.probe.as_ref());
+/// Writes a redacted record, which `--host` reads, with the verdicts in it.
+fn write_report(input: &Input, file: &Path) -> Result<(), Failure> {
+    let record = input.record()?.redacted();
+    let mut report: Value = serde_json::from_str(&record::json(&record)?).map_err(io::Error::from)?;
+    let verification = verify(&record.host, input.probe.as_ref());
     report["verification"] = serde_json::to_value(Answer::of(&verification)).map_err(io::Error::from)?;
-    write_new(file, &format!("{report:#}"))?;
+    record::write_new(file, &format!("{report:#}"))?;
     Ok(())
 }
 
@@ -72,11 +72,11 @@ fn text(host: &Host, verification: &Verification, wide: bool, out: &mut dyn Writ
     for assumption in assumptions {
         rows.push([assumption.verdict.to_string(), assumption.id.to_owned(), why(&assumption.verdict)]);
         if wide {
-            rows.push(beneath(assumption.statement));
-            rows.push(beneath(format!("To know: {}", assumption.settled_by)));
+            rows.push(below(assumption.statement));
+            rows.push(below(format!("How to check: {}", assumption.settled_by)));
         }
         if let Verdict::Refuted { differences, .. } = &assumption.verdict {
-            rows.extend(differences.iter().map(beneath));
+            rows.extend(differences.iter().map(below));
         }
     }
     table(["VERDICT", "ASSUMPTION", "WHY"], &rows).write(out)?;
@@ -85,8 +85,8 @@ fn text(host: &Host, verification: &Verification, wide: bool, out: &mut dyn Writ
     if verification.facts.is_empty() {
         return Ok(());
     }
-    writeln!(out, "\nThe table {}:\n", host.instance_type().unwrap_or_default())?;
-    table(["FACT", "GRADE", "SHOWN"], &facts(&verification.facts)).write(out)
+    writeln!(out, "\nFacts of the table {}:\n", host.instance_type().unwrap_or_default())?;
+    table(["FACT", "GRADE", "RESULT"], &facts(&verification.facts)).write(out)
 }
 
 type Row = [String; 3];
@@ -99,8 +99,8 @@ fn table<'a>(headings: [&str; 3], rows: &'a [Row]) -> Table<'a, Row> {
     table
 }
 
-/// A line of its own in the last column.
-fn beneath(text: impl ToString) -> Row {
+/// Returns a row with text in the last column only.
+fn below(text: impl ToString) -> Row {
     [String::new(), String::new(), text.to_string()]
 }
 
@@ -116,15 +116,15 @@ fn why(verdict: &Verdict) -> String {
 fn facts(facts: &[FactVerdict]) -> Vec<Row> {
     let mut rows = Vec::new();
     for fact in facts {
-        let shown = if fact.differences.is_empty() {
+        let result = if fact.differences.is_empty() {
             agreement(fact.agreed, &fact.gaps)
         } else {
             disagreement(&fact.differences, &[])
         };
-        rows.push([fact.fact.to_owned(), fact.grade.to_string(), shown]);
-        // Those of facts that rest on assumptions stand with the assumptions.
-        let own = fact.differences.iter().filter(|_| fact.assumptions.is_empty());
-        rows.extend(own.map(beneath));
+        rows.push([fact.fact.to_owned(), fact.grade.to_string(), result]);
+        // The differences of a fact that rests on assumptions are listed with the assumptions.
+        let unlisted = fact.differences.iter().filter(|_| fact.assumptions.is_empty());
+        rows.extend(unlisted.map(below));
     }
     rows
 }
@@ -136,7 +136,7 @@ fn agreement(agreed: usize, gaps: &[Gap]) -> String {
         parts.push(format!("{agreed} {}", if agreed == 1 { "agrees" } else { "agree" }));
     }
     if !gaps.is_empty() {
-        parts.push(format!("not shown: {}", gaps.join("; ")));
+        parts.push(format!("not tested: {}", gaps.join("; ")));
     }
     parts.join("; ")
 }
@@ -145,7 +145,7 @@ fn disagreement(differences: &[Difference], shared_with: &[&str]) -> String {
     let count = differences.len();
     let mut text = format!("{count} {}", if count == 1 { "differs" } else { "differ" });
     if !shared_with.is_empty() {
-        text += &format!(", which may be due to {} instead", shared_with.join(", "));
+        text += &format!("; the cause may be {} instead", shared_with.join(", "));
     }
     text
 }

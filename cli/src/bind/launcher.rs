@@ -1,12 +1,13 @@
-//! Which rank this is, as launchers say it.
+//! The rank of this process on this host, from the environment variables of a launcher.
 
-/// One rank of those on this host.
+/// The rank of this process among the ranks on this host.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct LocalRank {
     pub(super) rank: u32,
+    /// The number of ranks on this host.
     pub(super) ranks: u32,
-    /// The variable that says so.
-    pub(super) said_by: &'static str,
+    /// The variable that the rank comes from.
+    pub(super) variable: &'static str,
 }
 
 /// The variables of one launcher.
@@ -15,7 +16,7 @@ struct Launcher {
     ranks: &'static [&'static str],
 }
 
-/// The inner one first: torchrun is started by srun, and mpirun in a batch step of Slurm, not the other way round.
+/// The inner launcher first: srun starts torchrun, and a batch step of Slurm starts mpirun, never the reverse.
 const LAUNCHERS: [Launcher; 6] = [
     Launcher { rank: "LOCAL_RANK", ranks: &["LOCAL_WORLD_SIZE"] },
     Launcher { rank: "OMPI_COMM_WORLD_LOCAL_RANK", ranks: &["OMPI_COMM_WORLD_LOCAL_SIZE"] },
@@ -27,45 +28,49 @@ const LAUNCHERS: [Launcher; 6] = [
         ranks: &["SLURM_STEP_TASKS_PER_NODE", "SLURM_TASKS_PER_NODE", "SLURM_NTASKS_PER_NODE"],
     },
 ];
-/// Which element of Slurm's list of tasks a node is this host's.
+/// The index of this host in Slurm's list of tasks for each node.
 const SLURM_NODE: &str = "SLURM_NODEID";
 
-/// The place that the environment names; `ranks` stands above what a launcher says of their number.
-pub(super) fn place(environment: impl Fn(&str) -> Option<String>, ranks: Option<u32>) -> Result<Place, String> {
-    let said = LAUNCHERS.iter().find_map(|launcher| Some((launcher, environment(launcher.rank)?)));
-    let Some((launcher, text)) = said else {
+/// Returns the rank that the environment gives; `ranks` replaces the number of ranks that the launcher gives.
+pub(super) fn local_rank(
+    environment: impl Fn(&str) -> Option<String>,
+    ranks: Option<u32>,
+) -> Result<LocalRank, String> {
+    let found = LAUNCHERS.iter().find_map(|launcher| Some((launcher, environment(launcher.rank)?)));
+    let Some((launcher, text)) = found else {
         let names: Vec<&str> = LAUNCHERS.iter().map(|launcher| launcher.rank).collect();
         return Err(format!(
-            "no launcher says which rank this is: none of {} is set. Without a launcher, nearfab run starts ranks",
+            "no launcher has given this process a rank: none of {} is set; to start ranks without a launcher, use nearfab run",
             names.join(", ")
         ));
     };
-    let said_by = launcher.rank;
-    let rank = text.trim().parse().map_err(|_| format!("{said_by}={text:?} is no rank"))?;
+    let variable = launcher.rank;
+    let rank =
+        text.trim().parse().map_err(|_| format!("{variable}={text:?} is not a rank: expected a number, the first is 0"))?;
     let ranks = match ranks {
         Some(ranks) => ranks,
         None => number_of(launcher, &environment)?,
     };
     if rank >= ranks {
-        return Err(format!("{said_by} says rank {rank}, and there are {ranks} ranks here: 0 is the first"));
+        return Err(format!("{variable}={rank} is too large: this host has {ranks} ranks, and the first is 0"));
     }
-    Ok(Place { rank, ranks, said_by })
+    Ok(LocalRank { rank, ranks, variable })
 }
 
 fn number_of(launcher: &Launcher, environment: &impl Fn(&str) -> Option<String>) -> Result<u32, String> {
     let Some((name, text)) = launcher.ranks.iter().find_map(|name| Some((name, environment(name)?))) else {
         return Err(format!(
-            "{} says which rank this is, and {} is not set: say with -n how many ranks this host has",
+            "{} is set, but {} is not: give the number of ranks on this host with -n",
             launcher.rank,
             launcher.ranks.join(", ")
         ));
     };
     let node = environment(SLURM_NODE).and_then(|text| text.trim().parse().ok()).unwrap_or(0);
-    at(&text, node).ok_or_else(|| format!("{name}={text:?} does not tell how many ranks this host has: say it with -n"))
+    element(&text, node).ok_or_else(|| format!("{name}={text:?} is not a number of ranks: give the number of ranks on this host with -n"))
 }
 
-/// The element of a list such as `16(x2),8`; a number alone is every node's, or this host's, as other launchers say it.
-fn at(list: &str, node: u32) -> Option<u32> {
+/// Returns the element for this node of a list such as `16(x2),8`. A number alone is for every node.
+fn element(list: &str, node: u32) -> Option<u32> {
     if let Ok(number) = list.trim().parse() {
         return Some(number);
     }
@@ -87,13 +92,13 @@ fn at(list: &str, node: u32) -> Option<u32> {
 mod tests {
     use super::*;
 
-    fn placed(variables: &[(&str, &str)], ranks: Option<u32>) -> Result<Place, String> {
-        place(|name| variables.iter().find(|(other, _)| *other == name).map(|(_, value)| (*value).to_owned()), ranks)
+    fn rank_from(variables: &[(&str, &str)], ranks: Option<u32>) -> Result<LocalRank, String> {
+        local_rank(|name| variables.iter().find(|(other, _)| *other == name).map(|(_, value)| (*value).to_owned()), ranks)
     }
 
     #[test]
-    fn each_launcher_is_understood() {
-        for (variables, said_by) in [
+    fn each_launcher_gives_rank_and_number_of_ranks() {
+        for (variables, variable) in [
             (&[("LOCAL_RANK", "3"), ("LOCAL_WORLD_SIZE", "8")][..], "LOCAL_RANK"),
             (&[("LOCAL_RANK", "3"), ("LOCAL_WORLD_SIZE", "8"), ("SLURM_NODEID", "1")], "LOCAL_RANK"),
             (
@@ -113,34 +118,34 @@ mod tests {
                 "SLURM_LOCALID",
             ),
         ] {
-            assert_eq!(placed(variables, None), Ok(Place { rank: 3, ranks: 8, said_by }));
+            assert_eq!(rank_from(variables, None), Ok(LocalRank { rank: 3, ranks: 8, variable }));
         }
     }
 
     #[test]
-    fn what_is_said_by_hand_counts() {
+    fn number_of_ranks_on_the_command_line_wins() {
         let variables = [("SLURM_LOCALID", "3"), ("SLURM_NTASKS_PER_NODE", "8")];
-        assert_eq!(placed(&variables, Some(16)).unwrap().ranks, 16);
+        assert_eq!(rank_from(&variables, Some(16)).unwrap().ranks, 16);
     }
 
     #[test]
-    fn what_does_not_tell_is_named() {
+    fn error_names_the_variable() {
         for (variables, words) in [
             (&[][..], "none of LOCAL_RANK, OMPI_COMM_WORLD_LOCAL_RANK, "),
-            (&[("LOCAL_RANK", "first")], "LOCAL_RANK=\"first\" is no rank"),
-            (&[("LOCAL_RANK", "0")], "LOCAL_WORLD_SIZE is not set: say with -n"),
-            (&[("LOCAL_RANK", "8"), ("LOCAL_WORLD_SIZE", "8")], "0 is the first"),
-            (&[("SLURM_LOCALID", "0"), ("SLURM_TASKS_PER_NODE", "8(x2)"), ("SLURM_NODEID", "2")], "does not tell how"),
+            (&[("LOCAL_RANK", "first")], "LOCAL_RANK=\"first\" is not a rank"),
+            (&[("LOCAL_RANK", "0")], "LOCAL_WORLD_SIZE is not: give the number of ranks"),
+            (&[("LOCAL_RANK", "8"), ("LOCAL_WORLD_SIZE", "8")], "this host has 8 ranks"),
+            (&[("SLURM_LOCALID", "0"), ("SLURM_TASKS_PER_NODE", "8(x2)"), ("SLURM_NODEID", "2")], "is not a number of ranks"),
             (
                 &[
                     ("SLURM_LOCALID", "0"),
                     ("SLURM_TASKS_PER_NODE", "8(x4294967295),1(x2)"),
                     ("SLURM_NODEID", "4294967295"),
                 ],
-                "does not",
+                "is not a number",
             ),
         ] {
-            let error = placed(variables, None).unwrap_err();
+            let error = rank_from(variables, None).unwrap_err();
             assert!(error.contains(words), "{error}");
         }
     }

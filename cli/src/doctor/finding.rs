@@ -1,20 +1,20 @@
-//! What a check is, and what it finds.
+//! Checks and their findings.
 
 use std::fmt;
 
 use serde::Serialize;
 
-use super::case::{Case, Skip};
+use super::check_input::{CheckInput, Skip};
 
-/// How bad a finding is, the worst first.
+/// The severity of a finding, the worst first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Severity {
     /// Something does not work.
     Problem,
-    /// Something does not work in circumstances that nearfab cannot see.
+    /// Something does not work under conditions that nearfab cannot see.
     Warning,
-    /// Good to know.
+    /// Nothing is broken.
     Note,
 }
 
@@ -28,29 +28,29 @@ impl fmt::Display for Severity {
     }
 }
 
-/// A kind of finding: what never changes of it. `docs/reference/doctor.md` is made of these.
+/// A kind of finding: the texts that are the same on every host. `docs/reference/doctor.md` is generated from all kinds.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Complaint {
-    /// Its name, which does not change.
+pub(super) struct FindingKind {
+    /// The name, which never changes: programs compare it.
     pub(super) id: &'static str,
     pub(super) means: &'static str,
     pub(super) action: &'static str,
     pub(super) source: &'static str,
 }
 
-/// Something that is looked at, and what may be found there.
+/// A check, and the kinds of findings that it can report.
 pub(super) struct Check {
     pub(super) name: &'static str,
-    pub(super) complaints: fn() -> Vec<Complaint>,
-    pub(super) run: fn(&Case<'_>) -> Result<Vec<Finding>, Skip>,
+    pub(super) kinds: fn() -> Vec<FindingKind>,
+    pub(super) run: fn(&CheckInput<'_>) -> Result<Vec<Finding>, Skip>,
 }
 
-/// Something that was found.
+/// A finding on one host.
 #[derive(Debug, Serialize)]
 pub(super) struct Finding {
     id: &'static str,
     pub(super) severity: Severity,
-    /// The devices, files, variables or processes that it is about; none for the host as a whole.
+    /// The devices, files, variables or processes with the problem. Empty if the whole host has it.
     subjects: Vec<String>,
     seen: String,
     means: &'static str,
@@ -58,7 +58,7 @@ pub(super) struct Finding {
     source: &'static str,
 }
 
-impl Complaint {
+impl FindingKind {
     pub(super) fn problem(&self, subjects: Vec<String>, seen: impl Into<String>) -> Finding {
         self.found(Severity::Problem, subjects, seen)
     }
@@ -78,7 +78,7 @@ impl Complaint {
 }
 
 impl Finding {
-    /// Title and labelled paragraphs, for people.
+    /// Returns the title and the labelled paragraphs of the text form.
     pub(super) fn paragraphs(&self) -> (String, [(&'static str, &str); 4]) {
         let title = match &self.subjects[..] {
             [] => format!("{} {}", self.severity, self.id),

@@ -1,33 +1,34 @@
-//! Device plugins and drivers of dynamic resource allocation on one node.
+//! The check of device plugins and drivers of dynamic resource allocation (DRA) on one node.
 
 use nearfab::system::Kubelet;
 
-use super::case::{Case, Skip};
-use super::finding::{Check, Complaint, Finding};
+use super::check_input::{CheckInput, Skip};
+use super::finding::{Check, FindingKind, Finding};
 
-const BOTH: Complaint = Complaint {
+const BOTH: FindingKind = FindingKind {
     id: "device-plugin-beside-dra",
-    means: "A device plugin and a DRA driver both give out the same devices, and neither knows of the other: two pods get one device \
-            without a word. Sockets of a plugin that is gone may be left over.",
-    action: "Keep one on each node: take the node label or the DaemonSet's selector that brings the other.",
+    means: "A device plugin and a DRA driver both allocate the same devices, and neither sees the allocations of the other. \
+            Two pods can get one device, and no error is reported. The socket of a plugin that was removed may be left over.",
+    action: "Keep one of the two on each node: remove the node label or the DaemonSet selector that starts the other.",
     source: "AWS, EKS guide: the Neuron DRA driver cannot be on a node with the Neuron device plugin.",
 };
-const SEVERAL_DRIVERS: Complaint = Complaint {
+const SEVERAL_DRIVERS: FindingKind = FindingKind {
     id: "dra-drivers-several",
-    means: "Two DRA drivers give out the same devices, and neither knows of the other: two claims get one device without a word.",
-    action: "Keep one on each node.",
-    source: "Kubernetes, dynamic resource allocation: a device is of the driver that publishes it.",
+    means: "Two DRA drivers allocate the same devices, and neither sees the allocations of the other. Two claims can get one \
+            device, and no error is reported.",
+    action: "Keep one of the drivers on each node.",
+    source: "Kubernetes, dynamic resource allocation: a device belongs to the driver that publishes it.",
 };
 
 pub(super) const CHECK: Check =
-    Check { name: "device plugins and DRA drivers", complaints: || vec![BOTH, SEVERAL_DRIVERS], run };
+    Check { name: "device plugins and DRA drivers", kinds: || vec![BOTH, SEVERAL_DRIVERS], run };
 
-/// A kind of device, and who gives it out under which name.
+/// A kind of device, and the names of the plugins and drivers that allocate it.
 struct Kind {
     name: &'static str,
-    /// How the resources of device plugins begin.
+    /// The start of the resource names of device plugins.
     resource: &'static str,
-    /// A part of the file names of the plugins' sockets.
+    /// A part of the socket names of device plugins.
     socket: &'static str,
     drivers: [&'static str; 2],
 }
@@ -47,8 +48,8 @@ const KINDS: [Kind; 2] = [
     },
 ];
 
-fn run(case: &Case<'_>) -> Result<Vec<Finding>, Skip> {
-    let kubelet = case.kubelet()?;
+fn run(input: &CheckInput<'_>) -> Result<Vec<Finding>, Skip> {
+    let kubelet = input.kubelet()?;
     let mut found = Vec::new();
     for kind in &KINDS {
         let plugins = plugins(kubelet, kind);
@@ -65,7 +66,7 @@ fn run(case: &Case<'_>) -> Result<Vec<Finding>, Skip> {
     Ok(found)
 }
 
-/// By the kubelet's checkpoint where it may be read, else by sockets.
+/// Returns the device plugins: from the kubelet's checkpoint if it could be read, otherwise from the sockets.
 fn plugins(kubelet: &Kubelet, kind: &Kind) -> Vec<String> {
     match &kubelet.resources {
         Some(resources) => resources.iter().filter(|name| name.starts_with(kind.resource)).cloned().collect(),
@@ -73,7 +74,7 @@ fn plugins(kubelet: &Kubelet, kind: &Kind) -> Vec<String> {
     }
 }
 
-/// The registered drivers; a folder in `plugins` stays when a driver goes.
+/// Returns the registered drivers. A folder in `plugins` proves nothing: it stays when a driver is removed.
 fn drivers(kubelet: &Kubelet, kind: &Kind) -> Vec<&'static str> {
     let registered = |driver: &&str| {
         kubelet.registered.iter().any(|socket| {

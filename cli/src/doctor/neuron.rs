@@ -1,67 +1,69 @@
-//! Neuron devices: driver, nodes, and where they are.
+//! Checks of the Neuron devices: driver, nodes, number, pairing and NUMA nodes.
 
-use nearfab::{Basis, NeuronDevice, NodeAccess, PciFunction};
+use nearfab::{Basis, Host, NeuronDevice, NodeAccess, PciFunction};
 
-use super::case::{Case, Skip};
+use super::check_input::{CheckInput, Skip};
 use super::efa;
-use super::finding::{Check, Complaint, Finding, Severity};
+use super::finding::{Check, FindingKind, Finding, Severity};
 
-const NO_DRIVER: Complaint = Complaint {
+const NO_DRIVER: FindingKind = FindingKind {
     id: "neuron-no-driver",
-    means: "The Neuron driver does not have the function, so there is no node and no runtime can use it. The module is not loaded by \
-            itself but on inf1: nothing ties it to the ids of newer devices.",
-    action: "Install aws-neuronx-dkms and load the module (modprobe neuron; /etc/modules-load.d/neuron.conf keeps it); see that \
-             DKMS built it for this kernel; unbind another driver such as vfio-pci.",
-    source: "modinfo neuron: the only alias is that of 1d0f:7064.",
+    means: "The Neuron driver is not bound to the PCI function, so the device has no node and no runtime can use it. The \
+            kernel loads the module automatically on inf1 only: the module does not list the PCI ids of newer devices.",
+    action: "Install aws-neuronx-dkms and load the module (modprobe neuron; /etc/modules-load.d/neuron.conf loads it at \
+             boot). Check that DKMS built the module for this kernel. If another driver such as vfio-pci is bound, unbind \
+             it.",
+    source: "modinfo neuron: its only alias is that of 1d0f:7064.",
 };
-const NODE_MISSING: Complaint = Complaint {
+const NODE_MISSING: FindingKind = FindingKind {
     id: "neuron-node-missing",
-    means: "The driver shows the device and there is no node for it here. In a container that was given a part of the devices \
-            this is as it should be; sysfs shows the others too.",
-    action: "In a container, request devices (aws.amazon.com/neuron, or a claim), or pass the nodes (--device=/dev/neuron0); on \
-             a host, see that udev runs.",
+    means: "The driver shows the device in sysfs, but /dev has no node for it. A container that was given some of the \
+            devices has no nodes for the others; sysfs shows all of them.",
+    action: "In a container, request devices (aws.amazon.com/neuron, or a resource claim), or pass the nodes \
+             (--device=/dev/neuron0). On a host, check that udev runs.",
     source: "aws-neuron-sdk issues 396, 415, 482, 633.",
 };
-const NODE_REFUSED: Complaint = Complaint {
+const NODE_REFUSED: FindingKind = FindingKind {
     id: "neuron-node-refused",
-    means: "This user may not open the node: the runtime finds no device.",
-    action: "Add the user to the group that owns the node (neuron, where AWS's recommended rule is used), or make an udev rule. \
-             Who may open a node can reach all memory of the host: give it to users who may.",
+    means: "This user may not open the node. The Neuron runtime finds no device.",
+    action: "Add the user to the group of the node (neuron, with the udev rule that AWS recommends), or write a udev rule. A \
+             user who may open the node can reach all memory of the host: add only users who may do that.",
     source: "AWS Neuron documentation: udev rule with GROUP neuron, mode 0660.",
 };
-const FEWER: Complaint = Complaint {
+const FEWER: FindingKind = FindingKind {
     id: "neuron-fewer-than-type",
-    means: "The instance type has more devices than the driver shows: some fell off the bus, failed to start, or are bound to \
-            another driver. Collectives over all devices do not work.",
-    action: "Look into the kernel's log for neuron; stop and start the instance, which moves it to other hardware.",
+    means: "The instance type has more devices than the driver shows. The missing devices are off the bus, failed to start, \
+            or are bound to another driver. Collectives over all devices do not work.",
+    action: "Search the kernel's log for neuron. Stop and start the instance, which moves it to other hardware.",
     source: "nearfab's table of the instance type.",
 };
-const PAIR_MISSING: Complaint = Complaint {
+const PAIR_MISSING: FindingKind = FindingKind {
     id: "neuron-pair-missing",
-    means: "The vendor pairs the device with an EFA interface that is not there. Another interface behind the same switch is \
-            used, where there is one, and shared.",
-    action: "nearfab near DEVICE shows which is the nearest now. Launch the instance with all interfaces, if the bandwidth is needed.",
+    means: "The vendor pairs the device with an EFA interface that this host does not have. If another interface is behind \
+            the same switch, the device shares that one.",
+    action: "nearfab near DEVICE shows which interface is the nearest now. If you need the bandwidth, launch the instance \
+             with all interfaces.",
     source: "AWS's map of pairings; seen on a trn2.48xlarge node of EKS with 15 EFA interfaces.",
 };
-const NO_NUMA: Complaint = Complaint {
+const NO_NUMA: FindingKind = FindingKind {
     id: "numa-unknown",
-    means: "The firmware does not say on which NUMA node these are (numa_node is -1), which is not node 0: what binds memory and \
-            CPUs by it binds wrongly.",
-    action: "Leave the binding to measurement, or to nearfab near, which says what is not known.",
+    means: "The firmware does not report the NUMA node of these devices (numa_node is -1, which is not node 0). A program \
+            that binds memory and CPUs by numa_node binds wrongly.",
+    action: "Choose the binding by measurement. nearfab near shows which distances are unknown.",
     source: "Seen on g5.48xlarge and trn1.2xlarge.",
 };
 
-pub(super) const DRIVER: Check = Check { name: "Neuron driver", complaints: || vec![NO_DRIVER], run: driver };
+pub(super) const DRIVER: Check = Check { name: "Neuron driver", kinds: || vec![NO_DRIVER], run: driver };
 pub(super) const NODES: Check =
-    Check { name: "Neuron nodes", complaints: || vec![NODE_MISSING, NODE_REFUSED], run: nodes };
+    Check { name: "Neuron nodes", kinds: || vec![NODE_MISSING, NODE_REFUSED], run: nodes };
 pub(super) const PLACES: Check =
-    Check { name: "places of devices", complaints: || vec![FEWER, PAIR_MISSING, NO_NUMA], run: places };
+    Check { name: "location of devices", kinds: || vec![FEWER, PAIR_MISSING, NO_NUMA], run: places };
 
-fn driver(case: &Case<'_>) -> Result<Vec<Finding>, Skip> {
-    let host = case.machine()?;
+fn driver(input: &CheckInput<'_>) -> Result<Vec<Finding>, Skip> {
+    let host = input.machine()?;
     let driverless = host.driverless();
     if driverless.is_empty() {
-        case.neuron()?;
+        input.neuron()?;
         return Ok(Vec::new());
     }
     let bound = driverless.iter().find_map(|function| function.driver.as_deref());
@@ -73,28 +75,28 @@ fn driver(case: &Case<'_>) -> Result<Vec<Finding>, Skip> {
     Ok(vec![NO_DRIVER.problem(addresses(driverless.iter()), seen)])
 }
 
-fn nodes(case: &Case<'_>) -> Result<Vec<Finding>, Skip> {
-    let devices = case.neuron()?;
+fn nodes(input: &CheckInput<'_>) -> Result<Vec<Finding>, Skip> {
+    let devices = input.neuron()?;
     let usable = devices.iter().any(|device| device.access == NodeAccess::Granted);
     let severity = if usable { Severity::Warning } else { Severity::Problem };
     let mut found = Vec::new();
     for (access, complaint, seen) in [
         (NodeAccess::Missing, &NODE_MISSING, "no node in /dev"),
-        (NodeAccess::Refused, &NODE_REFUSED, "the node is there, and not to be read and written by this user"),
+        (NodeAccess::Refused, &NODE_REFUSED, "this user may not read and write the node"),
     ] {
-        let those: Vec<&NeuronDevice> = devices.iter().filter(|device| device.access == access).collect();
-        if !those.is_empty() {
-            let seen = format!("{} of {}: {seen}{}", those.len(), devices.len(), case.container());
-            found.push(complaint.found(severity, names(those.into_iter()), seen));
+        let matching: Vec<&NeuronDevice> = devices.iter().filter(|device| device.access == access).collect();
+        if !matching.is_empty() {
+            let seen = format!("{} of {}: {seen}{}", matching.len(), devices.len(), input.container_note());
+            found.push(complaint.found(severity, names(matching.into_iter()), seen));
         }
     }
     Ok(found)
 }
 
-fn places(case: &Case<'_>) -> Result<Vec<Finding>, Skip> {
-    let host = case.machine()?;
+fn places(input: &CheckInput<'_>) -> Result<Vec<Finding>, Skip> {
+    let host = input.machine()?;
     if host.neuron().is_empty() && host.efa().is_empty() {
-        return Err(Skip::NotHere("no device"));
+        return Err(Skip::NotApplicable("no device"));
     }
     let mut found = Vec::new();
     if let Some(table) = host.table()
@@ -102,10 +104,10 @@ fn places(case: &Case<'_>) -> Result<Vec<Finding>, Skip> {
         && host.neuron().len() < table.neuron.len()
     {
         let missing = table.neuron.iter().filter(|row| host.find_neuron(row.index).is_err());
-        let seen = format!("{} of {} devices are shown", host.neuron().len(), table.neuron.len());
+        let seen = format!("the driver shows {} of {} devices", host.neuron().len(), table.neuron.len());
         found.push(FEWER.warning(missing.map(|row| row.index.to_string()).collect(), seen));
     }
-    let pairless: Vec<&NeuronDevice> = host.neuron().iter().filter(|device| lacks_pair(case, device)).collect();
+    let pairless: Vec<&NeuronDevice> = host.neuron().iter().filter(|device| lacks_pair(input.host, device)).collect();
     if !pairless.is_empty() {
         found.push(PAIR_MISSING.note(names(pairless.into_iter()), "the paired EFA interface is not on this host"));
     }
@@ -120,8 +122,8 @@ fn places(case: &Case<'_>) -> Result<Vec<Finding>, Skip> {
     Ok(found)
 }
 
-fn lacks_pair(case: &Case<'_>, device: &NeuronDevice) -> bool {
-    let near = case.host.near_device(device.index, Basis::Pairing);
+fn lacks_pair(host: &Host, device: &NeuronDevice) -> bool {
+    let near = host.near_device(device.index, Basis::Pairing);
     near.is_ok_and(|near| near.missing_pair.is_some())
 }
 

@@ -1,68 +1,72 @@
-//! Numbers of devices and cores: gaps, lists sorted as text, numbers that there are not.
+//! Checks of device and core numbers: gaps, lists sorted as text, numbers that no core has.
 
 use nearfab::NodeAccess;
 
-use super::case::{Case, Skip};
-use super::finding::{Check, Complaint, Finding};
+use super::check_input::{CheckInput, Skip};
+use super::finding::{Check, FindingKind, Finding};
 
-const GAPS: Complaint = Complaint {
+const GAPS: FindingKind = FindingKind {
     id: "neuron-ids-not-contiguous",
-    means: "Inside a container the runtime opens the lowest node that it finds and counts up by one: it stops at the first number \
-            without a node and says that it could not open a device, or that cores are not contiguous.",
-    action: "Give the container devices with consecutive host numbers: whole groups from the device plugin with its scheduler \
-             extension, or a claim for a device group.",
+    means: "Inside a container, the Neuron runtime opens the node with the lowest number, then the next number, and so on. \
+            It stops at the first number without a node and reports that it could not open a device, or that cores are not \
+            contiguous.",
+    action: "Give the container devices with consecutive host numbers: whole groups from the device plugin with its \
+             scheduler extension, or a resource claim for a device group.",
     source: "aws-neuron-sdk issue 110; AWS Neuron documentation: devices of a container must be contiguous.",
 };
-const AS_TEXT: Complaint = Complaint {
+const AS_TEXT: FindingKind = FindingKind {
     id: "ids-sorted-as-text",
-    means: "The numbers are in the order of text (1, 10, 2), as a tool leaves them that sorts names: what counts on their order, as \
-            the runtime does, takes other devices or refuses the list.",
-    action: "Sort by number. Device 10 comes after device 9.",
+    means: "The numbers are sorted as text (1, 10, 2), as a tool that sorts names does. The Neuron runtime expects \
+            increasing numbers: it takes other devices, or refuses the list.",
+    action: "Sort the list by number: 9 comes before 10.",
     source: "amazon-ecs-agent, device order; AWS Neuron documentation: NEURON_RT_VISIBLE_CORES is increasing.",
 };
-const MALFORMED: Complaint = Complaint {
+const MALFORMED: FindingKind = FindingKind {
     id: "visible-cores-malformed",
-    means: "The runtime takes one number, a range, or a list of them (0-3,4), increasing and without gaps, and refuses anything else.",
+    means: "The Neuron runtime accepts one number, one range, or a list of both (0-3,4) that increases without gaps. It \
+            refuses any other value.",
     action: "Correct NEURON_RT_VISIBLE_CORES, or use NEURON_RT_NUM_CORES.",
     source: "AWS Neuron runtime configuration: NEURON_RT_VISIBLE_CORES.",
 };
-const BEYOND: Complaint = Complaint {
+const BEYOND: FindingKind = FindingKind {
     id: "visible-cores-beyond",
-    means: "The numbers count logical cores of the devices that are visible here, not physical cores and not devices: with two physical \
-            cores in one (LNC 2, the default on Trainium2 and Trainium3) there are half as many.",
-    action: "nearfab near nc5 and nearfab list -o wide show what a number means. Use lower numbers, or set NEURON_LOGICAL_NC_CONFIG=1 \
-             where the model was compiled so.",
-    source: "AWS Neuron runtime configuration: NEURON_RT_VISIBLE_CORES, NEURON_LOGICAL_NC_CONFIG; aws-neuron-sdk issues 392, 581.",
+    means: "The numbers count the logical cores of the devices that are visible here. They count neither physical cores nor \
+            devices. With two physical cores in a logical core (LNC 2, the default on Trainium2 and Trainium3), the host has \
+            half as many numbers as physical cores.",
+    action: "nearfab near nc5 and nearfab list -o wide show the cores of a number. Use lower numbers, or set \
+             NEURON_LOGICAL_NC_CONFIG=1 if the model was compiled for LNC 1.",
+    source: "AWS Neuron runtime configuration: NEURON_RT_VISIBLE_CORES, NEURON_LOGICAL_NC_CONFIG; aws-neuron-sdk issues 392, \
+             581.",
 };
-const LNC_DISAGREES: Complaint = Complaint {
+const LNC_DISAGREES: FindingKind = FindingKind {
     id: "lnc-disagrees",
-    means: "Two names of one setting have different values: libraries that read one see other cores than those that read the other.",
+    means: "Two names of one setting have different values. Libraries that read different names see different cores.",
     action: "Unset NEURON_RT_VIRTUAL_CORE_SIZE, the older name.",
     source: "AWS Neuron runtime configuration: NEURON_LOGICAL_NC_CONFIG.",
 };
 
-pub(super) const DEVICES: Check = Check { name: "numbers of devices", complaints: || vec![GAPS], run: devices };
+pub(super) const DEVICES: Check = Check { name: "device numbers", kinds: || vec![GAPS], run: devices };
 pub(super) const VARIABLES: Check =
-    Check { name: "visible cores and devices", complaints: || vec![AS_TEXT, MALFORMED, BEYOND], run: variables };
+    Check { name: "visible cores and devices", kinds: || vec![AS_TEXT, MALFORMED, BEYOND], run: variables };
 pub(super) const LNC: Check =
-    Check { name: "logical core configuration", complaints: || vec![LNC_DISAGREES], run: lnc };
+    Check { name: "logical core configuration", kinds: || vec![LNC_DISAGREES], run: lnc };
 
 const VISIBLE_CORES: &str = "NEURON_RT_VISIBLE_CORES";
 const LISTS: [&str; 3] = [VISIBLE_CORES, "NEURON_VISIBLE_DEVICES", "AWS_NEURON_VISIBLE_DEVICES"];
 const LNC_NAMES: [&str; 2] = ["NEURON_LOGICAL_NC_CONFIG", "NEURON_RT_VIRTUAL_CORE_SIZE"];
 
-fn devices(case: &Case<'_>) -> Result<Vec<Finding>, Skip> {
-    let there = case.neuron()?.iter().filter(|device| device.access != NodeAccess::Missing);
-    let numbers: Vec<u32> = there.map(|device| device.index.0).collect();
+fn devices(input: &CheckInput<'_>) -> Result<Vec<Finding>, Skip> {
+    let with_node = input.neuron()?.iter().filter(|device| device.access != NodeAccess::Missing);
+    let numbers: Vec<u32> = with_node.map(|device| device.index.0).collect();
     let gap = numbers.windows(2).find(|pair| pair[1] - pair[0] > 1);
     let Some(&[before, after]) = gap else { return Ok(Vec::new()) };
     let subjects = numbers.iter().map(|number| format!("neuron{number}")).collect();
-    Ok(vec![GAPS.problem(subjects, format!("after neuron{before} comes neuron{after}"))])
+    Ok(vec![GAPS.problem(subjects, format!("neuron{after} follows neuron{before}"))])
 }
 
-fn variables(case: &Case<'_>) -> Result<Vec<Finding>, Skip> {
-    case.neuron()?;
-    let environment = case.environment()?;
+fn variables(input: &CheckInput<'_>) -> Result<Vec<Finding>, Skip> {
+    input.neuron()?;
+    let environment = input.environment()?;
     let mut found = Vec::new();
     for name in LISTS {
         let Some(value) = environment.get(name) else { continue };
@@ -71,11 +75,11 @@ fn variables(case: &Case<'_>) -> Result<Vec<Finding>, Skip> {
         if items.as_deref().is_some_and(is_sorted_as_text) {
             found.push(AS_TEXT.problem(subject(), format!("its value is {value}")));
         } else if name == VISIBLE_CORES {
-            let rows = case.host.numbering().rows.len();
+            let rows = input.host.numbering().rows.len();
             match items.as_deref().and_then(last_of_run) {
                 None => found.push(MALFORMED.problem(subject(), format!("its value is {value:?}"))),
                 Some(last) if usize::try_from(last).is_ok_and(|last| last >= rows) => {
-                    let lnc = case.host.lnc().map_or(1, |lnc| lnc.size);
+                    let lnc = input.host.lnc().map_or(1, |lnc| lnc.size);
                     let seen = format!("its value is {value}, and {rows} logical cores are visible here (LNC {lnc})");
                     found.push(BEYOND.problem(subject(), seen));
                 }
@@ -86,7 +90,7 @@ fn variables(case: &Case<'_>) -> Result<Vec<Finding>, Skip> {
     Ok(found)
 }
 
-/// The ranges of `0-3,8`; `None` for anything else.
+/// Parses a list of numbers and ranges such as `0-3,8`; returns `None` for anything else.
 fn items(list: &str) -> Option<Vec<(u32, u32)>> {
     let number = |text: &str| text.trim().parse::<u32>().ok();
     let item = |text: &str| match text.split_once('-') {
@@ -102,20 +106,20 @@ fn is_sorted_as_text(items: &[(u32, u32)]) -> bool {
     by_text && !by_number
 }
 
-/// The last number, where the ranges are one run.
+/// Returns the last number if the ranges increase without gaps.
 fn last_of_run(items: &[(u32, u32)]) -> Option<u32> {
     let run = items.windows(2).all(|pair| pair[0].1.checked_add(1) == Some(pair[1].0));
     items.last().filter(|_| run).map(|item| item.1)
 }
 
-fn lnc(case: &Case<'_>) -> Result<Vec<Finding>, Skip> {
-    case.neuron()?;
-    let environment = case.environment()?;
+fn lnc(input: &CheckInput<'_>) -> Result<Vec<Finding>, Skip> {
+    input.neuron()?;
+    let environment = input.environment()?;
     let [new, old] = LNC_NAMES.map(|name| environment.get(name).map(|value| value.trim()));
     match (new, old) {
         (Some(new), Some(old)) if new != old => {
             let subjects = LNC_NAMES.map(str::to_owned).to_vec();
-            Ok(vec![LNC_DISAGREES.warning(subjects, format!("{new} and {old}"))])
+            Ok(vec![LNC_DISAGREES.warning(subjects, format!("the values are {new} and {old}"))])
         }
         _ => Ok(Vec::new()),
     }
@@ -126,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lists_are_read_as_the_runtime_reads_them() {
+    fn lists_of_numbers_and_ranges_are_parsed() {
         assert_eq!(items("0-3,4"), Some(vec![(0, 3), (4, 4)]));
         assert_eq!(items("3-0"), None);
         assert_eq!(items("ALL"), None);
@@ -135,6 +139,6 @@ mod tests {
         assert_eq!(last_of_run(&[(0, 3), (5, 5)]), None);
         assert!(is_sorted_as_text(&[(0, 0), (1, 1), (10, 10), (2, 2)]));
         assert!(!is_sorted_as_text(&[(0, 0), (1, 1), (2, 2)]));
-        assert!(!is_sorted_as_text(&[(2, 2), (1, 1)]), "an order of its own");
+        assert!(!is_sorted_as_text(&[(2, 2), (1, 1)]), "neither the order of numbers nor that of text");
     }
 }

@@ -1,61 +1,64 @@
-//! What an examination found, for people and for programs.
+//! The report of all checks, as text and as JSON.
 
 use std::io::{self, Write};
 
 use serde::Serialize;
 
-use super::case::{Case, Skip};
+use super::check_input::{CheckInput, Skip};
 use super::finding::{Check, Finding, Severity};
 use crate::output::FORMAT;
 
-/// Columns of text.
+/// The width of the text, in columns.
 const WIDTH: usize = 100;
 
-/// The result of an examination: `docs/reference/schema/doctor.json`.
+/// The report. Its JSON form is described in `docs/reference/schema/doctor.json`.
 #[derive(Serialize)]
 pub(super) struct Report {
     format: u32,
     instance_type: Option<String>,
     pub(super) findings: Vec<Finding>,
-    checks: Vec<Made>,
+    checks: Vec<CheckResult>,
 }
 
 /// A check, and whether it was made.
 #[derive(Serialize)]
-struct Made {
+struct CheckResult {
     name: &'static str,
-    /// The ids of what it may find.
+    /// The ids of the findings that the check can report.
     finds: Vec<&'static str>,
     #[serde(flatten)]
     outcome: Outcome,
 }
 
 #[derive(Serialize, PartialEq)]
-#[serde(tag = "outcome", rename_all = "snake_case")]
+#[serde(tag = "outcome")]
 enum Outcome {
+    #[serde(rename = "made")]
     Made,
-    NotHere { reason: String },
-    NotKnown { reason: String },
+    #[serde(rename = "not_here")]
+    NotApplicable { reason: String },
+    #[serde(rename = "not_known")]
+    NotPossible { reason: String },
 }
 
 impl Report {
-    pub(super) fn of(case: &Case<'_>, checks: &[&'static Check]) -> Self {
+    pub(super) fn of(input: &CheckInput<'_>, checks: &[&'static Check]) -> Self {
         let mut findings = Vec::new();
-        let made = checks.iter().map(|check| {
-            let outcome = match (check.run)(case) {
+        let results = checks.iter().map(|check| {
+            let outcome = match (check.run)(input) {
                 Ok(found) => {
                     findings.extend(found);
                     Outcome::Made
                 }
-                Err(Skip::NotHere(reason)) => Outcome::NotHere { reason: reason.to_owned() },
-                Err(Skip::NotKnown(reason)) => Outcome::NotKnown { reason },
+                Err(Skip::NotApplicable(reason)) => Outcome::NotApplicable { reason: reason.to_owned() },
+                Err(Skip::NotPossible(reason)) => Outcome::NotPossible { reason },
             };
-            let finds = (check.complaints)().iter().map(|complaint| complaint.id).collect();
-            Made { name: check.name, finds, outcome }
+            let finds = (check.kinds)().iter().map(|kind| kind.id).collect();
+            CheckResult { name: check.name, finds, outcome }
         });
-        let checks = made.collect();
+        let checks = results.collect();
         findings.sort_by_key(|finding| finding.severity);
-        let instance_type = case.host.instance_type().map(str::to_owned);
+        let instance_type = input.host.instance_type().map(str::to_owned);
         Self { format: FORMAT, instance_type, findings, checks }
     }
 
@@ -76,11 +79,11 @@ impl Report {
         }
         for (heading, reason_of) in [
             (
-                "Nothing to check",
-                (|outcome| if let Outcome::NotHere { reason } = outcome { Some(reason) } else { None })
+                "Not applicable",
+                (|outcome| if let Outcome::NotApplicable { reason } = outcome { Some(reason) } else { None })
                     as fn(&Outcome) -> Option<&String>,
             ),
-            ("Not checked", |outcome| if let Outcome::NotKnown { reason } = outcome { Some(reason) } else { None }),
+            ("Not checked", |outcome| if let Outcome::NotPossible { reason } = outcome { Some(reason) } else { None }),
         ] {
             let mut reasons: Vec<&String> = Vec::new();
             for reason in self.checks.iter().filter_map(|made| reason_of(&made.outcome)) {
@@ -112,14 +115,14 @@ impl Report {
             [count(Severity::Problem, "problem"), count(Severity::Warning, "warning"), count(Severity::Note, "note")];
         let counts: Vec<String> = counts.into_iter().flatten().collect();
         match &counts[..] {
-            [] if self.named(|outcome| *outcome == Outcome::Made).is_empty() => "nothing could be checked".to_owned(),
-            [] => "nothing wrong was found".to_owned(),
+            [] if self.named(|outcome| *outcome == Outcome::Made).is_empty() => "no check could be made".to_owned(),
+            [] => "no problem found".to_owned(),
             counts => counts.join(", "),
         }
     }
 }
 
-/// Text after a label, broken between words, further lines indented.
+/// Writes a text after a label, in lines of at most `WIDTH` characters. The lines after the first are indented.
 fn paragraph(out: &mut dyn Write, label: &str, indent: &str, text: &str) -> io::Result<()> {
     let mut line = label.to_owned();
     let mut fresh = true;

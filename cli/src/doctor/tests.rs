@@ -1,4 +1,4 @@
-//! The reference is made of the same data.
+//! The reference page is generated from the same texts.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -15,8 +15,8 @@ fn generated() -> String {
         let name = check.name;
         let (first, rest) = name.split_at(1);
         write!(text, "\n## {}{rest}\n", first.to_uppercase()).unwrap();
-        for complaint in (check.complaints)() {
-            let super::finding::Complaint { id, means, action, source } = complaint;
+        for kind in (check.kinds)() {
+            let super::finding::FindingKind { id, means, action, source } = kind;
             write!(text, "\n### `{id}`\n\n{means}\n\n*What to do:* {action}\n\n*Source:* {source}\n").unwrap();
         }
     }
@@ -24,7 +24,7 @@ fn generated() -> String {
 }
 
 #[test]
-fn the_reference_says_what_the_doctor_says() {
+fn reference_page_is_up_to_date() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference/doctor.md");
     let text = fs::read_to_string(&path).unwrap();
     let mark = text.find(MARK).unwrap();
@@ -33,16 +33,16 @@ fn the_reference_says_what_the_doctor_says() {
     if std::env::var_os("SNAPSHOTS").is_some_and(|what| what == "overwrite") {
         return fs::write(&path, expected).unwrap();
     }
-    assert!(text == expected, "docs/reference/doctor.md is not up to date: it says how it is written");
+    assert!(text == expected, "docs/reference/doctor.md is out of date: run SNAPSHOTS=overwrite cargo test -p nearfab-cli --lib reference_page");
 }
 
 #[test]
 fn ids_are_unique_and_texts_are_sentences() {
     let mut seen = BTreeSet::new();
-    for complaint in CHECKS.iter().flat_map(|check| (check.complaints)()) {
-        assert!(seen.insert(complaint.id), "{} is there twice", complaint.id);
-        for text in [complaint.means, complaint.action, complaint.source] {
-            assert!(text.ends_with('.') && !text.contains("  "), "{}: {text}", complaint.id);
+    for kind in CHECKS.iter().flat_map(|check| (check.kinds)()) {
+        assert!(seen.insert(kind.id), "two kinds have the id {}", kind.id);
+        for text in [kind.means, kind.action, kind.source] {
+            assert!(text.ends_with('.') && !text.contains("  "), "{}: {text}", kind.id);
         }
     }
 }

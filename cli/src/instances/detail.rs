@@ -1,10 +1,10 @@
-//! All that the table of one instance type says.
+//! The whole table of one instance type.
 
 use std::io::{self, Write};
 
 use nearfab::Bdf;
 use nearfab::instances::{
-    Assumption, FunctionRow, Grade, InstanceTable, NeuronRow, NumaRow, Product, Source, assumptions,
+    Assumption, FunctionRow, Grade, InstanceTable, NeuronRow, NumaRow, Product, Source, assumptions as all_assumptions,
 };
 use serde::Serialize;
 
@@ -16,7 +16,7 @@ use crate::table::{Table, or_unknown, wrapped};
 
 const WIDTH: usize = 120;
 
-/// The table, with its product and its assumptions.
+/// The table in JSON, with its product and its assumptions.
 #[derive(Serialize)]
 pub(super) struct Detail {
     format: u32,
@@ -33,9 +33,8 @@ impl Detail {
 }
 
 fn assumptions_of(table: &InstanceTable) -> Vec<&'static Assumption> {
-    let rests =
-        |assumption: &&Assumption| table.sources.iter().any(|source| source.assumptions.contains(&assumption.id));
-    assumptions().iter().filter(rests).collect()
+    let is_used = |assumption: &&Assumption| table.sources.iter().any(|source| source.assumptions.contains(&assumption.id));
+    all_assumptions().iter().filter(is_used).collect()
 }
 
 pub(super) fn text(table: &InstanceTable, wide: bool, out: &mut dyn Write) -> io::Result<()> {
@@ -44,10 +43,10 @@ pub(super) fn text(table: &InstanceTable, wide: bool, out: &mut dyn Write) -> io
     neuron(table, out)?;
     functions("EFA interfaces", table.efa, table.source("efa"), out)?;
     functions("GPUs", table.gpu, table.source("gpu"), out)?;
-    functions("RDMA functions that are not EFA interfaces", table.foreign, table.source("foreign"), out)?;
-    writeln!(out, "\nHow it is known")?;
-    notes::why(table.sources, out)?;
-    the_assumptions(table, wide, out)
+    functions("RDMA devices that are not EFA interfaces", table.foreign, table.source("foreign"), out)?;
+    writeln!(out, "\nSources")?;
+    notes::write_sources(table.sources, out)?;
+    write_assumptions(table, wide, out)
 }
 
 fn counts(table: &InstanceTable) -> String {
@@ -67,7 +66,7 @@ fn counts(table: &InstanceTable) -> String {
     format!("{}: {}", table.instance_type, counts.join(", "))
 }
 
-/// ` (invented)`, where what follows has such a grade that it should be read with it.
+/// ` (invented)` or ` (inferred)`, for a heading above rows that have that grade.
 fn doubt(source: Option<&Source>) -> String {
     match source {
         Some(source) if source.grade >= Grade::Inferred => format!(" ({})", source.grade),
@@ -120,26 +119,26 @@ fn functions(what: &str, rows: &[FunctionRow], source: Option<&Source>, out: &mu
     table.write(out)
 }
 
-/// Where there are some.
+/// Adds the column of bridges if a row has some.
 fn bridges<T>(table: &mut Table<'_, T>, rows: &[T], of: impl Fn(&T) -> &[Bdf]) {
     if rows.iter().any(|row| !of(row).is_empty()) {
         table.add("BRIDGES", |row| or_unknown(Some(chain(of(row)))));
     }
 }
 
-fn the_assumptions(table: &InstanceTable, wide: bool, out: &mut dyn Write) -> io::Result<()> {
+fn write_assumptions(table: &InstanceTable, wide: bool, out: &mut dyn Write) -> io::Result<()> {
     let assumptions = assumptions_of(table);
     if assumptions.is_empty() {
         return Ok(());
     }
-    writeln!(out, "\nWhat is claimed, and was not seen")?;
+    writeln!(out, "\nAssumptions, not seen on a host")?;
     for assumption in assumptions {
         writeln!(out, "  {}", assumption.id)?;
         wrapped(assumption.statement, "      ", WIDTH, out)?;
         wrapped(&format!("Why: {}", assumption.source), "      ", WIDTH, out)?;
-        wrapped(&format!("Settled by: {}", assumption.settled_by), "      ", WIDTH, out)?;
+        wrapped(&format!("How to check: {}", assumption.settled_by), "      ", WIDTH, out)?;
         if wide {
-            wrapped(&format!("Also for: {}", assumption.instance_types.join(", ")), "      ", WIDTH, out)?;
+            wrapped(&format!("Used for: {}", assumption.instance_types.join(", ")), "      ", WIDTH, out)?;
         }
     }
     Ok(())

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use nearfab::{Basis, EfaInterface, Host, Origin, Port};
 
 use super::place;
-use crate::evidence::{Evidence, Nearest};
+use crate::evidence::{EvidenceLine, Nearest};
 use crate::table::{Table, or_unknown};
 
 pub(super) fn write(host: &Host, wide: bool, out: &mut dyn Write) -> io::Result<()> {
@@ -23,7 +23,7 @@ pub(super) fn write(host: &Host, wide: bool, out: &mut dyn Write) -> io::Result<
     place(&mut table, wide, |efa| Some(&efa.function));
     table.add("NEAR DEVICE", |efa| or_unknown(near(host, efa).map(|near| near.targets)));
     if wide {
-        table.add("NEAR BY", |efa| or_unknown(near(host, efa).map(|near| near.why)));
+        table.add("NEAR BY", |efa| or_unknown(near(host, efa).map(|near| near.evidence)));
     }
     table.add("PORT", |efa| or_unknown(efa.port.as_ref().and_then(|port| port.state)));
     table.add("RATE", |efa| or_unknown(efa.port.as_ref().and_then(rate)));
@@ -31,7 +31,7 @@ pub(super) fn write(host: &Host, wide: bool, out: &mut dyn Write) -> io::Result<
         table.add("GUID", |efa| or_unknown(efa.node_guid));
         table.add("GID", |efa| or_unknown(efa.port.as_ref().and_then(|port| port.gid)));
         table.add("P2P", |efa| {
-            or_unknown(efa.p2p.as_deref().map(|whose| if whose.is_empty() { "none" } else { whose }))
+            or_unknown(efa.p2p.as_deref().map(|provider| if provider.is_empty() { "none" } else { provider }))
         });
         table.add("FIRMWARE", |efa| or_unknown(efa.firmware.as_ref()));
     }
@@ -45,16 +45,16 @@ pub(super) fn write(host: &Host, wide: bool, out: &mut dyn Write) -> io::Result<
 }
 
 fn evidence(host: &Host, out: &mut dyn Write) -> io::Result<()> {
-    let mut evidence = Evidence::default();
+    let mut evidence = EvidenceLine::default();
     for efa in host.efa() {
         if let Some(near) = near(host, efa) {
-            evidence.add(near.why, efa.address());
+            evidence.add(near.evidence, efa.address());
         }
     }
     evidence.write("NEAR DEVICE by", out)
 }
 
-/// Functions of which the driver made nothing. In tables there is no driver.
+/// Names the interfaces for which no driver made an RDMA device. A table has no driver.
 fn unusable(host: &Host, out: &mut dyn Write) -> io::Result<()> {
     if matches!(host.origin(), Origin::Table { .. }) {
         return Ok(());
@@ -66,7 +66,7 @@ fn unusable(host: &Host, out: &mut dyn Write) -> io::Result<()> {
     Ok(())
 }
 
-/// The nearest Neuron devices; where none is known by its number, the nearest functions of any accelerators.
+/// Returns the nearest Neuron devices. If the number of none is known, returns the nearest PCI functions of Neuron devices and GPUs.
 fn near(host: &Host, efa: &EfaInterface) -> Option<Nearest> {
     let devices = host.near_efa(efa.address(), Basis::Pairing).ok()?;
     Nearest::of(devices.nearest()).or_else(|| Nearest::of(host.functions_near_efa(efa.address()).ok()?.nearest()))

@@ -1,5 +1,5 @@
-//! The tables of what is known by its PCI function alone: Neuron functions without a number, GPUs, RDMA devices that are
-//! no EFA interfaces.
+//! The tables of devices without a Neuron number: Neuron functions whose number is unknown, GPUs, and RDMA devices that are not
+//! EFA interfaces.
 
 use std::io::{self, Write};
 
@@ -7,15 +7,18 @@ use nearfab::instances::Product;
 use nearfab::{Bdf, Gpu, Host, PciFunction, RdmaDevice};
 
 use super::place;
-use crate::evidence::{Evidence, Nearest};
+use crate::evidence::{EvidenceLine, Nearest};
 use crate::table::{Table, or_unknown};
 
 pub(super) fn neuron(host: &Host, wide: bool, out: &mut dyn Write) -> io::Result<()> {
     for (functions, caption) in [
-        (host.unnumbered(), "Neuron functions; which of them is which device only the driver can tell (--probe):"),
+        (
+            host.unnumbered(),
+            "Neuron PCI functions whose /dev/neuronN number is unknown (--probe asks the Neuron driver):",
+        ),
         (
             host.driverless(),
-            "Neuron functions without the Neuron driver, number and node (is the module neuron loaded?):",
+            "Neuron PCI functions that the Neuron driver is not bound to (is the module neuron loaded?):",
         ),
     ] {
         if functions.is_empty() {
@@ -34,7 +37,7 @@ pub(super) fn neuron(host: &Host, wide: bool, out: &mut dyn Write) -> io::Result
 }
 
 fn bound_elsewhere(functions: &[PciFunction], out: &mut dyn Write) -> io::Result<()> {
-    let mut drivers = Evidence::default();
+    let mut drivers = EvidenceLine::default();
     for function in functions {
         drivers.add(function.driver.as_deref().unwrap_or("no driver"), function.address);
     }
@@ -58,7 +61,7 @@ pub(super) fn other_rdma(host: &Host, wide: bool, out: &mut dyn Write) -> io::Re
     if host.other_rdma().is_empty() {
         return Ok(());
     }
-    writeln!(out, "\nRDMA devices that are not EFA interfaces, and not counted as such:")?;
+    writeln!(out, "\nRDMA devices that are not EFA interfaces:")?;
     let mut table = Table::of(host.other_rdma());
     table.add("RDMA", |device| device.name.clone());
     table.add("PCI", |device| or_unknown(function(device).map(|function| function.address)));
@@ -78,15 +81,15 @@ fn function(device: &RdmaDevice) -> Option<&PciFunction> {
 fn near_efa<T>(table: &mut Table<'_, T>, host: &Host, wide: bool, address: impl Fn(&T) -> Bdf) {
     table.add("NEAR EFA", |item| or_unknown(near(host, address(item)).map(|near| near.targets)));
     if wide {
-        table.add("NEAR BY", |item| or_unknown(near(host, address(item)).map(|near| near.why)));
+        table.add("NEAR BY", |item| or_unknown(near(host, address(item)).map(|near| near.evidence)));
     }
 }
 
 fn evidence(host: &Host, wide: bool, addresses: impl Iterator<Item = Bdf>, out: &mut dyn Write) -> io::Result<()> {
-    let mut evidence = Evidence::default();
+    let mut evidence = EvidenceLine::default();
     for address in addresses.filter(|_| !wide) {
         if let Some(near) = near(host, address) {
-            evidence.add(near.why, address);
+            evidence.add(near.evidence, address);
         }
     }
     evidence.write("NEAR EFA by", out)

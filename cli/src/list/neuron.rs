@@ -6,19 +6,19 @@ use nearfab::probe::DeviceProbe;
 use nearfab::{Basis, Host, Links, NeuronDevice};
 
 use super::{logical_cores, place};
-use crate::evidence::{Evidence, Nearest};
-use crate::source::Seen;
+use crate::evidence::{EvidenceLine, Nearest};
+use crate::source::Input;
 use crate::table::{Table, or_unknown};
 
-pub(super) fn write(seen: &Seen, wide: bool, out: &mut dyn Write) -> io::Result<()> {
-    let host = &seen.host;
+pub(super) fn write(input: &Input, wide: bool, out: &mut dyn Write) -> io::Result<()> {
+    let host = &input.host;
     if host.neuron().is_empty() {
         return Ok(());
     }
     let links = host.links();
     let linked = |device: &NeuronDevice| links.iter().find(|links| links.device == device.index);
     let probed = |device: &NeuronDevice| {
-        seen.probe.as_ref().and_then(|probe| probe.devices.iter().find(|probed| probed.device == device.index))
+        input.probe.as_ref().and_then(|probe| probe.devices.iter().find(|probed| probed.device == device.index))
     };
 
     let mut table = Table::of(host.neuron());
@@ -43,11 +43,11 @@ pub(super) fn write(seen: &Seen, wide: bool, out: &mut dyn Write) -> io::Result<
     place(&mut table, wide, NeuronDevice::function);
     table.add("NEAR EFA", |device| or_unknown(near(host, device).map(|near| near.targets)));
     if wide {
-        table.add("NEAR BY", |device| or_unknown(near(host, device).map(|near| near.why)));
+        table.add("NEAR BY", |device| or_unknown(near(host, device).map(|near| near.evidence)));
         table.add("NODE", NeuronDevice::node);
     }
     table.add("ACCESS", |device| device.access.to_string());
-    if seen.probe.is_some() {
+    if input.probe.is_some() {
         table.add("HELD", |device| {
             or_unknown(
                 probed(device).and_then(DeviceProbe::held_cores).map(|held| format!("{held} of {}", device.cores)),
@@ -57,23 +57,23 @@ pub(super) fn write(seen: &Seen, wide: bool, out: &mut dyn Write) -> io::Result<
     }
     writeln!(out)?;
     table.write(out)?;
-    for probed in seen.probe.iter().flat_map(|probe| &probe.devices) {
+    for probed in input.probe.iter().flat_map(|probe| &probe.devices) {
         for error in probed.errors() {
-            writeln!(out, "{} was asked: {error}", probed.device)?;
+            writeln!(out, "{}: the Neuron driver did not answer: {error}", probed.device)?;
         }
     }
     if wide { Ok(()) } else { evidence(host, &links, out) }
 }
 
-/// What the columns of wide tables say of each, said once.
+/// Writes the evidence, which wide tables have in columns.
 fn evidence(host: &Host, links: &[Links], out: &mut dyn Write) -> io::Result<()> {
-    let (mut address, mut linked, mut efa) = (Evidence::default(), Evidence::default(), Evidence::default());
+    let (mut address, mut linked, mut efa) = (EvidenceLine::default(), EvidenceLine::default(), EvidenceLine::default());
     for device in host.neuron() {
         if let Some(location) = &device.location {
             address.add(&location.evidence, device.index);
         }
         if let Some(near) = near(host, device) {
-            efa.add(near.why, device.index);
+            efa.add(near.evidence, device.index);
         }
     }
     for links in links {
@@ -97,7 +97,7 @@ fn pids(pids: Vec<i32>) -> String {
     if pids.is_empty() { "none".to_owned() } else { pids.join(",") }
 }
 
-/// Devices have whole gibibytes; neuron-ls calls them GB.
+/// Devices have whole gibibytes, which neuron-ls calls GB.
 fn gibibytes(bytes: u64) -> String {
     format!("{} GiB", bytes >> 30)
 }

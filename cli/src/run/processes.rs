@@ -1,6 +1,7 @@
-//! The processes of the ranks, from their start to the end of the last one.
+//! The processes of the ranks, from the start of the first one to the end of the last one.
 
-use std::process::{Child, Command, ExitCode};
+use std::io::Write;
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use nix::sys::prctl::set_child_subreaper;
@@ -9,14 +10,16 @@ use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::Pid;
 
 use super::listing::{Listed, processes};
-use crate::failure::{Failure, complain};
+use crate::failure::{Failure, print_message};
 use crate::signals::{Event, Signals, is_ignored};
 
-/// How long the kernel may take to end what was killed.
-const KILLED: Duration = Duration::from_secs(10);
+/// The time that the kernel may need to end a process after SIGKILL.
+const KILL_TIME: Duration = Duration::from_secs(10);
 
-/// The ranks' processes, in the order of their ranks. Those that ended stay in the kernel's table until all have ended: so long
-/// no other process group can get their numbers, and a signal for what one left behind reaches nobody else.
+/// The processes of the ranks, in the order of the ranks.
+///
+/// A rank that has ended stays in the kernel's table until all ranks have ended. Until then no other process group can get its
+/// number, so a signal to the group reaches only processes that the rank has started.
 pub(super) struct Processes {
     all: Vec<Process>,
     signals: Signals,
@@ -26,8 +29,8 @@ pub(super) struct Processes {
 struct Process {
     child: Child,
     end: Option<End>,
-    /// Whether it or somebody in its process group had not ended at the last look.
-    is_left: bool,
+    /// Whether a process of its group, the rank included, was running at the last check.
+    is_running: bool,
 }
 
 /// How a process ended.
@@ -38,7 +41,7 @@ enum End {
 }
 
 impl End {
-    /// As a shell has it.
+    /// Returns the exit status that a shell gives for this end.
     fn status(self) -> u8 {
         match self {
             Self::Exited(code) => u8::try_from(code).unwrap_or(1),
@@ -46,7 +49,7 @@ impl End {
         }
     }
 
-    /// Whether it is what these signals bring about, in a process that does not handle them or a shell that tells of one.
+    /// Whether one of these signals ended the process, or a shell reports that one ended its child.
     fn is_by_any(self, signals: &[Signal]) -> bool {
         match self {
             Self::Exited(code) => signals.iter().any(|&signal| code == 128 + signal as i32),
@@ -54,7 +57,7 @@ impl End {
         }
     }
 
-    fn told(self) -> String {
+    fn describe(self) -> String {
         match self {
             Self::Exited(code) => format!("exited with status {code}"),
             Self::Killed(signal) => format!("was killed by {signal}"),
@@ -62,106 +65,112 @@ impl End {
     }
 }
 
-fn unwatched(errno: nix::errno::Errno) -> Failure {
-    Failure::launch(format!("the ranks cannot be watched, and were ended: {errno}"))
+fn cannot_watch(errno: nix::errno::Errno) -> Failure {
+    Failure::launch(format!("cannot watch the ranks, and ended them: {errno}"))
 }
 
 impl Processes {
-    /// Starts them all, or none that stays.
+    /// Starts all ranks. If one cannot be started, ends those that were.
     pub(super) fn start(commands: impl Iterator<Item = Command>, grace: Duration) -> Result<Self, Failure> {
         if is_ignored(Signal::SIGCHLD) {
             return Err(Failure::launch(
-                "whoever started nearfab made it ignore SIGCHLD, so that the kernel tells of no rank's end: start it as env \
-                 --default-signal=CHLD nearfab run ...",
+                "SIGCHLD is ignored because the program that started nearfab ignores it, so nearfab cannot see the end of a rank: \
+                 start it as env --default-signal=CHLD nearfab run ...",
             ));
         }
-        let signals = Signals::take().map_err(unwatched)?;
-        // Of what ranks leave behind the kernel tells only who has become its parent.
-        set_child_subreaper(true).map_err(unwatched)?;
+        let signals = Signals::block().map_err(cannot_watch)?;
+        // The processes that a rank leaves behind become children of nearfab: only a parent can see their end.
+        set_child_subreaper(true).map_err(cannot_watch)?;
         let mut processes = Self { all: Vec::new(), signals, grace };
         for mut command in commands {
             let rank = processes.all.len();
             match command.spawn() {
-                Ok(child) => processes.all.push(Process { child, end: None, is_left: true }),
-                Err(error) => return Err(Failure::launch(format!("rank {rank} cannot be started: {error}"))),
+                Ok(child) => processes.all.push(Process { child, end: None, is_running: true }),
+                Err(error) => return Err(Failure::launch(format!("cannot start rank {rank}: {error}"))),
             }
         }
         Ok(processes)
     }
 
-    /// Waits for all to end, which one that fails brings about.
-    pub(super) fn supervise(mut self) -> Result<ExitCode, Failure> {
-        let mut asked = Vec::new();
+    /// Waits until all ranks have ended, and ends all if one fails; returns the exit status of nearfab.
+    pub(super) fn supervise(mut self, err: &mut dyn Write) -> Result<u8, Failure> {
+        // The signals to nearfab that ask the ranks to end: a rank that they end has not failed.
+        let mut requests = Vec::new();
         let mut status = None;
         loop {
-            let bad: Vec<(usize, End)> = self.look()?.into_iter().filter(|(_, end)| *end != End::Exited(0)).collect();
-            let failed: Vec<(usize, End)> = bad.iter().copied().filter(|(_, end)| !end.is_by_any(&asked)).collect();
+            let not_ok: Vec<(usize, End)> = self.check()?.into_iter().filter(|(_, end)| *end != End::Exited(0)).collect();
+            let failed: Vec<(usize, End)> =
+                not_ok.iter().copied().filter(|(_, end)| !end.is_by_any(&requests)).collect();
             if let Some((_, first)) = failed.first() {
                 for (rank, end) in &failed {
                     let pid = self.all[*rank].child.id();
-                    complain(&format!("rank {rank} (process {pid}) {}", end.told()));
+                    print_message(err, &format!("rank {rank} (process {pid}) {}", end.describe()));
                 }
-                self.end()?;
-                return Ok(first.status().into());
+                self.end_all(err)?;
+                return Ok(first.status());
             }
-            status = status.or(bad.first().map(|(_, end)| end.status()));
-            if self.running() == 0 {
-                self.end_what_is_left(&asked)?;
-                return Ok(status.unwrap_or(0).into());
+            status = status.or(not_ok.first().map(|(_, end)| end.status()));
+            if self.running_ranks() == 0 {
+                self.end_groups(&requests, err)?;
+                return Ok(status.unwrap_or(0));
             }
-            if let Event::Forward(signal) = self.signals.wait(None).map_err(unwatched)? {
-                // The others mean what the ranks take them to mean.
+            if let Event::Forward(signal) = self.signals.wait(None).map_err(cannot_watch)? {
+                // Each program gives SIGUSR1 and SIGUSR2 its own meaning: they are no request to end.
                 if !matches!(signal, Signal::SIGUSR1 | Signal::SIGUSR2) {
-                    asked.push(signal);
+                    requests.push(signal);
                 }
                 self.signal(signal);
             }
         }
     }
 
-    /// What ranks left behind that have all ended. Who asked for the end decides how long it may take.
-    fn end_what_is_left(&mut self, asked: &[Signal]) -> Result<(), Failure> {
-        if asked.contains(&Signal::SIGTERM) {
+    /// Ends the processes that the ranks left behind, after all ranks have ended.
+    ///
+    /// If nearfab got SIGTERM, waits without a limit, as its sender does. If nearfab got another request, waits for the grace period
+    /// and then ends them. If nearfab got no request, ends them at once.
+    fn end_groups(&mut self, requests: &[Signal], err: &mut dyn Write) -> Result<(), Failure> {
+        if requests.contains(&Signal::SIGTERM) {
             self.wait_until(None)?;
-        } else if asked.is_empty() || !self.wait_until(Some(Instant::now() + self.grace))? {
-            self.end()?;
+        } else if requests.is_empty() || !self.wait_until(Some(Instant::now() + self.grace))? {
+            self.end_all(err)?;
         }
         Ok(())
     }
 
-    /// Asks those that run, and what any of them left behind, and after the grace period does not ask.
-    fn end(&mut self) -> Result<(), Failure> {
-        let others = self.running();
+    /// Sends SIGTERM to all ranks and to the processes that they started, and SIGKILL after the grace period.
+    fn end_all(&mut self, err: &mut dyn Write) -> Result<(), Failure> {
+        let others = self.running_ranks();
         if others > 0 {
-            complain(&format!("ending the other ranks, of which {others} run"));
+            print_message(err, &format!("ending the other ranks: {others} are running"));
         }
         self.signal(Signal::SIGTERM);
         if self.wait_until(Some(Instant::now() + self.grace))? {
             return Ok(());
         }
-        let late: Vec<String> = self.left().map(|(rank, _)| rank.to_string()).collect();
+        let late: Vec<String> = self.running_groups().map(|(rank, _)| rank.to_string()).collect();
         let grace = self.grace.as_secs();
-        complain(&format!("not ended {grace} s after SIGTERM, and killed: rank {}", late.join(", ")));
+        print_message(err, &format!("killing rank {}: still running {grace} s after SIGTERM", late.join(", ")));
         self.signal(Signal::SIGKILL);
-        if !self.wait_until(Some(Instant::now() + KILLED))? {
-            for (rank, process) in self.left() {
+        if !self.wait_until(Some(Instant::now() + KILL_TIME))? {
+            for (rank, process) in self.running_groups() {
                 let pid = process.child.id();
-                complain(&format!(
-                    "rank {rank} (process group {pid}) does not end: it waits in the kernel, for a device maybe"
-                ));
+                print_message(
+                    err,
+                    &format!("rank {rank} (process group {pid}) did not end after SIGKILL: it waits in the kernel, perhaps for a device"),
+                );
             }
         }
         Ok(())
     }
 
-    /// Whether nothing was left before the deadline. Signals go on meanwhile.
+    /// Waits until no process of a rank is running; returns false at the deadline. Passes signals on while it waits.
     fn wait_until(&mut self, deadline: Option<Instant>) -> Result<bool, Failure> {
         loop {
-            self.look()?;
-            if self.left().next().is_none() {
+            self.check()?;
+            if self.running_groups().next().is_none() {
                 return Ok(true);
             }
-            match self.signals.wait(deadline).map_err(unwatched)? {
+            match self.signals.wait(deadline).map_err(cannot_watch)? {
                 Event::Forward(signal) => self.signal(signal),
                 Event::Child => {}
                 Event::Deadline => return Ok(false),
@@ -169,56 +178,56 @@ impl Processes {
         }
     }
 
-    /// Which ranks have ended since the last look, and how.
-    fn look(&mut self) -> Result<Vec<(usize, End)>, Failure> {
+    /// Returns the ranks that have ended since the last check, and how they ended.
+    fn check(&mut self) -> Result<Vec<(usize, End)>, Failure> {
         let mut ended = Vec::new();
         for (rank, process) in self.all.iter_mut().enumerate().filter(|(_, process)| process.end.is_none()) {
-            process.end = process.ended().map_err(unwatched)?;
+            process.end = process.ended().map_err(cannot_watch)?;
             ended.extend(process.end.map(|end| (rank, end)));
         }
-        self.look_at_groups();
+        self.check_groups();
         Ok(ended)
     }
 
-    /// Also takes what ranks left behind out of the kernel's table when it has ended.
-    fn look_at_groups(&mut self) {
+    /// Updates which process groups are running, and removes the ended processes that ranks left behind from the kernel's table.
+    fn check_groups(&mut self) {
         let listed = processes();
         let is_rank = |pid: Pid| self.all.iter().any(|process| process.pid() == pid);
         for orphan in
             listed.iter().filter(|other| other.has_ended && other.parent == Pid::this() && !is_rank(other.pid))
         {
-            // Nobody asks how it ended.
+            // Its exit status is of no interest: it is no rank.
             let _ = waitpid(orphan.pid, Some(WaitPidFlag::WNOHANG));
         }
         for process in &mut self.all {
             let is_in_group = |other: &Listed| other.group == process.pid() && !other.has_ended;
-            process.is_left = process.end.is_none() || listed.iter().any(is_in_group);
+            process.is_running = process.end.is_none() || listed.iter().any(is_in_group);
         }
     }
 
-    fn running(&self) -> usize {
+    fn running_ranks(&self) -> usize {
         self.all.iter().filter(|process| process.end.is_none()).count()
     }
 
-    fn left(&self) -> impl Iterator<Item = (usize, &Process)> {
-        self.all.iter().enumerate().filter(|(_, process)| process.is_left)
+    fn running_groups(&self) -> impl Iterator<Item = (usize, &Process)> {
+        self.all.iter().enumerate().filter(|(_, process)| process.is_running)
     }
 
-    /// To every rank and what it started, also where the rank itself has ended.
+    /// Sends a signal to the process group of each rank, also if the rank itself has ended.
     fn signal(&self, signal: Signal) {
         for process in &self.all {
-            // That nobody is left is as good.
+            // An empty group is no error: all of its processes have ended.
             let _ = killpg(process.pid(), signal);
         }
     }
 }
 
-/// Whatever way this ends, no rank is left.
+/// Kills all ranks, so that none outlives nearfab on any path.
 impl Drop for Processes {
     fn drop(&mut self) {
         self.signal(Signal::SIGKILL);
         for process in &mut self.all {
-            // Takes those that ended out of the kernel's table; one that does not end is not waited for.
+            // Removes a rank that has ended from the kernel's table, and does not wait for one that does not end.
             let _ = process.child.try_wait();
         }
     }
@@ -226,11 +235,11 @@ impl Drop for Processes {
 
 impl Process {
     fn pid(&self) -> Pid {
-        // Numbers of processes are far below.
+        // Linux numbers processes up to 2^22, so the conversion never fails.
         Pid::from_raw(i32::try_from(self.child.id()).unwrap_or(i32::MAX))
     }
 
-    /// How it ended, if it has, without taking it out of the kernel's table.
+    /// Returns how the process ended, or `None` while it runs. Leaves it in the kernel's table.
     fn ended(&self) -> nix::Result<Option<End>> {
         let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
         Ok(match waitid(Id::Pid(self.pid()), flags)? {

@@ -1,4 +1,4 @@
-//! Which Neuron devices NeuronLink joins, by what is told of it.
+//! The NeuronLinks between Neuron devices.
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};
@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::table::Table;
 use crate::{head, notes};
 
-/// The links, and which devices have no node here.
+/// The links, and the devices without a node in `/dev`.
 #[derive(Serialize)]
 pub(super) struct Drawing {
     links: Vec<Links>,
@@ -27,13 +27,14 @@ impl Drawing {
         self.hidden.contains(&device)
     }
 
-    /// `[ 5 ]`, and `( 5 )` for one without a node here.
+    /// Returns `[ 5 ]`, or `( 5 )` for a device without a node in `/dev`.
     fn label(&self, device: HostDevice) -> String {
         let (open, close) = if self.is_hidden(device) { ('(', ')') } else { ('[', ']') };
         format!("{open}{:^3}{close}", device.0)
     }
 
-    /// Four rows of four, each linked to the next in its row and in its column, and the last to the first.
+    /// Whether the links form four rows of four devices, each device linked to the next in its row and in its column, and the last
+    /// to the first.
     fn is_torus(&self) -> bool {
         let numbers = |links: &Links| -> BTreeSet<u32> { links.neighbours.iter().map(|device| device.0).collect() };
         let in_torus = |links: &Links| {
@@ -54,8 +55,10 @@ pub(super) fn text(host: &Host, out: &mut dyn Write) -> io::Result<()> {
     let drawing = Drawing::of(host);
     writeln!(out)?;
     if drawing.links.iter().all(|links| links.neighbours.is_empty()) {
-        let of = if drawing.links.is_empty() { "Nobody tells of links" } else { "There are no links" };
-        return writeln!(out, "{of} between Neuron devices.");
+        return match drawing.links.is_empty() {
+            true => writeln!(out, "The links between Neuron devices are unknown."),
+            false => writeln!(out, "There are no links between Neuron devices."),
+        };
     }
     if drawing.is_torus() {
         torus(&drawing, out)?
@@ -64,15 +67,15 @@ pub(super) fn text(host: &Host, out: &mut dyn Write) -> io::Result<()> {
     }
     writeln!(out)?;
     if !drawing.hidden.is_empty() {
-        writeln!(out, "( ) has no node here.")?;
+        writeln!(out, "Devices in ( ) have no node in /dev.")?;
     }
     let evidence: BTreeSet<String> = drawing.links.iter().map(|links| links.evidence.to_string()).collect();
     let evidence: Vec<String> = evidence.into_iter().collect();
-    writeln!(out, "Linked by: {}; nobody asked whether the links are up.", evidence.join(" and "))?;
-    notes::why_of(host, &["links"], out)
+    writeln!(out, "Links by: {}; link state was not checked.", evidence.join(" and "))?;
+    notes::write_sources_of(host, &["links"], out)
 }
 
-/// As `neuron-ls --topology` draws it.
+/// Draws the torus in the form of `neuron-ls --topology`.
 fn torus(drawing: &Drawing, out: &mut dyn Write) -> io::Result<()> {
     let column = |sign: &str| format!("{:8}{}", "", [sign; 4].join(&" ".repeat(8)));
     for (i, row) in drawing.links.chunks(4).enumerate() {
@@ -86,7 +89,7 @@ fn torus(drawing: &Drawing, out: &mut dyn Write) -> io::Result<()> {
     for sign in ["▲", "│", "*"] {
         writeln!(out, "{}", column(sign))?;
     }
-    writeln!(out, "\n*––► goes on at the other end of the row or column.")
+    writeln!(out, "\n*––► continues at the other end of the row or column.")
 }
 
 fn list(drawing: &Drawing, out: &mut dyn Write) -> io::Result<()> {

@@ -1,4 +1,4 @@
-//! Who is near whom, as `nvidia-smi topo -m` shows it.
+//! The distance between each two devices, in the form of `nvidia-smi topo -m`.
 
 use std::io::{self, Write};
 
@@ -7,16 +7,16 @@ use nearfab::{Host, MatrixMember, Proximity};
 use crate::table::{Table, or_unknown};
 use crate::{head, notes};
 
-/// The codes of [`Proximity::code`] in the words of nvidia-smi, from near to far.
+/// The codes of [`Proximity::code`], from near to far. They mean the same as in nvidia-smi.
 const LEGEND: [(&str, &str); 8] = [
-    ("X", "itself"),
-    ("PIX", "at most one PCIe switch between them"),
-    ("PXB", "several PCIe bridges between them, not the host bridge"),
-    ("PHB", "the host bridge of their PCI root; where no bridge shows, as near as it gets"),
-    ("NODE", "the host bridges of two PCI roots on one NUMA node"),
-    ("SYS", "the link between NUMA nodes"),
-    ("?", "not known"),
-    ("*", "paired by the vendor, which stands above the place"),
+    ("X", "the same device"),
+    ("PIX", "same PCIe switch: at most one switch between the two"),
+    ("PXB", "several PCIe bridges between the two, but not the host bridge"),
+    ("PHB", "same PCI root (host bridge): the closest level on hosts without PCIe switches"),
+    ("NODE", "same NUMA node, different PCI roots (host bridges)"),
+    ("SYS", "different NUMA nodes"),
+    ("?", "unknown"),
+    ("*", "paired by the vendor: nearest, whatever the code says"),
 ];
 
 pub(super) fn text(host: &Host, wide: bool, out: &mut dyn Write) -> io::Result<()> {
@@ -52,7 +52,7 @@ pub(super) fn text(host: &Host, wide: bool, out: &mut dyn Write) -> io::Result<(
     notes::write(host, &notes::NEARNESS, out)
 }
 
-/// `PIX*`; in wide tables with the number of bridges.
+/// Returns the code, with `*` for a pair; wide tables add the number of bridges: `PIX2*`.
 fn text_of(proximity: Proximity, paired: bool, wide: bool) -> String {
     let bridges = match proximity {
         Proximity::SameSwitch { bridges } if wide => bridges.to_string(),

@@ -1,4 +1,4 @@
-//! The machine as a tree.
+//! The host as a tree: NUMA nodes, PCI roots, bridges, devices.
 
 use std::io::{self, Write};
 
@@ -12,21 +12,26 @@ use crate::{head, notes};
 pub(super) fn text(host: &Host, wide: bool, out: &mut dyn Write) -> io::Result<()> {
     head::write(host, out)?;
     let drawing = Drawing { host, wide };
-    for numa in host.tree().numa {
+    let (shown, empty): (Vec<_>, Vec<_>) =
+        host.tree().numa.into_iter().partition(|numa| !numa.cpus.is_empty() || !numa.roots.is_empty());
+    for numa in shown {
         let name = numa.node.map_or("NUMA node unknown".to_owned(), |number| format!("NUMA node {number}"));
         let cpus = if numa.cpus.is_empty() { String::new() } else { format!("  CPUs {}", numa.cpus) };
         writeln!(out, "\n{name}{cpus}")?;
         for (i, root) in numa.roots.iter().enumerate() {
             let (branch, trunk) = lines(i + 1 == numa.roots.len());
-            let name = root.root.map_or("no known place on PCI".to_owned(), |root| root.to_string());
+            let name = root.root.map_or("PCI root unknown".to_owned(), |root| root.to_string());
             writeln!(out, "{branch} {name}")?;
             drawing.below(&root.below, trunk, out)?;
         }
     }
-    notes::why_of(host, &[], out)
+    if !empty.is_empty() {
+        writeln!(out, "\nNot shown: {} without CPUs and devices.", head::count(empty.len(), "NUMA node"))?;
+    }
+    notes::write_sources_of(host, &[], out)
 }
 
-/// The line to the last of several, or to another, and what continues below it.
+/// Returns the line that leads to an entry, and the line that continues below it.
 fn lines(last: bool) -> (&'static str, &'static str) {
     if last { ("└─", "   ") } else { ("├─", "│  ") }
 }
@@ -52,7 +57,7 @@ impl Drawing<'_> {
         Ok(())
     }
 
-    /// The bridges, and whether the last one is the upstream port of a switch of which those below are the ports.
+    /// Returns the bridges. The last one is the upstream port of a PCIe switch if each branch below it is a device behind one port.
     fn bridges(&self, bridges: &[nearfab::Bdf], below: &[Branch]) -> String {
         let ports = below.iter().all(|branch| match branch {
             Branch::Member(leaf) => leaf.bridges.len() == 1,
@@ -85,7 +90,7 @@ impl Drawing<'_> {
         }
         parts.extend(details);
         if let Some(near) = Nearest::of(&leaf.near) {
-            parts.push(format!("near EFA {} ({})", near.targets, near.why));
+            parts.push(format!("near EFA {} ({})", near.targets, near.evidence));
         }
         parts.join("  ").trim_end().to_owned()
     }
@@ -104,7 +109,7 @@ impl Drawing<'_> {
         details
     }
 
-    /// What only wide trees say.
+    /// Returns the id and driver of a function, which only wide trees show.
     fn function(&self, function: &PciFunction) -> Vec<String> {
         if self.wide { vec![function.id.to_string(), or_unknown(function.driver.as_ref())] } else { Vec::new() }
     }
@@ -113,7 +118,7 @@ impl Drawing<'_> {
 fn access(access: NodeAccess) -> Option<String> {
     match access {
         NodeAccess::Unknown => None,
-        NodeAccess::Missing => Some("no node here".to_owned()),
+        NodeAccess::Missing => Some("no node in /dev".to_owned()),
         access => Some(format!("access {access}")),
     }
 }

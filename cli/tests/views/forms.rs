@@ -1,9 +1,9 @@
-//! The forms of the output, of every instance type and of odd hosts: JSON is as its schema says, and a recorded host
-//! shows what it was recorded from.
+//! The forms of the output for every instance type, for hosts with a defect and for odd hosts: JSON is valid by its schema, and a
+//! recorded host shows the same as the host that was recorded.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use std::process::Output;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
@@ -13,7 +13,8 @@ use nearfab::instances::tables;
 use nearfab_emu::Defect;
 use serde_json::Value;
 
-use crate::hosts::{contain, folder, nearfab, stdout, take_name, tree, views};
+use crate::hosts::{contain, folder, remove_type_name, tree, views};
+use crate::support::{Output, nearfab_in, stdout};
 
 const BASE: &str = "https://nearfab.dev/schema/1/";
 
@@ -42,7 +43,7 @@ impl Schemas {
         self.0.iter().fold(Registry::new(), add).prepare().unwrap()
     }
 
-    /// The schema that a reference in the schema `base` means, and the schema that it is in.
+    /// Returns the schema that a reference in the schema `base` points to, and the id of its file.
     fn find(&self, reference: &str, base: &str) -> (&Value, String) {
         let (file, pointer) = reference.split_once('#').unwrap_or((reference, ""));
         let id = if file.is_empty() { base.to_owned() } else { format!("{BASE}{}", file.trim_start_matches(BASE)) };
@@ -50,7 +51,7 @@ impl Schemas {
         (schema.pointer(pointer).unwrap(), id)
     }
 
-    /// Every property of the value has to have a description wherever its schema may be.
+    /// Fails unless every property of the value has a description in one of the schemas that apply to it.
     fn describe<'a>(&'a self, value: &Value, schema: &'a Value, base: &str, at: &str) {
         let mut parts = Vec::new();
         self.parts(schema, base, &mut parts);
@@ -58,7 +59,7 @@ impl Schemas {
             Value::Object(fields) => {
                 for (name, value) in fields {
                     let at = format!("{at}/{name}");
-                    // Where names are data, one description is for all.
+                    // If names are data, one description is for all of them.
                     let schema = |part: &'a Value| {
                         let any = part.get("additionalProperties").filter(|any| any.is_object());
                         part["properties"].get(name).or(any)
@@ -86,7 +87,7 @@ impl Schemas {
         }
     }
 
-    /// The schema and all that it refers to or is made of, with the id of the file that each is in.
+    /// Collects the schema and all schemas that it refers to or combines, with the id of the file of each.
     fn parts<'a>(&'a self, schema: &'a Value, base: &str, parts: &mut Vec<(&'a Value, String)>) {
         parts.push((schema, base.to_owned()));
         if let Some(reference) = schema["$ref"].as_str() {
@@ -101,31 +102,43 @@ impl Schemas {
     }
 }
 
-/// Validates outputs.
+/// The schemas that [`Judge`] compiles: one of each file, and one part.
+const PROBE: &str = "host.json#/$defs/probe";
+
+/// Validates outputs. A schema is compiled once: that takes a hundred times as long as a validation.
 struct Judge<'a> {
     schemas: &'a Schemas,
-    registry: &'a Registry<'a>,
+    validators: BTreeMap<String, (Value, Validator)>,
 }
 
-impl Judge<'_> {
+impl<'a> Judge<'a> {
+    fn new(schemas: &'a Schemas, registry: &Registry<'_>) -> Self {
+        let files = schemas.0.iter().map(|(id, _)| id.trim_start_matches(BASE)).chain([PROBE]);
+        let validators = files.map(|file| {
+            let reference = serde_json::json!({ "$ref": format!("{BASE}{file}") });
+            let validator = jsonschema::options().with_registry(registry).build(&reference).unwrap();
+            (file.to_owned(), (reference, validator))
+        });
+        Self { schemas, validators: validators.collect() }
+    }
+
     fn judge(&self, file: &str, text: &str, what: &str) {
-        let reference = serde_json::json!({ "$ref": format!("{BASE}{file}") });
-        let validator: Validator = jsonschema::options().with_registry(self.registry).build(&reference).unwrap();
+        let (reference, validator) = &self.validators[file];
         let value: Value = serde_json::from_str(text).unwrap();
         let errors: Vec<String> =
             validator.iter_errors(&value).map(|error| format!("{}: {error}", error.instance_path())).collect();
-        assert!(errors.is_empty(), "{what} is not as {file} says: {errors:#?}");
-        self.schemas.describe(&value, &reference, BASE, what);
+        assert!(errors.is_empty(), "{what} is not valid by {file}: {errors:#?}");
+        self.schemas.describe(&value, reference, BASE, what);
     }
 
-    /// The JSON of a view.
+    /// Validates the JSON of a view.
     fn view(&self, view: &[String], text: &str, what: &str) {
         let file = match view.iter().map(String::as_str).collect::<Vec<_>>()[..] {
             ["list", ..] => "host.json",
             ["topo", "tree", ..] => "topo-tree.json",
             ["topo", "matrix", ..] => "topo-matrix.json",
             ["topo", "links", ..] => "topo-links.json",
-            ["doctor" | "verify"] => return, // By their own tests.
+            ["doctor" | "verify"] => return, // Their own tests validate these.
             _ => "near.json",
         };
         self.judge(file, text, what);
@@ -135,11 +148,11 @@ impl Judge<'_> {
 fn with_judge(test: impl FnOnce(&Judge<'_>)) {
     let schemas = Schemas::read();
     let registry = schemas.registry();
-    test(&Judge { schemas: &schemas, registry: &registry });
+    test(&Judge::new(&schemas, &registry));
 }
 
 #[test]
-fn json_of_every_instance_type_is_as_its_schema_says() {
+fn json_of_every_instance_type_is_valid() {
     with_judge(|judge| {
         judge.judge("instances.json", &stdout(&["instances", "-o", "json"]), "instances");
         for table in tables() {
@@ -155,13 +168,13 @@ fn json_of_every_instance_type_is_as_its_schema_says() {
 }
 
 #[test]
-fn json_of_the_runtimes_is_as_its_schema_says() {
+fn json_of_runtimes_is_valid() {
     with_judge(|judge| judge.judge("runtimes.json", &stdout(&["runtimes", "-o", "json"]), "runtimes"));
 }
 
-/// One rank, and as many as there are cores or GPUs.
+/// One rank, and one rank for each core or GPU.
 #[test]
-fn json_of_plans_is_as_its_schema_says() {
+fn json_of_plans_is_valid() {
     with_judge(|judge| {
         for table in tables() {
             let host = Host::from_instance(table.instance_type).unwrap();
@@ -176,16 +189,16 @@ fn json_of_plans_is_as_its_schema_says() {
 }
 
 #[test]
-fn json_of_a_probe_is_as_its_schema_says() {
+fn json_of_the_example_probe_is_valid() {
     with_judge(|judge| {
-        // What the library makes of answers that were written down: its own test holds it to this file.
-        judge.judge("host.json#/$defs/probe", include_str!("../../../src/types/probe/example.json"), "probe");
+        // A test of the library checks that it writes this file.
+        judge.judge(PROBE, include_str!("../../../src/probe/example.json"), "probe");
     });
 }
 
-/// Where there is a Neuron device, nothing is asked of it by a test.
+/// Skipped on a machine with Neuron devices: a test does not query them.
 #[test]
-fn json_of_a_probe_beside_a_host_is_as_its_schema_says() {
+fn json_of_a_host_with_a_probe_is_valid() {
     if !Host::discover().unwrap().neuron().is_empty() {
         return nearfab_emu::skipped("probe", "this machine has Neuron devices");
     }
@@ -195,7 +208,7 @@ fn json_of_a_probe_beside_a_host_is_as_its_schema_says() {
 }
 
 #[test]
-fn a_property_without_a_description_is_noticed() {
+fn property_without_a_description_fails() {
     let mut host: Value = serde_json::from_str(&Host::from_instance("trn2.48xlarge").unwrap().to_json()).unwrap();
     host["efa"][3]["port"] = serde_json::json!({ "state": 4, "rate_mbps": 1, "gid": null, "colour": "red" });
     let judged = std::panic::catch_unwind(|| with_judge(|judge| judge.judge("host.json", &host.to_string(), "host")));
@@ -203,27 +216,28 @@ fn a_property_without_a_description_is_noticed() {
     assert_eq!(reason, "host/efa/*/port/colour has no description in the schemas");
 }
 
-/// Every view of the tree, and of the host recorded from it, is the same to the byte; JSON is as its schema says.
-fn record_shows_the_same(judge: &Judge<'_>, dir: &Path) {
+/// Fails unless every view of the tree and of its record is the same to the byte, and all JSON is valid.
+fn compare_record_with_tree(judge: &Judge<'_>, dir: &Path) {
     let root = dir.join("tree");
     let file = dir.join("host.json");
     let host = Host::from_root(&root).unwrap();
     let (root, file) = (root.to_str().unwrap(), file.to_str().unwrap());
     stdout(&["record", file, "--root", root]);
+    // Other tests read a host for each view.
+    let mut session = nearfab_cli::Session::default();
     for view in views(&host) {
         for form in ["table", "wide", "json"] {
-            let of = |source: &str, value: &str| {
+            let mut of = |source: &str, value: &str| {
                 let mut arguments: Vec<&str> = view.iter().map(String::as_str).collect();
                 arguments.extend([source, value, "-o", form]);
-                let Output { status, stdout, stderr } = nearfab(&arguments);
-                let [stdout, stderr] = [stdout, stderr].map(|bytes| String::from_utf8(bytes).unwrap());
-                // Where there is nothing to be near, that is said and is a failure.
-                assert!(status.success() || view[0] == "near", "{arguments:?}: {stderr}");
-                (status.success(), stdout, stderr)
+                let output = nearfab_in(&mut session, &arguments);
+                // near fails on a host that has nothing to be near to.
+                assert!(output.status == 0 || view[0] == "near", "{arguments:?}: {}", output.stderr);
+                output
             };
             let (tree, record) = (of("--root", root), of("--host", file));
             assert_eq!(tree, record, "{view:?}");
-            if let (true, text, _) = tree
+            if let Output { status: 0, stdout: text, .. } = tree
                 && form == "json"
             {
                 judge.view(&view, &text, &format!("{view:?}"));
@@ -238,7 +252,7 @@ fn recorded_hosts_of_every_instance_type_show_what_their_trees_show() {
         for table in tables() {
             let dir = folder();
             tree(table.instance_type, &dir.path().join("tree"));
-            record_shows_the_same(judge, dir.path());
+            compare_record_with_tree(judge, dir.path());
         }
     });
 }
@@ -258,7 +272,7 @@ fn recorded_hosts_with_each_defect_show_what_their_trees_show() {
                             Some(Defect::NoCoreStatistics).filter(|small| small.applies(table) && small != defect);
                         let defects: Vec<Defect> = small.into_iter().chain([defect.clone()]).collect();
                         nearfab_emu::write_tree_with(table, &defects, &dir.path().join("tree")).unwrap();
-                        record_shows_the_same(judge, dir.path());
+                        compare_record_with_tree(judge, dir.path());
                     }
                 });
             });
@@ -271,18 +285,18 @@ fn recorded_odd_hosts_show_what_their_trees_show() {
     with_judge(|judge| {
         let empty = folder();
         fs::create_dir(empty.path().join("tree")).unwrap();
-        record_shows_the_same(judge, empty.path());
+        compare_record_with_tree(judge, empty.path());
 
         let container = folder();
         tree("trn2.48xlarge", &container.path().join("tree"));
         contain(&container.path().join("tree"), &[5, 9], 1);
-        // A problem goes to standard error, of the record too.
+        // A file that cannot be parsed: the message goes to standard error, for the record too.
         fs::write(container.path().join("tree/sys/devices/system/node/node0/cpulist"), "all\n").unwrap();
-        record_shows_the_same(judge, container.path());
+        compare_record_with_tree(judge, container.path());
 
         let unknown = folder();
         tree("trn2.48xlarge", &unknown.path().join("tree"));
-        take_name(&unknown.path().join("tree"));
-        record_shows_the_same(judge, unknown.path());
+        remove_type_name(&unknown.path().join("tree"));
+        compare_record_with_tree(judge, unknown.path());
     });
 }

@@ -1,35 +1,23 @@
-//! The program, and hosts to look at.
+//! Emulated hosts, and the commands that show them.
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output};
 
 use nearfab::instances::InstanceTable;
 use nearfab::{Host, Member, MemberKind};
 
-pub(crate) fn nearfab(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_nearfab")).args(arguments).output().unwrap()
-}
-
-/// What it prints where it succeeds.
-pub(crate) fn stdout(arguments: &[&str]) -> String {
-    let output = nearfab(arguments);
-    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
-}
-
-/// A new folder for trees: in memory, where the system has a folder for that.
+/// Makes a folder for trees: in memory if the system has such a folder.
 pub(crate) fn folder() -> tempfile::TempDir {
     let memory = Path::new("/dev/shm");
     if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap()
 }
 
-/// Writes an emulated host of the type to a new folder.
+/// Writes an emulated host of the type into a new folder.
 pub(crate) fn tree(instance_type: &str, dir: &Path) {
     nearfab_emu::write_tree(InstanceTable::find(instance_type).unwrap(), dir).unwrap();
 }
 
-/// Takes all device nodes but those of `devices`, and sets the node's LNC: what a container sees.
+/// Makes the tree that of a container: only `devices` have a node, and the LNC is that of the file in the container.
 pub(crate) fn contain(dir: &Path, devices: &[u32], lnc: u32) {
     for device in (0..16).filter(|device| !devices.contains(device)) {
         fs::remove_file(dir.join(format!("dev/neuron{device}"))).unwrap();
@@ -38,12 +26,12 @@ pub(crate) fn contain(dir: &Path, devices: &[u32], lnc: u32) {
     fs::write(dir.join("opt/aws/neuron/logical_nc_config"), format!("NEURON_LOGICAL_NC_CONFIG={lnc}\n")).unwrap();
 }
 
-/// Takes the product's name: a host of a type that no table has.
-pub(crate) fn take_name(dir: &Path) {
+/// Removes the name of the instance type, which makes the host one without a table.
+pub(crate) fn remove_type_name(dir: &Path) {
     fs::remove_file(dir.join("sys/devices/virtual/dmi/id/product_name")).unwrap();
 }
 
-/// Every view of a host, without the form and the host itself.
+/// Returns every command that shows a host, without the options for the host and the form.
 pub(crate) fn views(host: &Host) -> Vec<Vec<String>> {
     let mut views: Vec<Vec<String>> =
         ["list", "topo tree", "topo matrix", "topo links", "doctor", "verify"].map(words).into();

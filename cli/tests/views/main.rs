@@ -1,8 +1,12 @@
-//! What people and programs see of a host, in every form.
+//! The output of the command line for a host, in every form.
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
 
+mod completions;
+mod console;
 mod forms;
 mod hosts;
 mod output;
-mod snapshots;
+mod quick;
+#[path = "../support/mod.rs"]
+mod support;

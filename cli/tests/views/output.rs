@@ -1,16 +1,11 @@
-//! What people and programs read: the console blocks of README.md are real, JSON comes back as the same host, errors
-//! say what to do.
+//! Exit statuses, errors, and JSON that nearfab reads back.
 
 use std::fs;
 
 use nearfab::Host;
 
-use crate::hosts::{nearfab, stdout, tree};
-
-#[test]
-fn readme_shows_real_output() {
-    trycmd::TestCases::new().case("../README.md");
-}
+use crate::hosts::tree;
+use crate::support::{error, nearfab, stdout};
 
 #[test]
 fn recorded_host_reads_back() {
@@ -37,12 +32,12 @@ fn near_in_json_names_rank_target_and_evidence() {
 #[test]
 fn tie_is_printed_as_a_tie() {
     let text = stdout(&["near", "neuron5", "--by-place", "--instance", "trn2.48xlarge"]);
-    assert!(text.contains("2 are equally near: a tie of rank 1."), "{text}");
+    assert!(text.contains("2 interfaces are equally near: a tie at rank 1."), "{text}");
     assert!(!text.contains("table"), "{text}");
 }
 
 #[test]
-fn empty_host_is_no_failure_and_says_why() {
+fn host_without_devices_is_no_failure() {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path().to_str().unwrap();
     let text = stdout(&["list", "--root", root]);
@@ -65,26 +60,26 @@ fn empty_host_is_no_failure_and_says_why() {
 }
 
 #[test]
-fn status_tells_what_happened() {
+fn exit_status_tells_failure_wrong_usage_and_nothing_found() {
     let dir = tempfile::tempdir().unwrap();
     let empty = dir.path().to_str().unwrap();
     let full = ["--instance", "inf2.xlarge"];
-    let status = |arguments: &[&str], host: [&str; 2]| nearfab(&[arguments, &host].concat()).status.code();
+    let status = |arguments: &[&str], host: [&str; 2]| nearfab(&[arguments, &host].concat()).status;
     for command in [&["list"][..], &["topo"], &["topo", "matrix"], &["topo", "links"], &["list", "-o", "json"]] {
-        assert_eq!(status(command, ["--root", empty]), Some(0), "{command:?}");
-        assert_eq!(status(&[command, &["--require"]].concat(), ["--root", empty]), Some(3), "{command:?}");
-        assert_eq!(status(&[command, &["--require"]].concat(), full), Some(0), "{command:?}");
+        assert_eq!(status(command, ["--root", empty]), 0, "{command:?}");
+        assert_eq!(status(&[command, &["--require"]].concat(), ["--root", empty]), 3, "{command:?}");
+        assert_eq!(status(&[command, &["--require"]].concat(), full), 0, "{command:?}");
     }
-    assert_eq!(status(&["near", "neuron0"], ["--root", empty]), Some(1));
-    assert_eq!(status(&["near", "neuron0", "--require"], ["--root", empty]), Some(3));
-    assert_eq!(status(&["near", "neuron7", "--require"], full), Some(1), "it has something else");
-    assert_eq!(status(&["list", "--processes"], full), Some(2), "without --probe");
-    assert_eq!(status(&["list", "--probe"], full), Some(1), "a table has no driver");
+    assert_eq!(status(&["near", "neuron0"], ["--root", empty]), 1);
+    assert_eq!(status(&["near", "neuron0", "--require"], ["--root", empty]), 3);
+    assert_eq!(status(&["near", "neuron7", "--require"], full), 1, "the host has other devices");
+    assert_eq!(status(&["list", "--processes"], full), 2, "without --probe");
+    assert_eq!(status(&["list", "--probe"], full), 1, "a table has no driver");
 }
 
-/// What it prints of the devices is the same with and without, so that `--host` reads both.
+/// `--host` skips the members that are not of the host.
 #[test]
-fn recorded_host_with_more_beside_it_reads_back() {
+fn recorded_host_with_a_probe_reads_back() {
     let dir = tempfile::tempdir().unwrap();
     let recorded = stdout(&["list", "-o", "json", "--instance", "trn2.48xlarge"]);
     let mut record: serde_json::Value = serde_json::from_str(&recorded).unwrap();
@@ -94,9 +89,9 @@ fn recorded_host_with_more_beside_it_reads_back() {
     assert_eq!(stdout(&["list", "-o", "json", "--host", file.to_str().unwrap()]), recorded);
 }
 
-/// An interface that the table pairs and that is not attached, one without a driver, one that others have the name of.
+/// One interface that the table pairs is not attached, and one has no RDMA device.
 #[test]
-fn missing_and_unusable_interfaces_are_said() {
+fn missing_and_unusable_interfaces_are_named() {
     let dir = tempfile::tempdir().unwrap();
     tree("trn2.48xlarge", dir.path());
     let root = dir.path().to_str().unwrap();
@@ -110,25 +105,21 @@ fn missing_and_unusable_interfaces_are_said() {
     assert!(text.contains("The table pairs neuron5 with 0000:57:00.0, which this host does not have"), "{text}");
     let text = stdout(&["list", "--root", root]);
     assert!(text.contains("0000:56:00.0 has no RDMA device: it is bound to efa"), "{text}");
-    let by = "NEAR EFA by: table trn2.48xlarge, but same PCIe switch of neuron5";
-    assert!(text.contains(by), "{text}");
+    let line = "NEAR EFA by: table trn2.48xlarge, except neuron5 (same PCIe switch)";
+    assert!(text.contains(line), "{text}");
 }
 
 #[test]
-fn errors_say_what_was_expected() {
-    let complaint = |arguments: &[&str]| {
-        let output = nearfab(arguments);
-        assert!(!output.status.success());
-        String::from_utf8(output.stderr).unwrap()
-    };
-    assert!(complaint(&["list", "--instance", "trn9"]).contains("there are tables for: c7gn.16xlarge, g5.48xlarge, "));
-    let foreign = complaint(&["near", "0000:00:00.0", "--instance", "trn2.48xlarge"]);
+fn errors_name_what_was_expected() {
+    let failure = |arguments: &[&str]| error(1, arguments);
+    assert!(failure(&["list", "--instance", "trn9"]).contains("there are tables for: c7gn.16xlarge, g5.48xlarge, "));
+    let foreign = failure(&["near", "0000:00:00.0", "--instance", "trn2.48xlarge"]);
     assert!(foreign.contains("no EFA interface, Neuron device or GPU at 0000:00:00.0; it has 0000:cc:00.0, "));
     assert!(
-        complaint(&["near", "nc64", "--instance", "trn2.48xlarge"])
+        failure(&["near", "nc64", "--instance", "trn2.48xlarge"])
             .contains("no logical core nc64; it has nc0 to nc63")
     );
-    assert!(complaint(&["near", "eth0", "--instance", "trn2.48xlarge"]).contains("a core (neuron5:0)"));
-    assert!(complaint(&["list", "--root", "/nowhere"]).contains("cannot read /nowhere: "));
-    assert!(complaint(&["list", "--host", "/etc/hostname"]).contains("/etc/hostname is not a recorded host"));
+    assert!(failure(&["near", "eth0", "--instance", "trn2.48xlarge"]).contains("a core (neuron5:0)"));
+    assert!(failure(&["list", "--root", "/nowhere"]).contains("cannot read /nowhere: "));
+    assert!(failure(&["list", "--host", "/etc/hostname"]).contains("/etc/hostname is not a recorded host"));
 }

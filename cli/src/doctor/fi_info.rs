@@ -1,4 +1,4 @@
-//! What libfabric says of this machine, through its own program.
+//! Runs libfabric's program `fi_info`.
 
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -8,17 +8,19 @@ use std::time::{Duration, Instant};
 
 const PROGRAM: &str = "fi_info";
 const AWS_PROGRAMS: &str = "/opt/amazon/efa/bin";
-/// libibverbs waits 5 s for each node that it may not open; instances have up to 32.
+/// libibverbs waits 5 s for each node that it may not open, and instances have up to 32 nodes.
 const DEADLINE: Duration = Duration::from_secs(180);
 
-/// Many times what 32 interfaces take.
-const LONGEST_ANSWER: u64 = 1 << 20;
+/// Many times the output for 32 interfaces, in bytes.
+const MAX_OUTPUT: u64 = 1 << 20;
 
-/// What libfabric said, through its own program: the first `fi_getinfo` of a process opens every EFA interface and may make a
-/// CUDA context, which is nothing for this one.
-pub(super) enum Fabric {
+/// The answer of libfabric on this machine.
+///
+/// It comes from another process: the first `fi_getinfo` of a process opens every EFA interface and may create a CUDA context, which
+/// nearfab does not want in its own process.
+pub(super) enum FiInfo {
     NotInstalled,
-    /// It could not be run, or did not end in time.
+    /// The program could not be started, or did not end before the deadline.
     NotRun {
         program: PathBuf,
         reason: String,
@@ -31,8 +33,8 @@ pub(super) enum Fabric {
     },
 }
 
-impl Fabric {
-    pub(super) fn ask() -> Self {
+impl FiInfo {
+    pub(super) fn run() -> Self {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let folders = std::env::split_paths(&path).chain([PathBuf::from(AWS_PROGRAMS)]);
         let Some(program) = folders.map(|folder| folder.join(PROGRAM)).find(|program| program.is_file()) else {
@@ -49,7 +51,7 @@ fn run_program(program: &Path, arguments: &[&str], deadline: Duration) -> io::Re
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     if std::env::var_os("FI_HMEM").is_none() {
-        // Else the provider makes a CUDA context on the first GPU.
+        // Without this, the provider creates a CUDA context on the first GPU.
         command.env("FI_HMEM", "system");
     }
     let end = Instant::now() + deadline;
@@ -70,8 +72,8 @@ fn run_program(program: &Path, arguments: &[&str], deadline: Duration) -> io::Re
 fn collect(pipe: Option<impl Read + Send + 'static>) -> JoinHandle<String> {
     thread::spawn(move || {
         let mut bytes = Vec::new();
-        // What came before an error is said.
-        let _ = pipe.map(|pipe| pipe.take(LONGEST_ANSWER).read_to_end(&mut bytes));
+        // The output before a read error is kept.
+        let _ = pipe.map(|pipe| pipe.take(MAX_OUTPUT).read_to_end(&mut bytes));
         String::from_utf8_lossy(&bytes).into_owned()
     })
 }
@@ -81,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_program_that_hangs_is_killed() {
+    fn program_is_killed_at_the_deadline() {
         let error = run_program(Path::new("tail"), &["-f", "/dev/null"], Duration::from_millis(200)).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }

@@ -1,0 +1,156 @@
+//! The command line: its commands and its options.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::error::ErrorKind;
+use clap::{FromArgMatches, Parser, Subcommand};
+
+use crate::completions::Shell;
+use crate::output::Output;
+use crate::source::Source;
+use crate::{bind, list, plan, run, start, topo, verify};
+
+/// Show which AWS EFA interface is near which Neuron (Trainium, Inferentia) core, why, and whether this user may open it.
+///
+/// Reads this machine unless --root, --instance or --host names another host. Reading opens no device, and needs no privilege and
+/// no vendor library.
+#[derive(Parser)]
+#[command(name = "nearfab", version)]
+#[command(after_help = "Exit status: 0 success, 1 failure, 2 wrong usage, 3 no device found although --require was given.")]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    #[command(flatten)]
+    pub(crate) source: Source,
+    /// The form of the output: tables for people (the default), wide tables with every column, or JSON for programs. `record`
+    /// writes JSON only; `plan --export`, `run`, `bind`, `completions` have one form and refuse this option.
+    #[arg(short, long, global = true, value_enum)]
+    output: Option<Output>,
+    /// Exit with status 3 if the host has neither a Neuron device nor an EFA interface.
+    #[arg(long, global = true)]
+    pub(crate) require: bool,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// List Neuron devices, EFA interfaces and GPUs. -o json writes the whole host, which --host reads.
+    #[command(after_help = list::HELP)]
+    List,
+    /// Draw the host as a tree, as a matrix of distances, or as the links between Neuron devices.
+    Topo {
+        /// What to draw.
+        #[arg(value_enum, default_value_t)]
+        form: topo::Form,
+    },
+    /// List the EFA interfaces near a core, device or GPU, or the devices near an EFA interface, the nearest first, and why.
+    Near {
+        /// A core (neuron5:0 is core 0 of device 5), a logical core (nc5 is number 5 of NEURON_RT_VISIBLE_CORES), a device
+        /// (neuron5), the RDMA name of an EFA interface (rdmap201s0), or the PCI address of an EFA interface, a Neuron device
+        /// or a GPU (0000:c9:00.0).
+        #[arg(value_name = "NAME")]
+        of: String,
+        /// Rank by PCIe path and NUMA node alone, and ignore the pairing that the vendor publishes.
+        #[arg(long)]
+        by_place: bool,
+    },
+    /// Report known problems on this host, what they mean, and how to fix them.
+    ///
+    /// The exit status is 0 whatever the doctor finds: programs read -o json. With --probe, the doctor also runs libfabric's
+    /// program fi_info to see which EFA interfaces libfabric finds.
+    Doctor {
+        /// Also check this process: its limits, its environment, and the libraries that it has loaded.
+        #[arg(long)]
+        pid: Option<u32>,
+    },
+    /// Write this host, its system and its configuration into one JSON file, which --host reads.
+    Record {
+        /// A new file; an existing one is not overwritten. The default is standard output.
+        file: Option<PathBuf>,
+        /// Leave out what identifies the machine or its owner.
+        #[arg(long)]
+        redact: bool,
+    },
+    /// Check nearfab's assumptions about this hardware and instance type against the host: confirmed, refuted or untestable.
+    #[command(after_help = verify::HELP)]
+    Verify {
+        /// Also write the host and the verdicts into a new file, to send to the nearfab project.
+        #[arg(long, value_name = "FILE")]
+        report: Option<PathBuf>,
+    },
+    /// Divide this host among ranks: the cores, EFA interfaces and CPUs that each rank should use, and why.
+    #[command(after_help = plan::HELP)]
+    Plan(plan::Arguments),
+    /// Start a command once for each rank, with the rank's cores, EFA interfaces and CPUs. If one rank fails, end all.
+    #[command(after_help = run::HELP)]
+    Run(run::Arguments),
+    /// Bind a command to the cores, EFA interfaces and CPUs of its rank, in a job started by srun, mpirun or torchrun.
+    #[command(after_help = bind::HELP)]
+    Bind(bind::Arguments),
+    /// Become one rank: the first step of each process that `nearfab run` starts.
+    #[command(hide = true)]
+    Start(start::Arguments),
+    /// List the vendor libraries that a program on this machine would load: version, file, missing functions.
+    Runtimes,
+    /// List the instance types that nearfab has a table for, or the whole table of one type with the source of each fact.
+    Instances {
+        /// The instance type, such as trn2.48xlarge.
+        instance_type: Option<String>,
+    },
+    /// Print the completions of a shell, to be loaded at its start.
+    #[command(after_help = crate::completions::HELP)]
+    Completions {
+        /// The shell.
+        #[arg(value_enum)]
+        shell: Shell,
+    },
+    /// Write the man pages, one for nearfab and one for each command.
+    #[command(hide = true)]
+    Man {
+        /// The folder to write the pages into; it is created if missing.
+        #[arg(value_name = "DIR")]
+        folder: PathBuf,
+    },
+}
+
+impl Arguments {
+    /// Reads a command line, whose first word is the name of the program.
+    pub(crate) fn parse(
+        mut command: clap::Command,
+        words: impl IntoIterator<Item = OsString>,
+    ) -> Result<Self, clap::Error> {
+        let mut matches = command.try_get_matches_from_mut(words)?;
+        let arguments = Self::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))?;
+        match arguments.refusal() {
+            Some(reason) => Err(command.error(ErrorKind::ArgumentConflict, reason)),
+            None => Ok(arguments),
+        }
+    }
+
+    /// The form of the output.
+    pub(crate) fn output(&self) -> Output {
+        self.output.unwrap_or_default()
+    }
+
+    /// Returns why the command cannot print the form that `--output` asks for.
+    fn refusal(&self) -> Option<&'static str> {
+        let output = self.output?;
+        match &self.command {
+            Command::Record { .. } if output != Output::Json => {
+                Some("nearfab record writes JSON only: leave --output out, or give it as json")
+            }
+            Command::Plan(plan) if plan.export.is_some() => {
+                Some("nearfab plan --export prints shell commands only: leave --output out")
+            }
+            Command::Run(run) if run.dry_run => {
+                Some("nearfab run --dry-run prints shell commands only: leave --output out")
+            }
+            Command::Run(_) | Command::Bind(_) | Command::Start(_) => {
+                Some("the output is that of the command to start: give --output to that command, after --")
+            }
+            Command::Completions { .. } => Some("nearfab completions prints a script for a shell only: leave --output out"),
+            Command::Man { .. } => Some("nearfab man writes man pages only: leave --output out"),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! What the checks of the doctor read.
+
+use std::collections::BTreeMap;
+
+use nearfab::probe::Probe;
+use nearfab::system::{Kubelet, Process};
+use nearfab::{EfaInterface, Host, NeuronDevice, Origin, SystemInfo};
+
+use super::fi_info::FiInfo;
+
+/// A host, its system, and the answers of the Neuron driver and of libfabric.
+pub(super) struct CheckInput<'a> {
+    pub(super) host: &'a Host,
+    pub(super) system: Option<&'a SystemInfo>,
+    /// The answers of the Neuron driver, with `--probe`.
+    pub(super) probe: Option<&'a Probe>,
+    /// The answer of libfabric, with `--probe`.
+    pub(super) fi_info: Option<&'a FiInfo>,
+}
+
+/// Why a check was not made.
+#[derive(Debug)]
+pub(super) enum Skip {
+    /// The host has no device or software of the kind.
+    NotApplicable(&'static str),
+    /// The data for the check are missing.
+    NotPossible(String),
+}
+
+impl<'a> CheckInput<'a> {
+    /// Returns the host; skips a table, which has no drivers and no nodes.
+    pub(super) fn machine(&self) -> Result<&'a Host, Skip> {
+        match self.host.origin() {
+            Origin::Table { .. } => Err(Skip::NotPossible("an instance table has no drivers and no settings".to_owned())),
+            _ => Ok(self.host),
+        }
+    }
+
+    pub(super) fn efa(&self) -> Result<&'a [EfaInterface], Skip> {
+        match self.machine()?.efa() {
+            [] => Err(Skip::NotApplicable("no EFA interface")),
+            efa => Ok(efa),
+        }
+    }
+
+    pub(super) fn neuron(&self) -> Result<&'a [NeuronDevice], Skip> {
+        match self.machine()?.neuron() {
+            [] => Err(Skip::NotApplicable("no Neuron device")),
+            neuron => Ok(neuron),
+        }
+    }
+
+    pub(super) fn system(&self) -> Result<&'a SystemInfo, Skip> {
+        self.machine()?;
+        self.system.ok_or_else(|| {
+            Skip::NotPossible("this file has the host without its system: make one with nearfab record".into())
+        })
+    }
+
+    pub(super) fn kubelet(&self) -> Result<&'a Kubelet, Skip> {
+        self.system()?.kubelet.as_ref().ok_or(Skip::NotApplicable("no kubelet"))
+    }
+
+    pub(super) fn process(&self) -> Result<&'a Process, Skip> {
+        let process = self.system()?.process.as_ref();
+        process.ok_or_else(|| Skip::NotPossible("no process given: name a process of this tree with --pid".into()))
+    }
+
+    pub(super) fn environment(&self) -> Result<&'a BTreeMap<String, String>, Skip> {
+        let environment = self.process()?.environment.as_ref();
+        environment.ok_or_else(|| {
+            Skip::NotPossible("only root and the user of the process may read its environment".into())
+        })
+    }
+
+    /// Returns the end of a finding about nodes inside a container; the empty string outside.
+    pub(super) fn container_note(&self) -> String {
+        let mark = self.system.and_then(|system| system.container.as_ref());
+        mark.map(|mark| format!("; this is a container ({mark})")).unwrap_or_default()
+    }
+
+    /// Returns the value of an environment variable of the process, if both are known.
+    pub(super) fn variable(&self, name: &str) -> Option<&'a str> {
+        self.system?.process.as_ref()?.variable(name)
+    }
+}
+
+/// Returns the name of a process in findings.
+pub(super) fn name_of(process: &Process) -> Vec<String> {
+    let name = process.name.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
+    match process.pid {
+        Some(pid) => vec![format!("process {pid}{name}")],
+        None => vec!["processes started from here".to_owned()],
+    }
+}

@@ -1,0 +1,21 @@
+//! Files of the host that could not be read or understood.
+
+use super::check_input::{CheckInput, Skip};
+use super::finding::{Check, Finding, FindingKind};
+
+const INCOMPLETE: FindingKind = FindingKind {
+    id: "host-incomplete",
+    means: "nearfab could not read or understand these files. Its answers about this host lack their content, and the doctor may miss a \
+            problem.",
+    action: "Run nearfab as root if a file was refused. Report a file with unexpected content to nearfab: a newer driver may have changed \
+             its form.",
+    source: "The files of this host.",
+};
+
+pub(super) const CHECK: Check = Check { name: "unreadable files", kinds: || vec![INCOMPLETE], run };
+
+fn run(input: &CheckInput<'_>) -> Result<Vec<Finding>, Skip> {
+    let of_system = input.system.map(|system| &system.problems[..]).unwrap_or_default();
+    let problems: Vec<&str> = input.machine()?.problems().iter().chain(of_system).map(String::as_str).collect();
+    Ok(if problems.is_empty() { Vec::new() } else { vec![INCOMPLETE.warning(Vec::new(), problems.join("; "))] })
+}

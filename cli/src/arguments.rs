@@ -17,7 +17,9 @@ use crate::{bind, list, plan, run, start, topo, verify};
 /// no vendor library.
 #[derive(Parser)]
 #[command(name = "nearfab", version)]
-#[command(after_help = "Exit status: 0 success, 1 failure, 2 wrong usage, 3 no device found although --require was given.")]
+#[command(
+    after_help = "Exit status: 0 success, 1 failure, 2 wrong usage, 3 no device found although --require was given."
+)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -148,7 +150,9 @@ impl Arguments {
             Command::Run(_) | Command::Bind(_) | Command::Start(_) => {
                 Some("the output is that of the command to start: give --output to that command, after --")
             }
-            Command::Completions { .. } => Some("nearfab completions prints a script for a shell only: leave --output out"),
+            Command::Completions { .. } => {
+                Some("nearfab completions prints a script for a shell only: leave --output out")
+            }
             Command::Man { .. } => Some("nearfab man writes man pages only: leave --output out"),
             _ => None,
         }

@@ -56,8 +56,9 @@ pub(crate) struct Allotment {
 
 impl Allotment {
     pub(crate) fn of_this_process() -> Result<Self, Failure> {
-        let set = sched_getaffinity(Pid::from_raw(0))
-            .map_err(|errno| Failure::launch(format!("cannot read the CPUs of this process (sched_getaffinity): {errno}")))?;
+        let set = sched_getaffinity(Pid::from_raw(0)).map_err(|errno| {
+            Failure::launch(format!("cannot read the CPUs of this process (sched_getaffinity): {errno}"))
+        })?;
         let cpus =
             (0..CpuSet::count()).filter(|&cpu| set.is_set(cpu) == Ok(true)).filter_map(|cpu| cpu.try_into().ok());
         let cores = std::env::var(VISIBLE_CORES).ok().map(|text| visible_cores(&text)).transpose()?;
@@ -123,9 +124,9 @@ pub(crate) fn bind_to(cpus: &CpuList) -> Result<(), Failure> {
     }
     let mut set = CpuSet::new();
     let added = cpus.iter().try_for_each(|cpu| set.set(cpu as usize));
-    added
-        .and_then(|()| sched_setaffinity(Pid::from_raw(0), &set))
-        .map_err(|errno| Failure::launch(format!("cannot bind this process to the CPUs {cpus} (sched_setaffinity): {errno}")))
+    added.and_then(|()| sched_setaffinity(Pid::from_raw(0), &set)).map_err(|errno| {
+        Failure::launch(format!("cannot bind this process to the CPUs {cpus} (sched_setaffinity): {errno}"))
+    })
 }
 
 /// Fails if a rank is assigned CPUs that are not online: the kernel would ignore these CPUs and report no error.
@@ -135,10 +136,8 @@ pub(crate) fn refuse_absent<'a>(host: &Host, ranks: impl IntoIterator<Item = &'a
     for rank in ranks {
         let absent = rank.cpus.cpus.without(&online);
         if !absent.is_empty() {
-            let reason = format!(
-                "rank {} is assigned CPUs that are not online: {absent}; online CPUs: {online}",
-                rank.rank
-            );
+            let reason =
+                format!("rank {} is assigned CPUs that are not online: {absent}; online CPUs: {online}", rank.rank);
             return Err(Failure::launch(reason));
         }
     }

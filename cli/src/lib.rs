@@ -177,7 +177,9 @@ fn dispatch(
         Command::Completions { shell } => Ok(completions::write(*shell, out).map(|()| 0)?),
         Command::Man { folder } => man::write(folder).map(|()| 0),
         Command::List => of_host(arguments, hosts, err, |input, _| Ok(list::write(input, output, out)?)),
-        Command::Topo { form } => of_host(arguments, hosts, err, |input, _| Ok(topo::write(&input.host, *form, output, out)?)),
+        Command::Topo { form } => {
+            of_host(arguments, hosts, err, |input, _| Ok(topo::write(&input.host, *form, output, out)?))
+        }
         Command::Near { of, by_place } => {
             of_host(arguments, hosts, err, |input, _| near::write(&input.host, of, *by_place, output, out))
         }
@@ -189,7 +191,9 @@ fn dispatch(
             of_host(arguments, hosts, err, |input, _| verify::write(input, report.as_deref(), output, out))
         }
         Command::Plan(plan) => of_host(arguments, hosts, err, |input, err| plan::write(input, plan, output, out, err)),
-        Command::Run(run) if run.dry_run => of_host(arguments, hosts, err, |input, err| run::print(input, run, out, err)),
+        Command::Run(run) if run.dry_run => {
+            of_host(arguments, hosts, err, |input, err| run::print(input, run, out, err))
+        }
         Command::Run(run) => {
             processes.require("run")?;
             run::run(&source.read_and_report(hosts, err)?, source, run, err)

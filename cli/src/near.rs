@@ -78,7 +78,12 @@ impl<'a> Answer<'a> {
                 functions = Some(host.functions_near_efa(address)?);
                 List::Devices(host.near_efa(address, basis)?)
             }
-            _ => return Err(nearfab::Error::BadName { text: of.to_owned(), expected: "a name that this version of nearfab knows" }),
+            _ => {
+                return Err(nearfab::Error::BadName {
+                    text: of.to_owned(),
+                    expected: "a name that this version of nearfab knows",
+                });
+            }
         };
         let facts = notes::NEARNESS.iter().filter(|fact| **fact != "pairing" || basis == Basis::Pairing);
         let rests_on = notes::sources(host, &facts.copied().collect::<Vec<_>>());

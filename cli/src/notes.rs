@@ -52,14 +52,10 @@ pub(crate) fn write_sources_of(host: &Host, facts: &[&str], out: &mut dyn Write)
 }
 
 /// Writes each fact with its grade, its assumptions and its source.
-pub(crate) fn write_sources<'a>(
-    sources: impl IntoIterator<Item = &'a Source>,
-    out: &mut dyn Write,
-) -> io::Result<()> {
+pub(crate) fn write_sources<'a>(sources: impl IntoIterator<Item = &'a Source>, out: &mut dyn Write) -> io::Result<()> {
     for source in sources {
         let assumptions = source.assumptions.join(", ");
-        let assumptions =
-            if assumptions.is_empty() { assumptions } else { format!(" (assumptions: {assumptions})") };
+        let assumptions = if assumptions.is_empty() { assumptions } else { format!(" (assumptions: {assumptions})") };
         writeln!(out, "  {}: {}{assumptions}", source.fact, source.grade)?;
         wrapped(source.text, "      ", 120, out)?;
     }

@@ -59,12 +59,7 @@ pub(crate) fn write(
 }
 
 /// Plans a host. On this machine, the plan divides the CPUs and cores of this process only.
-pub(crate) fn make_plan(
-    input: &Input,
-    flags: &PlanFlags,
-    ranks: u32,
-    err: &mut dyn Write,
-) -> Result<Plan, Failure> {
+pub(crate) fn make_plan(input: &Input, flags: &PlanFlags, ranks: u32, err: &mut dyn Write) -> Result<Plan, Failure> {
     let mut options = flags.options(input, ranks, err)?;
     if input.host.is_live() {
         let allotment = Allotment::of_this_process()?;

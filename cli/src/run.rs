@@ -64,12 +64,7 @@ pub(crate) fn print(
 }
 
 /// Starts the ranks and waits until all have ended; returns the exit status of nearfab.
-pub(crate) fn run(
-    input: &Input,
-    source: &Source,
-    arguments: &Arguments,
-    err: &mut dyn Write,
-) -> Result<u8, Failure> {
+pub(crate) fn run(input: &Input, source: &Source, arguments: &Arguments, err: &mut dyn Write) -> Result<u8, Failure> {
     source.require_machine("run")?;
     let plan = plan_this_machine(input, arguments, err)?;
     launch::refuse_held(input, source, err, |probe| plan.refuse_held(probe))?;

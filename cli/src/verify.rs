@@ -41,7 +41,11 @@ pub(crate) fn write(input: &Input, report: Option<&Path>, output: Output, out: &
     if let Some(file) = report {
         write_report(input, file)?;
         if output != Output::Json {
-            writeln!(out, "\nWrote the host and these verdicts to {}. Please send it to {REPOSITORY}/issues.", file.display())?;
+            writeln!(
+                out,
+                "\nWrote the host and these verdicts to {}. Please send it to {REPOSITORY}/issues.",
+                file.display()
+            )?;
         }
     }
     Ok(())

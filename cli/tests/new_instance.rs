@@ -1,4 +1,4 @@
-//! A new instance type is one file of data/, and nothing else.
+//! A new instance type needs one file in data/, and no other change.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -36,7 +36,7 @@ numa = 0
 #[test]
 fn one_file_makes_a_new_type() {
     let top = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace");
-    // Always the same place, so that only the first run builds the dependencies.
+    // Always the same folder, so that only the first run builds the dependencies.
     let bed = top.join("target/new-instance");
     let copy = bed.join("workspace");
     if copy.exists() {
@@ -64,7 +64,7 @@ fn one_file_makes_a_new_type() {
     assert!(reason.contains("trn9.test.toml: sources.pairing is missing"), "{reason}");
 }
 
-/// What git knows of, or would take: no build output.
+/// Returns the files that git tracks or would add: no build output.
 fn sources(top: &Path) -> Vec<PathBuf> {
     let arguments = ["ls-files", "-z", "--cached", "--others", "--exclude-standard"];
     let listed = Command::new("git").current_dir(top).args(arguments).output().expect("git ls-files");

@@ -1,4 +1,4 @@
-//! Seeing opens nothing: no device node, on a tree and on this machine, and refused or missing nodes are still listed.
+//! Reading a host opens no device node, on a tree and on this machine. Refused and missing nodes are listed all the same.
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
 
@@ -13,7 +13,7 @@ use nearfab::{Host, NodeAccess};
 use nearfab_emu::Defect;
 
 const NEARFAB: &str = env!("CARGO_BIN_EXE_nearfab");
-/// A user who is not root, for the tests that root runs.
+/// The id of a user who is not root.
 const NOBODY: u32 = 65534;
 
 fn tree() -> tempfile::TempDir {
@@ -27,11 +27,12 @@ fn tree_with(defects: &[Defect]) -> tempfile::TempDir {
     dir
 }
 
-const SEEING: [&[&str]; 6] = [&["list"], &["topo"], &["near", "neuron5"], &["doctor"], &["record"], &["verify"]];
-/// Not of every machine can a plan be made.
+/// The commands that read a host.
+const READING: [&[&str]; 6] = [&["list"], &["topo"], &["near", "neuron5"], &["doctor"], &["record"], &["verify"]];
+/// A machine without devices has no plan.
 const PLANNING: &[&str] = &["plan", "-n", "16"];
 
-/// The trace of the calls by which a program can open a file.
+/// Returns the trace of the system calls that can open a file.
 fn opened(arguments: &[&str]) -> Option<String> {
     let trace = tempfile::NamedTempFile::new().unwrap();
     let mut strace = Command::new("strace");
@@ -44,10 +45,10 @@ fn opened(arguments: &[&str]) -> Option<String> {
         }
         output => {
             let output = output.unwrap();
-            let complaint = String::from_utf8_lossy(&output.stderr);
-            // What is near a device that this machine does not have is a question without an answer.
-            let unanswered = arguments == ["near", "neuron5"] && complaint.contains("no Neuron device");
-            assert!(output.status.success() || unanswered, "{complaint}");
+            let message = String::from_utf8_lossy(&output.stderr);
+            // near fails for a device that this machine does not have.
+            let is_missing = arguments == ["near", "neuron5"] && message.contains("no Neuron device");
+            assert!(output.status.success() || is_missing, "{message}");
             Some(fs::read_to_string(trace.path()).unwrap())
         }
     }
@@ -59,32 +60,32 @@ fn names_a_node(line: &str) -> bool {
 }
 
 #[test]
-fn seeing_on_a_tree_opens_no_device_node() {
+fn reading_a_tree_opens_no_device_node() {
     let tree = tree();
-    for &command in SEEING.iter().chain([&PLANNING]) {
+    for &command in READING.iter().chain([&PLANNING]) {
         let Some(trace) = opened(&[command, &["--root", tree.path().to_str().unwrap()]].concat()) else { return };
-        assert!(trace.contains("sys/bus/pci/devices"), "the trace shows what it should: {trace}");
+        assert!(trace.contains("sys/bus/pci/devices"), "the trace has the reads of sysfs: {trace}");
         let nodes: Vec<&str> = trace.lines().filter(|line| names_a_node(line)).collect();
         assert_eq!(nodes, [""; 0]);
     }
 }
 
 #[test]
-fn seeing_on_this_machine_opens_no_device_node() {
-    for command in SEEING {
+fn reading_this_machine_opens_no_device_node() {
+    for command in READING {
         let Some(trace) = opened(command) else { return };
-        assert!(trace.contains("sys/bus/pci/devices"), "the trace shows what it should: {trace}");
-        // Not even one of other kinds: below /dev nothing at all is opened.
+        assert!(trace.contains("sys/bus/pci/devices"), "the trace has the reads of sysfs: {trace}");
+        // Nor any other file below /dev.
         let in_dev = |line: &&str| names_a_node(line) || line.contains("\"/dev") || line.contains("\"dev/");
         let nodes: Vec<&str> = trace.lines().filter(in_dev).collect();
         assert_eq!(nodes, [""; 0]);
     }
 }
 
-/// `nearfab list -o json` on the tree, as a user who is not root.
+/// Runs `nearfab list -o json` on the tree as a user who is not root.
 fn list_as_nobody(tree: &Path) -> Output {
     let mut command = if nix::unistd::geteuid().is_root() {
-        // Where the build folder is not for others, the program is copied to where they may go.
+        // The user may not be able to enter the build folder: run a copy of the program.
         let program = tree.join("nearfab");
         fs::copy(NEARFAB, &program).unwrap();
         let mut command = Command::new(program);
@@ -97,7 +98,7 @@ fn list_as_nobody(tree: &Path) -> Output {
 }
 
 #[test]
-fn missing_and_refused_nodes_are_told_apart_without_opening() {
+fn missing_and_refused_nodes_are_distinguished_without_opening() {
     let tree = tree_with(&[Defect::NeuronNodeMissing(3), Defect::NeuronNodeRefused(4), Defect::VerbsNodeMissing(2)]);
     let uverbs5 = tree.path().join("dev/infiniband/uverbs5");
     fs::set_permissions(uverbs5, PermissionsExt::from_mode(0o440)).unwrap();

@@ -1,23 +1,24 @@
-//! `nearfab verify`: what people read, what programs read, and the file to send.
+//! `nearfab verify`: its text, its JSON, and the file to send.
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 use nearfab::instances::{InstanceTable, assumptions};
 use nearfab::{Host, verify};
 use serde_json::Value;
+use support::{error, stdout};
 use tempfile::TempDir;
 use tree::tree_of;
 
+mod support;
 #[path = "../../tests/support/tree.rs"]
 mod tree;
 
 const SCHEMA: &str = include_str!("../../docs/reference/schema/verify.json");
 
-/// A trn2.48xlarge of which one function is on another node than believed.
+/// Returns the tree of a trn2.48xlarge with one function on another NUMA node than nearfab assumes.
 fn tree() -> TempDir {
     let dir = tree_of(InstanceTable::find("trn2.48xlarge").unwrap(), &[]);
     for (name, value) in [("numa_node", "1"), ("local_cpulist", "48-95,144-191")] {
@@ -26,17 +27,11 @@ fn tree() -> TempDir {
     dir
 }
 
-fn nearfab(arguments: &[&str]) -> String {
-    let output = Command::new(env!("CARGO_BIN_EXE_nearfab")).args(arguments).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
-}
-
 fn verify_tree(tree: &Path, more: &[&str]) -> String {
-    nearfab(&[&["verify", "--root", tree.to_str().unwrap()], more].concat())
+    stdout(&[&["verify", "--root", tree.to_str().unwrap()], more].concat())
 }
 
-/// And the exit status is that of success: it is news, and no failure of the machine.
+/// The exit status is 0: a refuted assumption is no failure of the machine.
 #[test]
 fn refuted_assumption_stands_first_with_what_was_expected_and_found() {
     let tree = tree();
@@ -46,8 +41,8 @@ fn refuted_assumption_stands_first_with_what_was_expected_and_found() {
     assert_eq!(lines[1].split_whitespace().collect::<Vec<_>>(), ["refuted", "trn2-numa", "1", "differs"]);
     assert_eq!(lines[2].trim(), at);
     assert!(text.contains(&format!("3 confirmed, 1 refuted, {} untestable.", assumptions().len() - 4)), "{text}");
-    assert!(text.contains("\nThe table trn2.48xlarge:\n\nFACT "), "{text}");
-    assert_eq!(text.matches(at).count(), 1, "not once more with the facts");
+    assert!(text.contains("\nFacts of the table trn2.48xlarge:\n\nFACT "), "{text}");
+    assert_eq!(text.matches(at).count(), 1, "not repeated with the facts");
 
     let wide = verify_tree(tree.path(), &["-o", "wide"]);
     assert!(
@@ -70,8 +65,8 @@ fn facts_without_assumptions_name_what_differs_too() {
 }
 
 #[test]
-fn table_is_not_held_against_itself() {
-    let text = nearfab(&["verify", "--instance", "trn2.48xlarge"]);
+fn table_is_not_checked_against_itself() {
+    let text = stdout(&["verify", "--instance", "trn2.48xlarge"]);
     assert!(text.contains(&format!("0 confirmed, 0 refuted, {} untestable.", assumptions().len())), "{text}");
     assert!(text.contains("the host is the table itself, no machine") && !text.contains("FACT"), "{text}");
 }
@@ -81,30 +76,28 @@ fn report_is_a_record_with_the_verdicts() {
     let tree = tree();
     let file = tree.path().join("report.json");
     let text = verify_tree(tree.path(), &["--report", file.to_str().unwrap()]);
-    assert!(text.contains(&format!("{} has these verdicts", file.display())), "{text}");
+    assert!(text.contains(&format!("Wrote the host and these verdicts to {}.", file.display())), "{text}");
 
-    let seen = Host::from_root(tree.path()).unwrap();
+    let tree_host = Host::from_root(tree.path()).unwrap();
     let host = Host::from_file(&file).unwrap();
-    assert_eq!((host.instance_type(), host.neuron().len()), (seen.instance_type(), 16));
-    assert_eq!(verify(&host, None).assumptions, verify(&seen, None).assumptions);
+    assert_eq!((host.instance_type(), host.neuron().len()), (tree_host.instance_type(), 16));
+    assert_eq!(verify(&host, None).assumptions, verify(&tree_host, None).assumptions);
     let report: Value = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
-    let printed = nearfab(&["verify", "--host", file.to_str().unwrap(), "-o", "json"]);
+    let printed = stdout(&["verify", "--host", file.to_str().unwrap(), "-o", "json"]);
     assert_eq!(report["verification"], serde_json::from_str::<Value>(&printed).unwrap());
 
     let refused = ["verify", "--instance", "trn2.48xlarge", "--report", "/nowhere/report.json"];
-    let output = Command::new(env!("CARGO_BIN_EXE_nearfab")).args(refused).output().unwrap();
-    assert!(!output.status.success());
-    let complaint = String::from_utf8(output.stderr).unwrap();
-    assert!(complaint.contains("/nowhere/report.json: No such file"), "{complaint}");
+    let message = error(1, &refused);
+    assert!(message.contains("/nowhere/report.json: No such file"), "{message}");
 }
 
-/// What is wrong with a value by a schema.
-fn complaints(schema: &Value, value: &Value) -> Vec<String> {
+/// Returns the errors of a value by a schema.
+fn errors(schema: &Value, value: &Value) -> Vec<String> {
     let schema = jsonschema::draft202012::new(schema).unwrap();
     schema.iter_errors(value).map(|error| error.to_string()).collect()
 }
 
-/// The schema, refusing what it does not describe.
+/// Returns the schema that also refuses members that it does not describe.
 fn strict(mut schema: Value) -> Value {
     schema["unevaluatedProperties"] = false.into();
     let objects = ["origin", "assumption", "reason", "fact"];
@@ -115,12 +108,12 @@ fn strict(mut schema: Value) -> Value {
 }
 
 #[test]
-fn json_is_as_its_schema_says_and_holds_nothing_else() {
+fn json_is_valid_and_has_no_other_members() {
     let schema: Value = serde_json::from_str(SCHEMA).unwrap();
     let tree = tree();
     let empty = tempfile::tempdir().unwrap();
     let json = |arguments: &[&str]| -> Value {
-        serde_json::from_str(&nearfab(&[&["verify", "-o", "json"], arguments].concat())).unwrap()
+        serde_json::from_str(&stdout(&[&["verify", "-o", "json"], arguments].concat())).unwrap()
     };
     let answers = [
         json(&["--root", tree.path().to_str().unwrap()]),
@@ -130,10 +123,10 @@ fn json_is_as_its_schema_says_and_holds_nothing_else() {
     ];
     let strict = strict(schema.clone());
     for answer in &answers {
-        assert_eq!(complaints(&strict, answer), [""; 0]);
+        assert_eq!(errors(&strict, answer), [""; 0]);
     }
 
-    // It judges at all: each of these is refused.
+    // The schema refuses each of these.
     let changed = |change: &dyn Fn(&mut Value)| {
         let mut answer = answers[0].clone();
         change(&mut answer);
@@ -144,8 +137,8 @@ fn json_is_as_its_schema_says_and_holds_nothing_else() {
         changed(&|answer| answer["assumptions"][0]["verdict"] = "likely".into()),
         changed(&|answer| answer["facts"][0]["differences"] = Value::Null),
     ];
-    assert!(wrong.iter().all(|answer| !complaints(&schema, answer).is_empty()));
+    assert!(wrong.iter().all(|answer| !errors(&schema, answer).is_empty()));
     let newer = changed(&|answer| answer["facts"][0]["more"] = 1.into());
-    assert_eq!(complaints(&schema, &newer), [""; 0], "newer forms have more");
-    assert!(!complaints(&strict, &newer).is_empty());
+    assert_eq!(errors(&schema, &newer), [""; 0], "a newer form may have more members");
+    assert!(!errors(&strict, &newer).is_empty());
 }

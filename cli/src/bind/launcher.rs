@@ -45,8 +45,10 @@ pub(super) fn local_rank(
         ));
     };
     let variable = launcher.rank;
-    let rank =
-        text.trim().parse().map_err(|_| format!("{variable}={text:?} is not a rank: expected a number, the first is 0"))?;
+    let rank = text
+        .trim()
+        .parse()
+        .map_err(|_| format!("{variable}={text:?} is not a rank: expected a number, the first is 0"))?;
     let ranks = match ranks {
         Some(ranks) => ranks,
         None => number_of(launcher, &environment)?,
@@ -66,7 +68,9 @@ fn number_of(launcher: &Launcher, environment: &impl Fn(&str) -> Option<String>)
         ));
     };
     let node = environment(SLURM_NODE).and_then(|text| text.trim().parse().ok()).unwrap_or(0);
-    element(&text, node).ok_or_else(|| format!("{name}={text:?} is not a number of ranks: give the number of ranks on this host with -n"))
+    element(&text, node).ok_or_else(|| {
+        format!("{name}={text:?} is not a number of ranks: give the number of ranks on this host with -n")
+    })
 }
 
 /// Returns the element for this node of a list such as `16(x2),8`. A number alone is for every node.
@@ -93,7 +97,10 @@ mod tests {
     use super::*;
 
     fn rank_from(variables: &[(&str, &str)], ranks: Option<u32>) -> Result<LocalRank, String> {
-        local_rank(|name| variables.iter().find(|(other, _)| *other == name).map(|(_, value)| (*value).to_owned()), ranks)
+        local_rank(
+            |name| variables.iter().find(|(other, _)| *other == name).map(|(_, value)| (*value).to_owned()),
+            ranks,
+        )
     }
 
     #[test]
@@ -135,7 +142,10 @@ mod tests {
             (&[("LOCAL_RANK", "first")], "LOCAL_RANK=\"first\" is not a rank"),
             (&[("LOCAL_RANK", "0")], "LOCAL_WORLD_SIZE is not: give the number of ranks"),
             (&[("LOCAL_RANK", "8"), ("LOCAL_WORLD_SIZE", "8")], "this host has 8 ranks"),
-            (&[("SLURM_LOCALID", "0"), ("SLURM_TASKS_PER_NODE", "8(x2)"), ("SLURM_NODEID", "2")], "is not a number of ranks"),
+            (
+                &[("SLURM_LOCALID", "0"), ("SLURM_TASKS_PER_NODE", "8(x2)"), ("SLURM_NODEID", "2")],
+                "is not a number of ranks",
+            ),
             (
                 &[
                     ("SLURM_LOCALID", "0"),

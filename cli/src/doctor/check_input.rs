@@ -31,7 +31,9 @@ impl<'a> CheckInput<'a> {
     /// Returns the host; skips a table, which has no drivers and no nodes.
     pub(super) fn machine(&self) -> Result<&'a Host, Skip> {
         match self.host.origin() {
-            Origin::Table { .. } => Err(Skip::NotPossible("an instance table has no drivers and no settings".to_owned())),
+            Origin::Table { .. } => {
+                Err(Skip::NotPossible("an instance table has no drivers and no settings".to_owned()))
+            }
             _ => Ok(self.host),
         }
     }
@@ -68,9 +70,8 @@ impl<'a> CheckInput<'a> {
 
     pub(super) fn environment(&self) -> Result<&'a BTreeMap<String, String>, Skip> {
         let environment = self.process()?.environment.as_ref();
-        environment.ok_or_else(|| {
-            Skip::NotPossible("only root and the user of the process may read its environment".into())
-        })
+        environment
+            .ok_or_else(|| Skip::NotPossible("only root and the user of the process may read its environment".into()))
     }
 
     /// Returns the end of a finding about nodes inside a container; the empty string outside.

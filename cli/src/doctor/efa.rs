@@ -4,7 +4,7 @@ use nearfab::system::RdmaNamespaces;
 use nearfab::{EfaInterface, NodeAccess, PortState};
 
 use super::check_input::{CheckInput, Skip};
-use super::finding::{Check, FindingKind, Finding, Severity};
+use super::finding::{Check, Finding, FindingKind, Severity};
 
 const NO_DRIVER: FindingKind = FindingKind {
     id: "efa-no-driver",
@@ -60,8 +60,7 @@ const NOT_ATTACHED: FindingKind = FindingKind {
 
 pub(super) const DRIVER: Check =
     Check { name: "EFA driver", kinds: || vec![NO_DRIVER, NO_RDMA_DEVICE, NO_VERBS_NODE], run: driver };
-pub(super) const NODES: Check =
-    Check { name: "EFA nodes", kinds: || vec![NODE_MISSING, NODE_REFUSED], run: nodes };
+pub(super) const NODES: Check = Check { name: "EFA nodes", kinds: || vec![NODE_MISSING, NODE_REFUSED], run: nodes };
 pub(super) const PORTS: Check = Check { name: "EFA ports", kinds: || vec![PORT_DOWN], run: ports };
 pub(super) const ATTACHED: Check =
     Check { name: "EFA interfaces attached", kinds: || vec![NOT_ATTACHED], run: attached };

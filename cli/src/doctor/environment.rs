@@ -3,7 +3,7 @@
 use nearfab::system::{EFA_VARIABLES, aborting};
 
 use super::check_input::{CheckInput, Skip};
-use super::finding::{Check, FindingKind, Finding, Severity};
+use super::finding::{Check, Finding, FindingKind, Severity};
 
 const ABORT: FindingKind = FindingKind {
     id: "environment-aborts",
@@ -47,8 +47,7 @@ const SLOW: FindingKind = FindingKind {
 
 pub(super) const ABORTS: Check = Check { name: "variables that abort", kinds: || vec![ABORT], run: aborts };
 pub(super) const PROVIDER: Check = Check { name: "FI_PROVIDER", kinds: || vec![NO_EFA], run: provider };
-pub(super) const INTERFACES: Check =
-    Check { name: "FI_EFA_IFACE", kinds: || vec![NO_SUCH_INTERFACE], run: interfaces };
+pub(super) const INTERFACES: Check = Check { name: "FI_EFA_IFACE", kinds: || vec![NO_SUCH_INTERFACE], run: interfaces };
 pub(super) const SETTINGS: Check =
     Check { name: "other variables", kinds: || vec![NO_SUCH_VARIABLE, REMOVED, SLOW], run: settings };
 

@@ -3,7 +3,7 @@
 use nearfab::system::{RdmaNamespaces, is_fork_safe};
 
 use super::check_input::{CheckInput, Skip};
-use super::finding::{Check, FindingKind, Finding};
+use super::finding::{Check, Finding, FindingKind};
 
 const EXCLUSIVE: FindingKind = FindingKind {
     id: "rdma-namespaces-exclusive",

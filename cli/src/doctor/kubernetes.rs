@@ -3,7 +3,7 @@
 use nearfab::system::Kubelet;
 
 use super::check_input::{CheckInput, Skip};
-use super::finding::{Check, FindingKind, Finding};
+use super::finding::{Check, Finding, FindingKind};
 
 const BOTH: FindingKind = FindingKind {
     id: "device-plugin-beside-dra",

@@ -3,7 +3,7 @@
 use nearfab::system::{InstalledLibrary, Library, MappedLibrary};
 
 use super::check_input::{CheckInput, Skip, name_of};
-use super::finding::{Check, FindingKind, Finding};
+use super::finding::{Check, Finding, FindingKind};
 
 const NO_LIBFABRIC: FindingKind = FindingKind {
     id: "libfabric-missing",
@@ -68,8 +68,7 @@ pub(super) const INSTALLED: Check = Check {
     kinds: || vec![NO_LIBFABRIC, SEVERAL_LIBFABRICS, NO_RUNTIME, NO_NCCOM],
     run: installed,
 };
-pub(super) const LOADER: Check =
-    Check { name: "search paths", kinds: || vec![NOT_FOUND, NOT_ON_PATH], run: loader };
+pub(super) const LOADER: Check = Check { name: "search paths", kinds: || vec![NOT_FOUND, NOT_ON_PATH], run: loader };
 pub(super) const MAPPED: Check =
     Check { name: "libraries of the process", kinds: || vec![TWICE, REPLACED], run: mapped };
 
@@ -93,7 +92,8 @@ fn installed(input: &CheckInput<'_>) -> Result<Vec<Finding>, Skip> {
     let mut found = Vec::new();
     if has_efa {
         match &fabrics[..] {
-            [] => found.push(NO_LIBFABRIC.note(Vec::new(), "no libfabric in /opt/amazon/efa or the folders of the system")),
+            [] => found
+                .push(NO_LIBFABRIC.note(Vec::new(), "no libfabric in /opt/amazon/efa or the folders of the system")),
             [_] => {}
             several => {
                 let seen = format!("{} copies of libfabric are installed", several.len());
@@ -125,7 +125,9 @@ fn loader(input: &CheckInput<'_>) -> Result<Vec<Finding>, Skip> {
     let mut found = Vec::new();
     if !runtimes.is_empty() && !runtimes.iter().any(finds) {
         let subjects = runtimes.iter().map(|library| library.path.clone()).collect();
-        found.push(NOT_FOUND.warning(subjects, "the folder of libnrt is neither in /etc/ld.so.conf.d nor in LD_LIBRARY_PATH"));
+        found.push(
+            NOT_FOUND.warning(subjects, "the folder of libnrt is neither in /etc/ld.so.conf.d nor in LD_LIBRARY_PATH"),
+        );
     }
     if let Some(path) = input.variable("PATH") {
         let hidden = |program: &&String| program.rsplit_once('/').is_some_and(|(folder, _)| !lists(path, folder));
@@ -151,7 +153,8 @@ fn mapped(input: &CheckInput<'_>) -> Result<Vec<Finding>, Skip> {
     let libraries = libraries.ok_or_else(|| {
         Skip::NotPossible("only root and the user of the process may read which libraries it has mapped".to_owned())
     })?;
-    let paths = |copies: Vec<&MappedLibrary>| copies.iter().map(|each| each.path.as_str()).collect::<Vec<_>>().join(", ");
+    let paths =
+        |copies: Vec<&MappedLibrary>| copies.iter().map(|each| each.path.as_str()).collect::<Vec<_>>().join(", ");
     let mut found = Vec::new();
     for library in ONCE {
         let copies: Vec<&MappedLibrary> = libraries.iter().filter(|each| each.library == library).collect();

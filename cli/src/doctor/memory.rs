@@ -3,7 +3,7 @@
 use nearfab::system::Limit;
 
 use super::check_input::{CheckInput, Skip, name_of};
-use super::finding::{Check, FindingKind, Finding};
+use super::finding::{Check, Finding, FindingKind};
 
 const LOW: FindingKind = FindingKind {
     id: "memlock-low",
@@ -47,7 +47,10 @@ fn locked(input: &CheckInput<'_>) -> Result<Vec<Finding>, Skip> {
     let seen = format!("the process may lock {limit}");
     let subjects = name_of(process);
     Ok(vec![match process.may_exceed {
-        Some(true) => LOW.note(subjects, format!("{seen}; its capability CAP_IPC_LOCK lifts the limit, which other users may not have")),
+        Some(true) => LOW.note(
+            subjects,
+            format!("{seen}; its capability CAP_IPC_LOCK lifts the limit, which other users may not have"),
+        ),
         _ if bytes > DEFAULT => LOW.warning(subjects, seen),
         _ => LOW.problem(subjects, format!("{seen}, not more than the default of the kernel")),
     }])

@@ -4,7 +4,7 @@ use nearfab::{Basis, Host, NeuronDevice, NodeAccess, PciFunction};
 
 use super::check_input::{CheckInput, Skip};
 use super::efa;
-use super::finding::{Check, FindingKind, Finding, Severity};
+use super::finding::{Check, Finding, FindingKind, Severity};
 
 const NO_DRIVER: FindingKind = FindingKind {
     id: "neuron-no-driver",
@@ -54,8 +54,7 @@ const NO_NUMA: FindingKind = FindingKind {
 };
 
 pub(super) const DRIVER: Check = Check { name: "Neuron driver", kinds: || vec![NO_DRIVER], run: driver };
-pub(super) const NODES: Check =
-    Check { name: "Neuron nodes", kinds: || vec![NODE_MISSING, NODE_REFUSED], run: nodes };
+pub(super) const NODES: Check = Check { name: "Neuron nodes", kinds: || vec![NODE_MISSING, NODE_REFUSED], run: nodes };
 pub(super) const PLACES: Check =
     Check { name: "location of devices", kinds: || vec![FEWER, PAIR_MISSING, NO_NUMA], run: places };
 

@@ -3,7 +3,7 @@
 use nearfab::NodeAccess;
 
 use super::check_input::{CheckInput, Skip};
-use super::finding::{Check, FindingKind, Finding};
+use super::finding::{Check, Finding, FindingKind};
 
 const GAPS: FindingKind = FindingKind {
     id: "neuron-ids-not-contiguous",
@@ -48,8 +48,7 @@ const LNC_DISAGREES: FindingKind = FindingKind {
 pub(super) const DEVICES: Check = Check { name: "device numbers", kinds: || vec![GAPS], run: devices };
 pub(super) const VARIABLES: Check =
     Check { name: "visible cores and devices", kinds: || vec![AS_TEXT, MALFORMED, BEYOND], run: variables };
-pub(super) const LNC: Check =
-    Check { name: "logical core configuration", kinds: || vec![LNC_DISAGREES], run: lnc };
+pub(super) const LNC: Check = Check { name: "logical core configuration", kinds: || vec![LNC_DISAGREES], run: lnc };
 
 const VISIBLE_CORES: &str = "NEURON_RT_VISIBLE_CORES";
 const LISTS: [&str; 3] = [VISIBLE_CORES, "NEURON_VISIBLE_DEVICES", "AWS_NEURON_VISIBLE_DEVICES"];

@@ -3,7 +3,7 @@
 use nearfab::{NodeAccess, RdmaDevice};
 
 use super::check_input::{CheckInput, Skip};
-use super::finding::{Check, FindingKind, Finding};
+use super::finding::{Check, Finding, FindingKind};
 
 const REFUSED: FindingKind = FindingKind {
     id: "rdma-foreign-refused",

@@ -10,7 +10,7 @@ use nearfab::probe::{CoreState, DeviceAnswers, DeviceUsers};
 use super::check_input::{CheckInput, Skip};
 use super::efa;
 use super::fi_info::FiInfo;
-use super::finding::{Check, FindingKind, Finding};
+use super::finding::{Check, Finding, FindingKind};
 
 const NO_FI_INFO: FindingKind = FindingKind {
     id: "fi-info-missing",

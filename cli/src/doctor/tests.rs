@@ -33,7 +33,10 @@ fn reference_page_is_up_to_date() {
     if std::env::var_os("SNAPSHOTS").is_some_and(|what| what == "overwrite") {
         return fs::write(&path, expected).unwrap();
     }
-    assert!(text == expected, "docs/reference/doctor.md is out of date: run SNAPSHOTS=overwrite cargo test -p nearfab-cli --lib reference_page");
+    assert!(
+        text == expected,
+        "docs/reference/doctor.md is out of date: run SNAPSHOTS=overwrite cargo test -p nearfab-cli --lib reference_page"
+    );
 }
 
 #[test]

@@ -6,7 +6,7 @@ use nearfab::version_rules::{Rule, Version, Versions, rules};
 use nearfab::{Host, SystemInfo};
 
 use super::check_input::{CheckInput, Skip};
-use super::finding::{Check, FindingKind, Finding};
+use super::finding::{Check, Finding, FindingKind};
 
 const NOT_RELOADED: FindingKind = FindingKind {
     id: "driver-not-reloaded",

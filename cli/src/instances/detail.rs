@@ -33,7 +33,8 @@ impl Detail {
 }
 
 fn assumptions_of(table: &InstanceTable) -> Vec<&'static Assumption> {
-    let is_used = |assumption: &&Assumption| table.sources.iter().any(|source| source.assumptions.contains(&assumption.id));
+    let is_used =
+        |assumption: &&Assumption| table.sources.iter().any(|source| source.assumptions.contains(&assumption.id));
     all_assumptions().iter().filter(is_used).collect()
 }
 

@@ -67,7 +67,8 @@ pub(super) fn write(input: &Input, wide: bool, out: &mut dyn Write) -> io::Resul
 
 /// Writes the evidence, which wide tables have in columns.
 fn evidence(host: &Host, links: &[Links], out: &mut dyn Write) -> io::Result<()> {
-    let (mut address, mut linked, mut efa) = (EvidenceLine::default(), EvidenceLine::default(), EvidenceLine::default());
+    let (mut address, mut linked, mut efa) =
+        (EvidenceLine::default(), EvidenceLine::default(), EvidenceLine::default());
     for device in host.neuron() {
         if let Some(location) = &device.location {
             address.add(&location.evidence, device.index);

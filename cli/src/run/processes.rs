@@ -98,7 +98,8 @@ impl Processes {
         let mut requests = Vec::new();
         let mut status = None;
         loop {
-            let not_ok: Vec<(usize, End)> = self.check()?.into_iter().filter(|(_, end)| *end != End::Exited(0)).collect();
+            let not_ok: Vec<(usize, End)> =
+                self.check()?.into_iter().filter(|(_, end)| *end != End::Exited(0)).collect();
             let failed: Vec<(usize, End)> =
                 not_ok.iter().copied().filter(|(_, end)| !end.is_by_any(&requests)).collect();
             if let Some((_, first)) = failed.first() {
@@ -156,7 +157,9 @@ impl Processes {
                 let pid = process.child.id();
                 print_message(
                     err,
-                    &format!("rank {rank} (process group {pid}) did not end after SIGKILL: it waits in the kernel, perhaps for a device"),
+                    &format!(
+                        "rank {rank} (process group {pid}) did not end after SIGKILL: it waits in the kernel, perhaps for a device"
+                    ),
                 );
             }
         }

@@ -1,4 +1,4 @@
-//! Hosts with one thing wrong.
+//! Hosts with one problem each.
 
 use std::fs;
 use std::path::Path;
@@ -7,7 +7,7 @@ use nearfab::instances::InstanceTable;
 
 use crate::trees::{bind_elsewhere, limit, remove, set, variables, write};
 
-/// A tree, what is done to it, and what is then found.
+/// A change of a tree, and the finding that it causes.
 pub(crate) struct Defect {
     pub(crate) id: &'static str,
     pub(crate) severity: &'static str,
@@ -137,8 +137,8 @@ pub(crate) const DEFECTS: &[Defect] = &[
     }),
 ];
 
-/// Those that a tree of root cannot show: what is asked, which has unit tests, and what takes another user.
-pub(crate) const NOT_OF_TREES: [&str; 11] = [
+/// The findings that no tree of root can cause. Those of a query have unit tests; the refused ones need another user.
+pub(crate) const WITHOUT_DEFECT: [&str; 11] = [
     "cores-held",
     "cores-held-by-nobody",
     "efa-node-refused",

@@ -1,8 +1,10 @@
-//! What the doctor finds on hosts with one thing wrong, and says of hosts with none and with many.
+//! The findings of the doctor on hosts with one problem, without a problem and with many.
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
 
 mod defects;
+#[path = "../support/mod.rs"]
+mod support;
 mod texts;
 mod trees;
 
@@ -14,15 +16,19 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use defects::{DEFECTS, Defect, NOT_OF_TREES, without_efa, without_rdma};
+use defects::{DEFECTS, Defect, WITHOUT_DEFECT, without_efa, without_rdma};
 use nearfab::instances::tables;
 use serde_json::Value;
-use trees::{NEARFAB, doctor_of_process, ids, limit, remove, set, stdout, tree, write};
+use support::{error, stdout};
+use trees::{doctor_of_process, ids, limit, remove, set, tree, write};
+
+/// The program, for a test that runs it as another user.
+const NEARFAB: &str = env!("CARGO_BIN_EXE_nearfab");
 
 #[test]
-fn each_defect_is_found_and_a_sound_host_has_none() {
-    let sound = tree("trn2.48xlarge");
-    let report = doctor_of_process(sound.path());
+fn each_defect_is_found_and_a_healthy_host_has_none() {
+    let healthy = tree("trn2.48xlarge");
+    let report = doctor_of_process(healthy.path());
     assert_eq!(ids(&report), [""; 0]);
     let mut left: BTreeSet<&str> = report["checks"]
         .as_array()
@@ -41,7 +47,7 @@ fn each_defect_is_found_and_a_sound_host_has_none() {
         assert_eq!(finding["severity"], *severity, "{finding}");
         left.remove(id);
     }
-    assert_eq!(left.into_iter().collect::<Vec<_>>(), NOT_OF_TREES, "each other one has a defect here");
+    assert_eq!(left.into_iter().collect::<Vec<_>>(), WITHOUT_DEFECT, "every other finding has a defect");
     for finding in ids(&report) {
         assert!(all.contains(finding));
     }
@@ -68,7 +74,7 @@ fn refused_nodes_are_found() {
             assert_eq!(finding.unwrap()["severity"], *severity);
         }
     }
-    // Told to leave the others alone, libfabric does.
+    // With FI_EFA_IFACE, libfabric opens no other device.
     set(tree.path(), &format!("FI_EFA_IFACE={}", efa_name(tree.path())));
     let report = doctor_of_process(tree.path());
     let foreign =
@@ -80,7 +86,7 @@ fn efa_name(root: &Path) -> String {
     nearfab::Host::from_root(root).unwrap().efa()[0].rdma.clone().unwrap()
 }
 
-/// `nearfab doctor -o json` on a tree, as a user who is not root.
+/// Returns the output of `nearfab doctor -o json` for a tree, run by a user who is not root.
 fn as_nobody(root: &Path) -> String {
     let mut command = if nix::unistd::geteuid().is_root() {
         let program = root.join("nearfab");
@@ -97,7 +103,7 @@ fn as_nobody(root: &Path) -> String {
 }
 
 #[test]
-fn what_explains_a_finding_is_told_with_it() {
+fn findings_name_the_container_and_the_namespaces() {
     let tree = tree("trn2.48xlarge");
     write(tree.path(), ".dockerenv", "");
     write(tree.path(), "sys/module/ib_core/parameters/netns_mode", "N\n");
@@ -114,13 +120,13 @@ fn what_explains_a_finding_is_told_with_it() {
     assert_eq!(seen("efa-node-missing"), "1 of 16: no node in /dev/infiniband; this is a container (/.dockerenv)");
     assert_eq!(
         seen("efa-no-rdma-device"),
-        "nothing in sys/class/infiniband, and RDMA devices belong to one network namespace each"
+        "no device in sys/class/infiniband; each RDMA device belongs to one network namespace"
     );
 }
 
-/// What programs read is as the reference says, with and without findings.
+/// With and without findings.
 #[test]
-fn json_is_of_the_schema() {
+fn json_is_valid_by_its_schema() {
     let schema = schema(include_str!("../../../docs/reference/schema/doctor.json"));
     let bad = tree("trn2.48xlarge");
     without_efa(bad.path());
@@ -135,14 +141,14 @@ fn json_is_of_the_schema() {
 }
 
 #[test]
-fn records_are_of_the_schema() {
+fn records_are_valid_by_their_schema() {
     let text = include_str!("../../../docs/reference/schema/record.json");
     let schema = schema(text);
     let tree = tree("trn2.48xlarge");
     for arguments in [&["record"][..], &["record", "--redact"], &["record", "--root", tree.path().to_str().unwrap()]] {
         let mut record: Value = serde_json::from_str(&stdout(arguments)).unwrap();
         assert_eq!(errors(&schema, &record), [""; 0]);
-        // Each member is described.
+        // Each member has a description.
         for name in record["system"].as_object().unwrap().keys() {
             assert!(text.contains(&format!("\"{name}\": {{")), "{name}");
         }
@@ -159,9 +165,9 @@ fn errors(schema: &jsonschema::Validator, document: &Value) -> Vec<String> {
     schema.iter_errors(document).map(|error| error.to_string()).collect()
 }
 
-/// The same text from a tree and from its record, for every instance and defect.
+/// For every instance type and every defect.
 #[test]
-fn a_record_gives_the_same_text_as_its_tree() {
+fn record_gives_the_same_report_as_its_tree() {
     let mut trees: Vec<tempfile::TempDir> = tables().iter().map(|table| tree(table.instance_type)).collect();
     for Defect { instance_type, make, .. } in DEFECTS {
         let tree = tree(instance_type);
@@ -181,22 +187,22 @@ fn a_record_gives_the_same_text_as_its_tree() {
 }
 
 #[test]
-fn a_record_of_the_host_alone_says_what_was_not_checked() {
+fn report_about_a_host_without_its_system_names_the_checks_left_out() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("host.json");
     let root = tree("trn2.48xlarge");
     fs::write(&file, stdout(&["list", "-o", "json", "--root", root.path().to_str().unwrap()])).unwrap();
     let text = stdout(&["doctor", "--host", file.to_str().unwrap()]);
-    assert!(text.contains("Not checked (this record has the host alone: make one with nearfab record): "), "{text}");
-    let output =
-        Command::new(NEARFAB).args(["doctor", "--pid", "1", "--host", file.to_str().unwrap()]).output().unwrap();
-    assert!(!output.status.success());
-    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        text.contains("Not checked (this file has the host without its system: make one with nearfab record): "),
+        "{text}"
+    );
+    let text = error(1, &["doctor", "--pid", "1", "--host", file.to_str().unwrap()]);
     assert!(text.contains("processes are read from a machine or a tree"), "{text}");
 }
 
 #[test]
-fn a_redacted_record_has_the_same_findings() {
+fn redacted_record_has_the_same_findings() {
     let tree = tree("p6-b200.48xlarge");
     let root = tree.path().to_str().unwrap();
     let file = tree.path().join("redacted.json");
@@ -206,25 +212,24 @@ fn a_redacted_record_has_the_same_findings() {
     let (redacted, plain) =
         (of(&["doctor", "-o", "json", "--host", file]), of(&["doctor", "-o", "json", "--root", root]));
     assert_eq!(redacted, plain);
-    // A record is redacted later as well, and standard output will do.
+    // A record can also be redacted later, to standard output.
     let again = stdout(&["record", "--redact", "--host", file]);
     assert!(!again.contains(root) && again.contains("\"redacted\": true"));
 }
 
 #[test]
-fn a_record_of_the_past_is_not_overwritten() {
+fn existing_record_is_not_overwritten() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("record.json");
     fs::write(&file, "dear").unwrap();
-    let output = Command::new(NEARFAB).args(["record", "--instance", "trn2.48xlarge"]).arg(&file).output().unwrap();
-    assert!(!output.status.success());
-    assert!(String::from_utf8_lossy(&output.stderr).contains("record.json: File exists"));
+    let text = error(1, &["record", "--instance", "trn2.48xlarge", file.to_str().unwrap()]);
+    assert!(text.contains("record.json: File exists"), "{text}");
     assert_eq!(fs::read_to_string(&file).unwrap(), "dear");
 }
 
 /// A real process with two libfabrics, on the live machine.
 #[test]
-fn two_libfabrics_in_a_process_are_told() {
+fn two_libfabrics_in_a_process_are_found() {
     let Some(installed) = libfabric() else {
         return nearfab_emu::skipped("two libfabrics", "libfabric1 is not installed");
     };

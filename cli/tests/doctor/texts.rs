@@ -1,15 +1,15 @@
-//! What people read, whole.
+//! The whole text of some reports.
 
 use std::fs;
 use std::path::Path;
 
 use serde_json::{Value, json};
-use snapbox::{Assert, Data, IntoData, file};
 
 use crate::defects::{DEFECTS, without_efa};
-use crate::trees::{PID, limit, stdout, tree, variables};
+use crate::support::{self, stdout};
+use crate::trees::{PID, limit, tree, variables};
 
-/// The text of a record, whose tree has a name that does not change.
+/// Returns the text of the report about a record of the tree. The text has a constant name for the tree.
 fn text(tree: &Path) -> String {
     let mut record: Value = serde_json::from_str(&stdout(&["record", "--root", tree.to_str().unwrap()])).unwrap();
     record["origin"] = json!({"from": "tree", "root": "/host"});
@@ -19,19 +19,18 @@ fn text(tree: &Path) -> String {
     stdout(&["doctor", "--host", file.to_str().unwrap()])
 }
 
-/// Rewritten as the other snapshots are, see CONTRIBUTING.md.
 #[track_caller]
-fn compare(shown: String, kept: Data) {
-    Assert::new().action_env("TRYCMD").eq(shown.into_data().raw(), kept.raw());
+fn compare(shown: &str, file: &str) {
+    support::compare(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/doctor").join(file), shown);
 }
 
 #[test]
-fn a_healthy_host() {
-    compare(text(tree("trn2.48xlarge").path()), file!["healthy.txt"]);
+fn healthy_host() {
+    compare(&text(tree("trn2.48xlarge").path()), "healthy.txt");
 }
 
 #[test]
-fn a_host_with_much_wrong() {
+fn host_with_many_problems() {
     let tree = tree("trn2.48xlarge");
     for id in [
         "efa-node-missing",
@@ -52,11 +51,11 @@ fn a_host_with_much_wrong() {
         (defect.make)(tree.path());
     }
     without_efa(tree.path());
-    compare(text(tree.path()), file!["bad.txt"]);
+    compare(&text(tree.path()), "bad.txt");
 }
 
 #[test]
-fn a_process_with_much_wrong() {
+fn process_with_many_problems() {
     let tree = tree("trn2.48xlarge");
     limit(tree.path(), "65536");
     (DEFECTS.iter().find(|defect| defect.id == "library-mapped-twice").unwrap().make)(tree.path());
@@ -71,15 +70,15 @@ fn a_process_with_much_wrong() {
     variables(tree.path(), &bad);
     let root = tree.path().to_str().unwrap();
     let text = stdout(&["doctor", "--pid", PID, "--root", root]);
-    compare(text.replace(root, "/host"), file!["process.txt"]);
+    compare(&text.replace(root, "/host"), "process.txt");
 }
 
 #[test]
-fn a_host_with_other_rdma_devices() {
-    compare(text(tree("p6-b200.48xlarge").path()), file!["p6-b200.txt"]);
+fn host_with_other_rdma_devices() {
+    compare(&text(tree("p6-b200.48xlarge").path()), "p6-b200.txt");
 }
 
 #[test]
-fn an_empty_host() {
-    compare(text(tempfile::tempdir().unwrap().path()), file!["empty.txt"]);
+fn empty_host() {
+    compare(&text(tempfile::tempdir().unwrap().path()), "empty.txt");
 }

@@ -1,20 +1,20 @@
-//! Trees with a process in them, and what nearfab says of them.
+//! Emulated hosts with a process, and the doctor's report about them.
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 use nearfab::instances::InstanceTable;
 use serde_json::Value;
 
-pub(crate) const NEARFAB: &str = env!("CARGO_BIN_EXE_nearfab");
+use crate::support::stdout;
+
 pub(crate) const PID: &str = "4711";
 
 pub(crate) fn tree(instance_type: &str) -> tempfile::TempDir {
     let memory = Path::new("/dev/shm");
     let dir = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap();
     nearfab_emu::write_tree(InstanceTable::find(instance_type).unwrap(), dir.path()).unwrap();
-    // A process as it should be.
+    // A process without a problem.
     write(dir.path(), "proc/4711/comm", "python3\n");
     limit(dir.path(), "unlimited");
     write(dir.path(), "proc/4711/status", "CapEff:\t0000000000000000\n");
@@ -53,12 +53,7 @@ pub(crate) fn bind_elsewhere(root: &Path, address: &str) {
     fs::write(&path, text.replace(bound, "DRIVER=vfio-pci")).unwrap();
 }
 
-pub(crate) fn stdout(arguments: &[&str]) -> String {
-    let output = Command::new(NEARFAB).args(arguments).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
-}
-
+/// Returns the report about a tree and the process in it.
 pub(crate) fn doctor_of_process(root: &Path) -> Value {
     let text = stdout(&["doctor", "-o", "json", "--pid", PID, "--root", root.to_str().unwrap()]);
     serde_json::from_str(&text).unwrap()

@@ -1,37 +1,40 @@
-//! Where ranks really are: on a host of two nodes that are the CPUs 0 and 1 of this machine, by nearfab itself and under launchers.
+//! The CPUs and cores of running ranks, on a host whose two NUMA nodes are the CPUs 0 and 1 of this machine: started by nearfab run,
+//! and bound by nearfab bind under launchers.
 
 use std::process::Command;
 
 use super::{NEARFAB, nearfab, stdout, text, tree, two_nodes};
 
-/// What a rank sees of itself: its place, its cores or GPUs, its CPUs as the kernel has them.
-const SAY: &str = "echo $LOCAL_RANK/$LOCAL_WORLD_SIZE ${NEURON_RT_VISIBLE_CORES-$CUDA_VISIBLE_DEVICES} \
+/// Prints the rank and the number of ranks, the cores or GPUs, and the CPUs that the kernel allows.
+const PRINT_RANK: &str = "echo $LOCAL_RANK/$LOCAL_WORLD_SIZE ${NEURON_RT_VISIBLE_CORES-$CUDA_VISIBLE_DEVICES} \
                    $(sed -n 's/Cpus_allowed_list:\t//p' /proc/self/status)";
 
-fn lines(said: &str) -> Vec<&str> {
-    let mut lines: Vec<&str> = said.lines().collect();
+fn lines(text: &str) -> Vec<&str> {
+    let mut lines: Vec<&str> = text.lines().collect();
     lines.sort_unstable();
     lines
 }
 
-/// The devices 4 to 11 are on node 0, the others on node 1.
+/// The devices 4 to 11 are on NUMA node 0, the others on NUMA node 1.
 #[test]
-fn ranks_are_on_the_cpus_of_their_node() {
+fn ranks_run_on_the_cpus_of_their_numa_node() {
     let Some(tree) = two_nodes("launch", "trn2.48xlarge") else { return };
-    let said = stdout(nearfab().args(["run", "-n", "4", "--root"]).arg(tree.path()).args(["--", "sh", "-c", SAY]));
-    assert_eq!(lines(&said), ["0/4 0-15 1", "1/4 16-31 0", "2/4 32-47 0", "3/4 48-63 1"]);
+    let output =
+        stdout(nearfab().args(["run", "-n", "4", "--root"]).arg(tree.path()).args(["--", "sh", "-c", PRINT_RANK]));
+    assert_eq!(lines(&output), ["0/4 0-15 1", "1/4 16-31 0", "2/4 32-47 0", "3/4 48-63 1"]);
 }
 
 #[test]
-fn ranks_of_gpus_are_too() {
+fn ranks_of_gpus_run_on_the_cpus_of_their_numa_node() {
     let Some(tree) = two_nodes("launch", "p4d.24xlarge") else { return };
-    let said = stdout(nearfab().args(["run", "-n", "2", "--root"]).arg(tree.path()).args(["--", "sh", "-c", SAY]));
-    assert_eq!(lines(&said), ["0/2 0,1,2,3 0", "1/2 4,5,6,7 1"]);
+    let output =
+        stdout(nearfab().args(["run", "-n", "2", "--root"]).arg(tree.path()).args(["--", "sh", "-c", PRINT_RANK]));
+    assert_eq!(lines(&output), ["0/2 0,1,2,3 0", "1/2 4,5,6,7 1"]);
 }
 
-/// Signals, standard input and what was set before are as a command expects them.
+/// No signal is blocked, standard input is empty, and a variable that sets a default keeps its value.
 #[test]
-fn ranks_start_as_other_commands_do() {
+fn ranks_start_with_usual_signals_input_and_variables() {
     let Some(tree) = two_nodes("launch", "trn2.48xlarge") else { return };
     let script = "sed -n 's/SigBlk:\t//p' /proc/self/status; cat; echo $FI_PROVIDER $FI_HMEM";
     let mut command = nearfab();
@@ -40,7 +43,7 @@ fn ranks_start_as_other_commands_do() {
 }
 
 #[test]
-fn absent_cpus_are_refused_by_name() {
+fn cpus_that_are_not_online_are_refused() {
     let tree = tree("trn2.48xlarge");
     // More CPUs than any machine that runs tests.
     let node = tree.path().join("sys/devices/system/node/node1/cpulist");
@@ -49,38 +52,46 @@ fn absent_cpus_are_refused_by_name() {
     for command in [&["run", "-n", "16"][..], &["bind", "-n", "16"]] {
         let mut command = nearfab_with(command, tree.path());
         let output = command.env("LOCAL_RANK", "1").output().unwrap();
-        let complaint = text(&output.stderr);
-        assert_eq!(output.status.code(), Some(1), "{complaint}");
-        assert!(complaint.contains("is to have CPUs that this machine does not have: 9000"), "{complaint}");
+        let message = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{message}");
+        assert!(message.contains("is assigned CPUs that are not online: 9000"), "{message}");
         assert_eq!(text(&output.stdout), "", "nothing was started");
     }
 }
 
 fn nearfab_with(arguments: &[&str], tree: &std::path::Path) -> Command {
     let mut command = nearfab();
-    command.args(arguments).arg("--root").arg(tree).args(["--", "sh", "-c", SAY]);
+    command.args(arguments).arg("--root").arg(tree).args(["--", "sh", "-c", PRINT_RANK]);
     command
 }
 
-/// What was given is divided, and nothing else.
 #[test]
-fn run_stays_within_the_cpus_and_cores_that_it_was_given() {
+fn run_divides_only_the_cpus_and_cores_of_its_process() {
     let Some(tree) = two_nodes("launch", "trn2.48xlarge") else { return };
     let confined = |cpus: &str| {
         let mut command = Command::new("taskset");
-        command.args(["-c", cpus, NEARFAB, "run", "-n", "2", "--root"]).arg(tree.path()).args(["--", "sh", "-c", SAY]);
+        command
+            .args(["-c", cpus, NEARFAB, "run", "-n", "2", "--root"])
+            .arg(tree.path())
+            .args(["--", "sh", "-c", PRINT_RANK]);
         command.env("NEURON_RT_VISIBLE_CORES", "16-47").output().unwrap()
     };
     assert_eq!(lines(&text(&confined("0").stdout)), ["0/2 16-31 0", "1/2 32-47 0"]);
-    let complaint = text(&confined("1").stderr);
-    assert!(complaint.contains("of the CPUs of NUMA node 0 (0) none is among those given (1)"), "{complaint}");
+    let message = text(&confined("1").stderr);
+    assert!(message.contains("of the CPUs of NUMA node 0 (0) none is among those given (1)"), "{message}");
 }
 
-/// What says how cores and GPUs are numbered, or that some are others'.
+/// NEURON_LOGICAL_NC_CONFIG with another LNC than the host, and CUDA_VISIBLE_DEVICES without some of the GPUs.
 #[test]
-fn what_was_given_and_cannot_be_divided_is_refused() {
+fn variables_that_contradict_the_host_are_refused() {
     for (instance_type, name, bad, good, words) in [
-        ("trn2.48xlarge", "NEURON_LOGICAL_NC_CONFIG", "1", "2", "the cores of this host are counted by 2"),
+        (
+            "trn2.48xlarge",
+            "NEURON_LOGICAL_NC_CONFIG",
+            "1",
+            "2",
+            "the logical cores of this host are numbered with LNC 2",
+        ),
         ("p4d.24xlarge", "CUDA_VISIBLE_DEVICES", "4,5,6,7", "7,6,5,4,3,2,1,0", "a plan divides all 8 GPUs"),
         ("p4d.24xlarge", "CUDA_VISIBLE_DEVICES", "GPU-8b3a", "0,1,2,3,4,5,6,7", "\"GPU-8b3a\" is set"),
     ] {
@@ -99,7 +110,7 @@ fn what_was_given_and_cannot_be_divided_is_refused() {
 }
 
 #[test]
-fn a_host_that_has_nothing_is_told_as_elsewhere() {
+fn launching_on_a_host_without_devices_fails() {
     let empty = tempfile::tempdir().unwrap();
     for command in [&["plan", "-n", "2"][..], &["run", "-n", "2", "--", "true"], &["bind", "-n", "2", "--", "true"]] {
         let run = |require: &[&str]| {
@@ -108,23 +119,24 @@ fn a_host_that_has_nothing_is_told_as_elsewhere() {
             let output = nearfab.env("LOCAL_RANK", "1").output().unwrap();
             (output.status.code(), text(&output.stderr))
         };
-        let (status, complaint) = run(&[]);
-        assert_eq!(status, Some(1), "{command:?}: {complaint}");
-        assert!(complaint.contains("no Neuron device and no EFA interface: "), "{command:?}: {complaint}");
+        let (status, message) = run(&[]);
+        assert_eq!(status, Some(1), "{command:?}: {message}");
+        assert!(message.contains("no Neuron device and no EFA interface: "), "{command:?}: {message}");
         assert_eq!(run(&["--require"]).0, Some(3), "{command:?}");
     }
 }
 
 #[test]
-fn variables_that_end_the_ranks_are_told() {
+fn variables_that_abort_the_ranks_are_reported_once() {
     let Some(tree) = two_nodes("launch", "trn2.48xlarge") else { return };
     for command in [&["run", "-n", "4"][..], &["bind", "-n", "4"]] {
         let mut nearfab = nearfab_with(command, tree.path());
         let output = nearfab.env("LOCAL_RANK", "1").env("FI_EFA_MTU_SIZE", "4096").output().unwrap();
-        let complaint = text(&output.stderr);
-        assert!(output.status.success(), "{complaint}");
-        let told = "nearfab: libfabric's efa provider ends every process with FI_EFA_MTU_SIZE: its value is \"4096\"\n";
-        assert_eq!(complaint, told, "once");
+        let message = text(&output.stderr);
+        assert!(output.status.success(), "{message}");
+        let expected =
+            "nearfab: FI_EFA_MTU_SIZE makes libfabric's efa provider abort the process: its value is \"4096\"\n";
+        assert_eq!(message, expected);
     }
 }
 
@@ -133,7 +145,7 @@ fn bind_under_mpirun() {
     let Some(tree) = two_nodes("mpirun", "trn2.48xlarge") else { return };
     let mut mpirun = Command::new("mpirun");
     mpirun.args(["--allow-run-as-root", "--oversubscribe", "--bind-to", "none", "-n", "4", NEARFAB, "bind", "--root"]);
-    mpirun.arg(tree.path()).args(["--", "sh", "-c", &SAY.replace("$LOCAL_RANK", "$OMPI_COMM_WORLD_LOCAL_RANK")]);
+    mpirun.arg(tree.path()).args(["--", "sh", "-c", &PRINT_RANK.replace("$LOCAL_RANK", "$OMPI_COMM_WORLD_LOCAL_RANK")]);
     match mpirun.output() {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             nearfab_emu::skipped("mpirun", "openmpi-bin is not installed");
@@ -146,9 +158,9 @@ fn bind_under_mpirun() {
     }
 }
 
-/// A launcher of a few lines, which says of ranks what torchrun says.
+/// A launcher of a few lines, which sets the variables that torchrun sets.
 #[test]
-fn bind_under_a_launcher_as_torchrun_is() {
+fn bind_under_a_launcher_like_torchrun() {
     let Some(tree) = two_nodes("torchrun", "trn2.48xlarge") else { return };
     let launcher =
         r#"for rank in 0 1 2 3; do LOCAL_RANK=$rank LOCAL_WORLD_SIZE=4 RANK=$rank WORLD_SIZE=4 "$@" & done; wait"#;
@@ -156,17 +168,17 @@ fn bind_under_a_launcher_as_torchrun_is() {
     command
         .args(["-c", launcher, "torchrun", NEARFAB, "bind", "--root"])
         .arg(tree.path())
-        .args(["--", "sh", "-c", SAY]);
+        .args(["--", "sh", "-c", PRINT_RANK]);
     assert_eq!(lines(&stdout(&mut command)), ["0/4 0-15 1", "1/4 16-31 0", "2/4 32-47 0", "3/4 48-63 1"]);
 }
 
-/// srun gives each task a number and CPUs of its own. Those of tasks 0 and 2 are of their node; task 1 got none of its own.
+/// srun gives each task a number and CPUs. The CPUs of tasks 0 and 2 are on their NUMA node; those of task 1 are not.
 #[test]
-fn bind_under_a_launcher_as_srun_is() {
+fn bind_under_a_launcher_like_srun() {
     let Some(tree) = two_nodes("srun", "trn2.48xlarge") else { return };
     let task = |rank: &str, cpus: &str| {
         let mut command = Command::new("taskset");
-        command.args(["-c", cpus, NEARFAB, "bind", "--root"]).arg(tree.path()).args(["--", "sh", "-c", SAY]);
+        command.args(["-c", cpus, NEARFAB, "bind", "--root"]).arg(tree.path()).args(["--", "sh", "-c", PRINT_RANK]);
         command.env("SLURM_LOCALID", rank).env("SLURM_NODEID", "1").env("SLURM_STEP_TASKS_PER_NODE", "2,4(x2)");
         command.env_remove("LOCAL_RANK").env_remove("LOCAL_WORLD_SIZE").output().unwrap()
     };
@@ -174,9 +186,9 @@ fn bind_under_a_launcher_as_srun_is() {
     assert_eq!(text(&task("2", "0,1").stdout), "/ 32-47 0\n");
     let refused = task("1", "1");
     assert_eq!((refused.status.code(), text(&refused.stdout)), (Some(1), String::new()));
-    let complaint = text(&refused.stderr);
-    assert!(complaint.contains("of the CPUs of NUMA node 0 (0) none is among those given (1)"), "{complaint}");
-    assert!(complaint.contains("srun --cpu-bind=none"), "{complaint}");
+    let message = text(&refused.stderr);
+    assert!(message.contains("of the CPUs of NUMA node 0 (0) none is among those given (1)"), "{message}");
+    assert!(message.contains("srun --cpu-bind=none"), "{message}");
 }
 
 #[test]
@@ -191,5 +203,5 @@ fn bind_becomes_the_command() {
     assert_eq!(bind(&["/nowhere"]).status.code(), Some(127));
     assert_eq!(bind(&["/"]).status.code(), Some(126));
     let output = nearfab().args(["bind", "--root"]).arg(tree.path()).args(["--", "true"]).output().unwrap();
-    assert!(text(&output.stderr).contains("no launcher says which rank this is"), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("no launcher has given this process a rank"), "{}", text(&output.stderr));
 }

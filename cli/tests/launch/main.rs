@@ -1,10 +1,12 @@
-//! Ranks: what is said of them before they start, where they are when they run, and what is left when one fails.
+//! Ranks: their commands, their CPUs and cores, and their end.
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
 
 mod binding;
 mod ending;
 mod planned;
+#[path = "../support/mod.rs"]
+mod support;
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -22,7 +24,7 @@ use nix::unistd::Pid;
 
 pub(crate) const NEARFAB: &str = env!("CARGO_BIN_EXE_nearfab");
 
-/// Without what launchers of the tests themselves say, or made them ignore.
+/// Returns a command that starts nearfab without the variables and ignored signals of the launcher of the tests.
 pub(crate) fn nearfab() -> Command {
     let mut command = Command::new("env");
     command.args(["--default-signal", NEARFAB]);
@@ -42,7 +44,7 @@ pub(crate) fn stdout(command: &mut Command) -> String {
     text(&stdout)
 }
 
-/// An emulated host: thousands of small files, so in memory where the system has a folder for that.
+/// Returns an emulated host: thousands of small files, in memory if the system has such a folder.
 pub(crate) fn tree(instance_type: &str) -> tempfile::TempDir {
     let memory = Path::new("/dev/shm");
     let dir = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap();
@@ -52,12 +54,12 @@ pub(crate) fn tree(instance_type: &str) -> tempfile::TempDir {
     dir
 }
 
-/// An emulated host whose two NUMA nodes have one CPU each: those of this machine. `None`, with a line that says so, where the
-/// tests may not use both.
+/// Returns an emulated host with two NUMA nodes, which have the CPUs 0 and 1 of this machine. Returns `None`, and prints a line, if
+/// the tests may not use both CPUs.
 pub(crate) fn two_nodes(bed: &str, instance_type: &str) -> Option<tempfile::TempDir> {
     let set = sched_getaffinity(Pid::from_raw(0)).unwrap();
     if !(0..2).all(|cpu| set.is_set(cpu).unwrap()) || CpuSet::count() < 2 {
-        nearfab_emu::skipped(bed, "the CPUs 0 and 1 are not both given to the tests");
+        nearfab_emu::skipped(bed, "the tests may not use the CPUs 0 and 1");
         return None;
     }
     let tree = tree(instance_type);
@@ -71,28 +73,28 @@ pub(crate) fn two_nodes(bed: &str, instance_type: &str) -> Option<tempfile::Temp
 }
 
 fn write(file: &Path, text: &str) {
-    fs::remove_file(file).unwrap(); // It may be read-only.
+    fs::remove_file(file).unwrap(); // The file may be read-only.
     fs::write(file, format!("{text}\n")).unwrap();
 }
 
-/// A process whose lines are read one by one.
-pub(crate) struct Talking {
+/// A process whose output is read line by line.
+pub(crate) struct RunningProcess {
     pub(crate) child: Child,
     lines: BufReader<std::process::ChildStdout>,
     _watched: mpsc::Sender<()>,
 }
 
-/// How long a process may take where nothing is slow. One that hangs fails its test.
-const HANGS: Duration = Duration::from_secs(120);
+/// The longest time of a process that does not hang. A test kills a process that takes longer, and fails.
+const TIME_LIMIT: Duration = Duration::from_secs(120);
 
-impl Talking {
+impl RunningProcess {
     pub(crate) fn start(command: &mut Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap());
         let (watched, watch) = mpsc::channel();
         let pid = Pid::from_raw(child.id().try_into().unwrap());
         thread::spawn(move || {
-            if watch.recv_timeout(HANGS) == Err(RecvTimeoutError::Timeout) {
+            if watch.recv_timeout(TIME_LIMIT) == Err(RecvTimeoutError::Timeout) {
                 let _ = kill(pid, Signal::SIGKILL);
             }
         });
@@ -103,12 +105,12 @@ impl Talking {
         kill(Pid::from_raw(self.child.id().try_into().unwrap()), signal).unwrap();
     }
 
-    /// The next lines, in their order.
+    /// Returns the next lines, sorted.
     pub(crate) fn lines(&mut self, count: usize) -> Vec<String> {
         let mut lines: Vec<String> = (0..count)
             .map(|_| {
                 let mut line = String::new();
-                assert_ne!(self.lines.read_line(&mut line).unwrap(), 0, "it ended before it said all");
+                assert_ne!(self.lines.read_line(&mut line).unwrap(), 0, "the process ended before it wrote all lines");
                 line.trim_end().to_owned()
             })
             .collect();
@@ -116,7 +118,7 @@ impl Talking {
         lines
     }
 
-    /// Its end, once nobody who could write to its output is left; and what it complained of.
+    /// Waits until all processes that can write to its output have ended; returns the exit status and the standard error.
     pub(crate) fn end(mut self) -> (Option<i32>, String) {
         let mut rest = String::new();
         std::io::Read::read_to_string(&mut self.lines, &mut rest).unwrap();

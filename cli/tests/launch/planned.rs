@@ -1,10 +1,10 @@
-//! What is printed and not started.
+//! Plans and shell commands that are printed and not started.
 
-use super::{nearfab, stdout, text, tree};
+use super::{nearfab, stdout, support, tree};
 
-/// The CPUs of the ranks on a trn2.48xlarge, worked out by hand: NUMA node 0 has the cores with the CPUs 0 to 47 and their second
-/// threads from 96 on, for the devices 4 to 11, node 1 the cores from 48 to 95, with 144 to 191, for 0 to 3 and 12 to 15. Six
-/// cores each.
+/// The CPUs of the ranks on a trn2.48xlarge, calculated by hand. NUMA node 0 has the devices 4 to 11, the CPUs 0 to 47 and their
+/// second threads 96 to 143. NUMA node 1 has the devices 0 to 3 and 12 to 15, the CPUs 48 to 95 and 144 to 191. Each rank has six
+/// cores.
 const CPUS: [&str; 16] = [
     "48-53,144-149",
     "54-59,150-155",
@@ -24,12 +24,12 @@ const CPUS: [&str; 16] = [
     "90-95,186-191",
 ];
 
-/// Of the table, and of the tree whose kernel tells which CPUs are one core.
+/// For the table, and for a tree, whose kernel shows which CPUs are threads of one core.
 #[test]
-fn dry_run_on_trn2_is_as_worked_out_by_hand() {
+fn dry_run_on_trn2_has_the_calculated_cores_and_cpus() {
     let tree = tree("trn2.48xlarge");
     for host in [["--instance", "trn2.48xlarge"], ["--root", tree.path().to_str().unwrap()]] {
-        let said = stdout(nearfab().args(["run", "-n", "16", "--dry-run"]).args(host).args(["--", "train", "a b"]));
+        let text = stdout(nearfab().args(["run", "-n", "16", "--dry-run"]).args(host).args(["--", "train", "a b"]));
         let expected = (0..16).map(|rank| {
             format!(
                 "env LOCAL_RANK={rank} LOCAL_WORLD_SIZE=16 FI_EFA_USE_DEVICE_RDMA=1 FI_HMEM=neuron FI_PROVIDER=efa \
@@ -39,20 +39,20 @@ fn dry_run_on_trn2_is_as_worked_out_by_hand() {
                 CPUS[rank],
             )
         });
-        // The emulated host has a kernel of its own, on which a variable more may be needed.
-        assert_eq!(said, expected.collect::<String>(), "{host:?}");
+        // A host with an old kernel would need one variable more.
+        assert_eq!(text, expected.collect::<String>(), "{host:?}");
     }
 }
 
-/// AWS publishes which interface is whose.
+/// AWS publishes the pairs.
 #[test]
 fn each_rank_has_the_interface_that_aws_pairs_with_its_device() {
     let published: serde_json::Value =
         serde_json::from_str(include_str!("../../../tests/captured/neuron-efa-pairs.json")).unwrap();
     for instance_type in ["trn1.32xlarge", "trn1n.32xlarge", "trn2.48xlarge", "trn3p.48xlarge"] {
         let pairs = &published["neuron_to_efa"][published["instance_types"][instance_type].as_str().unwrap()];
-        let said = stdout(nearfab().args(["plan", "-n", "16", "-o", "json", "--instance", instance_type]));
-        let plan: serde_json::Value = serde_json::from_str(&said).unwrap();
+        let text = stdout(nearfab().args(["plan", "-n", "16", "-o", "json", "--instance", instance_type]));
+        let plan: serde_json::Value = serde_json::from_str(&text).unwrap();
         for (device, rank) in plan["ranks"].as_array().unwrap().iter().enumerate() {
             let near = rank["near"].as_array().unwrap();
             assert_eq!(near.len(), 1);
@@ -63,9 +63,8 @@ fn each_rank_has_the_interface_that_aws_pairs_with_its_device() {
     }
 }
 
-/// The shell understands what is printed as it was meant.
 #[test]
-fn environment_is_printed_for_a_shell() {
+fn shell_reads_the_exported_environment_and_the_dry_run() {
     let script = format!(
         "eval \"$({} plan -n 16 --export 3 --instance trn2.48xlarge)\"; echo $NEURON_RT_VISIBLE_CORES $FI_PROVIDER",
         super::NEARFAB
@@ -87,9 +86,9 @@ fn environment_is_printed_for_a_shell() {
     assert_eq!(stdout(std::process::Command::new("sh").args(["-c", words])), "it's $HOME");
 }
 
-/// In a shell as in what `run` starts.
+/// In a shell as in the ranks of `run`.
 #[test]
-fn what_is_set_in_the_shell_stays_where_it_is_a_default() {
+fn exported_defaults_keep_the_values_of_the_shell() {
     let after = |instance_type: &str, names: &str| {
         let script = format!(
             "FI_PROVIDER=tcp CUDA_DEVICE_ORDER=FASTEST_FIRST; eval \"$({} plan -n 2 --export 1 --instance {instance_type})\"; \
@@ -106,27 +105,26 @@ fn what_is_set_in_the_shell_stays_where_it_is_a_default() {
 fn narrowing_names_the_interfaces_of_the_host() {
     let tree = tree("trn2.48xlarge");
     let root = tree.path().to_str().unwrap();
-    let said = stdout(nearfab().args(["plan", "-n", "16", "--only-near-efa", "--export", "5", "--root", root]));
-    assert!(said.contains("export FI_EFA_IFACE=rdmap87s0\n"), "{said}");
-    let said = stdout(nearfab().args(["plan", "-n", "16", "--export", "5", "--root", root]));
-    assert!(!said.contains("FI_EFA_IFACE"), "only where asked for: {said}");
+    let text = stdout(nearfab().args(["plan", "-n", "16", "--only-near-efa", "--export", "5", "--root", root]));
+    assert!(text.contains("export FI_EFA_IFACE=rdmap87s0\n"), "{text}");
+    let text = stdout(nearfab().args(["plan", "-n", "16", "--export", "5", "--root", root]));
+    assert!(!text.contains("FI_EFA_IFACE"), "only with --only-near-efa: {text}");
 }
 
 #[test]
-fn what_cannot_be_planned_says_why() {
-    let complaint = |arguments: &[&str]| {
-        let output = nearfab().args(arguments).output().unwrap();
-        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
-        text(&output.stderr)
-    };
+fn impossible_plans_are_explained() {
+    let message = |arguments: &[&str]| support::error(1, arguments);
     let on = ["--instance", "trn2.48xlarge"];
-    assert!(complaint(&[&["plan", "-n", "12"], &on[..]].concat()).contains("numbers that fit: 1, 2, 4, 8, 16, 32, 64"));
-    assert!(complaint(&[&["plan", "-n", "16", "--export", "16"], &on[..]].concat()).contains("no rank 16 of 16"));
-    assert!(complaint(&["plan", "-n", "1", "--instance", "c7gn.16xlarge"]).contains("this host has neither"));
+    assert!(message(&[&["plan", "-n", "12"], &on[..]].concat()).contains("numbers that fit: 1, 2, 4, 8, 16, 32, 64"));
+    assert!(
+        message(&[&["plan", "-n", "16", "--export", "16"], &on[..]].concat())
+            .contains("no rank 16: its ranks are 0 to 15")
+    );
+    assert!(message(&["plan", "-n", "1", "--instance", "c7gn.16xlarge"]).contains("this host has neither"));
     for command in ["run", "bind"] {
-        assert!(
-            complaint(&[&[command, "-n", "16"], &on[..], &["--", "true"]].concat())
-                .contains("on this machine, which a table")
-        );
+        let output = nearfab().args([command, "-n", "16"]).args(on).args(["--", "true"]).output().unwrap();
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{message}");
+        assert!(message.contains("starts processes on this machine, and --instance names another host"), "{message}");
     }
 }

@@ -16,7 +16,8 @@ fn output_of(command: &mut Command) -> Option<String> {
         }
         output => {
             let output = output.unwrap();
-            let [text, error] = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+            let [text, error] =
+                [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
             assert!(output.status.success() && error.is_empty(), "{program}: {text}{error}");
             Some(text)
         }
@@ -35,7 +36,8 @@ fn script(shell: &str, name: &str) -> (tempfile::TempDir, String) {
 #[test]
 fn bash_completes_commands() {
     let (_dir, file) = script("bash", "nearfab");
-    let complete = r#"source "$0"; COMP_WORDS=(nearfab to); COMP_CWORD=1; _nearfab nearfab to nearfab; echo "${COMPREPLY[@]}""#;
+    let complete =
+        r#"source "$0"; COMP_WORDS=(nearfab to); COMP_CWORD=1; _nearfab nearfab to nearfab; echo "${COMPREPLY[@]}""#;
     let Some(text) = output_of(Command::new("bash").args(["--norc", "-c", complete, &file])) else { return };
     assert_eq!(text, "topo\n");
 }

@@ -92,6 +92,9 @@ fn wrong_block_is_corrected() {
     let page = "text\n```console\n$ nearfab near x --instance trn2.48xlarge\nold\n```\n```console\n$ ls\nold\n```\n";
     let (updated, commands) = update(page);
     assert_eq!(commands, 1);
-    assert!(updated.starts_with("text\n```console\n$ nearfab near x --instance trn2.48xlarge\n? 1\nnearfab: "), "{updated}");
+    assert!(
+        updated.starts_with("text\n```console\n$ nearfab near x --instance trn2.48xlarge\n? 1\nnearfab: "),
+        "{updated}"
+    );
     assert!(updated.ends_with("```console\n$ ls\nold\n```\n") && updated.matches("old").count() == 1, "{updated}");
 }

@@ -192,7 +192,7 @@ fn json_of_plans_is_valid() {
 fn json_of_the_example_probe_is_valid() {
     with_judge(|judge| {
         // A test of the library checks that it writes this file.
-        judge.judge(PROBE, include_str!("../../../src/probe/example.json"), "probe");
+        judge.judge(PROBE, include_str!("../../../src/types/probe/example.json"), "probe");
     });
 }
 

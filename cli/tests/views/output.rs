@@ -1,6 +1,8 @@
 //! Exit statuses, errors, and JSON that nearfab reads back.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 
 use nearfab::Host;
 
@@ -116,10 +118,90 @@ fn errors_name_what_was_expected() {
     let foreign = failure(&["near", "0000:00:00.0", "--instance", "trn2.48xlarge"]);
     assert!(foreign.contains("no EFA interface, Neuron device or GPU at 0000:00:00.0; it has 0000:cc:00.0, "));
     assert!(
-        failure(&["near", "nc64", "--instance", "trn2.48xlarge"])
-            .contains("no logical core nc64; it has nc0 to nc63")
+        failure(&["near", "nc64", "--instance", "trn2.48xlarge"]).contains("no logical core nc64; it has nc0 to nc63")
     );
     assert!(failure(&["near", "eth0", "--instance", "trn2.48xlarge"]).contains("a core (neuron5:0)"));
     assert!(failure(&["list", "--root", "/nowhere"]).contains("cannot read /nowhere: "));
     assert!(failure(&["list", "--host", "/etc/hostname"]).contains("/etc/hostname is not a recorded host"));
+}
+
+/// Each command that cannot print the form that `--output` asks for refuses the option.
+#[test]
+fn forms_that_a_command_does_not_have_are_refused() {
+    for (arguments, words) in [
+        (&["plan", "-n", "16", "--export", "3", "-o", "json"][..], "nearfab plan --export prints shell commands only"),
+        (
+            &["run", "-n", "4", "--dry-run", "-o", "json", "--", "true"],
+            "nearfab run --dry-run prints shell commands only",
+        ),
+        (&["-o", "wide", "run", "-n", "4", "--", "true"], "give --output to that command, after --"),
+        (&["bind", "-o", "table", "--", "true"], "give --output to that command, after --"),
+        (&["record", "-o", "table"], "nearfab record writes JSON only"),
+        (&["record", "-o", "wide"], "nearfab record writes JSON only"),
+        (&["completions", "bash", "-o", "json"], "a script for a shell only"),
+    ] {
+        let message = error(2, &[&["--instance", "trn2.48xlarge"], arguments].concat());
+        assert!(message.contains(words), "{arguments:?}: {message}");
+    }
+    assert!(stdout(&["record", "-o", "json", "--instance", "inf2.xlarge"]).starts_with('{'));
+}
+
+/// A record with a path that JSON cannot hold is complete, or is not written at all.
+#[test]
+fn record_of_a_root_that_is_not_utf8_is_complete_or_absent() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join(OsStr::from_bytes(b"tree\xff"));
+    tree("inf2.xlarge", &root);
+    let file = dir.path().join("host.json");
+    for command in [&["record", file.to_str().unwrap()][..], &["record"], &["list", "-o", "json"]] {
+        let mut arguments: Vec<&OsStr> = command.iter().map(OsStr::new).collect();
+        arguments.extend([OsStr::new("--root"), root.as_os_str()]);
+        let (mut written, mut errors) = (Vec::new(), Vec::new());
+        let status = nearfab_cli::run(arguments, &mut written, &mut errors);
+        let errors = String::from_utf8(errors).unwrap();
+        let text = match fs::read(&file) {
+            Ok(recorded) if command.len() == 2 => recorded,
+            _ => written,
+        };
+        if status == 0 {
+            assert_eq!(Host::from_json(&String::from_utf8(text).unwrap()).unwrap().neuron().len(), 1, "{command:?}");
+        } else {
+            assert_eq!((text, file.exists()), (Vec::new(), false), "{command:?}");
+            assert!(errors.contains("UTF-8"), "{errors}");
+        }
+    }
+}
+
+/// A GB200 has one NUMA node for each part of each GPU's memory: most have neither CPUs nor devices.
+#[test]
+fn topo_leaves_out_numa_nodes_without_cpus_and_devices() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("tree");
+    tree("p5.48xlarge", &root);
+    let nodes = root.join("sys/devices/system/node");
+    for node in [2, 3] {
+        fs::create_dir(nodes.join(format!("node{node}"))).unwrap();
+        fs::write(nodes.join(format!("node{node}/cpulist")), "\n").unwrap();
+    }
+    for file in ["online", "possible", "has_memory"] {
+        if nodes.join(file).exists() {
+            fs::remove_file(nodes.join(file)).unwrap();
+            fs::write(nodes.join(file), "0-3\n").unwrap();
+        }
+    }
+    let root = root.to_str().unwrap();
+    let text = stdout(&["topo", "--root", root]);
+    assert!(text.contains("\nNUMA node 1 ") && !text.contains("\nNUMA node 2"), "{text}");
+    assert!(text.contains("\nNot shown: 2 NUMA nodes without CPUs and devices.\n"), "{text}");
+    let json: serde_json::Value = serde_json::from_str(&stdout(&["topo", "-o", "json", "--root", root])).unwrap();
+    assert_eq!(json["numa"].as_array().unwrap().len(), 4, "JSON has all nodes");
+}
+
+/// Other programs than `nearfab` cannot start ranks by this library.
+#[test]
+fn library_starts_no_process() {
+    for arguments in [&["run", "-n", "1", "--", "true"][..], &["bind", "-n", "1", "--", "true"]] {
+        let message = error(1, arguments);
+        assert!(message.contains("call the program nearfab"), "{message}");
+    }
 }

@@ -13,16 +13,16 @@ use crate::source::{Input, Source};
 use crate::start;
 
 pub(crate) const HELP: &str = "\
-The rank on this host comes from the first of these variables that is set. The number of ranks comes from -n, or from the variable
-beside it:
+The rank on this host comes from the first of these variables that is set. \
+The number of ranks comes from -n, or from the variable beside it:
   LOCAL_RANK                  LOCAL_WORLD_SIZE                      torchrun
   OMPI_COMM_WORLD_LOCAL_RANK  OMPI_COMM_WORLD_LOCAL_SIZE            mpirun of Open MPI
   MPI_LOCALRANKID             MPI_LOCALNRANKS                       mpirun of MPICH and Intel MPI
   PMIX_LOCAL_RANK             PMIX_LOCAL_SIZE
   PMI_LOCAL_RANK              PMI_LOCAL_SIZE
   SLURM_LOCALID               SLURM_STEP_TASKS_PER_NODE and others  srun
-nearfab binds the rank to those CPUs of its share that the launcher has left to it. If none is left, nearfab takes the CPUs of the
-rank's NUMA node that the launcher has left to it.
+nearfab binds the rank to those CPUs of its share that the launcher has left to it. \
+If none is left, nearfab takes the CPUs of the rank's NUMA node that the launcher has left to it.
 If NEURON_RT_VISIBLE_CORES is set, nearfab divides these cores. Do not use nearfab bind in ranks of nearfab run: they are bound.
 Exit status: that of the command, which replaces nearfab; 126 or 127 if the command cannot be started.";
 

@@ -31,6 +31,17 @@ pub(crate) fn write(shell: Shell, out: &mut dyn Write) -> io::Result<()> {
     };
     // clap_complete panics if its writer fails, which a Vec never does and a closed pipe may.
     let mut script = Vec::new();
-    clap_complete::generate(generator, &mut crate::command(), "nearfab", &mut script);
+    clap_complete::generate(generator, &mut visible_commands(), "nearfab", &mut script);
     out.write_all(&script)
+}
+
+/// Returns the command line without the hidden commands, which clap_complete would complete too.
+fn visible_commands() -> clap::Command {
+    let all = crate::command();
+    let visible = all.get_subcommands().filter(|command| !command.is_hide_set()).cloned();
+    clap::Command::new("nearfab")
+        .version(env!("CARGO_PKG_VERSION"))
+        .args(all.get_arguments().cloned())
+        .groups(all.get_groups().cloned())
+        .subcommands(visible)
 }

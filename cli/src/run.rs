@@ -19,7 +19,8 @@ use crate::{plan, start};
 use processes::Processes;
 
 pub(crate) const HELP: &str = "\
-Each rank has its number in LOCAL_RANK and the number of ranks in LOCAL_WORLD_SIZE, as with torchrun. Its standard input is empty.
+Each rank has its number in LOCAL_RANK and the number of ranks in LOCAL_WORLD_SIZE, as with torchrun. \
+Its standard input is empty.
 A variable that only sets a default, such as FI_PROVIDER, keeps the value that it has already.
 nearfab passes SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1 and SIGUSR2 on to every rank and to the processes that the rank started.
 If one rank fails, nearfab sends SIGTERM to the others, and SIGKILL after the grace period. No rank outlives nearfab.

@@ -173,12 +173,18 @@ fn all_instance_types() {
     compare_snapshot("instances", &text);
 }
 
+/// The options of all commands are in the help of nearfab only.
 #[test]
 fn help() {
     let mut text = String::new();
     show(&mut text, "--help", None);
     for command in nearfab_cli::command().get_subcommands() {
-        show(&mut text, &format!("{} --help", command.get_name()), None);
+        let mut help = String::new();
+        show(&mut help, &format!("{} --help", command.get_name()), None);
+        let (before, rest) = help.split_once("      --root <DIR>").unwrap();
+        let (_, after) = rest.split_once("          Print help (see a summary with '-h')\n").unwrap();
+        text += &format!("{before}      ...\n{after}");
     }
-    compare_snapshot("help", &text);
+    let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
+    compare_snapshot("help", &(lines.join("\n") + "\n"));
 }

@@ -118,11 +118,11 @@ pub(crate) enum Command {
 impl Arguments {
     /// Reads a command line, whose first word is the name of the program.
     pub(crate) fn parse(
-        mut command: clap::Command,
+        command: &mut clap::Command,
         words: impl IntoIterator<Item = OsString>,
     ) -> Result<Self, clap::Error> {
         let mut matches = command.try_get_matches_from_mut(words)?;
-        let arguments = Self::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))?;
+        let arguments = Self::from_arg_matches_mut(&mut matches).map_err(|error| error.format(command))?;
         match arguments.refusal() {
             Some(reason) => Err(command.error(ErrorKind::ArgumentConflict, reason)),
             None => Ok(arguments),

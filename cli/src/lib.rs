@@ -69,7 +69,7 @@ enum Processes {
 /// Help and usage errors are as wide as the terminal, and coloured on one.
 #[must_use]
 pub fn main() -> ExitCode {
-    let arguments = match Arguments::parse(command(), std::env::args_os()) {
+    let arguments = match Arguments::parse(&mut command(), std::env::args_os()) {
         Ok(arguments) => arguments,
         Err(error) => {
             // If the stream is closed, the exit status is the only answer.
@@ -100,9 +100,15 @@ pub fn run<T: Into<OsString>>(
 ///
 /// A program that shows one host in many forms saves the time of reading it again. A host that changes during the session keeps the
 /// devices that it had when it was read.
-#[derive(Default)]
 pub struct Session {
+    command: clap::Command,
     hosts: Hosts,
+}
+
+impl Default for Session {
+    fn default() -> Self {
+        Self { command: command().term_width(COLUMNS), hosts: Hosts::default() }
+    }
 }
 
 impl Session {
@@ -115,7 +121,7 @@ impl Session {
         stderr: &mut dyn Write,
     ) -> u8 {
         let words = std::iter::once(OsString::from("nearfab")).chain(arguments.into_iter().map(Into::into));
-        match Arguments::parse(command().term_width(COLUMNS), words) {
+        match Arguments::parse(&mut self.command, words) {
             Ok(arguments) => execute(&arguments, &mut self.hosts, Processes::Refused, stdout, stderr),
             Err(error) => {
                 let text = error.render().to_string();

@@ -1,8 +1,10 @@
 //! Which host a command reads, and whether the Neuron driver is queried.
 
+use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::io::Write;
 use std::path::PathBuf;
+use std::rc::Rc;
 
 use clap::{Args, ValueEnum};
 use nearfab::probe::{Probe, ProbeOptions};
@@ -54,28 +56,34 @@ pub(crate) struct Input {
     pub(crate) probe: Option<Probe>,
     /// The file of `--host`.
     file: Option<PathBuf>,
+    record: Rc<OnceCell<Record>>,
 }
 
 impl Input {
-    /// Returns the host with its system: from the file of `--host`, or as the system is now.
+    /// Returns the host with its system: from the file of `--host`, or as the system is at the first call.
     pub(crate) fn record(&self) -> nearfab::Result<Record> {
-        match &self.file {
-            Some(file) => Record::from_file(file),
-            None => Record::take(&self.host),
+        if let Some(record) = self.record.get() {
+            return Ok(record.clone());
         }
+        let record = match &self.file {
+            Some(file) => Record::from_file(file)?,
+            None => Record::take(&self.host)?,
+        };
+        Ok(self.record.get_or_init(|| record).clone())
     }
 }
 
 /// The hosts that were read, by the options that name them.
 #[derive(Default)]
-pub(crate) struct Hosts(HashMap<Origin, Host>);
+pub(crate) struct Hosts(HashMap<Origin, (Host, Rc<OnceCell<Record>>)>);
 
 impl Hosts {
-    fn read(&mut self, origin: &Origin) -> nearfab::Result<Host> {
-        if let Some(host) = self.0.get(origin) {
-            return Ok(host.clone());
+    /// Returns the host and the place for its record. Reads the host at the first call only.
+    fn read(&mut self, origin: &Origin) -> nearfab::Result<(Host, Rc<OnceCell<Record>>)> {
+        if let Some(known) = self.0.get(origin) {
+            return Ok(known.clone());
         }
-        let host = origin.host()?;
+        let host = (origin.host()?, Rc::default());
         self.0.insert(origin.clone(), host.clone());
         Ok(host)
     }
@@ -83,14 +91,14 @@ impl Hosts {
 
 impl Source {
     pub(crate) fn read(&self, hosts: &mut Hosts) -> nearfab::Result<Input> {
-        let host = hosts.read(&self.origin)?;
+        let (host, record) = hosts.read(&self.origin)?;
         let file = self.origin.host.clone();
         if self.probe.is_none() {
-            return Ok(Input { host, probe: None, file });
+            return Ok(Input { host, probe: None, file, record });
         }
         let options = if self.processes { self.probe_options().with_processes() } else { self.probe_options() };
         let probe = nearfab::probe(&host, options)?;
-        Ok(Input { host: host.with_probed_addresses(&probe), probe: Some(probe), file })
+        Ok(Input { host: host.with_probed_addresses(&probe), probe: Some(probe), file, record: Rc::default() })
     }
 
     /// Reads the host, and writes a message for each file that could not be read.

@@ -140,7 +140,7 @@ fn agreement(agreed: usize, gaps: &[Gap]) -> String {
         parts.push(format!("{agreed} {}", if agreed == 1 { "agrees" } else { "agree" }));
     }
     if !gaps.is_empty() {
-        parts.push(format!("not tested: {}", gaps.join("; ")));
+        parts.push(format!("not shown: {}", gaps.join("; ")));
     }
     parts.join("; ")
 }

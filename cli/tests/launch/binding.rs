@@ -78,7 +78,7 @@ fn run_divides_only_the_cpus_and_cores_of_its_process() {
     };
     assert_eq!(lines(&text(&confined("0").stdout)), ["0/2 16-31 0", "1/2 32-47 0"]);
     let message = text(&confined("1").stderr);
-    assert!(message.contains("of the CPUs of NUMA node 0 (0) none is among those given (1)"), "{message}");
+    assert!(message.contains("none of the CPUs of NUMA node 0 (0) is among the given CPUs (1)"), "{message}");
 }
 
 /// NEURON_LOGICAL_NC_CONFIG with another LNC than the host, and CUDA_VISIBLE_DEVICES without some of the GPUs.
@@ -187,7 +187,7 @@ fn bind_under_a_launcher_like_srun() {
     let refused = task("1", "1");
     assert_eq!((refused.status.code(), text(&refused.stdout)), (Some(1), String::new()));
     let message = text(&refused.stderr);
-    assert!(message.contains("of the CPUs of NUMA node 0 (0) none is among those given (1)"), "{message}");
+    assert!(message.contains("none of the CPUs of NUMA node 0 (0) is among the given CPUs (1)"), "{message}");
     assert!(message.contains("srun --cpu-bind=none"), "{message}");
 }
 

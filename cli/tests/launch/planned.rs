@@ -115,7 +115,10 @@ fn narrowing_names_the_interfaces_of_the_host() {
 fn impossible_plans_are_explained() {
     let message = |arguments: &[&str]| support::error(1, arguments);
     let on = ["--instance", "trn2.48xlarge"];
-    assert!(message(&[&["plan", "-n", "12"], &on[..]].concat()).contains("numbers that fit: 1, 2, 4, 8, 16, 32, 64"));
+    assert!(
+        message(&[&["plan", "-n", "12"], &on[..]].concat())
+            .contains("numbers of ranks that fit: 1, 2, 4, 8, 16, 32, 64")
+    );
     assert!(
         message(&[&["plan", "-n", "16", "--export", "16"], &on[..]].concat())
             .contains("no rank 16: its ranks are 0 to 15")

@@ -13,7 +13,7 @@ use nearfab::instances::tables;
 use nearfab_emu::Defect;
 use serde_json::Value;
 
-use crate::hosts::{contain, folder, remove_type_name, tree, views};
+use crate::hosts::{contain, folder, remove_type_name, tree, tree_with, views};
 use crate::support::{Output, nearfab_in, stdout};
 
 const BASE: &str = "https://nearfab.dev/schema/1/";
@@ -268,10 +268,7 @@ fn recorded_hosts_with_each_defect_show_what_their_trees_show() {
                 with_judge(|judge| {
                     while let Some((table, defect)) = hosts.get(next.fetch_add(1, Ordering::Relaxed)) {
                         let dir = folder();
-                        let small =
-                            Some(Defect::NoCoreStatistics).filter(|small| small.applies(table) && small != defect);
-                        let defects: Vec<Defect> = small.into_iter().chain([defect.clone()]).collect();
-                        nearfab_emu::write_tree_with(table, &defects, &dir.path().join("tree")).unwrap();
+                        tree_with(table, std::slice::from_ref(defect), &dir.path().join("tree"));
                         compare_record_with_tree(judge, dir.path());
                     }
                 });

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use nearfab::instances::InstanceTable;
 use nearfab::{Host, Member, MemberKind};
+use nearfab_emu::Defect;
 
 /// Makes a folder for trees: in memory if the system has such a folder.
 pub(crate) fn folder() -> tempfile::TempDir {
@@ -14,7 +15,16 @@ pub(crate) fn folder() -> tempfile::TempDir {
 
 /// Writes an emulated host of the type into a new folder.
 pub(crate) fn tree(instance_type: &str, dir: &Path) {
-    nearfab_emu::write_tree(InstanceTable::find(instance_type).unwrap(), dir).unwrap();
+    tree_with(InstanceTable::find(instance_type).unwrap(), &[], dir);
+}
+
+/// Writes an emulated host with these defects into a new folder. The statistics of the cores are left out: no view shows these
+/// thousands of files.
+pub(crate) fn tree_with(table: &InstanceTable, defects: &[Defect], dir: &Path) {
+    let small = Defect::NoCoreStatistics;
+    let small = Some(small).filter(|small| small.applies(table) && !defects.contains(small));
+    let defects: Vec<Defect> = small.into_iter().chain(defects.iter().cloned()).collect();
+    nearfab_emu::write_tree_with(table, &defects, dir).unwrap();
 }
 
 /// Makes the tree that of a container: only `devices` have a node, and the LNC is that of the file in the container.

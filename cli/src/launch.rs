@@ -71,20 +71,20 @@ impl Allotment {
     /// ranks would get cores or GPUs of another process.
     pub(crate) fn limit(&self, host: &Host, options: PlanOptions) -> Result<PlanOptions, Failure> {
         let variable = |name| std::env::var(name).ok();
-        if let (Some(given), Some(lnc)) = (variable(CORE_SIZE), host.lnc())
-            && given.trim() != lnc.size.to_string()
+        if let (Some(value), Some(lnc)) = (variable(CORE_SIZE), host.lnc())
+            && value.trim() != lnc.size.to_string()
         {
             return Err(Failure::launch(format!(
-                "{CORE_SIZE}={given:?} is set, but the logical cores of this host are numbered with LNC {}: unset the variable, or \
+                "{CORE_SIZE}={value:?} is set, but the logical cores of this host are numbered with LNC {}: unset the variable, or \
                  leave --root out",
                 lnc.size
             )));
         }
-        if let (Some(given), true) = (variable(VISIBLE_GPUS), host.neuron().is_empty())
-            && !are_all(&given, host.gpus().len())
+        if let (Some(value), true) = (variable(VISIBLE_GPUS), host.neuron().is_empty())
+            && !are_all(&value, host.gpus().len())
         {
             return Err(Failure::launch(format!(
-                "{VISIBLE_GPUS}={given:?} is set, but a plan divides all {} GPUs of the host: unset the variable to use all GPUs",
+                "{VISIBLE_GPUS}={value:?} is set, but a plan divides all {} GPUs of the host: unset the variable to use all GPUs",
                 host.gpus().len()
             )));
         }

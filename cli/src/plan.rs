@@ -29,7 +29,7 @@ const MOST_NEAR: usize = 4;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// How many ranks to divide the host among.
+    /// The number of ranks to divide the host among.
     #[arg(short = 'n', long)]
     ranks: u32,
     #[command(flatten)]

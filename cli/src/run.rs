@@ -33,7 +33,7 @@ const RANKS: &str = "LOCAL_WORLD_SIZE";
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// How many ranks to start.
+    /// The number of ranks to start.
     #[arg(short = 'n', long)]
     ranks: u32,
     #[command(flatten)]

@@ -117,13 +117,13 @@ fn nodes(input: &CheckInput<'_>) -> Result<Vec<Finding>, Skip> {
     // A container often has only some of the devices: that is no problem while it can use one.
     let severity = if usable { Severity::Warning } else { Severity::Problem };
     let mut found = Vec::new();
-    for (access, complaint, seen) in [
+    for (access, kind, seen) in [
         (NodeAccess::Missing, &NODE_MISSING, "no node in /dev/infiniband"),
         (NodeAccess::Refused, &NODE_REFUSED, "this user may not read and write the node"),
     ] {
         if let Some(subjects) = names_of(efa, |efa| efa.access == access) {
             let seen = format!("{} of {}: {seen}{}", subjects.len(), efa.len(), input.container_note());
-            found.push(complaint.found(severity, subjects, seen));
+            found.push(kind.found(severity, subjects, seen));
         }
     }
     Ok(found)

@@ -1,4 +1,4 @@
-//! Checks of environment variables: those that make libfabric abort, and those that make it silently avoid EFA.
+//! Checks of environment variables that make libfabric abort, or avoid EFA without an error.
 
 use nearfab::system::{EFA_VARIABLES, aborting};
 
@@ -120,7 +120,8 @@ fn interfaces(input: &CheckInput<'_>) -> Result<Vec<Finding>, Skip> {
     }
     let severity = if unknown.len() == names.len() { Severity::Problem } else { Severity::Warning };
     let known: Vec<&str> = efa.iter().filter_map(|efa| efa.rdma.as_deref()).collect();
-    let seen = format!("its value is {value:?}; this host has no {}, but {}", unknown.join(", "), known.join(", "));
+    let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+    let seen = format!("its value is {value:?}; unknown: {}; RDMA names of this host: {known}", unknown.join(", "));
     Ok(vec![NO_SUCH_INTERFACE.found(severity, vec!["FI_EFA_IFACE".to_owned()], seen)])
 }
 

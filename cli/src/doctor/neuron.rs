@@ -79,14 +79,14 @@ fn nodes(input: &CheckInput<'_>) -> Result<Vec<Finding>, Skip> {
     let usable = devices.iter().any(|device| device.access == NodeAccess::Granted);
     let severity = if usable { Severity::Warning } else { Severity::Problem };
     let mut found = Vec::new();
-    for (access, complaint, seen) in [
+    for (access, kind, seen) in [
         (NodeAccess::Missing, &NODE_MISSING, "no node in /dev"),
         (NodeAccess::Refused, &NODE_REFUSED, "this user may not read and write the node"),
     ] {
         let matching: Vec<&NeuronDevice> = devices.iter().filter(|device| device.access == access).collect();
         if !matching.is_empty() {
             let seen = format!("{} of {}: {seen}{}", matching.len(), devices.len(), input.container_note());
-            found.push(complaint.found(severity, names(matching.into_iter()), seen));
+            found.push(kind.found(severity, names(matching.into_iter()), seen));
         }
     }
     Ok(found)

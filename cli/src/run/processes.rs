@@ -70,7 +70,7 @@ fn cannot_watch(errno: nix::errno::Errno) -> Failure {
 }
 
 impl Processes {
-    /// Starts all ranks. If one cannot be started, ends those that were.
+    /// Starts all ranks. If one rank cannot be started, ends the ranks that run.
     pub(super) fn start(commands: impl Iterator<Item = Command>, grace: Duration) -> Result<Self, Failure> {
         if is_ignored(Signal::SIGCHLD) {
             return Err(Failure::launch(

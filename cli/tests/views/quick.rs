@@ -6,7 +6,10 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use crate::hosts::{contain, folder, remove_type_name, tree};
+use nearfab::instances::InstanceTable;
+use nearfab_emu::Defect;
+
+use crate::hosts::{contain, contain_gpus, folder, remove_type_name, tree, tree_with};
 use crate::support::{Output, compare, nearfab};
 
 /// The views of an instance table.
@@ -48,8 +51,12 @@ impl Family<'_> {
 
     /// Compares the views of an emulated host that `change` has changed with the file of the family.
     fn compare_changed(&self, instance_type: &str, change: impl FnOnce(&Path)) {
+        self.compare_with_defects(instance_type, &[], change);
+    }
+
+    fn compare_with_defects(&self, instance_type: &str, defects: &[Defect], change: impl FnOnce(&Path)) {
         let dir = folder();
-        tree(instance_type, dir.path());
+        tree_with(InstanceTable::find(instance_type).unwrap(), defects, dir.path());
         change(dir.path());
         let mut text = String::new();
         self.show_tree(&mut text, dir.path(), &OF_ODD_TREES);
@@ -148,6 +155,34 @@ fn container() {
         let near = &["nc0", "nc7", "nc8", "neuron9", "neuron0"];
         Family { name, near, ranks: &[2] }.compare_changed("trn2.48xlarge", |dir| contain(dir, &[5, 9], lnc));
     }
+}
+
+#[test]
+fn gpu_container() {
+    let change = |dir: &Path| contain_gpus(dir, &["0000:20:1d.0", "0000:90:1c.0"]);
+    Family { name: "gpu-container", near: &["0000:20:1d.0"], ranks: &[2] }.compare_changed("p4d.24xlarge", change);
+}
+
+/// Interfaces that the table pairs are absent, a node is missing, another has no RDMA device, and ConnectX functions are beside them.
+#[test]
+fn host_with_missing_interfaces() {
+    let without_rdma = "0000:6c:00.0".parse().unwrap();
+    let defects = [
+        Defect::EfaAttached(9),
+        Defect::EfaWithoutRdma(without_rdma),
+        Defect::VerbsNodeMissing(3),
+        Defect::NeuronFunctionGone(2),
+        Defect::Mlx5Beside,
+    ];
+    let near = &["neuron0", "neuron5:0", "0000:6c:00.0"];
+    Family { name: "missing-interfaces", near, ranks: &[16] }.compare_with_defects("trn2.48xlarge", &defects, |_| ());
+}
+
+#[test]
+fn host_without_drivers() {
+    let defects = [Defect::NeuronDriverUnbound, Defect::EfaDriverUnbound];
+    let near = &["0000:20:1b.0", "0000:20:19.0"];
+    Family { name: "drivers-unbound", near, ranks: &[16] }.compare_with_defects("trn1.32xlarge", &defects, |_| ());
 }
 
 #[test]

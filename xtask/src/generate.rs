@@ -1,5 +1,6 @@
-//! `cargo xtask generate`: the committed files that a program makes.
+//! `cargo xtask generate`: the committed files that a program writes.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
@@ -8,42 +9,63 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use crate::run::{output, say, workspace};
-use crate::tools;
+use crate::{api, setup, tools};
 
-/// A generated file: its path, and what makes its content.
+/// A generated file: its path, and the function that returns its content.
 type Generated = (&'static str, fn() -> Result<String>);
 
-const FILES: [Generated; 6] = [
+const FILES: [Generated; 7] = [
     ("sys/src/bindings/fabric.rs", || from_build_script("nearfab-sys", "fabric.rs")),
     ("sys/src/bindings/verbs.rs", || from_build_script("nearfab-sys", "verbs.rs")),
     ("dra/src/proto/dra.rs", || from_build_script("nearfab-dra", "k8s.io.kubelet.pkg.apis.dra.v1.rs")),
     ("dra/src/proto/registration.rs", || from_build_script("nearfab-dra", "pluginregistration.rs")),
     ("include/nearfab.h", header),
     ("docs/img/trn2.48xlarge.svg", picture),
+    ("docs/reference/api.txt", api::text),
 ];
 
-/// Writes the generated files, or with `check` only compares them.
+/// Writes the generated files; with `check`, compares them instead.
 ///
 /// # Errors
-/// When a generator fails, or with `check` when a file is not what its generator makes.
+/// If a generator fails; with `check`, if a file differs from its generator's content.
 pub(crate) fn run(check: bool) -> Result<()> {
+    if let Err(reason) = setup::for_checks() {
+        say(reason); // The build scripts name a missing header as well.
+    }
+    let mut outdated = Vec::new();
     for (file, make) in FILES {
         let path = workspace().join(file);
-        let made = make().with_context(|| format!("making {file}"))?;
-        if fs::read_to_string(&path).is_ok_and(|present| present == made) {
+        let content = make().with_context(|| format!("generating {file}"))?;
+        let committed = fs::read_to_string(&path).unwrap_or_default();
+        if committed == content {
             continue;
         }
         if check {
-            bail!("{file} is not what its generator makes: run `cargo xtask generate` and look at the difference");
+            say(format_args!("{file} differs from its generator's content:\n{}", difference(&committed, &content)));
+            outdated.push(file);
+            continue;
         }
-        fs::write(&path, made).with_context(|| format!("writing {file}"))?;
+        fs::write(&path, content).with_context(|| format!("writing {file}"))?;
         say(format_args!("wrote {file}"));
+    }
+    if !outdated.is_empty() {
+        bail!("outdated: {}: run `cargo xtask generate` and read the difference", outdated.join(", "));
     }
     Ok(())
 }
 
-/// What the build script of a package makes with the feature `generate`: bindings from the installed headers by
-/// libclang, code from the protocols.
+/// Returns the first lines that only one of two texts has.
+fn difference(committed: &str, content: &str) -> String {
+    let only_in = |text: &str, other: &str, mark: char| {
+        let other: BTreeSet<&str> = other.lines().collect();
+        let lines = text.lines().filter(|line| !other.contains(line)).take(20);
+        lines.map(|line| format!("{mark} {line}\n")).collect::<String>()
+    };
+    only_in(committed, content, '-') + &only_in(content, committed, '+')
+}
+
+/// Returns a file that a package's build script writes with the feature `generate`: bindings from the installed headers
+/// by libclang, or code from the protocols.
 fn from_build_script(package: &str, file: &str) -> Result<String> {
     let messages = output(
         cargo()
@@ -55,17 +77,17 @@ fn from_build_script(package: &str, file: &str) -> Result<String> {
         let ours = message["reason"] == "build-script-executed" && message["package_id"].as_str()?.contains(package);
         ours.then(|| message["out_dir"].as_str().map(PathBuf::from))?
     });
-    let path = folder.with_context(|| format!("cargo told nothing of the build script of {package}"))?.join(file);
+    let path = folder.with_context(|| format!("cargo reports no build script of {package}"))?.join(file);
     fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))
 }
 
-/// From the sources of the C face.
+/// Returns the C header, written by cbindgen from the sources of the C library.
 fn header() -> Result<String> {
     let cbindgen = tools::from_crates(&tools::CBINDGEN)?;
     output(Command::new(cbindgen).current_dir(workspace()).args(["--quiet", "--config", "capi/cbindgen.toml", "capi"]))
 }
 
-/// The README's picture.
+/// Returns the README's picture.
 fn picture() -> Result<String> {
     output(cargo().args(["run", "--quiet", "--example", "map", "--", "trn2.48xlarge"]))
 }
@@ -74,4 +96,14 @@ fn cargo() -> Command {
     let mut cargo = Command::new(env!("CARGO"));
     cargo.current_dir(workspace());
     cargo
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_that_disappears_is_shown() {
+        assert_eq!(difference("a\nb\nc\n", "a\nc\nd\n"), "- b\n+ d\n");
+    }
 }

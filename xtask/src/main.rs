@@ -1,13 +1,22 @@
-//! The commands people use to work on nearfab: `cargo xtask --help`.
+//! The commands that people use to work on nearfab: `cargo xtask --help`.
 
+mod api;
 mod bare;
+mod beds;
 mod bench;
+mod book;
 mod check;
+mod files;
 mod fuzz;
 mod generate;
 mod k8s;
+mod lexer;
 mod loom;
+mod man;
+mod package;
+mod packages;
 mod python;
+mod quick;
 mod run;
 mod setup;
 mod tally;
@@ -28,43 +37,57 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Install what the tests need (Debian packages, as root), or name what is missing
+    /// Install the Debian packages that the other commands need (as root), or name the missing ones
     Setup,
-    /// Set up and run every test; slow beds only when what they depend on changed
-    Test {
-        /// Run the slow beds regardless
-        #[arg(long)]
-        all: bool,
+    /// Check a small change within a minute: format, lints of changed packages, unit tests, one host of each family
+    Quick,
+    /// Install what the tests need, and run every test that needs no emulated machine, no checker and no cluster
+    Test,
+    /// Run the slow test beds whose inputs changed: book, loom, bare, package, valgrind, k8s
+    Beds(beds::Options),
+    /// Check format, lints, documentation, words, dependencies, packages and generated files
+    Check {
+        /// The checks to run; all of them for none
+        names: Vec<check::Check>,
     },
-    /// Judge format, lints, documentation, dependencies and generated files
-    Check,
-    /// Write the committed files that a program makes: bindings, C header, picture
+    /// Write the committed files that a program writes: bindings, protocols, C header, picture, list of the public API
     Generate {
-        /// Only compare
+        /// Compare the files, and write none
         #[arg(long)]
         check: bool,
     },
+    /// Render docs/ as a book of HTML
+    Book,
+    /// Write the manual pages of nearfab
+    Man,
+    /// Build each published package outside of the workspace, and run the examples in its documentation
+    Package,
     /// Build and run discovery in a Debian root without libclang, vendor headers and vendor libraries
     Bare,
-    /// Measure what seeing a host costs, beside lstopo and beside the least it could cost
+    /// Measure discovery beside lstopo and beside the least possible number of system calls
     Bench,
-    /// Give generated inputs to the fuzz targets
+    /// Run the fuzz targets on generated inputs
     Fuzz(fuzz::Options),
-    /// Check the registry of open devices in every order in which threads can meet in it
+    /// Check the registry of open devices and the generations of processes in every order of their threads
     Loom,
-    /// Run all that calls vendor libraries under valgrind
+    /// Run the tests that call vendor libraries under valgrind
     Valgrind,
-    /// A real Kubernetes on this machine, in namespaces of its own
+    /// Run Kubernetes on this machine, in private namespaces
     #[command(subcommand)]
     K8s(k8s::Command),
 }
 
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
-        Command::Setup => setup::run(),
-        Command::Test { all } => test::run(all),
-        Command::Check => check::run(),
+        Command::Setup => setup::for_all(),
+        Command::Quick => quick::run(),
+        Command::Test => test::run(),
+        Command::Beds(options) => beds::run(&options),
+        Command::Check { names } => check::run(&names),
         Command::Generate { check } => generate::run(check),
+        Command::Book => book::run(),
+        Command::Man => man::run(),
+        Command::Package => package::run(),
         Command::Bare => bare::run(),
         Command::Bench => bench::run(),
         Command::Fuzz(options) => fuzz::run(&options),
@@ -75,7 +98,7 @@ fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // Not by returning it: a backtrace says nothing to who gave the command.
+            // Not returned from `main`: a backtrace does not help the person who gave the command.
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
         }

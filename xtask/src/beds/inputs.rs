@@ -1,4 +1,4 @@
-//! What a slow bed depends on, and whether it passed with just that before.
+//! The inputs of a bed, and whether the bed passed with the same inputs before.
 
 use std::fmt::Write;
 use std::fs;
@@ -8,6 +8,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
 
+use crate::files;
 use crate::run::{output, workspace};
 use crate::tools;
 
@@ -17,19 +18,16 @@ pub(crate) struct Inputs {
 }
 
 impl Inputs {
-    /// The compiler, and the content of the files that git has, or would have, below `paths`.
+    /// Reads the version of the compiler and the content of the files that match the git pathspecs.
     ///
     /// # Errors
-    /// When git or the compiler does not answer.
-    pub(crate) fn of(bed: &str, paths: &[&str]) -> Result<Self> {
-        let mut git = Command::new("git");
-        git.current_dir(workspace()).args(["ls-files", "-z", "--cached", "--others", "--exclude-standard", "--"]);
-        let files = output(git.args(paths))?;
+    /// If git or the compiler does not answer.
+    pub(crate) fn of(bed: &str, pathspecs: &[&str]) -> Result<Self> {
         let mut digest = Sha256::new();
         digest.update(output(Command::new("rustc").arg("-vV").current_dir(workspace()))?);
-        for file in files.split_terminator('\0') {
-            // A file that is deleted and not committed so yet counts by its absence.
-            let content = fs::read(workspace().join(file)).unwrap_or_default();
+        for file in files::tracked(pathspecs)? {
+            // A file that is deleted, with the deletion not committed, has no content.
+            let content = fs::read(workspace().join(&file)).unwrap_or_default();
             digest.update((file.len() as u64).to_le_bytes());
             digest.update(file);
             digest.update((content.len() as u64).to_le_bytes());
@@ -42,14 +40,18 @@ impl Inputs {
         Ok(Self { stamp: tools::cache()?.join("passed").join(name) })
     }
 
+    /// Returns whether the bed passed with these inputs.
     pub(crate) fn have_passed(&self) -> bool {
         self.stamp.exists()
     }
 
+    /// Records that the bed passed with these inputs.
+    ///
     /// # Errors
-    /// When the cache folder cannot be written.
+    /// If the cache folder cannot be written.
     pub(crate) fn keep_as_passed(&self) -> Result<()> {
         let folder = self.stamp.parent().context("a stamp is in a folder")?;
-        fs::create_dir_all(folder).and_then(|()| fs::write(&self.stamp, "")).context("keeping what a bed passed with")
+        let written = fs::create_dir_all(folder).and_then(|()| fs::write(&self.stamp, ""));
+        written.with_context(|| format!("writing {}", self.stamp.display()))
     }
 }

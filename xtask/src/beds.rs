@@ -1,0 +1,100 @@
+//! `cargo xtask beds`: the test beds that cost minutes, each when its inputs changed.
+
+mod inputs;
+mod list;
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::run::{say, workspace};
+use crate::setup;
+use crate::tally::Tally;
+use inputs::Inputs;
+use list::{BEDS, Bed};
+
+/// The options of `cargo xtask beds`.
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// The beds to run; all of them for none
+    names: Vec<String>,
+    /// Run beds also if they passed with the same inputs before
+    #[arg(long)]
+    all: bool,
+    /// Skip a bed that takes more than the rest of this many minutes
+    #[arg(long, value_name = "MINUTES")]
+    within: Option<u64>,
+}
+
+/// Runs the beds whose inputs changed.
+///
+/// # Errors
+/// If a bed fails, after all have run; if there is no bed of a name.
+pub(crate) fn run(Options { names, all, within }: &Options) -> Result<()> {
+    for name in names {
+        let known = BEDS.map(|bed| bed.name);
+        ensure!(known.contains(&name.as_str()), "there is no bed {name}; there are: {}", known.join(", "));
+    }
+    if let Err(reason) = setup::for_beds() {
+        say(reason); // A bed that needs a missing package is skipped by its name.
+    }
+    let end = within.map(|minutes| Instant::now() + Duration::from_secs(60 * minutes));
+    let mut tally = Tally::default();
+    for bed in BEDS.iter().filter(|bed| names.is_empty() || names.iter().any(|name| name == bed.name)) {
+        let done = run_one(bed, *all, end, &mut tally);
+        done.unwrap_or_else(|error| tally.fail(bed.name, &error));
+    }
+    say(&tally);
+    if tally.failed > 0 {
+        bail!("{} failed", tally.failed);
+    }
+    Ok(())
+}
+
+fn run_one(bed: &Bed, all: bool, end: Option<Instant>, tally: &mut Tally) -> Result<()> {
+    // If the inputs cannot be read, the bed runs.
+    let inputs = Inputs::of(bed.name, bed.inputs).ok();
+    if !all && inputs.as_ref().is_some_and(Inputs::have_passed) {
+        say(format_args!("UNCHANGED {}: passed before with the same inputs", bed.name));
+        return Ok(());
+    }
+    if let Some(reason) = end.and_then(|end| no_time(bed, end.saturating_duration_since(Instant::now()))) {
+        tally.skip(bed.name, &reason);
+        return Ok(());
+    }
+    let before = (tally.failed, tally.skipped);
+    let start = Instant::now();
+    let program = std::env::current_exe().context("finding this program's own file")?;
+    tally.watch(bed.name, Command::new(program).args(bed.command).current_dir(workspace()))?;
+    say(format_args!("{} ran for {} s", bed.name, start.elapsed().as_secs()));
+    match inputs {
+        Some(inputs) if (tally.failed, tally.skipped) == before => inputs.keep_as_passed(),
+        _ => Ok(()),
+    }
+}
+
+/// Returns why a bed does not fit into the time that is left.
+fn no_time(bed: &Bed, left: Duration) -> Option<String> {
+    let left = left.as_secs() / 60;
+    (left < bed.minutes).then(|| {
+        format!(
+            "it takes up to {} minutes with empty caches, and {left} are left: cargo xtask {}",
+            bed.minutes,
+            bed.command.join(" ")
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bed_that_does_not_fit_is_skipped_with_its_command() {
+        let bed = Bed { name: "k8s", command: &["k8s", "test"], inputs: &[], minutes: 15 };
+        assert_eq!(no_time(&bed, Duration::from_secs(15 * 60)), None);
+        let reason = no_time(&bed, Duration::from_secs(15 * 60 - 1)).unwrap();
+        assert_eq!(reason, "it takes up to 15 minutes with empty caches, and 14 are left: cargo xtask k8s test");
+    }
+}

@@ -1,0 +1,162 @@
+//! The beds and their inputs.
+
+/// A test bed that costs minutes.
+pub(crate) struct Bed {
+    pub(crate) name: &'static str,
+    /// The command that runs this bed alone, below `cargo xtask`.
+    pub(crate) command: &'static [&'static str],
+    /// The files that the bed's result depends on, as git pathspecs: whole folders, since a list of files would rot.
+    pub(crate) inputs: &'static [&'static str],
+    /// The time it takes on two cores with empty caches.
+    pub(crate) minutes: u64,
+}
+
+/// The beds, the fastest first.
+pub(crate) const BEDS: [Bed; 6] = [
+    Bed { name: "book", command: &["book"], inputs: &["docs", "xtask/src/book.rs", "xtask/src/tools.rs"], minutes: 6 },
+    Bed {
+        name: "loom",
+        command: &["loom"],
+        inputs: &[".cargo", "Cargo.lock", "Cargo.toml", "build.rs", "data", "src", "sys", "xtask/src/loom.rs"],
+        minutes: 6,
+    },
+    Bed {
+        name: "bare",
+        command: &["bare"],
+        inputs: &[".cargo", "Cargo.lock", "Cargo.toml", "build.rs", "cli", "data", "emu", "src", "sys", "xtask/src"],
+        minutes: 6,
+    },
+    Bed {
+        name: "package",
+        command: &["package"],
+        inputs: &[
+            ".cargo",
+            "*.md",
+            "Cargo.lock",
+            "Cargo.toml",
+            "LICENSE",
+            "build.rs",
+            "cli",
+            "data",
+            "dra",
+            "docs",
+            "emu",
+            "src",
+            "sys",
+            "xtask/src/package.rs",
+            "xtask/src/packages.rs",
+        ],
+        minutes: 12,
+    },
+    Bed {
+        name: "valgrind",
+        command: &["valgrind"],
+        inputs: &[
+            ".cargo",
+            "Cargo.lock",
+            "Cargo.toml",
+            "build.rs",
+            "data",
+            "emu",
+            "src",
+            "sys",
+            "tests",
+            ":!tests/cluster",
+            "xtask/src/valgrind.rs",
+        ],
+        minutes: 16,
+    },
+    Bed {
+        name: "k8s",
+        command: &["k8s", "test"],
+        inputs: &[
+            ".cargo",
+            "Cargo.lock",
+            "Cargo.toml",
+            "build.rs",
+            "data",
+            "deploy",
+            "dra",
+            "emu",
+            "src",
+            "sys",
+            "tests/cluster",
+            "xtask/src",
+        ],
+        minutes: 16,
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::files;
+
+    /// Returns the beds that each tracked file is an input of.
+    fn beds_of_files() -> BTreeMap<String, Vec<&'static str>> {
+        let mut beds: BTreeMap<String, Vec<&'static str>> = BTreeMap::new();
+        for name in files::tracked(&[]).unwrap() {
+            beds.insert(name, Vec::new());
+        }
+        for bed in &BEDS {
+            for name in files::tracked(bed.inputs).unwrap() {
+                beds.get_mut(&name).unwrap().push(bed.name);
+            }
+        }
+        beds
+    }
+
+    /// Folders, and the beds that a change of any file in the folder makes run.
+    const EXPECTED: [(&str, &[&str]); 13] = [
+        // The registry, the synchronization and the generations of processes are in loom's models, and every call of a
+        // vendor library is in valgrind's tests.
+        ("src/live", &["loom", "bare", "package", "valgrind", "k8s"]),
+        ("src", &["loom", "bare", "package", "valgrind", "k8s"]),
+        ("sys/src", &["loom", "bare", "package", "valgrind", "k8s"]),
+        ("data", &["loom", "bare", "package", "valgrind", "k8s"]),
+        ("Cargo.lock", &["loom", "bare", "package", "valgrind", "k8s"]),
+        ("Cargo.toml", &["loom", "bare", "package", "valgrind", "k8s"]),
+        ("emu/src", &["bare", "package", "valgrind", "k8s"]),
+        ("tests/stub", &["valgrind"]),
+        ("tests/support", &["valgrind"]),
+        ("tests/cluster", &["k8s"]),
+        ("dra/src", &["package", "k8s"]),
+        ("cli/src", &["bare", "package"]),
+        ("docs", &["book", "package"]),
+    ];
+
+    #[test]
+    fn a_change_of_each_file_makes_its_beds_run() {
+        let beds = beds_of_files();
+        for (folder, expected) in EXPECTED {
+            let is_below = |name: &str| name == folder || name.strip_prefix(folder).is_some_and(|r| r.starts_with('/'));
+            let files: Vec<_> = beds.iter().filter(|(name, _)| is_below(name)).collect();
+            assert!(!files.is_empty(), "{folder} has no files");
+            for (name, beds) in files {
+                assert_eq!(beds, expected, "{name}");
+            }
+        }
+    }
+
+    /// A test that runs programs on an emulated machine is one that valgrind runs.
+    #[test]
+    fn each_test_of_vendor_libraries_is_an_input_of_valgrind() {
+        let beds = beds_of_files();
+        let tests = beds.iter().filter(|(name, _)| name.starts_with("tests/") && name.ends_with(".rs"));
+        let calls = tests.filter(|(name, _)| files::text(name).is_some_and(|text| text.contains("on_machine(")));
+        let missing: Vec<_> = calls.filter(|(_, beds)| !beds.contains(&"valgrind")).collect();
+        assert!(missing.is_empty(), "{missing:?}");
+    }
+
+    #[test]
+    fn each_input_exists() {
+        for bed in &BEDS {
+            for input in bed.inputs {
+                let path = input.trim_start_matches(":!");
+                assert!(!files::tracked(&[path]).unwrap().is_empty(), "{}: {input}", bed.name);
+            }
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! `cargo xtask quick`: within a minute, whether a small change broke something.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
+
+use crate::packages::{self, PACKAGES, Package};
+use crate::run::{output, say, visibly, workspace};
+use crate::tally::Tally;
+
+/// The packages whose tests run after every change. They are built together, so that one build serves all the tests.
+const ALWAYS: [&str; 2] = ["nearfab", "nearfab-cli"];
+
+/// The integration tests with a module `quick`, which looks at one host of each family.
+const INTEGRATION: [&str; 2] = ["host", "views"];
+
+/// The tests of the integration tests that run.
+const FILTER: &str = "quick";
+
+/// Checks the format, the lints of the packages that changed since the last commit, the unit tests, and a host of each family.
+///
+/// # Errors
+/// If one of them fails.
+pub(crate) fn run() -> Result<()> {
+    let start = Instant::now();
+    let changed = changed()?;
+    let mut format = cargo();
+    visibly(format.args(["fmt", "--all", "--check"])).context("run `cargo fmt --all`")?;
+    lint(&changed)?;
+    let mut tally = Tally::default();
+    run_tests(&build_always()?, &mut tally)?;
+    for package in changed.iter().filter(|package| !ALWAYS.contains(&package.name)) {
+        let Some(unit_tests) = package.unit_tests else { continue };
+        tally.watch(package.name, cargo().args(["test", "--quiet", "--package", package.name, unit_tests]))?;
+    }
+    say(&tally);
+    say(format_args!("quick: {} s", start.elapsed().as_secs()));
+    ensure!(tally.failed == 0, "{} failed", tally.failed);
+    Ok(())
+}
+
+/// Returns the packages with files that differ from the last commit, or that git does not know yet.
+fn changed() -> Result<Vec<&'static Package>> {
+    let git = |arguments: &[&str]| output(Command::new("git").current_dir(workspace()).args(arguments));
+    let mut files = git(&["diff", "--name-only", "-z", "HEAD"])?;
+    files += &git(&["ls-files", "--others", "--exclude-standard", "-z"])?;
+    let names: BTreeSet<&str> =
+        files.split_terminator('\0').filter_map(packages::of_file).map(|package| package.name).collect();
+    Ok(PACKAGES.iter().filter(|package| names.contains(package.name)).collect())
+}
+
+/// Runs clippy on the packages.
+fn lint(packages: &[&Package]) -> Result<()> {
+    if packages.is_empty() {
+        return Ok(());
+    }
+    let names = packages.iter().flat_map(|package| ["--package", package.name]);
+    visibly(cargo().args(["clippy", "--quiet", "--all-targets"]).args(names).args(["--", "--deny", "warnings"]))
+}
+
+/// A test program.
+struct Program {
+    file: PathBuf,
+    /// The folder that cargo would start it in.
+    folder: PathBuf,
+    /// Only tests with this in their name run; all for none.
+    filter: Option<&'static str>,
+}
+
+/// Builds the unit tests and the integration tests of the packages that are always tested.
+fn build_always() -> Result<Vec<Program>> {
+    let mut build = cargo();
+    build.args(["test", "--quiet", "--no-run", "--message-format", "json-render-diagnostics", "--lib"]);
+    build.args(ALWAYS.iter().flat_map(|name| ["--package", name]));
+    build.args(INTEGRATION.iter().flat_map(|name| ["--test", name]));
+    build.stderr(std::process::Stdio::inherit());
+    let messages = output(&mut build)?;
+    let programs: Vec<Program> = messages.lines().filter_map(program).collect();
+    if programs.len() != ALWAYS.len() + INTEGRATION.len() {
+        bail!("cargo built {} test programs; expected {}", programs.len(), ALWAYS.len() + INTEGRATION.len());
+    }
+    Ok(programs)
+}
+
+/// Returns the test program that a message of cargo names.
+fn program(message: &str) -> Option<Program> {
+    let message: Value = serde_json::from_str(message).ok()?;
+    let is_test = message["reason"] == "compiler-artifact" && message["profile"]["test"] == true;
+    let manifest = PathBuf::from(message["manifest_path"].as_str()?);
+    let is_integration = message["target"]["kind"].as_array()?.iter().any(|kind| kind == "test");
+    is_test.then_some(Program {
+        file: message["executable"].as_str()?.into(),
+        folder: manifest.parent()?.to_owned(),
+        filter: is_integration.then_some(FILTER),
+    })
+}
+
+fn run_tests(programs: &[Program], tally: &mut Tally) -> Result<()> {
+    for Program { file, folder, filter } in programs {
+        let mut command = Command::new(file);
+        command.current_dir(folder).env("CARGO_MANIFEST_DIR", folder).args(["--quiet"]).args(*filter);
+        tally.watch(&file.display().to_string(), &mut command)?;
+    }
+    Ok(())
+}
+
+fn cargo() -> Command {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.current_dir(workspace());
+    cargo
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cargo_names_the_test_programs() {
+        let message = |kind: &str, test: bool| {
+            format!(
+                r#"{{"reason":"compiler-artifact","manifest_path":"/w/cli/Cargo.toml","target":{{"kind":["{kind}"]}},
+                "profile":{{"test":{test}}},"executable":"/w/target/debug/deps/a"}}"#
+            )
+        };
+        let unit = program(&message("lib", true)).unwrap();
+        assert_eq!((unit.folder, unit.filter), ("/w/cli".into(), None));
+        assert_eq!(program(&message("test", true)).unwrap().filter, Some("quick"));
+        assert!(program(&message("bin", false)).is_none());
+    }
+}

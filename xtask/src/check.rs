@@ -50,7 +50,7 @@ impl Check {
             Self::Format => format(),
             Self::Lints => cargo(&["clippy", "--quiet", "--workspace", "--all-targets", "--", "--deny", "warnings"]),
             Self::Rustdoc => cargo(&["doc", "--quiet", "--workspace", "--no-deps", "--document-private-items"]),
-            Self::Generated => generate::run(true),
+            Self::Generated => generate::check(),
         }
     }
 }

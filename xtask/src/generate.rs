@@ -24,25 +24,47 @@ const FILES: [Generated; 7] = [
     ("docs/reference/api.txt", api::text),
 ];
 
+/// The options of `cargo xtask generate`.
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// The files to write; all of them for none
+    files: Vec<String>,
+    /// Compare the files, and write none
+    #[arg(long)]
+    check: bool,
+}
+
+/// Compares all generated files.
+///
+/// # Errors
+/// If a generator fails, or a file differs from its generator's content.
+pub(crate) fn check() -> Result<()> {
+    run(&Options { files: Vec::new(), check: true })
+}
+
 /// Writes the generated files; with `check`, compares them instead.
 ///
 /// # Errors
 /// If a generator fails; with `check`, if a file differs from its generator's content.
-pub(crate) fn run(check: bool) -> Result<()> {
+pub(crate) fn run(Options { files, check }: &Options) -> Result<()> {
+    let known = FILES.map(|(file, _)| file);
+    if let Some(unknown) = files.iter().find(|file| !known.contains(&file.as_str())) {
+        bail!("no generator writes {unknown}; these files are generated: {}", known.join(", "));
+    }
     if let Err(reason) = setup::for_checks() {
         say(reason); // The build scripts name a missing header as well.
     }
     let mut outdated = Vec::new();
-    for (file, make) in FILES {
+    for (file, make) in FILES.iter().filter(|(file, _)| files.is_empty() || files.iter().any(|name| name == file)) {
         let path = workspace().join(file);
         let content = make().with_context(|| format!("generating {file}"))?;
         let committed = fs::read_to_string(&path).unwrap_or_default();
         if committed == content {
             continue;
         }
-        if check {
+        if *check {
             say(format_args!("{file} differs from its generator's content:\n{}", difference(&committed, &content)));
-            outdated.push(file);
+            outdated.push(*file);
             continue;
         }
         fs::write(&path, content).with_context(|| format!("writing {file}"))?;

@@ -51,11 +51,7 @@ enum Command {
         names: Vec<check::Check>,
     },
     /// Write the committed files that a program writes: bindings, protocols, C header, picture, list of the public API
-    Generate {
-        /// Compare the files, and write none
-        #[arg(long)]
-        check: bool,
-    },
+    Generate(generate::Options),
     /// Render docs/ as a book of HTML
     Book,
     /// Write the manual pages of nearfab
@@ -84,7 +80,7 @@ fn main() -> ExitCode {
         Command::Test => test::run(),
         Command::Beds(options) => beds::run(&options),
         Command::Check { names } => check::run(&names),
-        Command::Generate { check } => generate::run(check),
+        Command::Generate(options) => generate::run(&options),
         Command::Book => book::run(),
         Command::Man => man::run(),
         Command::Package => package::run(),

@@ -98,9 +98,9 @@ impl<'a> Names<'a> {
         if path.is_empty() {
             return value["path"].as_str().unwrap_or_default().to_owned();
         }
-        // What moves between these crates has the same name for users.
-        if ["core", "alloc"].contains(&path[0]) {
-            path[0] = "std";
+        // Programs use the standard library by the name of its module; the crate and the private modules below change.
+        if let ["core" | "alloc" | "std", module, .., name] = path[..] {
+            path = vec!["std", module, name];
         }
         let path = path.join("::");
         match PRELUDE.contains(&path.as_str()) {

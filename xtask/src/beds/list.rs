@@ -17,7 +17,17 @@ pub(crate) const BEDS: [Bed; 6] = [
     Bed {
         name: "loom",
         command: &["loom"],
-        inputs: &[".cargo", "Cargo.lock", "Cargo.toml", "build.rs", "data", "src", "sys", "xtask/src/loom.rs"],
+        inputs: &[
+            ".cargo",
+            "Cargo.lock",
+            "Cargo.toml",
+            "build.rs",
+            "data",
+            "src",
+            "sys",
+            "tests/support",
+            "xtask/src/loom.rs",
+        ],
         minutes: 6,
     },
     Bed {
@@ -120,7 +130,7 @@ mod tests {
         ("Cargo.toml", &["loom", "bare", "package", "valgrind", "k8s"]),
         ("emu/src", &["bare", "package", "valgrind", "k8s"]),
         ("tests/stub", &["valgrind"]),
-        ("tests/support", &["valgrind"]),
+        ("tests/support", &["loom", "valgrind"]),
         ("tests/cluster", &["k8s"]),
         ("dra/src", &["package", "k8s"]),
         ("cli/src", &["bare", "package"]),

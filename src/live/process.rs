@@ -2,16 +2,25 @@
 //! locks that the memory describes.
 
 pub(in crate::live) mod child;
+#[cfg(all(test, loom))]
+mod model;
+mod race;
 
 use std::num::NonZero;
 use std::process;
 use std::ptr::{self, NonNull};
-use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+
+use atomic::{AtomicPtr, AtomicU32, Ordering};
 
 use nix::libc;
 use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap_anonymous};
 
 use crate::error::{Error, Result};
+
+/// The atomics that [`race`] uses here.
+mod atomic {
+    pub(super) use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+}
 
 /// A static with one value in each process. For nearfab's C and Python packages; not part of the stable API.
 ///
@@ -52,22 +61,10 @@ impl<T: Send + Sync + 'static> PerProcess<T> {
         &self,
         make: impl Fn(Option<&Owned<T>>) -> std::result::Result<T, E>,
     ) -> std::result::Result<&'static Owned<T>, E> {
-        loop {
-            let newest = self.newest.load(Ordering::Acquire);
-            // SAFETY: the pointer is null or comes from `Box::into_raw` below. A stored value is never freed or moved,
-            // and only shared references to it exist.
-            let inherited = unsafe { newest.as_ref() };
-            if let Some(own) = inherited.filter(|newest| newest.generation == generation()) {
-                return Ok(own);
-            }
-            let own = Owned { _inherited: inherited, ..Owned::new(make(inherited)?) };
-            let own = Box::into_raw(Box::new(own));
-            if self.newest.compare_exchange(newest, own, Ordering::AcqRel, Ordering::Relaxed).is_err() {
-                // SAFETY: `own` comes from `Box::into_raw` above. The exchange failed, so no other thread has seen the
-                // pointer.
-                drop(unsafe { Box::from_raw(own) });
-            }
-        }
+        let is_own = |value: &Owned<T>| value.generation == generation();
+        let make = |inherited| Ok(Owned { _inherited: inherited, ..Owned::new(make(inherited)?) });
+        // SAFETY: `newest` is null at first, and nothing else stores in it.
+        unsafe { race::value(&self.newest, is_own, make) }
     }
 }
 
@@ -135,17 +132,10 @@ static CLEARED_BY_FORK: AtomicU32 = AtomicU32::new(0);
 
 fn learn_generation() -> u32 {
     let nowhere = (&raw const NOWHERE).cast_mut();
-    if ptr::eq(KNOWN.load(Ordering::Acquire), nowhere) {
-        let place = wiped_page().map_or_else(|_| cleared_by_fork(), NonNull::as_ptr);
-        // The page of a thread that loses this race stays mapped: one page, once.
-        let _ = KNOWN.compare_exchange(nowhere, place, Ordering::AcqRel, Ordering::Relaxed);
-    }
-    let next = NEWEST.fetch_add(1, Ordering::Relaxed) + 1;
-    // SAFETY: `KNOWN` holds the address of `CLEARED_BY_FORK` or of a page that is never unmapped, by the exchange
-    // above. Both are aligned for an `AtomicU32`, are initialized, and are accessed as an `AtomicU32` only.
-    let known = unsafe { &*KNOWN.load(Ordering::Acquire) };
-    // If threads race, all return the generation of the first.
-    known.compare_exchange(0, next, Ordering::Relaxed, Ordering::Relaxed).map_or_else(|known| known, |_| next)
+    let place = || wiped_page().map_or_else(|_| cleared_by_fork(), NonNull::as_ptr);
+    // SAFETY: `KNOWN` is `NOWHERE` at first, and nothing else stores in it. A place is `CLEARED_BY_FORK` or a page that is never
+    // unmapped. Both are aligned for an `AtomicU32`, are initialized, and are accessed as an `AtomicU32` only.
+    unsafe { race::generation(&NEWEST, &KNOWN, nowhere, place) }
 }
 
 /// Maps a page that the kernel clears in each child.

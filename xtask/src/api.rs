@@ -11,8 +11,7 @@ use serde_json::Value;
 
 use crate::run::{output, workspace};
 
-/// The formats of rustdoc's JSON that this renderer has been used with. An unknown format is tried all the same: what
-/// the renderer does not know in it is an error.
+/// The first lines of the file.
 const HEADER: &str = "\
 # The public API of the crate nearfab. `cargo xtask generate` writes this file, and `cargo xtask check` compares it.
 # A line that disappears breaks programs that use it; see the rules in CONTRIBUTING.md.
@@ -27,8 +26,10 @@ pub(crate) fn text() -> Result<String> {
     Ok(format!("{HEADER}\n{}\n", lines.join("\n")))
 }
 
-/// Has rustdoc describe the library as JSON. Stable compilers do so if they are told to act as nightly ones, which only this
-/// call does; its target folder is separate, since the setting changes what cargo considers to be built.
+/// Returns rustdoc's description of the library. A stable compiler writes JSON only with `RUSTC_BOOTSTRAP`, which this call
+/// sets. The target folder is separate, because with this variable cargo builds some dependencies again.
+///
+/// The renderer is used with format 57 of the JSON. It reads other formats too, and an unknown construct is an error.
 fn document() -> Result<Value> {
     let target = workspace().join("target/api");
     let mut cargo = Command::new(env!("CARGO"));

@@ -1,7 +1,7 @@
 //! `cargo xtask bare`: nearfab on a machine that has no libclang, no vendor headers and no vendor libraries.
 //!
-//! The machine is a Debian root with a C linker and nothing else, made once by debootstrap and kept in the user's cache.
-//! The Rust toolchain and cargo's downloads are those of this machine, mounted in.
+//! The machine is a Debian root with a C linker and nothing else. debootstrap makes it once, in the user's cache. The Rust
+//! toolchain and cargo's downloads of this machine are mounted into the root.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,13 +13,13 @@ use nix::unistd::geteuid;
 use crate::run::{output, say, workspace};
 use crate::tools;
 
-/// What no file's path may hold below `usr/include` and `usr/lib`, or the bed shows nothing.
+/// Parts of paths that must not occur below `usr/include` and `usr/lib`: with such a file, the bed would prove nothing.
 const ABSENT: [&str; 4] = ["infiniband/", "libclang", "libefa.so", "libibverbs"];
 
-/// Builds `nearfab` in the bare root and has it discover an emulated trn2.48xlarge and the bare machine itself.
+/// Builds `nearfab` in the bare root, and discovers an emulated trn2.48xlarge and the bare machine.
 ///
 /// # Errors
-/// When the root cannot be made, or the build or a discovery fails in it.
+/// If the root cannot be made, or the build or a discovery fails in it.
 pub(crate) fn run() -> Result<()> {
     if !geteuid().is_root() {
         say("SKIPPED bare: making a Debian root needs root");
@@ -29,7 +29,7 @@ pub(crate) fn run() -> Result<()> {
     let root = debian()?;
     let files = output(Command::new("find").args(["usr/include", "usr/lib"]).current_dir(&root))?;
     if let Some(file) = files.lines().find(|file| ABSENT.iter().any(|absent| file.contains(absent))) {
-        bail!("{} has {file}: remove that folder, it is not bare", root.display());
+        bail!("{} is not bare, it has {file}: remove the folder", root.display());
     }
     let scratch = workspace().join("target/bare");
     fs::create_dir_all(&scratch).with_context(|| format!("making {}", scratch.display()))?;
@@ -46,16 +46,16 @@ pub(crate) fn run() -> Result<()> {
         printed += &inside(&root, &scratch, step)?;
     }
     if !printed.contains("(the tree /scratch/tree): 16 Neuron devices (128 cores), 16 EFA interfaces") {
-        bail!("nearfab did not see the emulated host:\n{printed}");
+        bail!("nearfab did not discover the emulated host:\n{printed}");
     }
     if !printed.contains("(this machine): ") {
-        bail!("nearfab did not look at the bare machine:\n{printed}");
+        bail!("nearfab did not discover the bare machine:\n{printed}");
     }
     say("test result: ok. 1 passed; 0 failed; bare: built and ran without libclang, vendor headers and libraries");
     Ok(())
 }
 
-/// The root, made where it is not in the cache yet.
+/// Returns the root folder. It is made if the cache does not have it.
 fn debian() -> Result<PathBuf> {
     let release = fs::read_to_string("/etc/os-release").context("reading /etc/os-release")?;
     let suite = release.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME="));
@@ -79,15 +79,15 @@ fn debian() -> Result<PathBuf> {
     Ok(root)
 }
 
-/// Where this machine gets its own packages from.
+/// Returns the URL that this machine gets its packages from.
 fn mirror(suite: &str) -> Result<String> {
     let format = "$(SITE) $(CODENAME)";
     let targets = output(Command::new("apt-get").args(["indextargets", "--format", format, "Created-By: Packages"]))?;
     let site = targets.lines().find_map(|line| line.strip_suffix(suite)?.strip_suffix(' '));
-    site.map(str::to_owned).with_context(|| format!("apt knows no source for {suite}"))
+    site.map(str::to_owned).with_context(|| format!("apt has no source for {suite}"))
 }
 
-/// Runs a shell command in the root, in mount and network namespaces of its own: what it mounts ends with it, and it
+/// Runs a shell command in the root, in private mount and network namespaces: its mounts end with the command, and it
 /// reaches no network.
 fn inside(root: &Path, scratch: &Path, command: &str) -> Result<String> {
     let sysroot = output(Command::new("rustc").args(["--print", "sysroot"]).current_dir(workspace()))?;

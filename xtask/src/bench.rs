@@ -1,5 +1,5 @@
-//! `cargo xtask bench`: what seeing a host costs, beside lstopo and beside the least it could cost; and what sharing an open
-//! interface does, and talking over one.
+//! `cargo xtask bench`: the cost of discovery beside lstopo and beside the least possible number of system calls, of sharing
+//! an open interface, and of sending messages over an interface.
 
 use std::process::Command;
 
@@ -9,10 +9,10 @@ use nix::unistd::geteuid;
 use crate::run::{visibly, workspace};
 use crate::tools;
 
-/// Builds for release, and measures on trees in memory. They are on a mount with `nodev`, as a host's sysfs is.
+/// Builds for release, and measures on trees in memory. The trees are on a mount with `nodev`, as a host's sysfs is.
 ///
 /// # Errors
-/// When something does not build, a program is missing, or the system lets this user mount nothing.
+/// If a package does not build, a program is missing, or the system does not let this user mount.
 pub(crate) fn run() -> Result<()> {
     tools::require(tools::BENCH)?;
     let cargo = |arguments: &str| {

@@ -1,4 +1,4 @@
-//! `cargo xtask fuzz`: the fuzz targets of `fuzz/`, what of the parsers they reach, and whether they find bugs.
+//! `cargo xtask fuzz`: the fuzz targets of `fuzz/`, the parts of the parsers that they reach, and whether they find bugs.
 
 mod coverage;
 mod engine;
@@ -11,26 +11,26 @@ use anyhow::{Result, bail};
 use crate::run::{say, workspace};
 use engine::{Engine, Run};
 
-/// What of `cargo xtask fuzz` is wanted.
+/// The options of `cargo xtask fuzz`.
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// One target; without it, each in turn
+    /// The target to run; all of them, one after the other, for none
     target: Option<String>,
-    /// How long for each target (60), or at most for each seeded bug (120)
+    /// The time for each target (60), or the longest time for each seeded bug (120)
     #[arg(long)]
     seconds: Option<u32>,
-    /// Put the bugs of fuzz/bugs into copies of the sources, and see whether the targets find each
+    /// Put each bug of fuzz/bugs into a copy of the sources, and check that its target finds it
     #[arg(long)]
     seeded: bool,
-    /// Tell what of each parser the inputs that were kept reach (with the component llvm-tools of the compiler)
+    /// Print the part of each parser that the kept inputs reach (needs the component llvm-tools of the compiler)
     #[arg(long, conflicts_with_all = ["seeded", "seconds"])]
     coverage: bool,
 }
 
-/// Fuzzes the targets and tells what that came to; or does what the options say instead.
+/// Runs the targets and prints a table of the results; with an option, does what the option says instead.
 ///
 /// # Errors
-/// When an input fails a target, a seeded bug is not found, there is no such target, or no cargo-fuzz.
+/// If an input fails a target, a seeded bug is not found, the target does not exist, or cargo-fuzz cannot be installed.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let engine = Engine::new(workspace())?;
     let targets = engine.targets(options.target.as_deref())?;
@@ -50,7 +50,7 @@ fn fuzz(engine: &Engine, targets: &[String], time: Duration) -> Result<()> {
         let program = engine.build(target)?;
         let run = engine.run(target, &program, &engine.corpus(target)?, time, true)?;
         if let Some(finding) = &run.finding {
-            bail!("{target}: {finding}; for the input {}", run.input.unwrap_or_default().display());
+            bail!("{target}: {finding}; the input is {}", run.input.unwrap_or_default().display());
         }
         runs.push((target, run));
     }

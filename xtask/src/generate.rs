@@ -96,8 +96,8 @@ fn from_build_script(package: &str, file: &str) -> Result<String> {
     )?;
     let folder = messages.lines().find_map(|line| {
         let message: Value = serde_json::from_str(line).ok()?;
-        let ours = message["reason"] == "build-script-executed" && message["package_id"].as_str()?.contains(package);
-        ours.then(|| message["out_dir"].as_str().map(PathBuf::from))?
+        let matches = message["reason"] == "build-script-executed" && message["package_id"].as_str()?.contains(package);
+        matches.then(|| message["out_dir"].as_str().map(PathBuf::from))?
     });
     let path = folder.with_context(|| format!("cargo reports no build script of {package}"))?.join(file);
     fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))

@@ -1,4 +1,4 @@
-//! The Python wheel: building it, and testing it as its users get it.
+//! Builds the Python wheel, and tests it as users install it.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -10,16 +10,16 @@ use anyhow::{Context, Result, bail};
 use crate::run::{output, visibly};
 use crate::tally::Tally;
 
-/// Why the wheel cannot be built and tested here, if so.
+/// Returns why the wheel cannot be built and tested on this machine.
 pub(crate) fn impossible() -> Option<String> {
     output(interpreter().args(["-c", "import ensurepip, venv"])).err()?;
-    Some("there is no Python 3 with venv (Debian: python3-venv)".to_owned())
+    Some("Python 3 with venv is not installed (Debian: python3-venv)".to_owned())
 }
 
-/// Builds the wheel of `python/`; returns its file.
+/// Builds the wheel of `python/`, and returns its file.
 ///
 /// # Errors
-/// When Python 3 with venv is missing, the tools cannot be installed, or the build fails.
+/// If Python 3 with venv is missing, the tools cannot be installed, or the build fails.
 pub(crate) fn wheel(root: &Path) -> Result<PathBuf> {
     let python = environment(root, "build")?;
     let wheels = root.join("target/python/wheels");
@@ -37,18 +37,18 @@ pub(crate) fn wheel(root: &Path) -> Result<PathBuf> {
     }
 }
 
-/// Installs the wheel into a clean environment and tests it there: pytest, the stubs against the module, and the
-/// types of the tests and the example. Returns the environment's interpreter, which the test of all faces takes as
+/// Installs the wheel into a clean environment, and runs pytest, the check of the stubs against the module, and the check of
+/// types in the tests and the example. Returns the environment's interpreter, which the test of all faces reads from
 /// `NEARFAB_PYTHON`.
 ///
 /// # Errors
-/// When a tool cannot be installed or a check fails.
+/// If a tool cannot be installed or a check fails.
 pub(crate) fn test(root: &Path, wheel: &Path, tally: &mut Tally) -> Result<PathBuf> {
     let python = environment(root, "test")?;
     install(root, &python, &[wheel.as_os_str(), "pytest".as_ref(), "mypy".as_ref()])?;
     let tests = root.join("python/tests");
     let settings = root.join("python/pyproject.toml");
-    // Not started in python/, where the sources would be found instead of the wheel.
+    // In python/, Python would import the sources instead of the wheel.
     let module = |name: &str| {
         let mut command = Command::new(&python);
         command.current_dir(root.join("target/python")).env("PYTHONDONTWRITEBYTECODE", "1").args(["-m", name]);
@@ -60,19 +60,19 @@ pub(crate) fn test(root: &Path, wheel: &Path, tally: &mut Tally) -> Result<PathB
     Ok(python)
 }
 
-/// The Python that everything starts from.
+/// Returns the command of the Python that the environments are made with.
 fn interpreter() -> Command {
     Command::new(env::var_os("PYTHON").unwrap_or_else(|| "python3".into()))
 }
 
-/// A new virtual environment below `target/python`; returns its interpreter.
+/// Makes a virtual environment below `target/python`, and returns its interpreter.
 fn environment(root: &Path, name: &str) -> Result<PathBuf> {
     let folder = root.join("target/python").join(name);
     visibly(interpreter().args(["-m", "venv", "--clear"]).arg(&folder))?;
     Ok(folder.join("bin/python"))
 }
 
-/// Installs packages, those that are tools in the versions of `python/constraints.txt`.
+/// Installs packages. `python/constraints.txt` has the versions of the tools.
 fn install(root: &Path, python: &Path, packages: &[&OsStr]) -> Result<()> {
     let mut pip = Command::new(python);
     pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--constraint"]);

@@ -1,4 +1,4 @@
-//! Running programs and waiting for conditions, with errors that say what was run and what it said.
+//! Runs programs and waits for conditions. An error has the command line and the output of the program.
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -11,22 +11,22 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
-/// The top of the source tree.
+/// Returns the top folder of the workspace.
 pub(crate) fn workspace() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
 }
 
-/// Where cargo put this program, and puts the workspace's other binaries of the same profile.
+/// Returns the folder of this program, where cargo puts the other programs of the same profile too.
 ///
 /// # Errors
-/// When the kernel does not tell where this program is.
+/// If the kernel does not give the path of this program.
 pub(crate) fn binaries() -> Result<PathBuf> {
     let program = std::env::current_exe().context("finding this program's own file")?;
     let folder = program.parent().context("this program has no folder")?;
     Ok(folder.to_owned())
 }
 
-/// A line for the person who gave the command.
+/// Prints a line to stdout.
 #[expect(clippy::print_stdout, reason = "a command's answer goes to stdout")]
 pub(crate) fn say(line: impl std::fmt::Display) {
     println!("{line}");
@@ -35,7 +35,7 @@ pub(crate) fn say(line: impl std::fmt::Display) {
 /// Runs a program to its end and returns what it wrote to stdout.
 ///
 /// # Errors
-/// When it cannot be started or fails; the error carries the command line and all it wrote.
+/// If the program cannot be started or fails; the error has the command line and everything that the program wrote.
 pub(crate) fn output(command: &mut Command) -> Result<String> {
     let Output { status, stdout, stderr } =
         command.stdin(Stdio::null()).output().with_context(|| format!("cannot start {}", line(command)))?;
@@ -50,7 +50,7 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
 /// Runs a program to its end with its output passed through.
 ///
 /// # Errors
-/// When it cannot be started or fails.
+/// If it cannot be started or fails.
 pub(crate) fn visibly(command: &mut Command) -> Result<()> {
     let status = command.status().with_context(|| format!("cannot start {}", line(command)))?;
     if !status.success() {
@@ -59,12 +59,12 @@ pub(crate) fn visibly(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Asks `probe` until it breaks with a value; what it continues with is the reason to wait on.
+/// Calls `probe` until it breaks with a value. The text that it continues with is the reason for waiting on.
 ///
 /// # Errors
-/// What `probe` fails with; the last reason when `limit` is over; an interruption by a signal.
+/// The error of `probe`; the last reason if `limit` is over; an interruption by a signal.
 pub(crate) fn until<T>(
-    what: &str,
+    goal: &str,
     limit: Duration,
     mut probe: impl FnMut() -> Result<ControlFlow<T, String>>,
 ) -> Result<T> {
@@ -74,25 +74,25 @@ pub(crate) fn until<T>(
         match probe()? {
             ControlFlow::Break(value) => return Ok(value),
             ControlFlow::Continue(reason) if Instant::now() > deadline => {
-                bail!("{what}: not within {} s: {reason}", limit.as_secs())
+                bail!("{goal}: not within {} s: {reason}", limit.as_secs())
             }
             ControlFlow::Continue(_) => thread::sleep(Duration::from_millis(50)),
         }
     }
 }
 
-/// From now on a Ctrl-C, a hang-up or a plain kill makes [`until`] fail instead of ending the program,
-/// so that what was started gets cleaned up. A second one ends it.
+/// Makes the signals of Ctrl-C, a hang-up and a plain kill fail [`until`] instead of ending the program, so that the
+/// program can clean up. A second signal ends the program.
 ///
 /// # Errors
-/// When the kernel refuses the handlers.
+/// If the kernel refuses the handlers.
 pub(crate) fn catch_interrupts() -> Result<()> {
     if INTERRUPTED.get().is_some() {
         return Ok(());
     }
     let flag = INTERRUPTED.get_or_init(Arc::default);
     for signal in [SIGINT, SIGTERM, SIGHUP] {
-        // In this order: the first signal finds the flag unset, and sets it.
+        // In this order, the first signal finds the flag unset and sets it.
         signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, flag.clone())?;
         signal_hook::flag::register(signal, flag.clone())?;
     }

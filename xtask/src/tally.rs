@@ -1,4 +1,4 @@
-//! Counting what passed, failed and was skipped, from what test programs print.
+//! Counts the tests that passed, failed and were skipped, from the output of the test programs.
 
 use std::fmt;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -21,11 +21,11 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    /// Runs a program that tests, passing its output on, and counts. A failing program that says of no test that it
-    /// failed is a failure itself.
+    /// Runs a test program, passes its output on, and counts its tests. A program that fails without reporting a failed
+    /// test counts as one failure.
     ///
     /// # Errors
-    /// When it cannot be started.
+    /// If it cannot be started.
     pub(crate) fn watch(&mut self, name: &str, command: &mut Command) -> Result<()> {
         let failed_before = self.failed;
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -57,7 +57,7 @@ impl Tally {
         self.failures.push(format!("{name}: {error:#}"));
     }
 
-    /// Says and counts that a bed cannot run here.
+    /// Prints and counts that a bed is skipped.
     pub(crate) fn skip(&mut self, bed: &str, reason: &str) {
         let line = format!("SKIPPED {bed}: {reason}");
         say(&line);
@@ -94,7 +94,7 @@ fn pass_on(from: Option<impl Read>, mut to: impl Write, counts: &Mutex<&mut Tall
     let mut from = BufReader::new(from);
     let mut line = Vec::new();
     while from.read_until(b'\n', &mut line).is_ok_and(|length| length > 0) {
-        // A reader who left does not end the tests.
+        // The tests go on if the reader of the output has ended.
         let _ = to.write_all(&line);
         let text = String::from_utf8_lossy(&line);
         counts.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).count(text.trim_end());

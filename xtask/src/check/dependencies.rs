@@ -47,9 +47,9 @@ impl Metadata {
 
 /// Returns the dependencies that need a newer Rust than a package of the workspace promises.
 fn too_new(metadata: &Metadata) -> Vec<String> {
-    let (ours, others): (Vec<_>, Vec<_>) =
+    let (members, others): (Vec<_>, Vec<_>) =
         metadata.packages.iter().partition(|package| metadata.workspace_members.contains(&package.id));
-    let promised = ours.iter().filter_map(|package| package.rust_version.as_deref()).min_by_key(|text| numbers(text));
+    let promised = members.iter().filter_map(|package| package.rust_version.as_deref()).min_by_key(|text| numbers(text));
     let Some(promised) = promised else { return vec!["Cargo.toml: no rust-version".to_owned()] };
     let needs_newer =
         |package: &&&Package| package.rust_version.as_deref().is_some_and(|needed| numbers(needed) > numbers(promised));
@@ -102,13 +102,13 @@ mod tests {
         };
         let metadata = Metadata {
             packages: vec![
-                package("ours", Some("1.89")),
+                package("members", Some("1.89")),
                 package("equal", Some("1.89.0")),
                 package("older", Some("1.9")),
                 package("unknown", None),
                 package("newer", Some("1.90")),
             ],
-            workspace_members: vec!["ours".to_owned()],
+            workspace_members: vec!["members".to_owned()],
         };
         let faults = too_new(&metadata);
         assert_eq!(faults, ["newer 1.0.0 needs Rust 1.90; nearfab supports 1.89 and newer: use an older version"]);

@@ -1,4 +1,4 @@
-//! What of each source file the kept inputs of the targets reach.
+//! The part of each source file that the kept inputs of the targets reach.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -9,14 +9,14 @@ use serde_json::Value;
 use super::engine::{Engine, host_triple};
 use crate::run::{output, say, workspace};
 
-/// The files without parsers, or whose parsers read what no tree and no person says.
-const APART: [&str; 3] = ["src/context", "src/runtime/", "src/probe"];
+/// The folders without parsers of trees and of people's input.
+const APART: [&str; 3] = ["src/live/context", "src/live/vendor", "src/live/probe"];
 
-/// Runs the targets on their seeds and corpora, counting, and prints each file of the library with the regions that were
-/// reached by any of them.
+/// Runs the targets on their seeds and corpora with counters, and prints for each file of the library the regions that a
+/// target reached.
 ///
 /// # Errors
-/// When the compiler has no `llvm-tools`, or something does not build.
+/// If the compiler has no `llvm-tools`, or a target does not build.
 pub(crate) fn run(engine: &Engine, targets: &[String]) -> Result<()> {
     let host = host_triple()?;
     let sysroot = output(Command::new("rustc").args(["--print", "sysroot"]))?;
@@ -40,12 +40,12 @@ pub(crate) fn run(engine: &Engine, targets: &[String]) -> Result<()> {
         export.arg("--object").arg(program);
     }
     output(&mut merge)?;
-    let export: Value = serde_json::from_str(&output(&mut export)?).context("understanding llvm-cov")?;
+    let export: Value = serde_json::from_str(&output(&mut export)?).context("reading the report of llvm-cov")?;
     print(&export)
 }
 
 fn print(export: &Value) -> Result<()> {
-    let files = export["data"][0]["files"].as_array().context("llvm-cov tells of no files")?;
+    let files = export["data"][0]["files"].as_array().context("llvm-cov reports no files")?;
     say("\nFILE                       REGIONS      OF  SHARE");
     for file in files {
         let name = file["filename"].as_str().and_then(|name| name.split_once("/src/"));

@@ -1,4 +1,4 @@
-//! Building targets with cargo-fuzz, running them, and understanding what libFuzzer says.
+//! Builds targets with cargo-fuzz, runs them, and reads the output of libFuzzer.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -12,40 +12,40 @@ use tempfile::TempDir;
 use crate::run::{output, say, visibly};
 use crate::tools;
 
-/// Slow targets, for which it is no news that a path was taken more often: that would fill the corpus with inputs of which none
-/// gets its turn.
+/// Slow targets. An input that only takes a known path more often is not kept for them: the corpus would grow faster than the
+/// target can run it.
 const SLOW: [&str; 3] = ["attribute", "instance_toml", "tree"];
 
-/// The folder `fuzz` of a source tree, with what builds and runs its targets.
+/// Builds and runs the targets in the folder `fuzz` of a source tree.
 pub(crate) struct Engine {
     folder: PathBuf,
     cargo_fuzz: PathBuf,
-    /// In memory, where there is such a folder: targets write thousands of small files a second.
+    /// In memory if the machine has /dev/shm: targets write thousands of small files a second.
     scratch: TempDir,
 }
 
-/// What running a target came to.
+/// The result of running a target.
 #[derive(Default)]
 pub(crate) struct Run {
     pub(crate) seconds: u64,
     pub(crate) executions: u64,
-    /// How many inputs are in the corpus, each of which reaches something that the others do not.
+    /// The number of inputs in the corpus. Each reaches code that the others do not reach.
     pub(crate) inputs: u64,
-    /// Edges between blocks of the target's code that some input took.
+    /// Edges between blocks of the target's code that an input took.
     pub(crate) edges: u64,
-    /// All edges of the target's code, its libraries but the standard one included.
+    /// All edges of the target's code and of its libraries, without the standard library.
     pub(crate) of_edges: u64,
-    /// Whether it came past the inputs that it began with.
+    /// Whether the target passed all inputs that it began with.
     pub(crate) past_seeds: bool,
-    /// Where it failed, if it did.
+    /// The place of the failure; none if no input failed.
     pub(crate) finding: Option<String>,
-    /// The input that it failed for.
+    /// The input that failed.
     pub(crate) input: Option<PathBuf>,
 }
 
 impl Engine {
     /// # Errors
-    /// When cargo-fuzz cannot be installed, or nothing can be written.
+    /// If cargo-fuzz cannot be installed, or nothing can be written.
     pub(crate) fn new(sources: &Path) -> Result<Self> {
         let memory = Path::new("/dev/shm");
         let scratch = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
@@ -56,37 +56,37 @@ impl Engine {
         })
     }
 
-    /// Its folder.
+    /// Returns the folder of the targets.
     pub(crate) fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// cargo-fuzz, to be given arguments of its subcommand. What is fuzzed has no unsafe code of its own, so that no
-    /// sanitizer is needed, nor the nightly compiler that they take.
+    /// Returns a command of cargo-fuzz, for the caller to add arguments to. The fuzzed code has no unsafe code, so it needs no
+    /// sanitizer and no nightly compiler.
     pub(crate) fn cargo_fuzz(&self, subcommand: &str) -> Command {
         let mut command = Command::new(&self.cargo_fuzz);
         command.args(["fuzz", subcommand]).arg("--fuzz-dir").arg(&self.folder);
         command
     }
 
-    /// The names of all targets, or of the one that is wanted.
+    /// Returns the names of all targets, or only the given name.
     ///
     /// # Errors
-    /// When there is no such target.
+    /// If the target does not exist.
     pub(crate) fn targets(&self, only: Option<&str>) -> Result<Vec<String>> {
         let all = output(&mut self.cargo_fuzz("list"))?;
         let all: Vec<String> = all.lines().map(str::to_owned).collect();
         let wanted: Vec<String> = all.iter().filter(|name| only.is_none_or(|only| only == *name)).cloned().collect();
         if wanted.is_empty() {
-            bail!("there is no such target; there are: {}", all.join(", "));
+            bail!("this target does not exist; the targets are: {}", all.join(", "));
         }
         Ok(wanted)
     }
 
-    /// Writes the seeds that are made rather than kept.
+    /// Writes the seeds that a program makes.
     ///
     /// # Errors
-    /// When they cannot be made.
+    /// If the program fails.
     pub(crate) fn make_seeds(&self) -> Result<()> {
         let mut seeds = Command::new(env!("CARGO"));
         seeds.current_dir(&self.folder).args(["run", "--quiet", "--example", "seeds", "--"]).arg(self.made_seeds());
@@ -97,23 +97,23 @@ impl Engine {
         self.folder.join("target/seeds")
     }
 
-    /// Where the inputs of a target are kept from run to run.
+    /// Returns the folder that keeps the inputs of a target from run to run.
     ///
     /// # Errors
-    /// When the folder cannot be made.
+    /// If the folder cannot be made.
     pub(crate) fn corpus(&self, target: &str) -> Result<PathBuf> {
         let folder = self.folder.join("corpus").join(target);
         fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
         Ok(folder)
     }
 
-    /// The folders of the seeds of a target, kept and made.
+    /// Returns the folders of a target's seeds: the committed ones and the ones that a program makes.
     pub(crate) fn seeds(&self, target: &str) -> Vec<PathBuf> {
         let folders = [self.folder.join("seeds"), self.made_seeds()].map(|folder| folder.join(target));
         folders.into_iter().filter(|folder| folder.is_dir()).collect()
     }
 
-    /// Words that inputs of the target have, where there is a list of them.
+    /// Returns the option for the target's list of words, if it has one.
     fn dictionary(&self, target: &str) -> Option<String> {
         let words = self.folder.join("dictionaries").join(target);
         words.is_file().then(|| format!("-dict={}", words.display()))
@@ -122,27 +122,27 @@ impl Engine {
     /// Builds a target.
     ///
     /// # Errors
-    /// When it does not build.
+    /// If it does not build.
     pub(crate) fn build(&self, target: &str) -> Result<PathBuf> {
         let mut command = self.cargo_fuzz("build");
-        // In more units than cargo-fuzz would have: after a change, few of them are built again.
+        // With more codegen units than cargo-fuzz uses, fewer are built again after a change.
         command.args(["--sanitizer", "none", "--codegen-units", "16", target]).env("CARGO_INCREMENTAL", "1");
         output(&mut command)?;
         let host = host_triple()?;
         Ok(self.folder.join("target").join(host).join("release").join(target))
     }
 
-    /// A built target, to be given arguments.
+    /// Returns the command of a built target, for the caller to add arguments to.
     pub(crate) fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
         command.env("TMPDIR", self.scratch.path());
         command
     }
 
-    /// Runs a target from its seeds and a corpus until something fails or the time is over.
+    /// Runs a target from its seeds and a corpus until an input fails or the time is over.
     ///
     /// # Errors
-    /// When it cannot be run. That an input fails it is no error here.
+    /// If the target cannot be run. An input that fails is not an error here.
     pub(crate) fn run(
         &self,
         target: &str,
@@ -167,12 +167,12 @@ impl Engine {
         let mut child = command.spawn().with_context(|| format!("starting {}", program.display()))?;
         let mut run = Run::default();
         for line in BufReader::new(child.stderr.take().context("it has a pipe")?).split(b'\n') {
-            let line = line.context("reading what the target says")?;
+            let line = line.context("reading the output of the target")?;
             let line = String::from_utf8_lossy(&line);
             if visible {
                 say(&line);
             }
-            run.hear(&line);
+            run.read(&line);
         }
         let status = child.wait().context("waiting for the target")?;
         run.seconds = start.elapsed().as_secs();
@@ -186,8 +186,8 @@ impl Engine {
 }
 
 impl Run {
-    /// Takes in a line such as `#639517 DONE cov: 840 ft: 1606 corp: 355/22Kb lim: 3046 exec/s: 39969 rss: 28Mb`.
-    fn hear(&mut self, line: &str) {
+    /// Reads a line such as `#639517 DONE cov: 840 ft: 1606 corp: 355/22Kb lim: 3046 exec/s: 39969 rss: 28Mb`.
+    fn read(&mut self, line: &str) {
         let after = |words: &str| {
             let rest = line.split_once(words)?.1.trim_start();
             rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
@@ -209,10 +209,10 @@ impl Run {
     }
 }
 
-/// The target triple of the compiler's own machine, for which cargo-fuzz builds.
+/// Returns the target triple of the compiler's host, which cargo-fuzz builds for.
 ///
 /// # Errors
-/// When the compiler does not tell.
+/// If the compiler names no host.
 pub(crate) fn host_triple() -> Result<String> {
     let version = output(Command::new("rustc").arg("-vV"))?;
     let host = version.lines().find_map(|line| line.strip_prefix("host: "));

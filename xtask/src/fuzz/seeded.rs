@@ -1,4 +1,4 @@
-//! Bugs that were put in on purpose: a target that does not find them would not find those that were not.
+//! Bugs that are put in on purpose: a target that does not find them would not find unknown bugs either.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -19,10 +19,10 @@ struct Bug {
     patch: PathBuf,
 }
 
-/// Puts each bug into a copy of the sources, and runs the target that should find it, from its seeds alone.
+/// Puts each bug into a copy of the sources, and runs the target that should find the bug, from its seeds alone.
 ///
 /// # Errors
-/// When a patch does not apply or build, and, after all of them, when a bug was not found.
+/// If a patch does not apply or build; after all patches, if a target did not find its bug.
 pub(crate) fn run(engine: &Engine, targets: &[String], limit: Duration) -> Result<()> {
     tools::require(tools::SEEDED)?;
     let bugs = bugs(&engine.folder().join("bugs"), targets)?;
@@ -38,7 +38,7 @@ pub(crate) fn run(engine: &Engine, targets: &[String], limit: Duration) -> Resul
         let Run { seconds, executions, past_seeds, finding, input, .. } = search(engine, bug, &program, limit)?;
         if let Some(input) = input {
             let clean = engine.build(&bug.target)?;
-            output(engine.command(&clean).arg(input)).context("this fails without the bug as well: see to it first")?;
+            output(engine.command(&clean).arg(input)).context("this input fails without the bug too: correct that first")?;
         }
         let how = match finding {
             None => "nothing",
@@ -58,7 +58,7 @@ pub(crate) fn run(engine: &Engine, targets: &[String], limit: Duration) -> Resul
 }
 
 fn search(engine: &Engine, bug: &Bug, program: &Path, limit: Duration) -> Result<Run> {
-    // Nothing that an earlier run has learnt.
+    // Without the inputs that an earlier run kept.
     let corpus = tempfile::tempdir().context("making a temporary folder")?;
     engine.run(&bug.target, program, corpus.path(), limit, false)
 }
@@ -83,13 +83,13 @@ fn names(folder: &Path) -> Result<BTreeSet<String>> {
     entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
 }
 
-/// Makes the copy equal to the sources, writing only what differs, so that little is built again.
+/// Makes the copy equal to the sources. It writes only files that differ, so that cargo builds little again.
 fn synchronize(copy: &Path) -> Result<()> {
     let mut git = Command::new("git");
     git.current_dir(workspace()).args(["ls-files", "--cached", "--others", "--exclude-standard", "-z"]);
     for name in output(&mut git)?.split_terminator('\0') {
         let (from, to) = (workspace().join(name), copy.join(name));
-        let Ok(content) = fs::read(&from) else { continue }; // Removed, and not yet from git's index.
+        let Ok(content) = fs::read(&from) else { continue }; // Removed, with the removal not committed.
         if fs::read(&to).is_ok_and(|present| present == content) {
             continue;
         }
@@ -104,7 +104,7 @@ fn apply(patch: &Path, copy: &Path) -> Result<()> {
     let mut command = Command::new("patch");
     command.args(["--strip=1", "--silent", "--forward", "--no-backup-if-mismatch", "--reject-file=-"]);
     output(command.arg("--directory").arg(copy).arg("--input").arg(patch)).with_context(|| {
-        format!("{} does not apply any more: make the same mistake in the code of today", patch.display())
+        format!("{} does not apply: write the same bug for the current code", patch.display())
     })?;
     Ok(())
 }

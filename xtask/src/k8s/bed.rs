@@ -1,4 +1,4 @@
-//! The bed as seen from outside: up, down, and ways in.
+//! Starts and stops the bed from outside, and runs commands in it.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -19,19 +19,19 @@ use super::{build, cgroup::Cgroup, config};
 use crate::run::{binaries, catch_interrupts, forget_interrupts, output, say, until};
 use crate::tools;
 
-/// Each step in there has a shorter one of its own.
+/// The time for starting the cluster. Each step inside has a shorter limit.
 const LIMIT: Duration = Duration::from_secs(300);
 
-/// The one bed of this checkout, up or not.
+/// The bed of this checkout, up or not.
 pub(crate) struct Bed {
     state: PathBuf,
     cgroup: Cgroup,
 }
 
-/// Why no bed can run on this machine, whatever is installed.
+/// Returns why no bed can run on this machine, with any packages.
 pub(crate) fn impossible() -> Option<String> {
     if !nix::unistd::geteuid().is_root() {
-        return Some("it takes root to make namespaces, mounts and cgroups".to_owned());
+        return Some("only root can make the namespaces, mounts and cgroups".to_owned());
     }
     let mut namespaces = Command::new("unshare");
     namespaces.args(["--mount", "--pid", "--net", "--fork", "true"]);
@@ -39,11 +39,11 @@ pub(crate) fn impossible() -> Option<String> {
 }
 
 impl Bed {
-    /// That of this checkout.
+    /// Returns the bed of this checkout.
     ///
     /// # Errors
-    /// When the machine has no cgroups, or the target folder cannot be told.
-    pub(crate) fn here() -> Result<Self> {
+    /// If the machine has no cgroups, or the target folder is unknown.
+    pub(crate) fn of_checkout() -> Result<Self> {
         let profile = binaries()?;
         let target = profile.parent().context("this program is not in a target folder")?;
         let state = target.join("k8s");
@@ -51,18 +51,18 @@ impl Bed {
         Ok(Self { state, cgroup })
     }
 
-    /// Whether a cluster is running and was ready once.
+    /// Returns whether a cluster is running and was ready once.
     ///
     /// # Errors
-    /// When the bed's cgroup cannot be read.
+    /// If the bed's cgroup cannot be read.
     pub(crate) fn is_up(&self) -> Result<bool> {
         Ok(!self.cgroup.processes()?.is_empty() && self.state.join("ready").exists())
     }
 
-    /// Builds what is missing, and returns when the node is ready. A failure leaves nothing behind.
+    /// Builds the missing programs, starts the cluster, and returns when the node is ready. A failure leaves no process and no file.
     ///
     /// # Errors
-    /// When something is missing, a build fails, or the cluster does not become ready.
+    /// If a package is missing, a build fails, or the cluster does not become ready.
     pub(crate) fn up(&self) -> Result<()> {
         tools::require(tools::CLUSTER)?;
         catch_interrupts()?;
@@ -70,7 +70,7 @@ impl Bed {
         let folders = build::binaries(&versions)?;
         ensure!(
             self.cgroup.processes()?.is_empty(),
-            "a bed that is not ready is running here: somebody is bringing it up, or it hangs (cargo xtask k8s down)"
+            "a cluster that is not ready is running: another `k8s up` starts it, or it hangs (cargo xtask k8s down)"
         );
         self.remove()?;
         let start = Instant::now();
@@ -90,7 +90,7 @@ impl Bed {
     }
 
     fn start(&self, folders: &[PathBuf]) -> Result<Child> {
-        // Fails for the second of two that start at the same time.
+        // Of two runs that start at the same time, the second fails here.
         fs::create_dir(&self.state).with_context(|| self.state.display().to_string())?;
         let logs = self.state.join("log");
         fs::create_dir(&logs)?;
@@ -98,7 +98,7 @@ impl Bed {
         self.link_programs(folders)?;
         self.cgroup.create()?;
         let log = File::create(logs.join("init.log"))?;
-        // In a process group of its own: a Ctrl-C is for us, who end it in good order.
+        // In a separate process group: a Ctrl-C reaches only this program, which stops the cluster in order.
         Command::new("unshare")
             .args(["--mount", "--pid", "--net", "--fork", "--kill-child=KILL", "--"])
             .arg(std::env::current_exe()?)
@@ -113,7 +113,7 @@ impl Bed {
             .context("cannot start unshare")
     }
 
-    /// What this bed runs, whatever will be pinned while it is up.
+    /// Links the programs that this bed runs; other versions may be pinned while the bed is up.
     fn link_programs(&self, folders: &[PathBuf]) -> Result<()> {
         let links = self.state.join("bin");
         fs::create_dir(&links)?;
@@ -130,7 +130,7 @@ impl Bed {
         let ready = self.state.join("ready");
         until("bringing the cluster up", LIMIT, || {
             if let Some(status) = outer.try_wait()? {
-                bail!("the cluster did not come up ({status}); what its parts said last is above");
+                bail!("the cluster did not start ({status}); the last lines of its logs are above");
             }
             Ok(match ready.exists() {
                 true => ControlFlow::Break(()),
@@ -139,12 +139,12 @@ impl Bed {
         })
     }
 
-    /// Ends everything and removes every trace; does nothing when there is none.
+    /// Ends all processes of the bed and removes its files. Does nothing if the bed is not up.
     ///
     /// # Errors
-    /// When something resists; what remains is as before, and `down` can be called again.
+    /// If a process or a file resists; `down` can be called again.
     pub(crate) fn down(&self) -> Result<()> {
-        // One that made us come here has done its work.
+        // The interruption that led to this call has had its effect.
         forget_interrupts();
         self.cgroup.kill()?;
         self.remove()
@@ -157,7 +157,7 @@ impl Bed {
             let target = line.split(' ').nth(1).unwrap_or_default();
             Path::new(target).starts_with(&self.state)
         });
-        // Never met; but what it would delete then is not the bed's.
+        // Removing the folder would delete files through the mount.
         ensure!(leaked.is_none(), "a mount of the bed is visible on the machine: {leaked:?}");
         match fs::remove_dir_all(&self.state) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
@@ -167,7 +167,7 @@ impl Bed {
         }
     }
 
-    /// Shows the last lines of every log.
+    /// Prints the last lines of every log.
     pub(crate) fn report(&self) {
         let mut logs: Vec<PathBuf> = fs::read_dir(self.state.join("log"))
             .map(|entries| entries.filter_map(|entry| Some(entry.ok()?.path())).collect())
@@ -184,10 +184,10 @@ impl Bed {
         }
     }
 
-    /// kubectl as the cluster's administrator, in the caller's file system.
+    /// Returns the command of kubectl as the cluster's administrator, in the caller's file system.
     ///
     /// # Errors
-    /// When no bed is running.
+    /// If the bed is not up.
     pub(crate) fn kubectl(&self) -> Result<Command> {
         let mut command = Command::new("nsenter");
         command
@@ -195,24 +195,24 @@ impl Bed {
             .arg(self.state.join("bin/kubectl"))
             .arg("--kubeconfig")
             .arg(self.state.join("admin.kubeconfig"))
-            // Else it keeps one in the user's home.
+            // By default, kubectl keeps its cache in the user's home.
             .env("KUBECACHEDIR", self.state.join("kubectl-cache"));
         Ok(command)
     }
 
-    /// What kubectl answers to a question, as JSON.
+    /// Returns the output of `kubectl get`, as JSON.
     ///
     /// # Errors
-    /// When kubectl fails.
+    /// If kubectl fails.
     pub(crate) fn get(&self, arguments: &[&str]) -> Result<Value> {
         let answer = output(self.kubectl()?.arg("get").args(arguments).args(["-o", "json"]))?;
         serde_json::from_str(&answer).context("kubectl get -o json")
     }
 
-    /// A command in all of the bed's namespaces, with the bed's programs found by name.
+    /// Returns a command that runs in all of the bed's namespaces, with the bed's programs on its search path.
     ///
     /// # Errors
-    /// When no bed is running.
+    /// If the bed is not up.
     pub(crate) fn inside(&self, command: &Command) -> Result<Command> {
         let mut entered = Command::new("nsenter");
         entered
@@ -223,10 +223,10 @@ impl Bed {
         Ok(entered)
     }
 
-    /// A path inside the bed, as it can be opened from outside.
+    /// Returns the path outside of the bed for a path inside.
     ///
     /// # Errors
-    /// When no bed is running.
+    /// If the bed is not up.
     pub(crate) fn path(&self, inside: &str) -> Result<PathBuf> {
         Ok(PathBuf::from(format!("/proc/{}/root{inside}", self.init()?)))
     }
@@ -239,21 +239,21 @@ impl Bed {
         &self.cgroup
     }
 
-    /// Process 1's id on the machine.
+    /// Returns the PID of the bed's process 1 on the machine.
     fn init(&self) -> Result<i32> {
         let file = self.state.join("init.pid");
         let text = fs::read_to_string(&file).with_context(|| file.display().to_string())?;
         let pid = text.parse().with_context(|| file.display().to_string())?;
         ensure!(
             self.cgroup.processes()?.contains(&pid),
-            "the bed has ended by itself; {}/log says why, `cargo xtask k8s down` cleans up",
+            "the cluster ended by itself: read the logs in {}/log, then run `cargo xtask k8s down`",
             self.state.display()
         );
         Ok(pid)
     }
 }
 
-/// The search path in the bed.
+/// Returns the search path in the bed.
 fn inner_path() -> Result<OsString> {
     let folders = [PathBuf::from(BED).join("bin")].into_iter().chain(tools::search_path());
     Ok(std::env::join_paths(folders)?)

@@ -1,4 +1,4 @@
-//! The cluster's binaries, built from Go modules and kept by version in the user's cache folder.
+//! The cluster's programs, built from Go modules and kept by version in the user's cache folder.
 
 use std::fmt::Write;
 use std::fs;
@@ -13,10 +13,10 @@ use super::versions::Versions;
 use crate::run::{output, say, visibly};
 use crate::tools;
 
-/// Folders that together hold all binaries of the bed; what is not in the cache yet is built.
+/// Returns the folders of all programs of the bed. A program that is not in the cache is built.
 ///
 /// # Errors
-/// When Go is missing or too old, or a build fails.
+/// If Go is missing or too old, or a build fails.
 pub(crate) fn binaries(versions: &Versions) -> Result<Vec<PathBuf>> {
     let cache = tools::cache()?.join("cluster");
     let modules = [kubernetes(versions), etcd(versions), containerd(versions)];
@@ -31,13 +31,13 @@ pub(crate) fn binaries(versions: &Versions) -> Result<Vec<PathBuf>> {
     folders.collect()
 }
 
-/// Commands of one Go module, at one version.
+/// Commands of a Go module at a version.
 struct Module<'a> {
     name: &'static str,
     version: &'a str,
     path: &'static str,
     commands: &'static [&'static str],
-    /// The binary's name, where it is not the last part of the package's.
+    /// The name of the program, if it is not the last part of the package's path.
     rename: Option<&'static str>,
     linker_flags: String,
     tags: &'static str,
@@ -46,7 +46,7 @@ struct Module<'a> {
 fn kubernetes(versions: &Versions) -> Module<'_> {
     let version = &versions.kubernetes;
     let minor = version.split('.').nth(1).unwrap_or_default();
-    // Without these the server calls itself v0.0.0, and feature gates follow the version.
+    // Without these flags the server reports v0.0.0, and the feature gates of that version.
     let package = "k8s.io/component-base/version";
     let linker_flags = format!(
         "-s -w -X {package}.gitVersion=v{version} -X {package}.gitMajor=1 -X {package}.gitMinor={minor} -X {package}.gitTreeState=clean"
@@ -98,7 +98,7 @@ fn containerd(versions: &Versions) -> Module<'_> {
 }
 
 impl Module<'_> {
-    /// Builds beside `folder` and moves the whole in: a build that was cut off is never taken for a finished one.
+    /// Builds beside `folder` and moves the result in, so that an interrupted build does not look finished.
     fn build(&self, folder: &Path, go: &str) -> Result<()> {
         let Self { name, version, .. } = self;
         say(format_args!("building {name} {version} from Go modules"));
@@ -120,13 +120,13 @@ impl Module<'_> {
                 .args(self.commands),
         )?;
         match fs::rename(&binaries, folder) {
-            // Somebody else built it meanwhile: it is the same.
+            // Another run built the same version meanwhile.
             Err(_) if folder.exists() => Ok(()),
             moved => moved.with_context(|| folder.display().to_string()),
         }
     }
 
-    /// A module of our own that requires this one.
+    /// Returns the text of a Go module that requires this module.
     fn go_mod(&self, source: &Path, go: &str) -> Result<String> {
         let Self { path, version, .. } = self;
         let mut text = format!("module bed\n\ngo {go}\n\nrequire {path} v{version}\n");
@@ -138,8 +138,8 @@ impl Module<'_> {
         Ok(text)
     }
 
-    /// Kubernetes requires the modules it publishes from its own tree as v0.0.0 and replaces them by folders; a
-    /// replacement counts only in the main module, so ours has to name the published ones.
+    /// Returns the modules that Kubernetes publishes from its tree. It requires them as v0.0.0 and replaces them by folders.
+    /// Go uses replacements of the main module only, so the module of the bed must name the published versions.
     fn staging_modules(&self, source: &Path) -> Result<Vec<String>> {
         #[derive(Deserialize)]
         #[serde(rename_all = "PascalCase")]
@@ -176,7 +176,7 @@ fn require_go(needed: &str) -> Result<()> {
         .with_context(|| format!("Go {needed} or newer is needed to build the cluster (https://go.dev/dl)"))?;
     let found = found.trim().trim_start_matches("go");
     if numbers(found) < numbers(needed) {
-        bail!("Go {needed} or newer is needed to build the cluster, and this is {found} (https://go.dev/dl)");
+        bail!("Go {needed} or newer is needed to build the cluster, and Go {found} is installed (https://go.dev/dl)");
     }
     Ok(())
 }

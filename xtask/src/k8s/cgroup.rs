@@ -1,7 +1,7 @@
-//! The bed's control group: one of its own in every hierarchy, with process 1 and all pods in it.
+//! The bed's control group: a separate group in every hierarchy, with process 1 and all pods in it.
 //!
-//! It is what a bed is found by. A process cannot leave it unseen, and unlike a recorded process id it never means another
-//! process; so even after a crash at any point `down` finds what there is to end and remove.
+//! The group identifies the processes of a bed. A process cannot leave the group by itself, and a group never means another
+//! process, as a recorded PID can. So after a crash at any point, `down` finds all processes and groups to end and remove.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -23,15 +23,15 @@ const LIMIT: Duration = Duration::from_secs(30);
 pub(crate) struct Cgroup {
     name: String,
     hierarchies: Vec<PathBuf>,
-    /// Whether there is nothing but version 2, where controllers have to be handed down.
+    /// Whether the machine has version 2 only. In version 2, each group enables the controllers of the groups below.
     unified: bool,
 }
 
 impl Cgroup {
-    /// That of the bed with this state folder, whether it exists or not.
+    /// Returns the control group of the bed with this state folder, whether the group exists or not.
     ///
     /// # Errors
-    /// When the mounted hierarchies cannot be told, or there are none.
+    /// If the mounted hierarchies cannot be read, or the machine has none.
     pub(crate) fn of(state: &Path) -> Result<Self> {
         let hash = Sha256::digest(state.as_os_str().as_encoded_bytes());
         let hash: String = hash.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
@@ -46,21 +46,21 @@ impl Cgroup {
         };
         let (first, second) = (of_type("cgroup"), of_type("cgroup2"));
         let unified = first.is_empty();
-        // Version 2 at the front: processes join there, where one group of a process says all.
+        // Version 2 is first: processes join there, because a process has only one group there.
         let hierarchies: Vec<PathBuf> = second.into_iter().chain(first).collect();
         hierarchies.first().context("/proc/self/mountinfo shows no cgroup hierarchy, and pods need one")?;
         Ok(Self { name: format!("nearfab-bed-{hash}"), hierarchies, unified })
     }
 
-    /// As the kubelet's cgroup root.
+    /// Returns the group's path for the kubelet's option `--cgroup-root`.
     pub(crate) fn root(&self) -> String {
         format!("/{}", self.name)
     }
 
-    /// Makes it in every hierarchy.
+    /// Makes the group in every hierarchy.
     ///
     /// # Errors
-    /// When a hierarchy does not take it.
+    /// If a hierarchy refuses the group.
     pub(crate) fn create(&self) -> Result<()> {
         for folder in self.folders() {
             fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
@@ -85,22 +85,22 @@ impl Cgroup {
         Ok(())
     }
 
-    /// Puts the calling process into it.
+    /// Puts the calling process into the group.
     ///
     /// # Errors
-    /// When the kernel refuses.
+    /// If the kernel refuses.
     pub(crate) fn join(&self) -> Result<()> {
-        // In version 2 a group with groups below it holds no process itself.
+        // In version 2, a group with groups below it holds no process.
         let folder = self.hierarchies[0].join(&self.name).join("bed");
         fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
         let file = folder.join("cgroup.procs");
         fs::write(&file, "0").with_context(|| file.display().to_string())
     }
 
-    /// Every process in it or below.
+    /// Returns every process in the group and below.
     ///
     /// # Errors
-    /// When a hierarchy cannot be read.
+    /// If a hierarchy cannot be read.
     pub(crate) fn processes(&self) -> Result<BTreeSet<i32>> {
         let mut found = BTreeSet::new();
         for group in self.groups()? {
@@ -113,10 +113,10 @@ impl Cgroup {
         Ok(found)
     }
 
-    /// The groups that pods have, or left behind.
+    /// Returns the groups of pods, also of ended pods.
     ///
     /// # Errors
-    /// When a hierarchy cannot be read.
+    /// If a hierarchy cannot be read.
     pub(crate) fn pods(&self) -> Result<Vec<PathBuf>> {
         let is_pod = |group: &PathBuf| {
             let name = group.file_name().unwrap_or_default();
@@ -125,10 +125,10 @@ impl Cgroup {
         Ok(self.groups()?.into_iter().filter(is_pod).collect())
     }
 
-    /// Ends every process in it.
+    /// Ends every process in the group.
     ///
     /// # Errors
-    /// When one survives.
+    /// If a process survives.
     pub(crate) fn kill(&self) -> Result<()> {
         until("ending the bed's processes", LIMIT, || {
             let processes = self.processes()?;
@@ -140,15 +140,15 @@ impl Cgroup {
             }
             Ok(match processes.is_empty() {
                 true => ControlFlow::Break(()),
-                false => ControlFlow::Continue(format!("still there: {processes:?}")),
+                false => ControlFlow::Continue(format!("still running: {processes:?}")),
             })
         })
     }
 
-    /// Removes it from every hierarchy; it must be empty of processes.
+    /// Removes the group from every hierarchy. It must have no process.
     ///
     /// # Errors
-    /// When a group cannot be removed.
+    /// If a group cannot be removed.
     pub(crate) fn remove(&self) -> Result<()> {
         until("removing the bed's cgroups", LIMIT, || {
             let mut busy = String::new();
@@ -156,7 +156,7 @@ impl Cgroup {
                 match fs::remove_dir(group) {
                     Ok(()) => {}
                     Err(error) if is_gone(&error) => {}
-                    // For a moment after its last process.
+                    // For a moment after the end of its last process.
                     Err(error) => busy = format!("{}: {error}", group.display()),
                 }
             }
@@ -171,7 +171,7 @@ impl Cgroup {
         self.hierarchies.iter().map(|mount| mount.join(&self.name))
     }
 
-    /// All groups in all hierarchies, parents before their children.
+    /// Returns all groups in all hierarchies, parents before their children.
     fn groups(&self) -> Result<Vec<PathBuf>> {
         let mut groups: Vec<PathBuf> = self.folders().filter(|folder| folder.exists()).collect();
         let mut next = 0;
@@ -195,7 +195,7 @@ impl Cgroup {
     }
 }
 
-/// Whether a group went away under us, which the kernel says in two ways.
+/// Returns whether a group was removed meanwhile. The kernel has two errors for that.
 fn is_gone(error: &std::io::Error) -> bool {
     error.kind() == ErrorKind::NotFound || error.raw_os_error() == Some(Errno::ENODEV as i32)
 }

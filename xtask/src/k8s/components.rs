@@ -4,20 +4,21 @@ use std::process::Command;
 
 use super::{NODE, cgroup::Cgroup};
 
-/// Where the state folder is mounted in the bed: a socket's path has 107 bytes, and a checkout's may take them all.
+/// Where the state folder is mounted in the bed: the path of a socket has at most 107 bytes, and the checkout's path may have
+/// as many.
 pub(crate) const BED: &str = "/run/bed";
 
-/// A tmpfs in the bed, as on a real node otherwise.
+/// The kubelet's usual folder; a tmpfs in the bed.
 pub(crate) const KUBELET: &str = "/var/lib/kubelet";
 
-/// Where the runtime reads CDI files that drivers write.
+/// The folder where the runtime reads the CDI files that drivers write.
 pub(crate) const CDI: &str = "/run/cdi";
 
 /// The node's address.
 pub(crate) const ADDRESS: &str = "10.123.0.1";
 
-/// The kubernetes service's address. The node has it too, and the API server listens on its port: pods reach it without
-/// kube-proxy.
+/// The address of the service `kubernetes`. The node has this address too, and the API server listens on the service's port, so
+/// pods reach it without kube-proxy.
 pub(crate) const SERVICE: &str = "10.96.0.1";
 
 const ETCD: &str = "http://127.0.0.1:2379";
@@ -51,7 +52,7 @@ pub(crate) fn apiserver() -> Command {
         "--service-account-issuer=https://bed",
         "--service-account-key-file=/run/bed/pki/service-accounts.pub",
         "--service-account-signing-key-file=/run/bed/pki/service-accounts.key",
-        // Logs and exec: nothing resolves the node's name.
+        // For logs and exec: no name server resolves the node's name.
         "--kubelet-preferred-address-types=InternalIP",
     ]);
     command
@@ -65,7 +66,7 @@ pub(crate) fn controller_manager() -> Command {
         "--root-ca-file=/run/bed/pki/ca.crt",
         "--use-service-account-credentials",
         "--leader-elect=false",
-        // Its own limit makes it ask for its many credentials for four seconds.
+        // With the default limits, requesting its many credentials takes four seconds.
         "--kube-api-qps=500",
         "--kube-api-burst=500",
     ]);
@@ -90,21 +91,21 @@ pub(crate) fn kubelet(cgroup: &Cgroup) -> Command {
     command
 }
 
-/// Loads a container image for the kubelet's use.
+/// Returns the command that loads a container image for the kubelet.
 pub(crate) fn import(archive: &str) -> Command {
     let mut command = ctr();
     command.args(["images", "import"]).arg(format!("{BED}/images/{archive}"));
     command
 }
 
-/// containerd's own client, on what the kubelet uses.
+/// Returns the command of containerd's client, in the kubelet's namespace.
 pub(crate) fn ctr() -> Command {
     let mut command = Command::new("ctr");
     command.args(["--address=/run/containerd/containerd.sock", "--namespace=k8s.io"]);
     command
 }
 
-/// As the cluster's administrator, from within the bed.
+/// Returns the command of kubectl as the cluster's administrator, inside the bed.
 pub(crate) fn kubectl() -> Command {
     let mut command = Command::new("kubectl");
     command.args(["--kubeconfig=/run/bed/admin.kubeconfig", "--request-timeout=10s"]);

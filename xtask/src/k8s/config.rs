@@ -1,4 +1,4 @@
-//! The files that the components read, written into the bed's state folder before anything runs.
+//! The files that the components read, written into the bed's state folder before a component starts.
 
 use std::fs;
 use std::path::Path;
@@ -9,23 +9,23 @@ use anyhow::{Context, Result, ensure};
 use super::image::{self, Entry};
 use crate::run::{output, workspace};
 
-/// What is fixed, from tests/cluster/config, and where it goes.
+/// The names of the fixed files, and their texts from tests/cluster/config.
 const FILES: &[(&str, &str)] = &[
     ("containerd.toml", include_str!("../../../tests/cluster/config/containerd.toml")),
     ("kubelet.yaml", include_str!("../../../tests/cluster/config/kubelet.yaml")),
     ("tokens.csv", include_str!("../../../tests/cluster/config/tokens.csv")),
     ("cni/10-bed.conflist", include_str!("../../../tests/cluster/config/cni.conflist")),
-    // Nothing to resolve: the bed reaches no other network.
+    // The bed reaches no other network, so no name is resolved.
     ("resolv.conf", "nameserver 127.0.0.1\n"),
 ];
 
 /// Container images, by the archive's file name.
 pub(crate) const IMAGES: [&str; 2] = ["pause.tar", "box.tar"];
 
-/// Writes all of them below `state`.
+/// Writes all files below `state`.
 ///
 /// # Errors
-/// When a file cannot be written, or openssl or the C compiler fails.
+/// If a file cannot be written, or openssl or the C compiler fails.
 pub(crate) fn write(state: &Path) -> Result<()> {
     let config = state.join("config");
     fs::create_dir_all(config.join("cni"))?;
@@ -42,8 +42,8 @@ fn keys(folder: &Path) -> Result<()> {
     let openssl = |arguments: &[&str]| output(Command::new("openssl").current_dir(folder).args(arguments)).map(drop);
     const NEW: [&str; 8] = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-subj"];
     openssl(&[&NEW[..], &["/CN=bed", "-keyout", "ca.key", "-out", "ca.crt"]].concat())?;
-    // The certificate that the API server makes itself lacks 127.0.0.1; and one that is its own authority is refused by
-    // clients that do not use OpenSSL or Go.
+    // The certificate that the API server makes lacks 127.0.0.1. A certificate that is also its authority is refused by
+    // clients that use neither OpenSSL nor Go.
     openssl(
         &[
             &NEW[..],
@@ -58,7 +58,7 @@ fn keys(folder: &Path) -> Result<()> {
     openssl(&["rsa", "-in", "service-accounts.key", "-pubout", "-out", "service-accounts.pub"])
 }
 
-/// One for each user in tokens.csv, whose tokens are their names.
+/// Writes a kubeconfig for each user in tokens.csv. A user's token is the user's name.
 fn kubeconfigs(state: &Path) -> Result<()> {
     let (_, tokens) = FILES.iter().find(|(name, _)| *name == "tokens.csv").context("tokens.csv")?;
     for user in tokens.lines().filter_map(|line| line.split(',').next()) {
@@ -67,12 +67,12 @@ fn kubeconfigs(state: &Path) -> Result<()> {
     Ok(())
 }
 
-/// How the holder of a token reaches the API server, from inside the bed's network.
+/// Writes the kubeconfig that a user with a token needs to reach the API server from inside the bed's network.
 ///
 /// # Errors
-/// When the file cannot be written.
+/// If the file cannot be written.
 pub(crate) fn kubeconfig(state: &Path, user: &str, token: &str) -> Result<()> {
-    // The certificate's path is relative to this file, which has one path inside the bed and another outside.
+    // The certificate's path is relative to this file, because the file's paths inside and outside of the bed differ.
     let text = format!(
         "apiVersion: v1
 kind: Config
@@ -97,7 +97,7 @@ fn images(folder: &Path) -> Result<()> {
     let busybox = Path::new("/bin/busybox");
     ensure!(
         !fs::read(busybox)?.windows(4).any(|bytes| bytes == b"/ld-"),
-        "{} is not static, so it cannot be a container's only file: apt-get install busybox-static",
+        "{} is not a static program, and a container with no other file cannot run it: apt-get install busybox-static",
         busybox.display()
     );
     let entries = [

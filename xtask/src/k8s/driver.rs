@@ -1,4 +1,4 @@
-//! nearfab-dra on the bed's node, as a plain process, with the tree of a machine that nobody here has.
+//! nearfab-dra on the bed's node, as a plain process, with the tree of an emulated machine.
 
 use std::fs::{self, File};
 use std::path::PathBuf;
@@ -11,16 +11,16 @@ use super::components::{BED, CDI, KUBELET};
 use super::{NODE, config};
 use crate::run::{binaries, output, visibly, workspace};
 
-/// The machine that the node pretends to be.
+/// The instance type of the emulated machine.
 pub(crate) const INSTANCE: &str = "trn2.48xlarge";
 
-/// A running driver; dropping it asks it to end.
+/// A running driver. Dropping it ends the driver.
 pub(crate) struct Driver(Child);
 
-/// Builds the driver and what makes its machine.
+/// Builds the driver and the program that writes the emulated machine.
 ///
 /// # Errors
-/// When cargo fails.
+/// If cargo fails.
 pub(crate) fn build() -> Result<()> {
     visibly(Command::new(env!("CARGO")).current_dir(workspace()).args([
         "build",
@@ -33,10 +33,10 @@ pub(crate) fn build() -> Result<()> {
 }
 
 impl Driver {
-    /// Starts it in the bed, with the rights of its service account, which must be there.
+    /// Starts the driver in the bed with the rights of its service account, which must exist.
     ///
     /// # Errors
-    /// When the tree cannot be written or the driver not be started. That it is serving shows later, by what it publishes.
+    /// If the tree cannot be written, or the driver cannot be started. Whether the driver serves shows in its ResourceSlices.
     pub(crate) fn start(bed: &Bed) -> Result<Self> {
         let built = binaries()?;
         let tree = tree(bed);
@@ -44,7 +44,7 @@ impl Driver {
             fs::remove_dir_all(&tree).with_context(|| tree.display().to_string())?;
         }
         output(Command::new(built.join("nearfab-emu")).arg(INSTANCE).arg(&tree))?;
-        // A copy: the target folder need not be visible in the bed, and may be built into meanwhile.
+        // A copy, because the target folder may not be visible in the bed, and cargo may build into it meanwhile.
         let program = bed.state().join("bin/nearfab-dra");
         fs::copy(built.join("nearfab-dra"), &program).with_context(|| program.display().to_string())?;
         let token = output(bed.kubectl()?.args(["create", "token", "nearfab-dra", "--namespace", "nearfab"]))?;
@@ -60,10 +60,10 @@ impl Driver {
         Ok(Self(process))
     }
 
-    /// Fails when the driver has ended.
+    /// Checks that the driver is running.
     ///
     /// # Errors
-    /// Says how it ended.
+    /// If the driver ended; the error has its exit status.
     pub(crate) fn check(&mut self) -> Result<()> {
         match self.0.try_wait().context("nearfab-dra")? {
             Some(status) => bail!("nearfab-dra ended with {status}"),
@@ -72,8 +72,8 @@ impl Driver {
     }
 }
 
-/// The driver's command line, as root without capabilities, which is all that it needs. Its parent is a process of
-/// ours outside: when that ends, so shall the driver.
+/// Returns the driver's command line: it runs as root without capabilities. Its parent is a process outside of the bed; when
+/// the parent ends, the driver ends.
 fn command() -> Command {
     let mut command = Command::new("setpriv");
     command
@@ -93,19 +93,19 @@ fn log(bed: &Bed) -> PathBuf {
     bed.state().join("log/nearfab-dra.log")
 }
 
-/// The machine's tree, from outside.
+/// Returns the path outside of the bed of the emulated machine's tree.
 pub(crate) fn tree(bed: &Bed) -> PathBuf {
     bed.state().join("tree")
 }
 
-/// The driver's records, from outside.
-pub(crate) fn records(bed: &Bed) -> PathBuf {
+/// Returns the path outside of the bed of the driver's checkpoints.
+pub(crate) fn checkpoints(bed: &Bed) -> PathBuf {
     bed.state().join("driver")
 }
 
 impl Drop for Driver {
     fn drop(&mut self) {
-        // Both fail only when it has ended already.
+        // Both fail only if the driver has ended.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }

@@ -1,4 +1,4 @@
-//! Container images made of a few files of this machine: OCI archives of one layer.
+//! Container images with a few files of this machine: OCI archives of one layer.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -19,7 +19,7 @@ pub(crate) enum Entry<'a> {
 /// Writes the archive of an image that runs its first program.
 ///
 /// # Errors
-/// When a program cannot be read or the archive not written.
+/// If a program cannot be read, or the archive cannot be written.
 pub(crate) fn write(archive: &Path, name: &str, entries: &[Entry]) -> Result<()> {
     let layer = layer(entries)?;
     let entrypoint = entries.iter().find_map(|entry| match entry {
@@ -98,7 +98,7 @@ fn digest(bytes: &[u8]) -> String {
     format!("sha256:{hex}")
 }
 
-/// This machine's architecture, as Go and with it the image format call it.
+/// Returns this machine's architecture by its name in Go and in the image format.
 fn architecture() -> &'static str {
     match std::env::consts::ARCH {
         "x86_64" => "amd64",

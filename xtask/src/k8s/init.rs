@@ -1,5 +1,5 @@
-//! Process 1 of the bed, in mount, pid and network namespaces of its own. When it ends, for whatever reason, the kernel ends
-//! everything in there with it and drops the mounts and interfaces.
+//! Process 1 of the bed, in private mount, PID and network namespaces. When it ends, for any reason, the kernel ends all
+//! processes of the bed and removes its mounts and interfaces.
 
 use std::fs::{self, File};
 use std::net::TcpStream;
@@ -21,8 +21,8 @@ use crate::run::{output, say, until};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Kernel settings that the kubelet changes to these values. They are the whole machine's, so in the bed files stand in
-/// their place, and the kubelet finds nothing to change.
+/// Kernel settings that the kubelet changes to these values. They are settings of the whole machine. In the bed, files with
+/// these values are mounted over them, so the kubelet changes nothing.
 const KERNEL_SETTINGS: [(&str, &str); 6] = [
     ("vm/overcommit_memory", "1"),
     ("vm/panic_on_oom", "0"),
@@ -32,14 +32,14 @@ const KERNEL_SETTINGS: [(&str, &str); 6] = [
     ("kernel/keys/root_maxbytes", "25000000"),
 ];
 
-/// Brings the cluster up, says so by the file `ready` in the state folder, and stays.
+/// Starts the cluster, then writes the file `ready` in the state folder, and stays.
 ///
 /// # Errors
-/// When a step fails or a component ends.
+/// If a step fails or a component ends.
 pub(crate) fn main(state: &Path) -> Result<()> {
     let cgroup = Cgroup::of(state)?;
     cgroup.join()?;
-    // /proc still is the machine's: the name it has for us is what people outside need.
+    // /proc is still the machine's, so it has the PID of this process outside of the bed.
     let outer = fs::read_link("/proc/self").context("/proc/self")?;
     fs::write(state.join("init.pid"), outer.as_os_str().as_encoded_bytes())?;
 
@@ -52,7 +52,7 @@ pub(crate) fn main(state: &Path) -> Result<()> {
 }
 
 fn mounts(state: &Path) -> Result<()> {
-    // Shared among the processes in the bed, as the kubelet's volumes need it; the machine is not among them.
+    // Mounts are shared among the processes in the bed, which the kubelet's volumes need, and not with the machine.
     bind_flags("/", MsFlags::MS_REC | MsFlags::MS_SHARED)?;
     file_system("proc", "/proc", None)?;
     file_system("tmpfs", "/run", None)?;
@@ -60,7 +60,7 @@ fn mounts(state: &Path) -> Result<()> {
         fs::create_dir_all(folder).context(folder)?;
     }
     bind(state, Path::new(BED))?;
-    // Logs, sockets and caches at their usual places, without leaving anything at the machine's.
+    // Logs, sockets and caches are at their usual paths in the bed, and leave no file in the machine's folders.
     for folder in ["etc", "var", "opt"] {
         let (upper, work) = (format!("/run/overlay/{folder}"), format!("/run/overlay/{folder}.work"));
         fs::create_dir_all(&upper)?;
@@ -97,12 +97,12 @@ fn bind_flags(target: &str, flags: MsFlags) -> Result<()> {
 fn network() -> Result<()> {
     let ip = |arguments: &str| output(Command::new("ip").args(arguments.split(' '))).map(drop);
     ip("link set lo up")?;
-    // A bridge without ports as the node's interface: not every kernel has dummy ones.
+    // The node's interface is a bridge without ports: not every kernel has dummy interfaces.
     ip("link add bed0 type bridge")?;
     ip(&format!("addr add {ADDRESS}/24 dev bed0"))?;
     ip(&format!("addr add {SERVICE}/32 dev bed0"))?;
     ip("link set bed0 up")?;
-    // The kubelet and the API server look for it; it leads nowhere.
+    // The kubelet and the API server look for a default route; this one leads nowhere.
     ip("route add default via 10.123.0.254 dev bed0")?;
     fs::write("/proc/sys/net/ipv4/ip_forward", "1").context("net.ipv4.ip_forward")
 }
@@ -124,7 +124,7 @@ fn cluster(components: &mut Components, cgroup: &Cgroup) -> Result<()> {
         let condition = r#"jsonpath={.status.conditions[?(@.type=="Ready")].status}"#;
         output(components::kubectl().args(["get", "node", NODE, "-o", condition])).is_ok_and(|status| status == "True")
     })?;
-    // Pods made before it exists are refused.
+    // The API server refuses pods before the account exists.
     components.wait("the default service account", || {
         output(components::kubectl().args(["get", "serviceaccount", "default"])).is_ok()
     })
@@ -150,9 +150,9 @@ impl Components {
         Ok(())
     }
 
-    fn wait(&mut self, what: &str, mut is_ready: impl FnMut() -> bool) -> Result<()> {
+    fn wait(&mut self, name: &str, mut is_ready: impl FnMut() -> bool) -> Result<()> {
         let start = Instant::now();
-        until(&format!("{what} becoming ready"), LIMIT, || {
+        until(&format!("{name} becoming ready"), LIMIT, || {
             for (name, process) in &mut self.0 {
                 if let Some(status) = process.try_wait()? {
                     bail!("{name} ended with {status}");
@@ -160,14 +160,14 @@ impl Components {
             }
             Ok(match is_ready() {
                 true => ControlFlow::Break(()),
-                false => ControlFlow::Continue("it is not yet".to_owned()),
+                false => ControlFlow::Continue("it is not ready".to_owned()),
             })
         })?;
-        say(format_args!("{what} is ready after {:.1} s", start.elapsed().as_secs_f32()));
+        say(format_args!("{name} is ready after {:.1} s", start.elapsed().as_secs_f32()));
         Ok(())
     }
 
-    /// Stays until a component ends, and reaps what else ends as process 1 has to.
+    /// Waits until a component ends. Reaps other processes that end, which is the duty of process 1.
     fn watch(&self) -> Result<()> {
         loop {
             let status = match wait() {

@@ -1,9 +1,9 @@
-//! `cargo xtask k8s`: the Kubernetes bed. What it is for people: docs/testing/kubernetes.md.
+//! `cargo xtask k8s`: the Kubernetes bed, described in docs/testing/kubernetes.md.
 //!
-//! From the bottom up: [`versions`] (what is pinned) and [`build`] (it, from Go modules), [`image`] (container images from
-//! our own files), [`cgroup`] (what the bed's processes are found by), [`config`] (files the components read), [`components`]
-//! (their command lines), [`init`] (process 1 of the bed), [`bed`] (up, down and access from outside), [`driver`]
-//! (nearfab-dra in the bed) and [`scenarios`] (what is tested).
+//! From the bottom up: [`versions`] (the pinned versions), [`build`] (builds them from Go modules), [`image`] (container images
+//! of files of this machine), [`cgroup`] (finds the bed's processes), [`config`] (the files that the components read),
+//! [`components`] (the components' command lines), [`init`] (process 1 of the bed), [`bed`] (up, down and access from outside),
+//! [`driver`] (nearfab-dra in the bed) and [`scenarios`] (the tests).
 
 mod bed;
 mod build;
@@ -26,25 +26,25 @@ use clap::Subcommand;
 use crate::run::say;
 use bed::Bed;
 
-/// The one node's name, in every object and file.
+/// The name of the only node, in every object and file.
 const NODE: &str = "node1";
 
 /// The Kubernetes bed.
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Bring the cluster up; the first time, build it (about 15 minutes on two cores)
+    /// Start the cluster; the first time, build it (about 15 minutes on two cores)
     Up,
-    /// Run the scenarios, on a cluster of their own unless one is up
+    /// Run the scenarios on the running cluster, or on one that is started for them
     Test,
-    /// Take the cluster down, or clean up after one that crashed
+    /// Stop the cluster, or clean up after one that crashed
     Down,
-    /// Run the cluster's own kubectl, as its administrator
+    /// Run the cluster's kubectl as the cluster's administrator
     Kubectl {
-        /// Passed on as they are
+        /// The arguments of kubectl
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
-    /// Process 1 of the bed; started by `up`
+    /// Run process 1 of the bed; `up` starts it
     #[command(hide = true)]
     Init {
         /// The bed's state folder
@@ -53,29 +53,29 @@ pub(crate) enum Command {
 }
 
 impl Command {
-    /// Does it.
+    /// Runs the subcommand.
     ///
     /// # Errors
-    /// What went wrong, for the person who gave the command.
+    /// If the subcommand fails.
     pub(crate) fn run(self) -> Result<()> {
         match self {
             Self::Up => {
-                let bed = Bed::here()?;
+                let bed = Bed::of_checkout()?;
                 if let Some(reason) = bed::impossible() {
-                    bail!("a bed cannot be brought up here: {reason}");
+                    bail!("the cluster cannot be started on this machine: {reason}");
                 }
                 if bed.is_up()? {
-                    say("already up");
+                    say("the cluster is up already");
                     return Ok(());
                 }
                 bed.up()
             }
             Self::Test => scenarios::test(),
-            Self::Down => Bed::here()?.down(),
+            Self::Down => Bed::of_checkout()?.down(),
             Self::Kubectl { arguments } => {
-                let bed = Bed::here()?;
+                let bed = Bed::of_checkout()?;
                 if !bed.is_up()? {
-                    bail!("no cluster is up: cargo xtask k8s up");
+                    bail!("no cluster is up: run `cargo xtask k8s up`");
                 }
                 Err(bed.kubectl()?.args(arguments).exec().into())
             }

@@ -1,4 +1,4 @@
-//! What is tested on the bed: each scenario brings what it needs, and leaves no pod, claim or driver.
+//! The tests on the bed. Each scenario applies the objects that it needs, and leaves no pod, claim or driver.
 
 mod near_pair;
 mod plain_pod;
@@ -21,17 +21,17 @@ type Scenario = fn(&Bed) -> Result<()>;
 
 const SCENARIOS: [(&str, Scenario); 2] = [("plain-pod", plain_pod::run), ("near-pair", near_pair::run)];
 
-/// Runs all scenarios, on the bed that is up or on one that is brought up for them and taken down after.
+/// Runs all scenarios on the running cluster, or on one that is started for them and stopped afterwards.
 ///
 /// # Errors
-/// When the bed does not come up or go down, or at the first scenario that fails.
+/// If the cluster does not start or stop, or at the first scenario that fails.
 pub(crate) fn test() -> Result<()> {
     if let Some(reason) = bed::impossible() {
         say(format_args!("SKIPPED k8s: {reason}"));
         return Ok(());
     }
     driver::build()?;
-    let bed = Bed::here()?;
+    let bed = Bed::of_checkout()?;
     if bed.is_up()? {
         catch_interrupts()?;
         return run(&bed);
@@ -42,7 +42,7 @@ pub(crate) fn test() -> Result<()> {
         Ok(()) => outcome,
         Err(left) => match outcome {
             Ok(()) => Err(left),
-            Err(error) => Err(left.context(format!("taking the cluster down after: {error:#}"))),
+            Err(error) => Err(left.context(format!("stopping the cluster after: {error:#}"))),
         },
     }
 }
@@ -63,12 +63,12 @@ fn run(bed: &Bed) -> Result<()> {
     Ok(())
 }
 
-/// An object of a scenario's own.
+/// Returns the path of an object that only a scenario applies.
 fn manifest(name: &str) -> PathBuf {
     workspace().join("tests/cluster/manifests").join(name)
 }
 
-/// An object that users of the driver apply.
+/// Returns the path of an object that users of the driver apply.
 fn deployed(name: &str) -> PathBuf {
     workspace().join("deploy").join(name)
 }
@@ -77,7 +77,7 @@ fn apply(bed: &Bed, manifest: &Path) -> Result<()> {
     output(bed.kubectl()?.args(["apply", "--filename"]).arg(manifest)).map(drop)
 }
 
-/// Deletes what there is of a manifest, and returns when it is gone.
+/// Deletes the existing objects of a manifest, and returns when they are gone.
 fn delete(bed: &Bed, manifest: &Path) -> Result<()> {
     let mut kubectl = bed.kubectl()?;
     kubectl.args(["delete", "--ignore-not-found", "--timeout=60s", "--filename"]);
@@ -100,15 +100,15 @@ fn wait_until_ready(bed: &Bed, pod: &str) -> Result<()> {
     })
 }
 
-/// Returns when the node holds nothing of any pod any more.
+/// Returns when the node has no task, cgroup, network namespace or address of a pod.
 fn wait_until_node_is_empty(bed: &Bed) -> Result<()> {
-    until("the node letting go of all pods", LIMIT, || {
-        // Tasks are what runs; the kubelet keeps the names of what ran for up to a minute longer.
+    until("the node releasing all pods", LIMIT, || {
+        // Tasks are running containers. The kubelet keeps the names of ended containers for up to a minute.
         let tasks = output(&mut bed.inside(components::ctr().args(["tasks", "list", "--quiet"]))?)?;
         let mut left: Vec<String> = tasks.lines().map(|line| format!("task {line}")).collect();
         left.extend(bed.cgroup().pods()?.iter().map(|pod| format!("cgroup {}", pod.display())));
         left.extend(files(&bed.path("/run/netns")?)?.iter().map(|name| format!("network {name}")));
-        // Beside the addresses it gave, its own two files.
+        // The folder has a file for each address, and these two files of the plugin.
         let addresses = files(&bed.path("/var/lib/cni/networks/bed")?)?;
         let addresses = addresses.iter().filter(|name| !["lock", "last_reserved_ip.0"].contains(&name.as_str()));
         left.extend(addresses.map(|name| format!("address {name}")));
@@ -119,7 +119,7 @@ fn wait_until_node_is_empty(bed: &Bed) -> Result<()> {
     })
 }
 
-/// The names in a folder, sorted; of one that does not exist, none.
+/// Returns the names in a folder, sorted; none if the folder does not exist.
 fn files(folder: &Path) -> Result<Vec<String>> {
     let entries = match std::fs::read_dir(folder) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),

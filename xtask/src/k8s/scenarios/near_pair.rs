@@ -1,4 +1,4 @@
-//! The driver: a pod claims one Neuron device and the EFA interface near it, and gets these and nothing else.
+//! A pod claims one Neuron device and the EFA interface near it, and gets these and no other device.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -18,7 +18,7 @@ use crate::run::{output, until, workspace};
 
 const POD: &str = "near-pair";
 
-/// What the container runtime gives to every container.
+/// The device nodes that the container runtime gives to every container.
 const STANDARD: [&str; 8] =
     ["/dev/console", "/dev/full", "/dev/null", "/dev/pts/ptmx", "/dev/random", "/dev/tty", "/dev/urandom", "/dev/zero"];
 
@@ -29,21 +29,21 @@ pub(super) fn run(bed: &Bed) -> Result<()> {
     let pod = manifest("near-pair.yaml");
     let [access, classes] = ["rbac.yaml", "deviceclasses.yaml"].map(deployed);
     delete(bed, &pod)?;
-    // What an earlier driver published would pass for what this one does.
+    // Slices of an earlier driver would look like slices of this one.
     output(bed.kubectl()?.args(["delete", "resourceslices", "--all"]))?;
-    // These stay: to apply them again changes nothing, and a namespace takes long to go.
+    // These objects stay: applying them again changes nothing, and deleting a namespace takes long.
     apply(bed, &access)?;
     apply(bed, &classes)?;
 
     let mut driver = Driver::start(bed)?;
     let outcome = claim_and_release(bed, &mut driver, &pod);
     if outcome.is_err() {
-        // While there is a driver to unprepare the claim: without one the pod would never go, and spoil the next run.
+        // The driver must still run to unprepare the claim: without it the pod would stay and break the next run.
         delete(bed, &pod).with_context(|| format!("cleaning up after {outcome:?}"))?;
     }
     drop(driver);
     outcome?;
-    until("the driver taking its registration back", LIMIT, || {
+    until("the driver removing its registration", LIMIT, || {
         let sockets = files(&bed.path(&format!("{KUBELET}/plugins_registry"))?)?;
         Ok(if sockets.is_empty() { ControlFlow::Break(()) } else { ControlFlow::Continue(format!("{sockets:?}")) })
     })
@@ -58,17 +58,17 @@ fn claim_and_release(bed: &Bed, driver: &mut Driver, pod: &Path) -> Result<()> {
     let nodes = allocated_nodes(bed, &devices)?;
     check_containers(bed, &nodes)?;
     let held = held(bed)?;
-    ensure!(held.len() == 3, "expected a claim, its record and its CDI file, and found {held:?}");
+    ensure!(held.len() == 3, "expected a claim, its checkpoint and its CDI file, and found {held:?}");
 
     delete(bed, pod)?;
-    until("claim, record and CDI file being gone", LIMIT, || {
+    until("removing the claim, its checkpoint and its CDI file", LIMIT, || {
         let held = self::held(bed)?;
         Ok(if held.is_empty() { ControlFlow::Break(()) } else { ControlFlow::Continue(format!("{held:?}")) })
     })?;
     wait_until_node_is_empty(bed)
 }
 
-/// The devices in the node's pool, as soon as there are any.
+/// Returns the devices in the node's pool, as soon as the pool has a device.
 fn published(bed: &Bed, driver: &mut Driver) -> Result<Devices> {
     until("the driver publishing its devices", LIMIT, || {
         driver.check()?;
@@ -88,7 +88,7 @@ fn published(bed: &Bed, driver: &mut Driver) -> Result<Devices> {
     })
 }
 
-/// Every device of the machine is there, and says where it is and which groups it is in.
+/// Checks that every device of the machine is published with its place and its groups.
 fn check_published(devices: &Devices) -> Result<()> {
     for (kind, expected) in [("neuron", 16), ("efa", 16)] {
         let count = devices.values().filter(|device| device["type"]["string"] == kind).count();
@@ -111,7 +111,7 @@ fn check_published(devices: &Devices) -> Result<()> {
     Ok(())
 }
 
-/// The device nodes of what the claim was allocated: which they are is read from the machine's tree and its table.
+/// Returns the device nodes of the allocated devices, read from the machine's tree and its instance table.
 fn allocated_nodes(bed: &Bed, devices: &Devices) -> Result<BTreeSet<String>> {
     let claims = bed.get(&["resourceclaims"])?;
     let [claim] = list(&claims["items"]) else { bail!("expected one claim: {claims}") };
@@ -123,7 +123,7 @@ fn allocated_nodes(bed: &Bed, devices: &Devices) -> Result<BTreeSet<String>> {
         devices.get(&name).with_context(|| format!("{name} is allocated and not published"))
     };
     let (neuron, efa) = (of_request("neuron")?, of_request("efa")?);
-    ensure!(list(results).len() == 2, "more is allocated than was asked for: {results}");
+    ensure!(list(results).len() == 2, "more devices are allocated than the claim requests: {results}");
 
     let group = attribute_text(neuron, "resource.aws.com/devicegroup1_id")?;
     let efa_group = attribute_text(efa, "resource.aws.com/devicegroup1_id")?;
@@ -141,7 +141,7 @@ fn allocated_nodes(bed: &Bed, devices: &Devices) -> Result<BTreeSet<String>> {
     Ok([format!("/dev/neuron{index}"), format!("/dev/infiniband/{verbs}")].into())
 }
 
-/// From the instance's table, read without nearfab.
+/// Returns the paired interface from the instance table, read without nearfab.
 fn paired_efa(index: u64) -> Result<String> {
     #[derive(Deserialize)]
     struct Table {
@@ -159,16 +159,16 @@ fn paired_efa(index: u64) -> Result<String> {
     Ok(row.with_context(|| format!("{} has no device {index}", file.display()))?.efa)
 }
 
-/// The worker has its nodes and the sidecar has not, and nothing else tells them apart.
+/// Checks that the worker has the device nodes and the sidecar has not, and that they do not differ otherwise.
 fn check_containers(bed: &Bed, nodes: &BTreeSet<String>) -> Result<()> {
     let of_sidecar = device_nodes(bed, "sidecar")?;
     let standard: BTreeSet<String> = STANDARD.map(str::to_owned).into();
-    ensure!(of_sidecar.is_subset(&standard), "the sidecar has no claim, and sees {of_sidecar:?}");
+    ensure!(of_sidecar.is_subset(&standard), "the sidecar has no claim, and its /dev has {of_sidecar:?}");
     let of_worker = device_nodes(bed, "worker")?;
     let expected: BTreeSet<String> = of_sidecar.union(nodes).cloned().collect();
-    ensure!(of_worker == expected, "the worker should see {expected:?}, and sees {of_worker:?}");
+    ensure!(of_worker == expected, "expected {expected:?} in the worker's /dev, and it has {of_worker:?}");
     for node in nodes {
-        // A node may be there and the container's device rules still refuse it.
+        // A node can exist while the container's device rules refuse it.
         exec(bed, "worker", &["sh", "-c", &format!(": <> {node}")])
             .with_context(|| format!("the worker cannot open {node}"))?;
     }
@@ -190,14 +190,14 @@ fn exec(bed: &Bed, container: &str, command: &[&str]) -> Result<String> {
     output(bed.kubectl()?.args(["exec", POD, "--container", container, "--"]).args(command))
 }
 
-/// All that stands for a claim: the object, the driver's record, the CDI file.
+/// Returns what exists of a claim: the object, the driver's checkpoint, the CDI file.
 fn held(bed: &Bed) -> Result<Vec<String>> {
     let claims = bed.get(&["resourceclaims"])?;
     let mut held = Vec::new();
     for claim in list(&claims["items"]) {
         held.push(format!("claim {}", text(&claim["metadata"]["uid"])?));
     }
-    held.extend(files(&driver::records(bed))?.iter().map(|name| format!("record {name}")));
+    held.extend(files(&driver::checkpoints(bed))?.iter().map(|name| format!("checkpoint {name}")));
     held.extend(files(&bed.path(CDI)?)?.iter().map(|name| format!("CDI file {name}")));
     Ok(held)
 }
@@ -211,7 +211,7 @@ fn text(value: &Value) -> Result<String> {
     Ok(text.with_context(|| format!("expected a text, and found {value}"))?.to_owned())
 }
 
-/// The elements of an array; of anything else, none.
+/// Returns the elements of an array; none for another value.
 fn list(value: &Value) -> &[Value] {
     value.as_array().map(Vec::as_slice).unwrap_or_default()
 }

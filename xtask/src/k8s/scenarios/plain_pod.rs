@@ -1,4 +1,4 @@
-//! The bed itself: a pod without claims runs, and leaves nothing on the node.
+//! A pod without claims runs, and leaves no cgroup, namespace or address on the node.
 
 use anyhow::{Result, ensure};
 
@@ -10,7 +10,7 @@ pub(super) fn run(bed: &Bed) -> Result<()> {
     delete(bed, &pod)?;
     apply(bed, &pod)?;
     wait_until_ready(bed, "plain")?;
-    // What is looked for afterwards is there now, or finding it gone would say nothing.
+    // The cgroup and the namespace exist now; otherwise their absence afterwards would prove nothing.
     ensure!(!bed.cgroup().pods()?.is_empty(), "a running pod has no cgroup below the bed's");
     ensure!(!files(&bed.path("/run/netns")?)?.is_empty(), "a running pod has no network namespace");
     delete(bed, &pod)?;

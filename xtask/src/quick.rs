@@ -27,10 +27,11 @@ const FILTER: &str = "quick";
 /// If one of them fails.
 pub(crate) fn run() -> Result<()> {
     let start = Instant::now();
-    let changed = changed()?;
+    let files = changed_files()?;
+    let changed = packages_of(&files);
     let mut format = cargo();
     visibly(format.args(["fmt", "--all", "--check"])).context("run `cargo fmt --all`")?;
-    lint(&changed)?;
+    lint(&changed, &files)?;
     let mut tally = Tally::default();
     run_tests(&build_always()?, &mut tally)?;
     for package in changed.iter().filter(|package| !ALWAYS.contains(&package.name)) {
@@ -43,23 +44,33 @@ pub(crate) fn run() -> Result<()> {
     Ok(())
 }
 
-/// Returns the packages with files that differ from the last commit, or that git does not know yet.
-fn changed() -> Result<Vec<&'static Package>> {
+/// Returns the files that differ from the last commit, and those that git does not know yet.
+fn changed_files() -> Result<Vec<String>> {
     let git = |arguments: &[&str]| output(Command::new("git").current_dir(workspace()).args(arguments));
-    let mut files = git(&["diff", "--name-only", "-z", "HEAD"])?;
-    files += &git(&["ls-files", "--others", "--exclude-standard", "-z"])?;
-    let names: BTreeSet<&str> =
-        files.split_terminator('\0').filter_map(packages::of_file).map(|package| package.name).collect();
-    Ok(PACKAGES.iter().filter(|package| names.contains(package.name)).collect())
+    let mut names = git(&["diff", "--name-only", "-z", "HEAD"])?;
+    names += &git(&["ls-files", "--others", "--exclude-standard", "-z"])?;
+    Ok(names.split_terminator('\0').map(str::to_owned).collect())
 }
 
-/// Runs clippy on the packages.
-fn lint(packages: &[&Package]) -> Result<()> {
+/// Returns the packages that compile the files, each once.
+fn packages_of(files: &[String]) -> Vec<&'static Package> {
+    let names: BTreeSet<&str> = files.iter().filter_map(|file| Some(packages::of_file(file)?.name)).collect();
+    PACKAGES.iter().filter(|package| names.contains(package.name)).collect()
+}
+
+/// Runs clippy on the packages; on tests, benchmarks and examples only if one of their files changed.
+fn lint(packages: &[&Package], files: &[String]) -> Result<()> {
     if packages.is_empty() {
         return Ok(());
     }
-    let names = packages.iter().flat_map(|package| ["--package", package.name]);
-    visibly(cargo().args(["clippy", "--quiet", "--all-targets"]).args(names).args(["--", "--deny", "warnings"]))
+    let mut clippy = cargo();
+    clippy.args(["clippy", "--quiet"]).args(packages.iter().flat_map(|package| ["--package", package.name]));
+    let is_source = |file: &String| file.starts_with("src/") || file.contains("/src/");
+    let mut compiled = files.iter().filter(|file| packages::of_file(file).is_some());
+    if !compiled.all(is_source) {
+        clippy.arg("--all-targets");
+    }
+    visibly(clippy.args(["--", "--deny", "warnings"]))
 }
 
 /// A test program.
@@ -117,6 +128,13 @@ fn cargo() -> Command {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_package_is_checked_once_if_its_files_changed() {
+        let files = ["docs/a.md", "src/topology/near.rs", "data/a.toml", "cli/src/main.rs"].map(str::to_owned);
+        let names: Vec<&str> = packages_of(&files).iter().map(|package| package.name).collect();
+        assert_eq!(names, ["nearfab", "nearfab-cli"]);
+    }
 
     #[test]
     fn cargo_names_the_test_programs() {

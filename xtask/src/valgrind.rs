@@ -28,7 +28,8 @@ pub(crate) fn run() -> Result<()> {
 fn tests() -> Result<Vec<String>> {
     let starts_programs = |name: &&String| files::text(name).is_some_and(|text| text.contains("on_machine("));
     let names = files::tracked(&[":(glob)tests/*.rs"])?;
-    let tests = names.iter().filter(starts_programs).filter_map(|name| name.strip_prefix("tests/")?.strip_suffix(".rs"));
+    let tests =
+        names.iter().filter(starts_programs).filter_map(|name| name.strip_prefix("tests/")?.strip_suffix(".rs"));
     Ok(tests.map(str::to_owned).collect())
 }
 

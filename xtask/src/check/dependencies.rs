@@ -49,7 +49,8 @@ impl Metadata {
 fn too_new(metadata: &Metadata) -> Vec<String> {
     let (members, others): (Vec<_>, Vec<_>) =
         metadata.packages.iter().partition(|package| metadata.workspace_members.contains(&package.id));
-    let promised = members.iter().filter_map(|package| package.rust_version.as_deref()).min_by_key(|text| numbers(text));
+    let promised =
+        members.iter().filter_map(|package| package.rust_version.as_deref()).min_by_key(|text| numbers(text));
     let Some(promised) = promised else { return vec!["Cargo.toml: no rust-version".to_owned()] };
     let needs_newer =
         |package: &&&Package| package.rust_version.as_deref().is_some_and(|needed| numbers(needed) > numbers(promised));

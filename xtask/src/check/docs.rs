@@ -50,10 +50,10 @@ fn dead_links(pages: &BTreeMap<String, Page>, exists: impl Fn(&str) -> bool) -> 
             let at = format!("{name}:{}: the link to {}", link.line, link.target);
             if !exists(&path) {
                 faults.push(format!("{at} leads to no file: {path}"));
-            } else if let (Some(anchor), Some(target)) = (anchor, pages.get(&path)) {
-                if !target.anchors.contains(&anchor) {
-                    faults.push(format!("{at} leads to no heading of {path}"));
-                }
+            } else if let (Some(anchor), Some(target)) = (anchor, pages.get(&path))
+                && !target.anchors.contains(&anchor)
+            {
+                faults.push(format!("{at} leads to no heading of {path}"));
             }
         }
     }

@@ -38,7 +38,8 @@ pub(crate) fn run(engine: &Engine, targets: &[String], limit: Duration) -> Resul
         let Run { seconds, executions, past_seeds, finding, input, .. } = search(engine, bug, &program, limit)?;
         if let Some(input) = input {
             let clean = engine.build(&bug.target)?;
-            output(engine.command(&clean).arg(input)).context("this input fails without the bug too: correct that first")?;
+            output(engine.command(&clean).arg(input))
+                .context("this input fails without the bug too: correct that first")?;
         }
         let how = match finding {
             None => "nothing",
@@ -103,8 +104,7 @@ fn synchronize(copy: &Path) -> Result<()> {
 fn apply(patch: &Path, copy: &Path) -> Result<()> {
     let mut command = Command::new("patch");
     command.args(["--strip=1", "--silent", "--forward", "--no-backup-if-mismatch", "--reject-file=-"]);
-    output(command.arg("--directory").arg(copy).arg("--input").arg(patch)).with_context(|| {
-        format!("{} does not apply: write the same bug for the current code", patch.display())
-    })?;
+    output(command.arg("--directory").arg(copy).arg("--input").arg(patch))
+        .with_context(|| format!("{} does not apply: write the same bug for the current code", patch.display()))?;
     Ok(())
 }

@@ -75,6 +75,8 @@ fn lint(packages: &[&Package], files: &[String]) -> Result<()> {
 
 /// A test program.
 struct Program {
+    /// The target and its kind, such as `test views`.
+    name: String,
     file: PathBuf,
     /// The folder that cargo would start it in.
     folder: PathBuf,
@@ -102,19 +104,20 @@ fn program(message: &str) -> Option<Program> {
     let message: Value = serde_json::from_str(message).ok()?;
     let is_test = message["reason"] == "compiler-artifact" && message["profile"]["test"] == true;
     let manifest = PathBuf::from(message["manifest_path"].as_str()?);
-    let is_integration = message["target"]["kind"].as_array()?.iter().any(|kind| kind == "test");
+    let (kind, name) = (message["target"]["kind"][0].as_str()?, message["target"]["name"].as_str()?);
     is_test.then_some(Program {
+        name: format!("{kind} {name}"),
         file: message["executable"].as_str()?.into(),
         folder: manifest.parent()?.to_owned(),
-        filter: is_integration.then_some(FILTER),
+        filter: (kind == "test").then_some(FILTER),
     })
 }
 
 fn run_tests(programs: &[Program], tally: &mut Tally) -> Result<()> {
-    for Program { file, folder, filter } in programs {
+    for Program { name, file, folder, filter } in programs {
         let mut command = Command::new(file);
-        command.current_dir(folder).env("CARGO_MANIFEST_DIR", folder).args(["--quiet"]).args(*filter);
-        tally.watch(&file.display().to_string(), &mut command)?;
+        command.current_dir(folder).env("CARGO_MANIFEST_DIR", folder).arg("--quiet").args(*filter);
+        tally.watch(name, &mut command)?;
     }
     Ok(())
 }
@@ -140,12 +143,12 @@ mod tests {
     fn cargo_names_the_test_programs() {
         let message = |kind: &str, test: bool| {
             format!(
-                r#"{{"reason":"compiler-artifact","manifest_path":"/w/cli/Cargo.toml","target":{{"kind":["{kind}"]}},
+                r#"{{"reason":"compiler-artifact","manifest_path":"/w/cli/Cargo.toml","target":{{"kind":["{kind}"],"name":"a"}},
                 "profile":{{"test":{test}}},"executable":"/w/target/debug/deps/a"}}"#
             )
         };
         let unit = program(&message("lib", true)).unwrap();
-        assert_eq!((unit.folder, unit.filter), ("/w/cli".into(), None));
+        assert_eq!((unit.name.as_str(), unit.folder, unit.filter), ("lib a", "/w/cli".into(), None));
         assert_eq!(program(&message("test", true)).unwrap().filter, Some("quick"));
         assert!(program(&message("bin", false)).is_none());
     }

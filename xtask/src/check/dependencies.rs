@@ -17,10 +17,10 @@ const LIVE_ONLY: [&str; 3] = ["libloading", "memmap2", "nearfab-sys"];
 /// # Errors
 /// If one fails.
 pub(crate) fn run() -> Result<()> {
-    let deny = tools::from_crates(&tools::CARGO_DENY)?;
-    visibly(Command::new(deny).current_dir(workspace()).args(["--workspace", "check", "bans", "licenses", "sources"]))?;
     report("rust-version", &too_new(&Metadata::read()?))?;
-    without_live()
+    without_live()?;
+    let deny = tools::from_crates(&tools::CARGO_DENY)?;
+    visibly(Command::new(deny).current_dir(workspace()).args(["--workspace", "check", "bans", "licenses", "sources"]))
 }
 
 /// What `cargo metadata` reports.

@@ -1,111 +1,137 @@
-//! What can go wrong, and the number that says so in Rust, C and Python alike.
+//! The errors of nearfab, and the stable number of each in Rust, C and Python.
 
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Everything that nearfab reports as an error. Each says what was read or called, what was expected, and where it
-/// helps, what to do; [`std::error::Error::source`] has the cause below it.
+/// Every error that a function of nearfab returns.
+///
+/// The text ([`Display`](std::fmt::Display)) names what failed, why, and what to do, and contains the text of the error's
+/// cause. The cause itself is the variant's field `cause`, so that a program can look at its errno.
+/// [`std::error::Error::source`] is `None`: a printer that appends the text of each source would print the cause twice.
+///
+/// ```
+/// use nearfab::{Error, Host};
+/// let error = Host::from_root("/no/such/tree").unwrap_err();
+/// assert_eq!(error.to_string(), "cannot read /no/such/tree: No such file or directory (os error 2)");
+/// assert!(matches!(error, Error::Read { cause, .. } if cause.raw_os_error() == Some(2)));
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A file or folder could not be read.
-    #[error("cannot read {}", path.display())]
+    /// A file or folder cannot be read.
+    #[error("cannot read {}: {cause}", path.display())]
+    #[non_exhaustive]
     Read {
         /// The full path, root included.
         path: PathBuf,
-        /// The system's reason.
-        source: io::Error,
+        /// The error of the system call.
+        cause: io::Error,
     },
-    /// A file was read and does not hold what it should.
+    /// A file, or an answer of a driver, has unexpected content.
     #[error("{}: expected {expected}, found {found:?}", path.display())]
+    #[non_exhaustive]
     Malformed {
         /// The full path, root included.
         path: PathBuf,
-        /// What such a file holds.
+        /// The expected form, with an example.
         expected: &'static str,
-        /// The beginning of what was found.
+        /// The beginning of the content.
         found: String,
     },
-    /// There is no table of this instance type.
+    /// nearfab has no table of this instance type.
     #[error("no instance table for {instance_type:?}; there are tables for: {known}")]
+    #[non_exhaustive]
     UnknownInstance {
-        /// The name that was asked for.
+        /// The name that the caller gave.
         instance_type: String,
-        /// The names that there are, comma-separated.
+        /// The instance types with a table, comma-separated.
         known: String,
     },
-    /// A recorded host could not be understood.
+    /// A text is not a recorded host, or a host recorded in another format.
     #[error("{origin} is not a recorded host: {reason}")]
+    #[non_exhaustive]
     Record {
-        /// The file, or `the text` for one handed over as text.
+        /// The file, or `the text` if the caller gave a text.
         origin: String,
-        /// What is wrong with it.
+        /// What is wrong with the text.
         reason: String,
     },
-    /// The host has no such device or interface.
+    /// The host has no such device, core or interface.
     #[error("this host has no {wanted}; it has {present}")]
+    #[non_exhaustive]
     NoSuchDevice {
-        /// What was asked for.
+        /// The device that the caller named.
         wanted: String,
-        /// What there is instead.
+        /// The devices of this kind that the host has.
         present: String,
     },
-    /// A text that names a device, core or interface could not be understood.
-    #[error("{text:?} names no device: expected {expected}")]
+    /// A text is not a device, core, interface or list of them.
+    #[error("invalid value {text:?}: expected {expected}")]
     BadName {
         /// The text.
         text: String,
-        /// The forms that are understood.
+        /// The accepted forms.
         expected: &'static str,
     },
-    /// A device of a host that is not this machine was to be opened.
-    #[error("only devices of the live machine can be opened; this host comes from {origin}")]
+    /// The caller asked to open a device of a host that is not this machine.
+    #[error(
+        "cannot open a device of {origin}: only devices of this machine can be opened; discover this machine first"
+    )]
+    #[non_exhaustive]
     NotLive {
-        /// Where the host comes from.
+        /// Where the host comes from: an [`Origin`](crate::Origin) as text.
         origin: String,
     },
-    /// A device node could not be opened.
-    #[error("cannot open {}: {hint}", path.display())]
+    /// A device node cannot be opened.
+    #[error("cannot open {}: {cause}; {hint}", path.display())]
+    #[non_exhaustive]
     NodeRefused {
         /// The node.
         path: PathBuf,
-        /// What the reason means and what to do.
+        /// What the cause means for this node, and what to do.
         hint: &'static str,
-        /// The system's reason.
-        source: io::Error,
+        /// The error of the system call.
+        cause: io::Error,
     },
-    /// A vendor library could not be loaded.
-    #[error("{library} cannot be loaded ({reason}); {hint}")]
+    /// A vendor library cannot be loaded.
+    #[error("cannot load {library}: {reason}; {hint}")]
+    #[non_exhaustive]
     Library {
         /// The library's soname.
         library: &'static str,
-        /// The loader's own words.
+        /// The text of the dynamic loader's error.
         reason: String,
-        /// What the absence means and which package has the library.
+        /// What does not work without the library, and which package contains it.
         hint: &'static str,
     },
-    /// A vendor library is in the process more than once.
+    /// Several copies of a vendor library are loaded in this process.
     #[error(
-        "this process has {library} more than once: {}. Each has a state of its own, and the devices that one has the other \
-         does not get: see to it that all use the same file, or tell nearfab which one is meant", paths.join(", ")
+        "this process has loaded {library} more than once: {}; each copy has its own state, and a device that one copy \
+         opened is unknown to the others. Make all parts of the program load the same file, or name the file that nearfab \
+         must use", paths.join(", ")
     )]
+    #[non_exhaustive]
     SeveralLibraries {
         /// The library's soname.
         library: &'static str,
-        /// The files.
+        /// The loaded files.
         paths: Vec<String>,
     },
-    /// A variable of this process makes a vendor library end it.
-    #[error("libfabric would end this process, because of {variable}: {reason}; unset it")]
+    /// An environment variable of this process would make a vendor library abort the process.
+    #[error("libfabric would abort this process because of {variable}: {reason}; unset {variable}")]
+    #[non_exhaustive]
     Aborts {
         /// The environment variable.
         variable: String,
         /// What is wrong with its value.
         reason: String,
     },
-    /// A vendor library lacks a function that is needed.
-    #[error("{library} has no {symbol}: it is older than the oldest supported version")]
+    /// A vendor library lacks a function that nearfab needs.
+    #[error(
+        "{library} has no function {symbol}: it is older than the oldest version that nearfab supports; install a newer one"
+    )]
+    #[non_exhaustive]
     MissingSymbol {
         /// The library's soname.
         library: &'static str,
@@ -113,81 +139,89 @@ pub enum Error {
         symbol: &'static str,
     },
     /// A function of a vendor library failed.
-    #[error("{function} failed for {device}")]
+    #[error("{function} failed for {device}: {cause}")]
+    #[non_exhaustive]
     Call {
         /// The C function.
         function: &'static str,
-        /// The device it was called for.
+        /// The device that nearfab called the function for.
         device: String,
-        /// Its errno.
-        source: io::Error,
+        /// The errno or status of the function.
+        cause: io::Error,
     },
-    /// A handle of the parent process was used in a forked child.
+    /// A forked child used a handle that its parent had opened.
     #[error(
-        "this belongs to process {owner}, from which this one was forked: open the device again here, or where that \
-         fails as well, in a process that is not forked"
+        "this handle was opened by process {owner} before fork(): open the device again in this process; if that fails \
+         too, open it in a process that was not forked"
     )]
+    #[non_exhaustive]
     Forked {
         /// The process that opened the handle.
         owner: u32,
     },
-    /// The Neuron driver did not answer a question as it should.
-    #[error("{command} failed on {}: {hint}", node.display())]
+    /// The Neuron driver refused a command, or its answer is incomplete.
+    #[error("{command} failed on {}: {cause}; {hint}", node.display())]
+    #[non_exhaustive]
     Driver {
         /// The ioctl, as the driver's header names it.
         command: &'static str,
-        /// The device node that it was issued on.
+        /// The device node that nearfab issued the command on.
         node: PathBuf,
-        /// What the reason means and what to do.
+        /// What the cause means, and what to do.
         hint: &'static str,
-        /// Its errno, or what was wrong with the answer.
-        source: io::Error,
+        /// The errno of the command, or what is wrong with the answer.
+        cause: io::Error,
     },
     /// A device did not answer in time.
     #[error(
-        "{} did not answer within {} s: a device in reset, or one that waits for its UltraServer, answers later; the \
-         process that asked was killed", node.display(), deadline.as_secs_f64()
+        "{} did not answer within {} s: a device that is being reset, or that waits for its UltraServer, answers later; \
+         the child process that waited for it was killed, try again later", node.display(), deadline.as_secs_f64()
     )]
+    #[non_exhaustive]
     Deadline {
         /// The device node.
         node: PathBuf,
-        /// How long it was waited for.
+        /// How long nearfab waited.
         deadline: Duration,
     },
-    /// A probe was not made, because of what it could change.
+    /// nearfab did not probe, because probing could change something for others.
     #[error("not probed: {reason}")]
+    #[non_exhaustive]
     ProbeRefused {
-        /// What it could change, and what to do.
+        /// What probing could change, and what to do.
         reason: String,
     },
-    /// Ranks cannot be placed as was asked.
+    /// The ranks cannot be placed on this host as the caller wants.
     #[error("no plan: {reason}")]
     NoPlan {
-        /// What stands against it, and what to do.
+        /// Why they cannot be placed, and what to do.
         reason: String,
     },
-    /// Telemetry, or a process, was wanted of a host that is no file tree.
-    #[error("telemetry and processes are read from a machine or a tree; this host comes from {origin}")]
+    /// The caller asked for telemetry, or for a process, of a host without a file tree.
+    #[error("cannot read telemetry or processes of {origin}: they are read from this machine or from a file tree only")]
+    #[non_exhaustive]
     NoTree {
-        /// Where the host comes from.
+        /// Where the host comes from: an [`Origin`](crate::Origin) as text.
         origin: String,
     },
-    /// Memory could not be registered with an interface.
-    #[error("cannot register {length} bytes of memory with {device}: {hint}")]
+    /// Memory cannot be registered with an interface.
+    #[error("cannot register {length} bytes of memory with {device}: {cause}; {hint}")]
+    #[non_exhaustive]
     Memory {
         /// The interface.
         device: String,
         /// The length in bytes.
         length: usize,
-        /// What the reason means here, with the limits that may be it.
+        /// What the cause means here, with the limits that the registration may have exceeded.
         hint: String,
         /// The errno of the function.
-        source: io::Error,
+        cause: io::Error,
     },
 }
 
 /// The stable number of an [`Error`], the same in Rust, C (`NEARFAB_ERROR_*`) and Python (`NearfabError.code`).
-/// Numbers are never reused; 0 is success.
+///
+/// A number is never reused. 0 is success.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 #[repr(i32)]
@@ -234,15 +268,15 @@ pub enum ErrorCode {
     NoPlan = 20,
     /// A C caller passed a null pointer, a text that is not UTF-8, or a number out of range.
     InvalidArgument = 64,
-    /// A C caller passed a handle that is zero, closed or of another kind.
+    /// A C caller passed a handle that is zero, closed or of another type.
     InvalidHandle = 65,
-    /// nearfab itself failed; please report it.
+    /// nearfab itself failed: please report it.
     Internal = 66,
 }
 
 impl ErrorCode {
     /// Every code, ascending.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: &'static [Self] = &[
         Self::Read,
         Self::Malformed,
         Self::UnknownInstance,
@@ -270,7 +304,7 @@ impl ErrorCode {
 }
 
 impl Error {
-    /// The stable number of this error.
+    /// Returns the stable number of this error.
     ///
     /// ```
     /// use nearfab::{ErrorCode, Host};
@@ -303,31 +337,19 @@ impl Error {
             Self::NoPlan { .. } => ErrorCode::NoPlan,
         }
     }
-
-    /// This error and its causes in one line, as people want to read it.
-    #[must_use]
-    pub fn chain(&self) -> String {
-        let mut text = self.to_string();
-        let mut cause = std::error::Error::source(self);
-        while let Some(error) = cause {
-            text.push_str(": ");
-            text.push_str(&error.to_string());
-            cause = error.source();
-        }
-        text
-    }
 }
 
 /// A result with nearfab's [`Error`].
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// What could not be read on the way. A scan goes on past it: one bad attribute hides nothing else.
+/// The problems that a scan met, one sentence each. A scan continues after a problem: an attribute that cannot be read hides
+/// no other attribute.
 #[derive(Debug, Default)]
 pub(crate) struct Problems(Vec<String>);
 
 impl Problems {
-    pub(crate) fn add(&mut self, error: Error) {
-        self.0.push(error.chain());
+    pub(crate) fn add(&mut self, error: &Error) {
+        self.0.push(error.to_string());
     }
 
     pub(crate) fn note(&mut self, text: String) {
@@ -338,16 +360,97 @@ impl Problems {
         self.0
     }
 
-    /// The value where there is one; what is refused to this user by design is no problem of the host.
+    /// Returns the value, or `None` after adding the error. Adds nothing if the kernel refuses the file to this user: some
+    /// files are for root by design, which is no problem of the host.
     pub(crate) fn take_unless_refused<T>(&mut self, result: Result<Option<T>>) -> Option<T> {
         match result {
-            Err(Error::Read { source, .. }) if source.kind() == io::ErrorKind::PermissionDenied => None,
+            Err(Error::Read { cause, .. }) if cause.kind() == io::ErrorKind::PermissionDenied => None,
             other => self.take(other).flatten(),
         }
     }
 
-    /// The value, or `None` and one more problem.
+    /// Returns the value, or `None` after adding the error.
     pub(crate) fn take<T>(&mut self, result: Result<T>) -> Option<T> {
-        result.map_err(|error| self.add(error)).ok()
+        result.map_err(|error| self.add(&error)).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    const CAUSE: &str = "the text of the cause";
+
+    fn cause() -> io::Error {
+        io::Error::other(CAUSE)
+    }
+
+    /// One error of each variant, and whether it has a cause.
+    fn one_of_each() -> Vec<(Error, bool)> {
+        let (path, node) = (|| PathBuf::from("/tree/file"), || PathBuf::from("/dev/neuron0"));
+        let text = |text: &str| text.to_owned();
+        vec![
+            (Error::Read { path: path(), cause: cause() }, true),
+            (Error::Malformed { path: path(), expected: "a number", found: text("x") }, false),
+            (Error::UnknownInstance { instance_type: text("x"), known: text("trn1.32xlarge") }, false),
+            (Error::Record { origin: text("the text"), reason: text("x") }, false),
+            (Error::NoSuchDevice { wanted: text("Neuron device neuron1"), present: text("neuron0") }, false),
+            (Error::BadName { text: text("x"), expected: "a Neuron device such as neuron5" }, false),
+            (Error::NotLive { origin: text("the tree /tree") }, false),
+            (Error::NodeRefused { path: node(), hint: "load the driver", cause: cause() }, true),
+            (Error::Library { library: "libnrt.so.1", reason: text(CAUSE), hint: "install it" }, true),
+            (Error::SeveralLibraries { library: "libnrt.so.1", paths: vec![text("/a"), text("/b")] }, false),
+            (Error::Aborts { variable: text("FI_X"), reason: text("it is not a number") }, false),
+            (Error::MissingSymbol { library: "libnrt.so.1", symbol: "nrt_init" }, false),
+            (Error::Call { function: "nrt_init", device: text("neuron0"), cause: cause() }, true),
+            (Error::Forked { owner: 1 }, false),
+            (Error::Driver { command: "BDF", node: node(), hint: "load the driver", cause: cause() }, true),
+            (Error::Deadline { node: node(), deadline: Duration::from_secs(1) }, false),
+            (Error::ProbeRefused { reason: text("x") }, false),
+            (Error::NoPlan { reason: text("x") }, false),
+            (Error::NoTree { origin: text("the tree /tree") }, false),
+            (Error::Memory { device: text("efa"), length: 1, hint: text("raise the limit"), cause: cause() }, true),
+        ]
+    }
+
+    /// The text that a program prints that appends the text of each source, as anyhow does.
+    fn with_sources(error: &Error) -> String {
+        let mut text = error.to_string();
+        let mut next = std::error::Error::source(error);
+        while let Some(source) = next {
+            text += &format!(": {source}");
+            next = source.source();
+        }
+        text
+    }
+
+    #[test]
+    fn text_contains_the_cause_exactly_once() {
+        for (error, has_cause) in one_of_each() {
+            for text in [error.to_string(), with_sources(&error)] {
+                assert_eq!(text.matches(CAUSE).count(), usize::from(has_cause), "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn text_separates_what_failed_from_the_reason_or_the_choices() {
+        for (error, _) in one_of_each() {
+            let text = error.to_string();
+            assert!(text.contains(": ") || text.contains("; "), "{text}");
+            assert!(!text.ends_with('.'), "{text}");
+        }
+    }
+
+    #[test]
+    fn every_variant_has_a_code_and_every_code_is_listed_once() {
+        let codes: BTreeSet<i32> = ErrorCode::ALL.iter().map(|code| *code as i32).collect();
+        assert_eq!(codes.len(), ErrorCode::ALL.len());
+        assert!(ErrorCode::ALL.windows(2).all(|pair| (pair[0] as i32) < pair[1] as i32), "ascending");
+        let of_variants: BTreeSet<i32> = one_of_each().iter().map(|(error, _)| error.code() as i32).collect();
+        // From 64 on, codes are of the C and Python faces and have no variant.
+        assert_eq!(of_variants, codes.into_iter().filter(|code| *code < 64).collect());
     }
 }

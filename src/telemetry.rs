@@ -156,8 +156,8 @@ fn readings(root: &HostRoot, folder: &str, cost: Cost) -> Readings {
 fn reading(root: &HostRoot, path: &str) -> Option<Reading> {
     match root.read(path) {
         Ok(text) => text.map(|text| number(&text).map_or(Reading::Text(text), Reading::Number)),
-        Err(Error::Read { source, .. }) if source.kind() == ErrorKind::IsADirectory => None,
-        Err(Error::Read { source, .. }) if source.kind() == ErrorKind::PermissionDenied => Some(Reading::Refused),
-        Err(error) => Some(Reading::Failed(error.chain())),
+        Err(Error::Read { cause, .. }) if cause.kind() == ErrorKind::IsADirectory => None,
+        Err(Error::Read { cause, .. }) if cause.kind() == ErrorKind::PermissionDenied => Some(Reading::Refused),
+        Err(error) => Some(Reading::Failed(error.to_string())),
     }
 }

@@ -178,11 +178,11 @@ impl Driver for Machine {
 
 /// Opens a node read-only in a child process, asks the driver there, and closes the node.
 fn attach(path: PathBuf, deadline: Duration) -> Result<Attachment> {
-    let cannot_ask = |source| Error::Driver {
+    let cannot_ask = |cause| Error::Driver {
         command: "open",
         node: path.clone(),
         hint: "the child process that asks the driver could not be started, or died",
-        source,
+        cause,
     };
     let c_path = CString::new(path.as_os_str().as_encoded_bytes()).map_err(|e| cannot_ask(e.into()))?;
     // SAFETY: the closure opens, asks, maps, writes and closes by system calls. Its memory is `c_path`, from before the
@@ -219,7 +219,7 @@ fn refused(path: PathBuf, errno: Errno) -> Error {
         Errno::EINVAL => "the device failed its last reset: see the kernel's log for the reason",
         _ => "the system refused it",
     };
-    Error::NodeRefused { path, hint, source: errno.into() }
+    Error::NodeRefused { path, hint, cause: errno.into() }
 }
 
 /// An open node.

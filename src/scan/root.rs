@@ -118,7 +118,7 @@ impl HostRoot {
         } else {
             openat2(CWD, path, flags, Mode::empty(), ResolveFlags::empty())
         };
-        let dir = dir.map_err(|errno| Error::Read { path: path.to_owned(), source: explain(errno) })?;
+        let dir = dir.map_err(|errno| Error::Read { path: path.to_owned(), cause: explain(errno) })?;
         let (last_folder, content) = (RefCell::default(), RefCell::new(Vec::with_capacity(4096)));
         let mut root = Self { dir, path: path.to_owned(), live, nodev_sys: None, last_folder, content };
         root.nodev_sys = root.open_below("sys", FOLDER).ok().filter(is_nodev);
@@ -371,7 +371,7 @@ impl HostRoot {
     }
 
     fn error(&self, path: &str, errno: Errno) -> Error {
-        Error::Read { path: self.path.join(path), source: io::Error::from(errno) }
+        Error::Read { path: self.path.join(path), cause: io::Error::from(errno) }
     }
 }
 

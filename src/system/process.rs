@@ -68,8 +68,8 @@ impl Process {
         let root = HostRoot::open(path)?;
         let folder = format!("proc/{pid}");
         if root.list(&folder)?.is_empty() {
-            let source = std::io::Error::new(std::io::ErrorKind::NotFound, "no such process");
-            return Err(Error::Read { path: path.join(folder), source });
+            let cause = std::io::Error::new(std::io::ErrorKind::NotFound, "no such process");
+            return Err(Error::Read { path: path.join(folder), cause });
         }
         let environment = root.read(&format!("{folder}/environ"));
         let environment = environment.ok().flatten().as_deref().map(started_with);

@@ -222,7 +222,7 @@ pub enum GroupSize {
 
 impl GroupSize {
     /// Every size, ascending.
-    pub const ALL: [Self; 5] = [Self::One, Self::Two, Self::Four, Self::Eight, Self::Sixteen];
+    pub const ALL: &'static [Self] = &[Self::One, Self::Two, Self::Four, Self::Eight, Self::Sixteen];
 
     /// The number of devices.
     #[must_use]

@@ -122,7 +122,7 @@ fn core_map(findings: &mut Findings, host: &Host, probe: Option<&Probe>, order: 
 fn refused(findings: &mut Findings, error: &Error) {
     match error {
         Error::Malformed { path, expected, found } => findings.differ(path.display().to_string(), expected, found),
-        other => findings.miss(Need::OtherHost, other.chain()),
+        other => findings.miss(Need::OtherHost, other.to_string()),
     }
 }
 
@@ -167,7 +167,7 @@ fn answers<'a>(
     for device in &probe.devices {
         match &device.answers {
             Ok(given) => answers.push((device.device, given)),
-            Err(error) => findings.miss(Need::OtherHost, error.chain()),
+            Err(error) => findings.miss(Need::OtherHost, error.to_string()),
         }
     }
     answers

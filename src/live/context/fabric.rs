@@ -51,8 +51,8 @@ fn failed(function: &'static str, device: &str, status: impl TryInto<c_int>) -> 
     call(function, device, reason(status.try_into().map_or(FI_EOTHER.cast_signed(), c_int::wrapping_neg)))
 }
 
-fn call(function: &'static str, device: &str, source: io::Error) -> Error {
-    Error::Call { function, device: device.to_owned(), source }
+fn call(function: &'static str, device: &str, cause: io::Error) -> Error {
+    Error::Call { function, device: device.to_owned(), cause }
 }
 
 fn invalid(function: &'static str, device: &str, reason: String) -> Error {

@@ -98,7 +98,7 @@ impl<T: 'static, P: Parent, D> Drop for Object<T, P, D> {
         }
         match self.destroy() {
             Ok(()) | Err(Error::Forked { .. }) => {} // The object of the parent process stays open.
-            Err(error) => tracing::warn!(error = error.chain(), "an object was closed with an error"),
+            Err(error) => tracing::warn!(error = %error, "an object was closed with an error"),
         }
     }
 }

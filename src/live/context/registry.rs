@@ -170,7 +170,7 @@ impl<T: Shared> Drop for Lease<T> {
         match self.end() {
             Ok(_) | Err(Error::Forked { .. }) => {} // The parent process's lease continues.
             Err(error) => {
-                tracing::warn!(key = ?self.key, error = error.chain(), "a device or domain was closed with an error")
+                tracing::warn!(key = ?self.key, error = %error, "a device or domain was closed with an error")
             }
         }
     }
@@ -218,7 +218,7 @@ mod tests {
     }
 
     fn failure() -> Error {
-        Error::Call { function: "ibv_close_device", device: "rdmap201s0".into(), source: io::Error::other("busy") }
+        Error::Call { function: "ibv_close_device", device: "rdmap201s0".into(), cause: io::Error::other("busy") }
     }
 
     /// Makes a registry and a counter for one test.

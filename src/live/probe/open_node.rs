@@ -52,11 +52,11 @@ impl OpenNode<'_> {
             Errno::ENODEV | Errno::ENXIO => "the device or its driver was removed",
             _ => "the driver's errno follows; see the kernel's log for more",
         };
-        let source = match status {
+        let cause = match status {
             1.. => io::Error::other(format!("{status} bytes were not copied")),
             _ => io::Error::from_raw_os_error(errno),
         };
-        Error::Driver { command, node: self.path.clone(), hint, source }
+        Error::Driver { command, node: self.path.clone(), hint, cause }
     }
 
     /// Asks for the device's PCI address.
@@ -120,7 +120,7 @@ impl OpenNode<'_> {
             command: "CRWL_NC_RANGE_MARK_EXT0",
             node: self.path.clone(),
             hint: "this driver is older than the command, or did not report the feature",
-            source: io::ErrorKind::Unsupported.into(),
+            cause: io::ErrorKind::Unsupported.into(),
         }
     }
 

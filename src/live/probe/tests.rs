@@ -182,7 +182,7 @@ pub(crate) struct FakeDriver(pub(crate) BTreeMap<HostDevice, FakeNode>);
 impl Driver for FakeDriver {
     fn write_only_node(&self, device: HostDevice) -> Result<&dyn Node> {
         let refused =
-            || Error::NodeRefused { path: node_path(device), hint: "refused", source: io::ErrorKind::NotFound.into() };
+            || Error::NodeRefused { path: node_path(device), hint: "refused", cause: io::ErrorKind::NotFound.into() };
         self.0.get(&device).map(|node| node as &dyn Node).ok_or_else(refused)
     }
 
@@ -289,9 +289,9 @@ fn a_failed_question_is_explained_and_hides_no_other_answer() {
                 Ok(processes) => failures.extend(processes.into_iter().map(|process| process.datastore.err())),
             }
             let failures: Vec<_> = failures.into_iter().flatten().collect();
-            let [error @ Error::Driver { command, node, source, .. }] = &failures[..] else { panic!("{failures:?}") };
+            let [error @ Error::Driver { command, node, cause, .. }] = &failures[..] else { panic!("{failures:?}") };
             assert_eq!((*command, node.as_path()), (failing, Path::new("/dev/neuron0")));
-            assert!(error.chain().contains(words), "{}", error.chain());
+            assert!(error.to_string().contains(words), "{}", error.to_string());
             assert_eq!(source.raw_os_error(), (status < 0).then_some(-status));
         }
     }
@@ -433,7 +433,7 @@ fn datastores_are_found_missing_or_refused() {
     let of_size = |datastore_size| datastore(FakeNode { datastore_size, ..FakeNode::default() });
     assert_eq!(of_size(3).unwrap().unwrap().as_bytes(), b"nrt");
     assert_eq!(of_size(0).unwrap().unwrap().as_bytes(), b"");
-    let Error::Driver { source, .. } = of_size(u32::MAX).unwrap_err() else { panic!("not of the driver") };
+    let Error::Driver { cause, .. } = of_size(u32::MAX).unwrap_err() else { panic!("not of the driver") };
     assert_eq!(source.raw_os_error(), Some(EFBIG));
     assert_eq!(datastore(FakeNode::failing("ACQUIRE_NEURON_DS", -ENOENT)).unwrap(), None);
 

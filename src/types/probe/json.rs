@@ -34,7 +34,7 @@ struct Errors(Vec<String>);
 
 impl Errors {
     fn take<T>(&mut self, answer: std::result::Result<T, &Error>) -> Option<T> {
-        answer.map_err(|error| self.0.push(error.chain())).ok()
+        answer.map_err(|error| self.0.push(error.to_string())).ok()
     }
 }
 

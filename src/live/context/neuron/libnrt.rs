@@ -211,7 +211,7 @@ impl NeuronRuntime {
             check(nrt, NAME, status, &device())?;
             let text = text(&buffer);
             let none = || io::Error::other(format!("it returned {text:?}, which is no PCI address"));
-            text.parse().map_err(|_| Error::Call { function: NAME, device: device(), source: none() })
+            text.parse().map_err(|_| Error::Call { function: NAME, device: device(), cause: none() })
         })
     }
 
@@ -253,8 +253,8 @@ impl NeuronRuntime {
         };
         if let Some(already) = reason {
             let reason = format!("{already} in this process; libnrt can be initialized once in a process");
-            let source = io::Error::new(io::ErrorKind::AlreadyExists, reason);
-            return Err(Error::Call { function: NAME, device: PROCESS.to_owned(), source });
+            let cause = io::Error::new(io::ErrorKind::AlreadyExists, reason);
+            return Err(Error::Call { function: NAME, device: PROCESS.to_owned(), cause });
         }
         let init = present(self.library.nrt_init())?;
         let close = present(self.library.nrt_close())?;
@@ -335,7 +335,7 @@ impl InitializedRuntime {
             let status =
                 unsafe { function(device_number, &raw mut domain, &raw mut bus, &raw mut slot, &raw mut part) };
             let failed =
-                |text: String| Error::Call { function: NAME, device: named(device), source: io::Error::other(text) };
+                |text: String| Error::Call { function: NAME, device: named(device), cause: io::Error::other(text) };
             if status != 0 {
                 return Err(failed(format!("it returned {status}")));
             }
@@ -415,8 +415,8 @@ fn check(nrt: &Nrt, function: &'static str, status: NRT_STATUS, device: &str) ->
     if status == NeuronStatus::SUCCESS {
         return Ok(());
     }
-    let source = io::Error::other(failure(nrt, status));
-    Err(Error::Call { function, device: device.to_owned(), source })
+    let cause = io::Error::other(failure(nrt, status));
+    Err(Error::Call { function, device: device.to_owned(), cause })
 }
 
 /// Returns a status with the library's text for it, if it has one.
@@ -433,8 +433,8 @@ fn failure(nrt: &Nrt, status: NeuronStatus) -> NeuronFailure {
 
 fn number(function: &'static str, device: ContainerDevice) -> Result<c_int> {
     c_int::try_from(device.0).map_err(|_| {
-        let source = io::Error::from(io::ErrorKind::InvalidInput);
-        Error::Call { function, device: named(device), source }
+        let cause = io::Error::from(io::ErrorKind::InvalidInput);
+        Error::Call { function, device: named(device), cause }
     })
 }
 

@@ -90,7 +90,7 @@ fn ask_libnrt(address: *const c_void) -> Result<Option<Bdf>> {
         Ok(interface) => Ok(Some(interface)),
         Err(error @ Error::Forked { .. }) => Err(error),
         Err(error) => {
-            tracing::debug!(error = error.chain(), "libnrt does not answer; asking the driver");
+            tracing::debug!(error = %error, "libnrt does not answer; asking the driver");
             Ok(None)
         }
     }

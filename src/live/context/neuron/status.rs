@@ -105,8 +105,8 @@ impl NeuronStatus {
     /// Returns libnrt's status in an [`Error::Call`]; `None` for any other error.
     #[must_use]
     pub fn of(error: &Error) -> Option<Self> {
-        let Error::Call { source, .. } = error else { return None };
-        Some(source.get_ref()?.downcast_ref::<NeuronFailure>()?.status)
+        let Error::Call { cause, .. } = error else { return None };
+        Some(cause.get_ref()?.downcast_ref::<NeuronFailure>()?.status)
     }
 }
 

@@ -318,8 +318,8 @@ impl Drop for DeviceList {
     }
 }
 
-pub(super) fn failed(function: &'static str, device: &str, source: io::Error) -> Error {
-    Error::Call { function, device: device.to_owned(), source }
+pub(super) fn failed(function: &'static str, device: &str, cause: io::Error) -> Error {
+    Error::Call { function, device: device.to_owned(), cause }
 }
 
 /// Fails if the interface's names and numbers have changed since the host was discovered: another interface may have
@@ -342,7 +342,7 @@ fn check_unchanged(machine: &HostRoot, interface: &EfaInterface) -> Result<()> {
 /// Opens the node in the same way as libibverbs, and closes it again.
 fn try_node(node: &Path) -> Result<()> {
     let opened = File::options().read(true).write(true).open(node);
-    opened.map(drop).map_err(|source| Error::NodeRefused { path: node.to_owned(), hint: hint(&source), source })
+    opened.map(drop).map_err(|cause| Error::NodeRefused { path: node.to_owned(), hint: hint(&cause), cause })
 }
 
 /// Lists names for a message.

@@ -220,8 +220,8 @@ impl MemoryRegion {
 }
 
 /// Makes the error of a failed registration, with what its errno means here.
-fn refused(source: io::Error, device: &Device, length: usize) -> Error {
-    let hint = match source.raw_os_error().map(Errno::from_raw) {
+fn refused(cause: io::Error, device: &Device, length: usize) -> Error {
+    let hint = match cause.raw_os_error().map(Errno::from_raw) {
         Some(Errno::ENOMEM | Errno::EAGAIN | Errno::EPERM) => {
             format!("{}{}", lockable(), limits(device))
         }
@@ -232,7 +232,7 @@ fn refused(source: io::Error, device: &Device, length: usize) -> Error {
         Some(Errno::EOPNOTSUPP) => "the driver or libibverbs of this machine does not support it".to_owned(),
         _ => "the system refused it".to_owned(),
     };
-    Error::Memory { device: device.name().to_owned(), length, hint, source }
+    Error::Memory { device: device.name().to_owned(), length, hint, cause }
 }
 
 /// Returns how much memory this process may lock.

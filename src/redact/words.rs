@@ -1,12 +1,12 @@
-//! What is common to machines and so identifies none.
+//! Words, names and paths that many machines have in common, so that they identify none.
 
 use crate::tables::efa_variables::EFA_VARIABLES;
 use crate::types::Library;
 
-/// Variables that are lists of folders.
+/// Environment variables that hold a list of folders.
 pub(super) const PATH_VARIABLES: [&str; 4] = ["FI_PROVIDER_PATH", "LD_LIBRARY_PATH", "LD_PRELOAD", "PATH"];
 
-/// Variables, beside those of the efa provider, of which numbers and common words tell nothing of who set them.
+/// Environment variables, beside those of the efa provider, whose numbers and common words do not identify an owner.
 const VARIABLES: [&str; 32] = [
     "AWS_NEURON_VISIBLE_DEVICES",
     "FI_HMEM",
@@ -42,7 +42,7 @@ const VARIABLES: [&str; 32] = [
     "VERBS_LOG_LEVEL",
 ];
 
-/// Words of kernels' releases, of plugins' names, of providers and settings, of the system's folders and of AWS's.
+/// Words of kernel releases, plugin names, providers and settings, and of the folders of the system and of AWS's packages.
 #[rustfmt::skip]
 const COMMON: &[&str] = &[
     "aarch64", "all", "amazon", "amazonaws", "amd64", "amzn2", "amzn2023", "arm64", "aws", "bin", "cloud", "com", "conf", "csi",
@@ -54,34 +54,35 @@ const COMMON: &[&str] = &[
     "trace", "trn1", "trn2", "trn3", "true", "udp", "userfaultfd", "usr", "verbs", "vpc", "warn", "x", "x86", "yes", "ze",
 ];
 
-/// The kernel's own files: what is below is the same on every machine.
+/// The folders of the kernel's own files, whose names are the same on every machine.
 const KERNEL: [&str; 3] = ["/dev", "/proc/sys", "/sys"];
 
-/// Whether a text is made of numbers, common words and `names`.
+/// Whether a text consists of numbers, common words and `names`.
 pub(super) fn are_common(text: &str, names: &[&str]) -> bool {
     let number = |word: &str| word.len() <= 10 && word.bytes().all(|byte| byte.is_ascii_digit());
-    // 3.1.0g, 0xff.
+    // The last part of the efa driver's version 3.1.0g.
     let version = |word: &str| word.len() <= 5 && word.strip_suffix('g').is_some_and(number);
     let common = |word: &str| number(word) || version(word) || COMMON.contains(&word.to_ascii_lowercase().as_str());
     let parts = |item: &str| item.split(['-', '_', '.', '/', '+']).all(common);
     text.split([',', ';', '^', ' ']).all(|item| names.contains(&item) || parts(item))
 }
 
+/// Whether a variable's value does not identify an owner as long as it consists of numbers and common words.
 pub(super) fn is_harmless_variable(name: &str) -> bool {
-    let of_efa = name.strip_prefix("FI_EFA_").is_some_and(|rest| EFA_VARIABLES.contains(&rest));
-    of_efa || VARIABLES.contains(&name)
+    let is_of_efa = name.strip_prefix("FI_EFA_").is_some_and(|rest| EFA_VARIABLES.contains(&rest));
+    is_of_efa || VARIABLES.contains(&name)
 }
 
-/// Whether a path is one of the kernel, or made of words that the system and AWS's packages use for folders.
+/// Whether a path is one of the kernel's, or consists of words that the system and AWS's packages use for folders.
 pub(super) fn is_system_path(path: &str) -> bool {
     let below = |folder: &str| path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-    let climbs = path.split('/').any(|part| part == "..");
-    !climbs
+    let leads_up = path.split('/').any(|part| part == "..");
+    !leads_up
         && (KERNEL.iter().any(|folder| below(folder))
             || path.split('/').all(|part| part.is_empty() || are_common(part, &[])))
 }
 
-/// Whether there is nothing in a library's file name but its name, a wheel's tag and numbers.
+/// Whether a file name consists of a library's name, the tag that a Python wheel adds, `.so` and numbers only.
 pub(super) fn is_library_version(file: &str) -> bool {
     let Some(library) = Library::of_file(file) else { return false };
     let rest = file.split_once(".so").map_or("", |(_, rest)| rest);

@@ -1,5 +1,5 @@
-//! Plain data that every room shares: numbers and names of devices, PCI addresses, sets of CPUs, links, and the answers of
-//! a probe.
+//! Plain data that all rooms of the library share: numbers and names of devices, PCI addresses, sets of CPUs, links, and the
+//! answers of a probe.
 
 mod bdf;
 mod cpulist;
@@ -8,6 +8,7 @@ mod guid;
 mod id;
 mod library;
 mod link;
+pub(crate) mod path_text;
 mod pci_id;
 mod port_state;
 pub(crate) mod probe;

@@ -5,9 +5,9 @@ use std::str::FromStr;
 
 /// The address of a PCI function: domain, bus, device, function (`0000:cc:00.0`).
 ///
-/// EFA interfaces are identified by it: names such as `rdmap201s0` change with udev rules and containers, the
-/// address does not. Parses the full form and the short one without a domain (`cc:00.0`), which older tools print;
-/// always displays the full form.
+/// The address identifies an EFA interface: names such as `rdmap201s0` change with udev rules and containers, the address
+/// does not. Parsing accepts the full form, and the short form without a domain (`cc:00.0`) that older tools print. Display
+/// writes the full form.
 ///
 /// ```
 /// use nearfab::Bdf;
@@ -26,31 +26,31 @@ pub struct Bdf {
 }
 
 impl Bdf {
-    /// The address of `function` (0 to 7) of `device` (0 to 31); higher bits of either are dropped.
+    /// Returns the address of `function` (0 to 7) of `device` (0 to 31). Ignores the higher bits of both.
     #[must_use]
     pub const fn new(domain: u32, bus: u8, device: u8, function: u8) -> Self {
         Self { domain, bus, device: device & 0x1f, function: function & 0x7 }
     }
 
-    /// The PCI domain, 0 on every known EC2 instance.
+    /// Returns the PCI domain, which is 0 on every known EC2 instance.
     #[must_use]
     pub const fn domain(self) -> u32 {
         self.domain
     }
 
-    /// The bus number within the domain.
+    /// Returns the number of the bus in the domain.
     #[must_use]
     pub const fn bus(self) -> u8 {
         self.bus
     }
 
-    /// The device number on the bus, 0 to 31.
+    /// Returns the number of the device on the bus, 0 to 31.
     #[must_use]
     pub const fn device(self) -> u8 {
         self.device
     }
 
-    /// The function number of the device, 0 to 7.
+    /// Returns the number of the function in the device, 0 to 7.
     #[must_use]
     pub const fn function(self) -> u8 {
         self.function
@@ -91,7 +91,7 @@ impl From<Bdf> for String {
     }
 }
 
-/// A text that was read as a PCI address and is none.
+/// The error of parsing a text that is not a PCI address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParseBdfError(String);
 
@@ -122,7 +122,7 @@ fn parse(text: &str) -> Option<Bdf> {
     })
 }
 
-/// A number of `digits` hexadecimal digits and nothing else (`from_str_radix` would take a sign).
+/// Parses a number of `digits` hexadecimal digits, up to `max`. Refuses a sign, which `from_str_radix` accepts.
 pub(crate) fn hex(text: &str, digits: std::ops::RangeInclusive<usize>, max: u32) -> Option<u32> {
     if !digits.contains(&text.len()) || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
         return None;

@@ -1,10 +1,11 @@
-//! CPU lists as the kernel writes them.
+//! Sets of CPUs, in the form that the kernel writes.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// A set of CPU numbers, written as the kernel does: `0-47,96-143`. Kept as sorted ranges that neither touch nor
-/// overlap, so equal sets are equal values.
+/// A set of CPU numbers, written in the kernel's form: `0-47,96-143`.
+///
+/// Equal sets are equal values: the set is stored as sorted ranges that neither touch nor overlap.
 ///
 /// ```
 /// use nearfab::CpuList;
@@ -27,7 +28,7 @@ impl CpuList {
         self.ranges.is_empty()
     }
 
-    /// The number of CPUs in the set.
+    /// Returns the number of CPUs in the set.
     #[must_use]
     pub fn len(&self) -> usize {
         self.ranges.iter().map(|&(first, last)| (last - first) as usize + 1).sum()
@@ -39,7 +40,7 @@ impl CpuList {
         self.ranges.iter().any(|&(first, last)| (first..=last).contains(&cpu))
     }
 
-    /// The CPU numbers in ascending order.
+    /// Returns the CPU numbers in ascending order.
     pub fn iter(&self) -> impl Iterator<Item = u32> + '_ {
         self.ranges.iter().flat_map(|&(first, last)| first..=last)
     }
@@ -77,7 +78,7 @@ impl fmt::Debug for CpuList {
     }
 }
 
-/// Of CPU numbers in any order.
+/// Collects CPU numbers in any order.
 impl FromIterator<u32> for CpuList {
     fn from_iter<T: IntoIterator<Item = u32>>(cpus: T) -> Self {
         Self::merged(cpus.into_iter().map(|cpu| (cpu, cpu)).collect())
@@ -119,7 +120,7 @@ impl From<CpuList> for String {
     }
 }
 
-/// A text that was read as a CPU list and is none.
+/// The error of parsing a text that is not a CPU list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParseCpuListError(String);
 
@@ -131,7 +132,7 @@ impl fmt::Display for ParseCpuListError {
 
 impl std::error::Error for ParseCpuListError {}
 
-/// CPU numbers have at most six digits: what is longer is garbage, and ranges of it would never end.
+/// Parses a CPU number of at most six digits. No machine has longer ones, and iterating over ranges of them would take hours.
 fn number(text: &str) -> Option<u32> {
     let digits = (1..=6).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
     if digits { text.parse().ok() } else { None }

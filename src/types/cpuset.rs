@@ -1,10 +1,9 @@
-//! Operations on sets of CPUs. They are apart from [`CpuList`] because the build script includes the list alone.
+//! Operations on sets of CPUs. They are in a separate file because the build script includes the file of [`CpuList`].
 
 use super::CpuList;
 
-/// What is done with sets of CPUs; the build script, which reads them, needs none of it.
 impl CpuList {
-    /// The CPUs that are in both.
+    /// Returns the CPUs that are in both sets.
     ///
     /// ```
     /// use nearfab::CpuList;
@@ -18,13 +17,13 @@ impl CpuList {
         self.iter().filter(|&cpu| other.contains(cpu)).collect()
     }
 
-    /// The CPUs that are not in the other.
+    /// Returns the CPUs of this set that are not in the other.
     #[must_use]
     pub fn without(&self, other: &Self) -> Self {
         self.iter().filter(|&cpu| !other.contains(cpu)).collect()
     }
 
-    /// The CPUs of all of them.
+    /// Returns the CPUs that are in at least one of the sets.
     pub(crate) fn union<'a>(lists: impl IntoIterator<Item = &'a Self>) -> Self {
         lists.into_iter().flat_map(Self::iter).collect()
     }

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// An InfiniBand GUID of 64 bits, written `cd77:f833:0000:1001`.
+/// The GUID of an RDMA node: 64 bits, written `cd77:f833:0000:1001`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Guid(pub u64);
@@ -22,8 +22,8 @@ impl FromStr for Guid {
 
     fn from_str(text: &str) -> Result<Self, ParseGuidError> {
         let groups: Vec<&str> = text.split(':').collect();
-        let sound = |group: &&str| group.len() == 4 && group.bytes().all(|b| b.is_ascii_hexdigit());
-        if groups.len() != 4 || !groups.iter().all(sound) {
+        let is_valid = |group: &&str| group.len() == 4 && group.bytes().all(|b| b.is_ascii_hexdigit());
+        if groups.len() != 4 || !groups.iter().all(is_valid) {
             return Err(ParseGuidError(text.to_owned()));
         }
         u64::from_str_radix(&groups.concat(), 16).map(Self).map_err(|_| ParseGuidError(text.to_owned()))
@@ -44,7 +44,7 @@ impl From<Guid> for String {
     }
 }
 
-/// A text that was read as a GUID and is none.
+/// The error of parsing a text that is not a GUID.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParseGuidError(String);
 

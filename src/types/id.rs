@@ -1,4 +1,4 @@
-//! The numberings that people mix up, as types that do not mix.
+//! The numbers of devices and cores, one type for each numbering, so that the compiler refuses to mix them up.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,28 +7,29 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 
-/// The host's number of a Neuron device: the N of `/dev/neuronN`.
+/// The number of a Neuron device on the host: the N of `/dev/neuronN`.
 ///
-/// Not the position among the devices that a container sees, and not a core number.
+/// It is neither the position among the devices of a container ([`ContainerDevice`]) nor the number of a core.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct HostDevice(pub u32);
 
-/// The number of a physical NeuronCore within its device: the K of `neuron_coreK` in sysfs.
+/// The number of a physical NeuronCore in its device: the K of `neuron_coreK` in sysfs.
 ///
-/// Not a logical core, which may group two of them, and which numbers through all devices.
+/// It is not the number of a [`LogicalCore`], which can consist of two physical cores and is numbered across all devices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct PhysicalCore(pub u32);
 
-/// A container's number of a Neuron device: its position among the devices whose nodes the container has.
+/// The number of a Neuron device in a container: its position among the devices whose nodes the container has.
 ///
-/// The runtime and neuron-ls count so inside a container, while node names and `connected_devices` keep the host's
-/// numbers. On the host itself both are the same unless nodes are missing.
+/// The Neuron runtime and neuron-ls use this number in a container, while node names and `connected_devices` have the
+/// number on the host ([`HostDevice`]). On a host with all nodes, both numbers are the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ContainerDevice(pub u32);
 
-/// The number of a logical NeuronCore: what `NEURON_RT_VISIBLE_CORES` means.
+/// The number of a logical NeuronCore, as in `NEURON_RT_VISIBLE_CORES`.
 ///
-/// It numbers through all visible devices, and each is one or two physical cores, by the logical core configuration.
+/// Logical cores are numbered across all visible devices. Each consists of one or two physical cores, by the logical core
+/// configuration ([`Lnc`](crate::Lnc)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct LogicalCore(pub u32);
 
@@ -44,7 +45,7 @@ impl fmt::Display for LogicalCore {
     }
 }
 
-/// Written `nc5`, to tell it from a device's number.
+/// Parses `nc5`. The prefix distinguishes a logical core from a device.
 ///
 /// ```
 /// use nearfab::LogicalCore;
@@ -84,11 +85,11 @@ impl FromStr for HostDevice {
 /// assert_eq!(core, Core { device: HostDevice(5), core: PhysicalCore(0) });
 /// # Ok::<(), nearfab::Error>(())
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Core {
     /// The device.
     pub device: HostDevice,
-    /// The core within it.
+    /// The core in the device.
     pub core: PhysicalCore,
 }
 
@@ -117,7 +118,7 @@ fn device_number(name: &str) -> Option<u32> {
     number(name.strip_prefix("neuron")?)
 }
 
-/// Digits and nothing else, where `parse` alone would take a sign.
+/// Parses a decimal number of digits only. Refuses a sign, which `parse` accepts.
 pub(crate) fn number<T: FromStr>(text: &str) -> Option<T> {
     let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     if digits { text.parse().ok() } else { None }

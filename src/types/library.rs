@@ -4,31 +4,31 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// A library of which a second copy in one process does harm, or without which devices cannot be used.
+/// A vendor library that devices need, or that does harm if a process loads two copies of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Library {
-    /// Verbs: opens RDMA devices.
+    /// The verbs library, which opens RDMA devices.
     Libibverbs,
-    /// The EFA part of verbs.
+    /// The EFA provider of verbs.
     Libefa,
-    /// The fabric library of MPI, NCCL and NIXL over EFA.
+    /// The fabric library, through which MPI, NCCL and NIXL use EFA.
     Libfabric,
     /// The Neuron runtime.
     Libnrt,
-    /// Collectives of the Neuron runtime.
+    /// The collectives library of the Neuron runtime.
     Libnccom,
-    /// Something that this version does not know, by a newer version's record.
+    /// A library that a newer nearfab recorded and this version does not know.
     #[serde(other)]
     Unknown,
 }
 
 impl Library {
-    /// Those that are looked for.
-    pub const ALL: [Self; 5] = [Self::Libibverbs, Self::Libefa, Self::Libfabric, Self::Libnrt, Self::Libnccom];
+    /// Every library that nearfab knows.
+    pub const ALL: &'static [Self] = &[Self::Libibverbs, Self::Libefa, Self::Libfabric, Self::Libnrt, Self::Libnccom];
 
-    /// Its name up to `.so`.
+    /// Returns the name of the library's file up to `.so`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -41,10 +41,10 @@ impl Library {
         }
     }
 
-    /// Which library a file is, by its name: `libfabric.so.1.25.0`, or under the name that a wheel gives its own copy,
-    /// `libfabric-1a2b3c4d.so.1.25.0`.
+    /// Returns the library of a file name: `libfabric.so.1.25.0`, or `libfabric-1a2b3c4d.so.1.25.0`, the name of the copy in a
+    /// Python wheel.
     pub(crate) fn of_file(file: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|library| {
+        Self::ALL.iter().copied().find(|library| {
             let Some(rest) = file.strip_prefix(library.name()) else { return false };
             let Some((tag, version)) = rest.split_once(".so") else { return false };
             is_tag(tag) && (version.is_empty() || version.starts_with('.'))
@@ -58,7 +58,7 @@ impl fmt::Display for Library {
     }
 }
 
-/// What a wheel puts between the name and `.so`: a part of the content's hash.
+/// Whether a text is empty or the tag that a Python wheel adds to a library's name: a part of the hash of the file.
 fn is_tag(tag: &str) -> bool {
     let Some(hash) = tag.strip_prefix('-') else { return tag.is_empty() };
     hash.len() >= 6 && hash.bytes().all(|byte| byte.is_ascii_hexdigit())

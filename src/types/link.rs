@@ -1,4 +1,4 @@
-//! The PCIe link of a function, as the kernel reads it from the configuration space.
+//! The PCIe link of a function, as the kernel reads it from the function's configuration space.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,24 +7,25 @@ use serde::{Deserialize, Serialize};
 
 use crate::types::number;
 
-/// Speed and width of a function's PCIe link, now and at most. Each is `None` where the host has no such attribute.
+/// Speed and width of a function's PCIe link: the current and the maximum values. A field is `None` if the host has no such
+/// attribute.
 ///
-/// On EC2 these are what the virtual switch chooses to show: devices behind an upstream port of 1.97 GB/s were seen
-/// with links of 63, so the lowest value on a path says nothing of its bandwidth.
+/// On EC2 the virtual switch makes up these values: devices with a link of 63 GB/s have been seen behind an upstream port of
+/// 1.97 GB/s. The lowest value on a path does not determine the bandwidth of the path.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct PciLink {
-    /// The speed now.
+    /// The current speed.
     pub speed: Option<LinkSpeed>,
-    /// The width now.
+    /// The current width.
     pub width: Option<LinkWidth>,
-    /// The highest speed that the function can have.
+    /// The maximum speed of the function.
     pub max_speed: Option<LinkSpeed>,
-    /// The greatest width that the function can have.
+    /// The maximum width of the function.
     pub max_width: Option<LinkWidth>,
 }
 
-/// The speed of a PCIe link for each lane and direction, written `16.0 GT/s`.
+/// The speed of a PCIe link per lane and direction, written `16.0 GT/s`.
 ///
 /// ```
 /// use nearfab::LinkSpeed;
@@ -36,9 +37,9 @@ pub struct PciLink {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum LinkSpeed {
-    /// Millions of transfers a second: 2500 in the first generation, 32000 in the fifth.
+    /// Millions of transfers per second: 2500 in the first PCIe generation, 32000 in the fifth.
     MegaTransfers(u32),
-    /// The kernel itself says that it is unknown, as it does for many virtual functions.
+    /// The kernel shows `Unknown`, as for many virtual functions.
     Unknown,
 }
 
@@ -46,9 +47,9 @@ pub enum LinkSpeed {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum LinkWidth {
-    /// So many.
+    /// The number of lanes.
     Lanes(u8),
-    /// The kernel knows of none: it says 255, or 0 where there is no link at all.
+    /// The kernel shows 255 (unknown) or 0 (no link).
     Unknown,
 }
 
@@ -68,7 +69,7 @@ impl fmt::Display for LinkSpeed {
 impl FromStr for LinkSpeed {
     type Err = ParseLinkError;
 
-    /// Reads what any kernel wrote: `16.0 GT/s PCIe`, before 5.11 `16 GT/s`, and `Unknown` or `Unknown speed`.
+    /// Parses the forms of all kernels: `16.0 GT/s PCIe`, before 5.11 `16 GT/s`, and `Unknown` or `Unknown speed`.
     fn from_str(text: &str) -> Result<Self, ParseLinkError> {
         if ["unknown", "unknown speed"].iter().any(|unknown| text.eq_ignore_ascii_case(unknown)) {
             return Ok(Self::Unknown);
@@ -98,7 +99,7 @@ impl fmt::Display for LinkWidth {
 impl FromStr for LinkWidth {
     type Err = ParseLinkError;
 
-    /// Reads the kernel's bare number and the written form.
+    /// Parses the kernel's number (`16`) and the form of Display (`x16`).
     fn from_str(text: &str) -> Result<Self, ParseLinkError> {
         if text == "unknown" {
             return Ok(Self::Unknown);
@@ -139,7 +140,7 @@ impl From<LinkWidth> for String {
     }
 }
 
-/// A text that was read as the speed or the width of a PCIe link and is none.
+/// The error of parsing a text that is neither a speed nor a width of a PCIe link.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParseLinkError {
     text: String,
@@ -174,14 +175,37 @@ mod tests {
         }
 
         #[test]
-        fn no_text_panics(text in "\\PC*") {
-            let _ = text.parse::<LinkSpeed>();
-            let _ = text.parse::<LinkWidth>();
+        fn speed_is_the_decimal_before_its_unit(text in "[0-9]{0,8}(\\.[0-9]{0,4})?( GT/s( PCIe)?)?|(?i:unknown( speed)?)|\\PC*") {
+            let words: Vec<&str> = text.split(' ').collect();
+            let has_unit = words[1..] == ["GT/s"] || words[1..] == ["GT/s", "PCIe"];
+            let parts: Vec<&str> = words[0].split('.').collect();
+            let is_digits = |part: &&str| !part.is_empty() && part.chars().all(|c| c.is_ascii_digit());
+            let is_decimal = parts.iter().all(is_digits) && (parts.len() == 1 || (parts.len() == 2 && parts[1].len() <= 3));
+            // In floating point: exact for numbers of this size.
+            let mega = (has_unit && is_decimal).then(|| (words[0].parse::<f64>().unwrap() * 1000.0).round());
+            let plain = mega.filter(|mega| *mega <= f64::from(u32::MAX));
+            match text.parse() {
+                Ok(LinkSpeed::MegaTransfers(mega)) => prop_assert_eq!(Some(f64::from(mega)), plain),
+                Ok(LinkSpeed::Unknown) => prop_assert!(["unknown", "unknown speed"].contains(&text.to_lowercase().as_str())),
+                Err(_) => prop_assert_eq!(plain, None),
+            }
+        }
+
+        #[test]
+        fn width_is_a_number_of_one_byte(text in "x?[0-9]{0,4}|unknown|\\PC*") {
+            let digits = text.strip_prefix('x').unwrap_or(&text);
+            let plain = (0..=255_u8).find(|lanes| digits.trim_start_matches('0') == lanes.to_string().trim_start_matches('0'));
+            let plain = plain.filter(|_| !digits.is_empty());
+            match text.parse() {
+                Ok(LinkWidth::Lanes(lanes)) => prop_assert!(Some(lanes) == plain && !matches!(lanes, 0 | 255)),
+                Ok(LinkWidth::Unknown) => prop_assert!(text == "unknown" || matches!(plain, Some(0 | 255))),
+                Err(_) => prop_assert_eq!(plain, None),
+            }
         }
     }
 
     #[test]
-    fn what_kernels_write_is_read() {
+    fn texts_of_all_kernels_are_parsed() {
         for (text, mega) in [("2.5 GT/s PCIe", 2500), ("8 GT/s", 8000), ("16.0 GT/s PCIe", 16_000)] {
             assert_eq!(text.parse(), Ok(LinkSpeed::MegaTransfers(mega)), "{text}");
         }

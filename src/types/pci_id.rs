@@ -11,9 +11,9 @@ use super::bdf::hex;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct PciId {
-    /// The vendor, 0x1d0f for what Amazon makes.
+    /// The vendor id: 0x1d0f is Amazon's.
     pub vendor: u16,
-    /// The device.
+    /// The device id.
     pub device: u16,
 }
 
@@ -21,7 +21,7 @@ pub struct PciId {
 pub(crate) const AMAZON: u16 = 0x1d0f;
 
 impl PciId {
-    /// Whether it is an EFA interface's, of whatever generation: each has had an id `0xefa?` of Amazon's.
+    /// Whether this is the id of an EFA interface. All generations so far have Amazon's vendor id and a device id `0xefa?`.
     pub(crate) fn is_efa(self) -> bool {
         self.vendor == AMAZON && self.device & 0xfff0 == 0xefa0
     }
@@ -48,7 +48,7 @@ impl TryFrom<String> for PciId {
             let (vendor, device) = text.split_once(':')?;
             Some(Self { vendor: half(vendor)?, device: half(device)? })
         };
-        parse().ok_or_else(|| format!("{text:?} is no PCI id; expected one such as 1d0f:7364"))
+        parse().ok_or_else(|| format!("{text:?} is not a PCI id; expected one such as 1d0f:7364"))
     }
 }
 
@@ -74,14 +74,14 @@ impl FromStr for PciRoot {
     fn from_str(text: &str) -> std::result::Result<Self, String> {
         let parse = || {
             let (domain, bus) = text.strip_prefix("pci")?.split_once(':')?;
-            // The kernel pads to four digits, and names are compared as texts.
+            // The kernel pads the domain to four digits and writes no more zeros, and names are compared as texts.
             if domain.len() > 4 && domain.starts_with('0') {
                 return None;
             }
             let bus = u8::try_from(hex(bus, 2..=2, 0xff)?).ok()?;
             Some(Self { domain: hex(domain, 4..=8, u32::MAX)?, bus })
         };
-        parse().ok_or_else(|| format!("{text:?} is no PCI root; expected one such as pci0000:b7"))
+        parse().ok_or_else(|| format!("{text:?} is not a PCI root; expected one such as pci0000:b7"))
     }
 }
 

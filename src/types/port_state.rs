@@ -4,24 +4,24 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// The state of a port, by the numbers of InfiniBand.
+/// The state of a port. The numbers are those of the InfiniBand specification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(from = "u32", into = "u32")]
 #[non_exhaustive]
 pub enum PortState {
-    /// 0: no state changes are reported.
+    /// 0: no change of state.
     NoChange,
-    /// 1.
+    /// 1: the link is down.
     Down,
-    /// 2.
+    /// 2: the link is up, and the port is not configured yet.
     Initializing,
-    /// 3.
+    /// 3: the port is configured, and does not carry traffic yet.
     Armed,
-    /// 4: in use.
+    /// 4: the port carries traffic.
     Active,
-    /// 5.
+    /// 5: the port was active, and its link is temporarily down.
     ActiveDefer,
-    /// A number that this nearfab does not know.
+    /// A number that this version of nearfab does not know.
     Unknown(u32),
 }
 

@@ -9,29 +9,28 @@ use serde::Serialize;
 use crate::error::Result;
 use crate::types::{Bdf, Core, HostDevice, PhysicalCore};
 
-/// What the driver said.
+/// The driver's answers for all Neuron devices of a host.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Probe {
-    /// For each Neuron device of the host, in its order.
+    /// The Neuron devices of the host, in the host's order.
     pub devices: Vec<DeviceProbe>,
-    /// The physical core of each logical one, as numbered before cores are grouped (LNC 1). `None`: the architecture has
-    /// no such map (Trainium1, Inferentia).
+    /// The physical core of each logical core with LNC 1. `None` if the architecture has no such map (Trainium1, Inferentia).
     pub core_map: Result<Option<Vec<Core>>>,
 }
 
-/// What the driver said of one device.
+/// The driver's answers for one device.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct DeviceProbe {
     /// The device.
     pub device: HostDevice,
-    /// The answers, or why the node could not be opened.
+    /// The answers, or the error of opening the device node.
     pub answers: Result<DeviceAnswers>,
 }
 
 impl DeviceProbe {
-    /// How many of its cores are held; `None` where of one of them it is not known.
+    /// Returns the number of held cores of the device; `None` if the state of at least one core is unknown.
     #[must_use]
     pub fn held_cores(&self) -> Option<usize> {
         let mut held = 0;
@@ -41,8 +40,8 @@ impl DeviceProbe {
         Some(held)
     }
 
-    /// The processes that have it open, by their numbers in the initial PID namespace; `None` where that was not asked, or
-    /// not answered.
+    /// Returns the processes that have the device open, by their PIDs in the initial PID namespace. `None` if the probe did not
+    /// ask for processes, or the driver did not answer.
     #[must_use]
     pub fn pids(&self) -> Option<Vec<i32>> {
         let users = self.answers.as_ref().ok()?.attachment.as_ref()?.as_ref().ok()?;
@@ -50,29 +49,29 @@ impl DeviceProbe {
     }
 }
 
-/// The answers of one device: one that fails leaves the others alone.
+/// The answers for one device. Each question can fail separately.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct DeviceAnswers {
-    /// Its PCI address.
+    /// The PCI address of the device.
     pub address: Result<Bdf>,
-    /// What it is to the driver.
+    /// The driver's data about the device.
     pub driver: Result<DriverInfo>,
-    /// For each physical core whether it is held.
+    /// The state of each physical core.
     pub cores: Vec<CoreProbe>,
-    /// Who has it open, if asked for ([`ProbeOptions::with_processes`]).
+    /// The processes that have the device open. `None` unless the probe asked for them (`ProbeOptions::with_processes`).
     pub attachment: Option<Result<DeviceUsers>>,
 }
 
-/// What the driver knows a device as.
+/// The driver's data about a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DriverInfo {
-    /// The generation.
+    /// The generation of the device.
     pub architecture: Architecture,
-    /// The revision of the device; emulated ones have 240 or 255.
+    /// The revision of the device. Emulated devices have 240 or 255.
     pub revision: u32,
-    /// What the driver can do, one bit each. `None`: it is too old to say.
+    /// The features of the driver, one bit each. `None` with a driver that is too old to list them.
     pub features: Option<u64>,
 }
 
@@ -92,37 +91,37 @@ pub enum Architecture {
     Unknown(u32),
 }
 
-/// Whether a core is held.
+/// A core and its state.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct CoreProbe {
     /// The core.
     pub core: PhysicalCore,
-    /// The answer.
+    /// Whether the core is held.
     pub state: Result<CoreState>,
 }
 
-/// Whether a process has reserved a core. The driver tells nobody which one.
+/// Whether a core is reserved by a process. The driver does not say by which process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum CoreState {
-    /// No process has.
+    /// No process has reserved the core.
     Free,
-    /// A process has, possibly one that is gone since.
+    /// A process has reserved the core. The process may have ended in the meantime.
     Held,
 }
 
-/// Who has a device open.
+/// The processes that have a device open.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct DeviceUsers {
-    /// The host's number of the device, as the driver says it: the same in every container.
+    /// The number of the device on the host, from the driver. It is the same in every container.
     pub host_device: Result<HostDevice>,
     /// The processes.
     pub processes: Result<Vec<DeviceUser>>,
-    /// Whether one of the processes is the one that asked: in a PID namespace, as in a container, it does not know its
-    /// own number in the list.
+    /// Whether the list contains the process that probed. In a PID namespace, as in a container, that process cannot find
+    /// itself in the list, because it does not know its PID in the initial namespace.
     pub includes_probe: bool,
 }
 
@@ -130,28 +129,28 @@ pub struct DeviceUsers {
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct DeviceUser {
-    /// Its number in the initial PID namespace: in a container another one than is seen there.
+    /// The PID in the initial PID namespace, which differs from the PID in a container.
     pub pid: i32,
-    /// Its name, of at most 15 bytes. `None`: it has ended since, or this process sees others by other numbers, as in a
-    /// container.
+    /// The name, of at most 15 bytes. `None` if the process has ended in the meantime, or if this process is in another PID
+    /// namespace, as in a container.
     pub name: Option<String>,
-    /// Which of the first four cores it has locked for a model, one bit each.
+    /// The cores that the process has locked for a model: one bit for each of the first four cores.
     pub locked_cores: u8,
-    /// Bytes of host memory that the driver allocated for it.
+    /// The host memory that the driver allocated for the process, in bytes.
     pub host_memory: u64,
-    /// Bytes of device memory that it has allocated.
+    /// The device memory that the process has allocated, in bytes.
     pub device_memory: u64,
-    /// What its runtime says of itself. `None`: it has said nothing.
+    /// The data that the process's Neuron runtime publishes about itself. `None` if the runtime published none.
     pub datastore: Result<Option<Datastore>>,
 }
 
-/// What a runtime says of itself to monitoring tools, its version and a tag of the process among others. Its form is not
-/// published, so these are the bytes.
+/// The data that a Neuron runtime publishes for monitoring tools, such as its version and a tag of the process. The form of the
+/// data is not public, so nearfab returns the bytes.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Datastore(pub(crate) Vec<u8>);
 
 impl Datastore {
-    /// The bytes.
+    /// Returns the bytes.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.0

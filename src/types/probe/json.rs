@@ -1,4 +1,4 @@
-//! What the driver said, as JSON: an answer that failed is null, and the reason is among the errors.
+//! The driver's answers as JSON. A failed answer is null, and its error is in the list of errors.
 
 use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
@@ -7,7 +7,7 @@ use super::{Architecture, CoreProbe, CoreState, DeviceAnswers, DeviceProbe, Devi
 use crate::error::{Error, Result};
 use crate::types::{Bdf, Core, HostDevice, PhysicalCore};
 
-/// The form of [`Probe`]. What a process's runtime says of itself is left out: its form is not published.
+/// Serializes the answers without the [`Datastore`](super::Datastore) of each process, whose form is not public.
 impl Serialize for Probe {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
         let mut errors = Errors::default();
@@ -22,17 +22,19 @@ impl Serialize for Probe {
 }
 
 impl DeviceProbe {
-    /// Why answers are missing, a sentence each.
+    /// Returns the errors of the answers that failed, one sentence each.
     #[must_use]
     pub fn errors(&self) -> Vec<String> {
         Device::of(self).errors
     }
 }
 
+/// The errors of failed answers, one sentence each.
 #[derive(Default)]
 struct Errors(Vec<String>);
 
 impl Errors {
+    /// Returns the answer, or `None` after adding its error.
     fn take<T>(&mut self, answer: std::result::Result<T, &Error>) -> Option<T> {
         answer.map_err(|error| self.0.push(error.to_string())).ok()
     }
@@ -82,7 +84,7 @@ impl Device {
         let cores = cores.iter().map(|core| CoreView::of(core, &mut errors)).collect();
         let users = answers.and_then(|answers| Users::of(answers, &mut errors));
         let mut errors = errors.0;
-        errors.dedup(); // A driver that cannot tell says so of each core.
+        errors.dedup(); // A driver that does not know the question refuses it for each core.
         Self {
             device: probe.device,
             address,

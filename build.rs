@@ -1,4 +1,4 @@
-//! Turns `data/` into the constants of `src/tables/`. Fails on a file that cannot be true of any host, or whose facts have no
+//! Turns `data/` into the constants of `src/tables/`. Fails if a file has a fact that no host can have, or a fact without a
 //! source.
 
 #[path = "src/types/bdf.rs"]
@@ -21,7 +21,7 @@ use bdf::Bdf;
 use cpulist::CpuList;
 use file::{Data, Instance};
 
-/// Amazon, and NVIDIA.
+/// The PCI vendor ids of Amazon and of NVIDIA.
 const VENDORS: (u16, u16) = (0x1d0f, 0x10de);
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -47,9 +47,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     fs::write(folder.join("instances.rs"), out)?;
     let products: Vec<&str> = data.products.iter().map(|product| product.name.as_str()).collect();
     let rules = version_rules::read(&read("data/version_rules.toml")?, &products).map_err(|e| format!("data/: {e}"))?;
-    fs::write(folder.join("version_rules.rs"), written(&rules)?)?;
+    fs::write(folder.join("version_rules.rs"), rules_source(&rules)?)?;
     let variables = variables::read(&read("data/variables.toml")?, &products).map_err(|e| format!("data/: {e}"))?;
-    fs::write(folder.join("variables.rs"), written_variables(&variables)?)?;
+    fs::write(folder.join("variables.rs"), variables_source(&variables)?)?;
     Ok(())
 }
 
@@ -98,7 +98,7 @@ fn write_assumptions(out: &mut String, data: &Data) -> std::fmt::Result {
     writeln!(out, "];")
 }
 
-fn written(rules: &[version_rules::Rule]) -> Result<String, std::fmt::Error> {
+fn rules_source(rules: &[version_rules::Rule]) -> Result<String, std::fmt::Error> {
     let range = |range_of: &version_rules::Range| range(range_of.from.as_ref(), range_of.below.as_ref());
     let mut out = "const RULES: &[Rule] = &[\n".to_owned();
     for r in rules {
@@ -119,7 +119,7 @@ fn written(rules: &[version_rules::Rule]) -> Result<String, std::fmt::Error> {
     Ok(out)
 }
 
-fn written_variables(variables: &[variables::Variable]) -> Result<String, std::fmt::Error> {
+fn variables_source(variables: &[variables::Variable]) -> Result<String, std::fmt::Error> {
     let mut out = "pub(crate) const VARIABLES: &[Variable] = &[\n".to_owned();
     for v in variables {
         let value = match (&v.value, v.is) {
@@ -188,7 +188,7 @@ fn write_instances(out: &mut String, data: &Data) -> std::fmt::Result {
     writeln!(out, "];")
 }
 
-/// The rows that have an id: for EFA interfaces and GPUs it is the same one for all of an instance.
+/// Writes the rows that have a PCI id. All EFA interfaces of an instance have the same id, and all its GPUs.
 fn write_functions(out: &mut String, i: &Instance) -> std::fmt::Result {
     let known = |rows: &[file::Function], vendor, device: Option<u16>| -> Vec<String> {
         let row = |f: &file::Function| row(f.address, (vendor, device.unwrap_or_default()), f.numa, &f.bridges);

@@ -1,7 +1,7 @@
-//! What is known of instance types and Neuron products beforehand: the tables of `data/`, compiled in.
+//! Tables of instance types and Neuron products: the files of `data/`, compiled in.
 
 #[cfg(test)]
-#[expect(dead_code, reason = "the build script, for which this is, reads every field")]
+#[expect(dead_code, reason = "only the build script reads every field")]
 mod file;
 
 use std::fmt;
@@ -16,44 +16,45 @@ use crate::types::{AMAZON, Bdf, HostDevice, PciId};
 
 include!(concat!(env!("OUT_DIR"), "/instances.rs"));
 
-/// A Neuron product, found by its PCI device ids.
+/// A Neuron product. The PCI device ids identify it.
 #[derive(Debug, Serialize)]
+#[non_exhaustive]
 pub struct Product {
-    /// The name that the driver gives in sysfs, such as `Trainium2`.
+    /// The name of the product as the driver shows it in sysfs, such as `Trainium2`.
     pub name: &'static str,
-    /// PCI device ids, of vendor 0x1d0f.
+    /// The PCI device ids. The vendor id is 0x1d0f.
     pub device_ids: &'static [u16],
-    /// The driver's number of its generation, see [`Architecture`](crate::probe::Architecture).
+    /// The driver's number of the generation, see [`Architecture`](crate::probe::Architecture).
     pub architecture: u32,
-    /// Physical NeuronCores of one device.
+    /// The number of physical NeuronCores of one device.
     pub cores: u32,
-    /// Memory of one device in bytes.
+    /// The memory of one device, in bytes.
     pub memory: u64,
 }
 
-/// What the Neuron driver takes an instance type for: `data/platforms.toml`.
+/// The platform that the Neuron driver treats an instance type as: `data/platforms.toml`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Platform {
-    /// Joined to other servers by NeuronLink.
+    /// Servers that NeuronLink connects to each other.
     UltraServer,
-    /// Behind NeuronSwitches, as most of these.
+    /// Devices behind NeuronSwitches, in the usual number.
     Pds,
-    /// Behind NeuronSwitches, four devices.
+    /// Four devices behind NeuronSwitches.
     Max,
-    /// One device of a family that the others are of.
+    /// One device, of a family whose other types have several.
     Single,
-    /// On its own.
+    /// One server, without connections to others.
     Standard,
 }
 
 impl Platform {
-    /// The platform of an instance type that is named in the table; `None` says nothing.
+    /// Returns the platform of an instance type; `None` if the table does not name the type.
     pub(crate) fn named(instance_type: &str) -> Option<Self> {
         PLATFORMS.iter().find(|(name, _)| *name == instance_type).map(|&(_, platform)| platform)
     }
 }
 
-/// What an instance type looks like: one file of `data/instances/`, see `docs/reference/instances.md`.
+/// The devices of an instance type and their places: one file of `data/instances/`, see `docs/reference/instances.md`.
 ///
 /// ```
 /// use nearfab::instances::InstanceTable;
@@ -66,60 +67,62 @@ impl Platform {
 pub struct InstanceTable {
     /// The EC2 instance type.
     pub instance_type: &'static str,
-    /// The name of its Neuron product, see [`products`]; none where it has no Neuron device.
+    /// The name of the Neuron product, see [`products`]. `None` for a type without Neuron devices.
     pub neuron_product: Option<&'static str>,
-    /// Where each kind of fact comes from, by its name. A kind without a source is not known.
+    /// The source of each kind of fact. A kind without a source is unknown.
     pub sources: &'static [Source],
-    /// NUMA nodes.
+    /// The NUMA nodes.
     pub numa: &'static [NumaRow],
-    /// Neuron devices, in the order of their index.
+    /// The Neuron devices, in the order of their numbers.
     pub neuron: &'static [NeuronRow],
-    /// EFA interfaces, attached or not on a given host.
+    /// The EFA interfaces. A host has those that its owner attached.
     pub efa: &'static [FunctionRow],
-    /// NVIDIA GPUs.
+    /// The NVIDIA GPUs.
     pub gpu: &'static [FunctionRow],
-    /// RDMA functions that are no EFA interfaces.
+    /// The RDMA functions that are not EFA interfaces.
     pub foreign: &'static [FunctionRow],
 }
 
-/// Where a fact of a table comes from.
+/// The source of a kind of fact in a table.
 #[derive(Debug, Serialize)]
+#[non_exhaustive]
 pub struct Source {
     /// The kind of fact: `cpus`, `numa`, `neuron`, `efa`, `efa_device_id`, `gpu`, `foreign`, `path`, `pairing` or `links`.
     pub fact: &'static str,
-    /// How well it is known.
+    /// How reliable the fact is.
     pub grade: Grade,
-    /// Who says so.
+    /// The publication or observation that the fact comes from.
     pub text: &'static str,
-    /// The ids of the [`assumptions`] that it rests on; always some where it is inferred or invented.
+    /// The ids of the [`assumptions`] that the fact depends on. An inferred or invented fact has at least one.
     pub assumptions: &'static [&'static str],
 }
 
-/// Something that is believed of hardware and that nobody is known to have seen: an entry of `data/assumptions.toml`.
-/// [`verify`](crate::verify()) holds it against a host.
+/// An assumption about hardware that no known observation confirms: an entry of `data/assumptions.toml`.
+/// [`verify`](crate::verify()) checks the assumptions against a host.
 #[derive(Debug, Serialize)]
+#[non_exhaustive]
 pub struct Assumption {
-    /// A short name that does not change.
+    /// A short name that never changes.
     pub id: &'static str,
-    /// What is believed.
+    /// The assumption.
     pub statement: &'static str,
-    /// Why.
+    /// The reason for the assumption.
     pub source: &'static str,
-    /// What to read on a live host to know.
+    /// What to read on a live host to confirm or refute the assumption.
     pub settled_by: &'static str,
-    /// The instance types whose tables rest on it.
+    /// The instance types whose tables depend on the assumption.
     pub instance_types: &'static [&'static str],
-    /// Whether no host shows it by itself: somebody has to do what [`settled_by`](Self::settled_by) says.
+    /// Whether nearfab cannot check the assumption on a host, so that a person has to follow [`settled_by`](Self::settled_by).
     pub by_hand: bool,
-    /// Its test, where neither a table rests on it nor it is to be done by hand.
+    /// The check of the assumption. `None` if tables depend on the assumption, or a person has to check it.
     #[serde(skip)]
     pub(crate) check: Option<Check>,
 }
 
-/// The test of an assumption that no table rests on; see `verify/checks.rs`.
+/// The check of an assumption that no table depends on, see `verify/checks.rs`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Check {
-    /// The CPUs of functions are those of their nodes.
+    /// The local CPUs of a function are the CPUs of its NUMA node.
     LocalCpus,
     /// The order of Trainium2's cores.
     CoreMapTorus,
@@ -127,21 +130,19 @@ pub(crate) enum Check {
     CoreMapTrn3p,
     /// The order of Trainium3's cores behind NeuronSwitches.
     CoreMapSwitched,
-    /// The order of cores on servers with flipped dice.
+    /// The order of cores on servers whose dice the driver flips.
     CoreMapFlipped,
-    /// Products whose driver has no order.
+    /// The products for which the driver has no order of cores.
     CoreMapNone,
     /// The driver's number for each product.
     Architecture,
-    /// The addresses that the driver tells.
+    /// The PCI addresses that the driver returns.
     ProbedAddress,
-    /// The answers to the question for held cores.
+    /// The driver's answers for held cores.
     CoreQuestion,
 }
 
-/// How well a fact is known.
-///
-/// From good to bad, in this order.
+/// How reliable a fact is, from the most to the least reliable grade.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Grade {
@@ -149,9 +150,9 @@ pub enum Grade {
     Captured,
     /// Published by the vendor or another project.
     Published,
-    /// Concluded by us from captured or published facts.
+    /// Concluded by the authors of nearfab from captured or published facts.
     Inferred,
-    /// Made up, so that there is something to test with. Never said of a host.
+    /// Made up for tests. nearfab never reports such a fact about a real host.
     Invented,
 }
 
@@ -169,50 +170,52 @@ impl fmt::Display for Grade {
 /// A NUMA node of an instance type.
 #[derive(Debug, Serialize)]
 pub struct NumaRow {
-    /// Its number.
+    /// The number of the node.
     pub node: u32,
-    /// Its CPUs, as the kernel writes them.
+    /// The CPUs of the node, in the kernel's form.
     pub cpus: &'static str,
 }
 
 /// A Neuron device of an instance type.
 #[derive(Debug, Serialize)]
+#[non_exhaustive]
 pub struct NeuronRow {
-    /// The N of `/dev/neuronN`.
+    /// The number of the device.
     pub index: HostDevice,
-    /// Its PCI function, which may be invented: [`InstanceTable::address`] tells only what is known.
+    /// The PCI address, which can be invented. [`InstanceTable::address`] returns known addresses only.
     pub address: Bdf,
-    /// Its NUMA node; `None` where it is not known, or known to be no node.
+    /// The NUMA node. `None` if the node is unknown, or the device is known to have none.
     pub numa: Option<u32>,
-    /// The bridges from its root bus down to it.
+    /// The bridges between the root bus and the function, from the root down.
     pub bridges: &'static [Bdf],
-    /// Its NeuronLink neighbours, a set; `None` where not known.
+    /// The devices at the other ends of the NeuronLinks, in no order. `None` if unknown.
     pub links: Option<&'static [HostDevice]>,
-    /// The EFA interface that the vendor pairs with it.
+    /// The EFA interface that AWS pairs with the device.
     pub efa: Option<Bdf>,
 }
 
-/// Another PCI function of an instance type.
+/// A PCI function of an instance type that is not a Neuron device.
 #[derive(Debug, Serialize)]
+#[non_exhaustive]
 pub struct FunctionRow {
-    /// Its address.
+    /// The PCI address.
     pub address: Bdf,
-    /// Its vendor and device id.
+    /// The vendor and device id.
     pub id: PciId,
-    /// Its NUMA node; `None` where it is not known, or known to be no node.
+    /// The NUMA node. `None` if the node is unknown, or the device is known to have none.
     pub numa: Option<u32>,
-    /// The bridges from its root bus down to it.
+    /// The bridges between the root bus and the function, from the root down.
     pub bridges: &'static [Bdf],
 }
 
-/// How many Neuron devices, aligned, form a device group.
+/// The number of Neuron devices in a device group. The first number of a group is a multiple of the size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum GroupSize {
-    /// One device: the group's id is the address of its EFA interface.
+    /// One device. The id of the group is the address of the device's EFA interface.
     One,
-    /// Two devices; nearfab's own, AWS has none of this size.
+    /// Two devices. AWS has no groups of this size.
     Two,
-    /// Four devices, one row of the torus.
+    /// Four devices: one row of the torus.
     Four,
     /// Eight devices.
     Eight,
@@ -224,7 +227,7 @@ impl GroupSize {
     /// Every size, ascending.
     pub const ALL: &'static [Self] = &[Self::One, Self::Two, Self::Four, Self::Eight, Self::Sixteen];
 
-    /// The number of devices.
+    /// Returns the number of devices.
     #[must_use]
     pub const fn devices(self) -> u32 {
         match self {
@@ -237,13 +240,13 @@ impl GroupSize {
     }
 }
 
-/// The Neuron products.
+/// Returns the Neuron products.
 #[must_use]
 pub fn products() -> &'static [Product] {
     PRODUCTS
 }
 
-/// What is believed and not seen, and which instance types rest on it.
+/// Returns the assumptions about hardware, with the instance types that depend on each.
 ///
 /// ```
 /// use nearfab::instances::{InstanceTable, assumptions};
@@ -258,14 +261,14 @@ pub fn assumptions() -> &'static [Assumption] {
     ASSUMPTIONS
 }
 
-/// The instance types with a table, by name.
+/// Returns the tables of all instance types, in the order of their names.
 #[must_use]
 pub fn tables() -> &'static [InstanceTable] {
     TABLES
 }
 
 impl Product {
-    /// The product that functions of a PCI id are; `None` for other things.
+    /// Returns the Neuron product with a PCI id; `None` if the id is not that of a Neuron device.
     ///
     /// ```
     /// use nearfab::PciId;
@@ -280,10 +283,10 @@ impl Product {
 }
 
 impl InstanceTable {
-    /// The table of an instance type.
+    /// Returns the table of an instance type.
     ///
     /// # Errors
-    /// [`Error::UnknownInstance`], which names the types that have one.
+    /// [`Error::UnknownInstance`] with the names of the types that have a table.
     pub fn find(instance_type: &str) -> Result<&'static Self> {
         TABLES.iter().find(|table| table.instance_type == instance_type).ok_or_else(|| Error::UnknownInstance {
             instance_type: instance_type.to_owned(),
@@ -291,47 +294,48 @@ impl InstanceTable {
         })
     }
 
-    /// The row of a Neuron device.
+    /// Returns the row of a Neuron device; `None` if the type has no device with this number.
     #[must_use]
     pub fn neuron(&self, index: HostDevice) -> Option<&'static NeuronRow> {
         self.neuron.get(index.0 as usize)
     }
 
-    /// The Neuron product of this instance type.
+    /// Returns the Neuron product of this instance type; `None` if the type has no Neuron devices.
     #[must_use]
     pub fn product(&self) -> Option<&'static Product> {
         PRODUCTS.iter().find(|product| Some(product.name) == self.neuron_product)
     }
 
-    /// Where a kind of fact comes from; `None` where the kind is not known. The names are those of [`Source::fact`].
+    /// Returns the source of a kind of fact; `None` if facts of this kind are unknown. [`Source::fact`] lists the kinds.
     #[must_use]
     pub fn source(&self, fact: &str) -> Option<&'static Source> {
         self.sources.iter().find(|source| source.fact == fact)
     }
 
-    /// The facts of the table that are made up.
+    /// Returns the sources of the facts that are made up.
     pub fn invented(&self) -> impl Iterator<Item = &'static Source> {
         self.sources.iter().filter(|source| source.grade == Grade::Invented)
     }
 
-    /// Whether it is known, and not made up, where the Neuron devices are.
+    /// Whether the PCI addresses of the Neuron devices are known and not made up.
     #[must_use]
     pub fn places_neuron(&self) -> bool {
         self.source("neuron").is_some_and(|source| source.grade < Grade::Invented)
     }
 
-    /// The PCI address of a Neuron device, unless it is made up.
+    /// Returns the PCI address of a Neuron device; `None` if it is made up.
     #[must_use]
     pub fn address(&self, index: HostDevice) -> Option<Bdf> {
         self.places_neuron().then(|| self.neuron(index)).flatten().map(|row| row.address)
     }
 
-    /// The id of the device group of this size that `device` is in: the same text as in AWS's
-    /// `resource.aws.com/devicegroup{1,4,8,16}_id`, so that assumptions written for AWS's drivers keep working.
+    /// Returns the id of the device group of this size that contains `device`. The id is the same text as in AWS's
+    /// `resource.aws.com/devicegroup{1,4,8,16}_id`, so that Kubernetes claims that were written for AWS's drivers keep working.
     ///
-    /// It is made of the table's EFA addresses, attached to a given host or not, so it is the same on every host of a
-    /// type: the address itself for one device, else the first 16 hexadecimal digits of the SHA-256 of the sorted,
-    /// comma-joined, distinct addresses. `None` where the table has no such device, not all of the group, or no pairing.
+    /// The id depends on the table's EFA addresses and not on the interfaces that are attached to a host, so it is the same on
+    /// every host of a type. For one device it is the address itself. For more devices it is the first 16 hexadecimal digits of
+    /// the SHA-256 of the sorted, distinct addresses with commas between them. `None` if the table lacks the device, another
+    /// device of the group, or the pairing.
     ///
     /// ```
     /// use nearfab::instances::{GroupSize, InstanceTable};

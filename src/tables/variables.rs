@@ -1,7 +1,7 @@
-//! Environment variables that libraries read: the table of `data/variables.toml`, compiled in.
+//! Environment variables that vendor libraries read: the table of `data/variables.toml`, compiled in.
 
 #[cfg(test)]
-#[expect(dead_code, reason = "the build script, for which this is, reads every field")]
+#[expect(dead_code, reason = "only the build script reads every field")]
 pub(crate) mod file;
 
 use serde::Serialize;
@@ -10,19 +10,19 @@ use crate::tables::version_rules::Range;
 
 include!(concat!(env!("OUT_DIR"), "/variables.rs"));
 
-/// An environment variable that a library reads, and the versions that read it.
+/// An environment variable that selects devices or settings of a library, with the library and the versions that read it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Variable {
     /// The name of the variable.
     pub name: &'static str,
-    /// The library that reads it.
+    /// The library that reads the variable.
     pub read_by: &'static str,
     #[serde(flatten)]
     versions: Range,
-    /// Why the variable is set.
+    /// Why a plan sets the variable.
     pub why: &'static str,
-    /// The source of the fact.
+    /// The source of these facts.
     pub source: &'static str,
     is_default: bool,
     #[serde(skip)]
@@ -37,12 +37,16 @@ pub struct Variable {
     pub(crate) kernel: Range,
 }
 
+/// The value that a plan gives a variable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Value {
+    /// The same text for every rank.
     Text(&'static str),
+    /// The devices or cores of a rank.
     Selection(Selection),
 }
 
+/// The devices, cores or configuration that a variable selects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Selection {
     Cores,
@@ -51,6 +55,7 @@ pub(crate) enum Selection {
     Interfaces,
 }
 
+/// The accelerators of the hosts that a variable is set on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Accelerators {
     Neuron,
@@ -58,20 +63,19 @@ pub(crate) enum Accelerators {
 }
 
 impl Variable {
-    /// Returns the first version of the library that reads the variable, or `None` if no earlier version is known not to read
-    /// it.
+    /// Returns the first version of the library that reads the variable. `None` if every known version does.
     #[must_use]
     pub const fn from(&self) -> Option<&'static str> {
         self.versions.from
     }
 
-    /// Returns the first version of the library that no longer reads the variable.
+    /// Returns the first version that does not read the variable any more, if there is one.
     #[must_use]
     pub const fn below(&self) -> Option<&'static str> {
         self.versions.below
     }
 
-    /// Returns the library and its versions: `libfabric 1.20 or newer`.
+    /// Returns the library and its versions as a text: `libfabric 1.20 or newer`.
     #[must_use]
     pub fn readers(&self) -> String {
         format!("{} {}", self.read_by, self.versions)
@@ -90,14 +94,14 @@ mod tests {
     use super::file;
 
     #[test]
-    fn variables_that_cannot_be_are_refused() {
+    fn invalid_entries_are_refused() {
         let variable = "[[variable]]\nname = 'X'\nread_by = ''\nwhy = ''\nsource = ''\n";
         let read =
             |more: &str| file::read(&format!("{variable}{more}"), &["Trainium2"]).map(|variables| variables.len());
         assert_eq!(read("value = '1'\nkernel.below = '5.15'"), Ok(1));
         for (more, words) in [
-            ("", "needs either a value or what"),
-            ("value = '1'\nis = 'cores'", "needs either a value or what"),
+            ("", "needs either value or is"),
+            ("value = '1'\nis = 'cores'", "needs either value or is"),
             ("is = 'memory'", "memory"),
             ("value = '1'\nfrom = '2.x'", "\"2.x\""),
             ("value = '1'\nkernel.below = '5'", "\"5\""),
@@ -112,6 +116,6 @@ mod tests {
             file::read(&text, &[]).map(|variables| variables.len())
         };
         assert_eq!(twice("accelerators = 'gpu'", "accelerators = 'neuron'"), Ok(2));
-        assert!(twice("accelerators = 'gpu'", "").unwrap_err().contains("twice for one host"));
+        assert!(twice("accelerators = 'gpu'", "").unwrap_err().contains("applies twice to one host"));
     }
 }

@@ -1,7 +1,7 @@
-//! Versions that do not work together: the rules of `data/compatibility.toml`, compiled in.
+//! Versions of driver, runtime and kernel that do not work together: the rules of `data/version_rules.toml`, compiled in.
 
 #[cfg(test)]
-#[expect(dead_code, reason = "the build script, for which this is, reads every field")]
+#[expect(dead_code, reason = "only the build script reads every field")]
 mod file;
 
 use std::cmp::Ordering;
@@ -14,13 +14,14 @@ use crate::types::number;
 
 include!(concat!(env!("OUT_DIR"), "/version_rules.rs"));
 
-/// A version as far as it is dotted numbers: `2.30.2.0`, `3.1.0` of `3.1.0g`, `6.1.102` of a kernel's release.
+/// A version: the dotted numbers at the beginning of a text, such as `2.30.2.0`, `3.1.0` in `3.1.0g`, or `6.1.102` in a kernel's
+/// release.
 ///
 /// ```
 /// use nearfab::version_rules::Version;
 /// let version: Version = "2.30.2.0".parse()?;
 /// assert!(version > "2.9".parse()? && version == "2.30.2".parse()?);
-/// // A build between releases, which does not say where it stands.
+/// // A build between releases: its text does not show between which ones.
 /// assert!("2.x.7693.0".parse::<Version>().is_err());
 /// # Ok::<(), nearfab::version_rules::ParseVersionError>(())
 /// ```
@@ -41,7 +42,7 @@ impl FromStr for Version {
         let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
         let numbers: Option<Vec<u32>> = text[..end].trim_end_matches('.').split('.').map(number).collect();
         match numbers {
-            // One number alone says nothing of a version such as `2.x.7693.0`.
+            // The one number of a version such as `2.x.7693.0` does not place it among other versions.
             Some(numbers) if numbers.len() > 1 => Ok(Self(numbers)),
             _ => Err(ParseVersionError(text.to_owned())),
         }
@@ -55,7 +56,7 @@ impl fmt::Display for Version {
 }
 
 impl Ord for Version {
-    /// By the numbers, of which missing ones are 0.
+    /// Compares number by number. Missing numbers count as 0.
     fn cmp(&self, other: &Self) -> Ordering {
         let length = self.0.len().max(other.0.len());
         let padded =
@@ -78,7 +79,7 @@ impl PartialEq for Version {
 
 impl Eq for Version {}
 
-/// A text that was read as a version and does not begin with one.
+/// The error of parsing a text that does not begin with a version.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParseVersionError(String);
 
@@ -90,17 +91,17 @@ impl fmt::Display for ParseVersionError {
 
 impl std::error::Error for ParseVersionError {}
 
-/// Versions that do not work together, and why.
+/// A rule: versions that do not work together, and what to do.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Rule {
-    /// Its name, which does not change.
+    /// The name of the rule, which never changes.
     pub id: &'static str,
-    /// What it means for who has such versions.
+    /// What fails with such versions.
     pub means: &'static str,
     /// What to do.
     pub action: &'static str,
-    /// How it is known.
+    /// The source of the rule.
     pub source: &'static str,
     neuron_driver: Range,
     runtime: Range,
@@ -108,28 +109,28 @@ pub struct Rule {
     products: &'static [&'static str],
 }
 
-/// From a version on, and below another.
+/// A range of versions: from one version on, and below another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub(crate) struct Range {
     pub(crate) from: Option<&'static str>,
     pub(crate) below: Option<&'static str>,
 }
 
-/// The versions of a host; what is not known fits no rule that is about it.
+/// The versions on a host. A rule about an unknown version does not apply.
 #[derive(Debug, Clone, Default)]
 pub struct Versions {
-    /// Of the Neuron driver.
+    /// The version of the Neuron driver.
     pub neuron_driver: Option<Version>,
-    /// Of libnrt.
+    /// The version of the Neuron runtime (libnrt).
     pub runtime: Option<Version>,
-    /// Of the kernel.
+    /// The version of the kernel.
     pub kernel: Option<Version>,
     /// The Neuron product, as the driver names it.
     pub product: Option<String>,
 }
 
 impl Rule {
-    /// Whether these versions are such.
+    /// Whether the rule applies to these versions.
     ///
     /// ```
     /// use nearfab::version_rules::{Versions, rules};
@@ -153,9 +154,9 @@ impl Rule {
 }
 
 impl Range {
-    /// Whether a version is in it; one that is not known is only in that of every version.
+    /// Whether a version is in the range. An unknown version is in the range of every version only.
     pub(crate) fn has(&self, version: Option<&Version>) -> bool {
-        // The versions of the rules were checked when they were compiled in.
+        // The build script has checked that the bounds are versions.
         let bound = |text: Option<&str>| text.and_then(|text| text.parse::<Version>().ok());
         let (from, below) = (bound(self.from), bound(self.below));
         if from.is_none() && below.is_none() {
@@ -177,7 +178,7 @@ impl fmt::Display for Range {
     }
 }
 
-/// The rules, in the order of the file.
+/// Returns all rules, in the order of the file.
 #[must_use]
 pub fn rules() -> &'static [Rule] {
     RULES
@@ -199,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn releases_of_the_sdk_work() {
+    fn no_rule_applies_to_the_versions_of_an_sdk_release() {
         for (driver, runtime) in [
             ("2.26.5.0", "2.30.50"),
             ("2.26.10.0", "2.31.24"),
@@ -213,24 +214,28 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_work_is_told() {
+    fn rules_apply_to_versions_that_do_not_work_together() {
         assert_eq!(broken("2.29.0.0", "2.32.31", "6.1.1", "Trainium2"), ["runtime-too-old-for-driver"]);
         assert_eq!(broken("2.26.5.0", "2.34.10", "6.1.1", "Trainium2"), ["driver-too-old-for-runtime"]);
         assert_eq!(broken("2.25.1.0", "2.30.50", "6.1.1", "Inferentia"), ["driver-without-inferentia1"]);
         assert_eq!(broken("2.28.0.0", "", "6.18.0-1", "Trainium2"), ["driver-does-not-build-on-kernel"]);
         assert_eq!(broken("2.24.7.0", "2.30.50", "6.1.1", "Inferentia"), [""; 0]);
-        assert_eq!(broken("2.x.7693.0", "2.32.31", "7.0.0", "Trainium2"), [""; 0], "not known is not judged");
+        assert_eq!(
+            broken("2.x.7693.0", "2.32.31", "7.0.0", "Trainium2"),
+            [""; 0],
+            "no rule applies to an unknown version"
+        );
         assert_eq!(broken("", "2.32.31", "7.0.0", "Inferentia"), [""; 0]);
     }
 
     #[test]
-    fn rules_that_cannot_hold_are_refused() {
+    fn invalid_rules_are_refused() {
         let rule = "id = 'x'\nmeans = ''\naction = ''\nsource = ''";
         let read =
             |more: &str| file::read(&format!("[[rule]]\n{rule}\n{more}"), &["Trainium2"]).map(|rules| rules.len());
         assert_eq!(read("runtime.below = '2.33'"), Ok(1));
         for (more, words) in [
-            ("", "no version"),
+            ("", "names no version"),
             ("runtime.below = '2.x'", "\"2.x\""),
             ("runtime.below = '2.3'\nproducts = ['Trainium9']", "\"Trainium9\""),
             ("runtime.above = '2.3'", "above"),
@@ -251,8 +256,16 @@ mod tests {
         }
 
         #[test]
-        fn no_text_panics(text in "\\PC*") {
-            let _ = text.parse::<Version>();
+        fn version_is_the_dotted_numbers_at_the_beginning(text in "[0-9.]{0,9}[0-9a-z.-]{0,9}|\\PC*") {
+            // The plain reading: digits and full stops are collected one by one.
+            let beginning: String = text.chars().take_while(|c| c.is_ascii_digit() || *c == '.').collect();
+            let mut parts: Vec<&str> = beginning.split('.').collect();
+            while parts.last() == Some(&"") {
+                parts.pop();
+            }
+            let numbers: Option<Vec<u32>> = parts.iter().map(|part| part.parse().ok()).collect();
+            let plain = numbers.filter(|numbers| numbers.len() > 1);
+            prop_assert_eq!(text.parse::<Version>().ok().map(|version| version.0), plain);
         }
     }
 }

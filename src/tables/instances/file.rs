@@ -1,5 +1,5 @@
-//! The TOML files of `data/`: their form, and what is refused in them. Used by `build.rs`, which turns them into the
-//! constants of [`crate::instances`], and by the tests of that.
+//! Reads the TOML files of `data/` and refuses invalid ones. `build.rs` uses this file to make the constants of
+//! `tables::instances`; tests use it too.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
@@ -8,12 +8,12 @@ use serde::Deserialize;
 
 use super::{Bdf, CpuList};
 
-/// All of `data/`, checked.
+/// The checked content of `data/`.
 pub(crate) struct Data {
     pub(crate) products: Vec<Product>,
     pub(crate) platforms: Vec<PlatformTypes>,
     pub(crate) assumptions: Vec<Assumption>,
-    /// By instance type; each complete, whatever file its rows stand in.
+    /// The instances by type. Each is complete: rows of the type that it is like are copied into it.
     pub(crate) instances: BTreeMap<String, Instance>,
 }
 
@@ -77,7 +77,7 @@ pub(crate) struct Assumption {
     pub(crate) by_hand: bool,
 }
 
-/// The tests of assumptions that no table rests on, see [`crate::instances::Check`].
+/// The checks of assumptions that no table depends on, see `tables::instances::Check`.
 #[derive(Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Check {
@@ -97,7 +97,7 @@ pub(crate) enum Check {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Instance {
     pub(crate) instance_type: String,
-    /// The type whose file has what this one does not say.
+    /// The type whose file has the rows that this file lacks.
     like: Option<Like>,
     pub(crate) neuron_product: Option<String>,
     pub(crate) efa_device_id: Option<u16>,
@@ -135,7 +135,7 @@ pub(crate) struct Source {
     pub(crate) assumptions: Vec<String>,
 }
 
-/// How well a fact is known, the best first.
+/// How reliable a fact is, from the most to the least reliable grade.
 #[derive(Deserialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Grade {
@@ -173,7 +173,7 @@ pub(crate) struct Function {
     pub(crate) bridges: Vec<Bdf>,
 }
 
-/// An RDMA function that is no EFA interface: its ids vary, so each row has its own.
+/// An RDMA function that is not an EFA interface. Such functions have different ids, so each row has an id.
 #[derive(Deserialize, Clone)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Foreign {
@@ -186,8 +186,8 @@ pub(crate) struct Foreign {
 }
 
 impl Data {
-    /// Reads the texts of `products.toml`, `platforms.toml`, `assumptions.toml` and `instances/*.toml` (each with its name) and
-    /// refuses what cannot be true of any host, and what is not known without saying so.
+    /// Reads the texts of `products.toml`, `platforms.toml`, `assumptions.toml` and `instances/*.toml`, the last with their file
+    /// names. Refuses facts that no host can have, and unconfirmed facts without an assumption.
     pub(crate) fn read(
         products: &str,
         platforms: &str,
@@ -218,7 +218,7 @@ impl Data {
                 data.instances.insert(instance.instance_type.clone(), instance);
             }
         }
-        // One level: those that are like another come after all that stand on their own.
+        // A type that is like another one is completed after all types with complete files. There is one level only.
         let mut completed = Vec::new();
         for instance in alike {
             let name = instance.instance_type.clone();
@@ -235,7 +235,7 @@ impl Data {
         Ok(data)
     }
 
-    /// Each assumption is tested in one way.
+    /// Checks that an assumption is tested in exactly one way.
     fn check_test(&self, assumption: &Assumption) -> Result<(), &'static str> {
         let used = self.users(&assumption.id).next().is_some();
         match [used, assumption.check.is_some(), assumption.by_hand].into_iter().filter(|way| *way).count() {
@@ -245,7 +245,7 @@ impl Data {
         }
     }
 
-    /// The instance types that rest on an assumption.
+    /// Returns the instance types that depend on an assumption.
     pub(crate) fn users<'a>(&'a self, assumption: &'a str) -> impl Iterator<Item = &'a str> {
         let uses = move |instance: &Instance| {
             instance.sources.values().any(|source| source.assumptions.iter().any(|used| used == assumption))
@@ -255,19 +255,18 @@ impl Data {
 }
 
 impl Instance {
-    /// Takes what it does not say from the type that it is like. What is taken is known no better than that they are
-    /// alike.
+    /// Copies the missing rows from the type that this one is like. The copied facts are at most as reliable as the likeness.
     fn complete(mut self, others: &BTreeMap<String, Self>) -> Result<Self, String> {
         let Some(like) = self.like.take() else { return Ok(self) };
         let Some(other) = others.get(&like.instance_type) else {
-            return Err(format!("like: {:?} has no file of its own rows", like.instance_type));
+            return Err(format!("like: {:?} must be a type whose file has all rows", like.instance_type));
         };
         if like.text.is_empty() {
-            return Err("like needs a text that says how this is known".to_owned());
+            return Err("like needs a text with the source of the likeness".to_owned());
         }
-        for (fact, own) in self.own_facts() {
-            if own && !self.sources.contains_key(fact) {
-                return Err(format!("it has rows of its own for {fact}: it must say their source too"));
+        for (fact, has_rows) in self.own_facts() {
+            if has_rows && !self.sources.contains_key(fact) {
+                return Err(format!("the file has rows for {fact} and lacks sources.{fact}"));
             }
         }
         for (fact, source) in &other.sources {
@@ -288,8 +287,8 @@ impl Instance {
         Ok(self)
     }
 
-    /// The facts that need a source, and whether the file has any. `path` is apart: where it is not known, there is no
-    /// source and there are no bridges.
+    /// Returns the kinds of facts that need a source, and whether the file has facts of the kind. `path` is not among them: if
+    /// the path is unknown, there is no source and there are no bridges.
     fn own_facts(&self) -> [(&'static str, bool); 9] {
         let functions = self.efa.iter().chain(&self.gpu).map(|f| f.numa).chain(self.foreign.iter().map(|f| f.numa));
         [
@@ -313,7 +312,7 @@ impl Instance {
             ("gpu_device_id", self.gpu_device_id.is_some(), !self.gpu.is_empty()),
         ] {
             if id != rows {
-                return Err(format!("{what} and the rows that it is of go together: one of them is missing"));
+                return Err(format!("{what} and its rows belong together: one of them is missing"));
             }
         }
         if let Some(name) = &self.neuron_product
@@ -327,16 +326,16 @@ impl Instance {
     }
 
     fn check_sources(&self, data: &Data) -> Result<(), String> {
-        for (fact, there) in self.own_facts() {
-            match (there, self.sources.contains_key(fact)) {
-                (true, false) => return Err(format!("sources.{fact} is missing: who says so?")),
-                (false, true) => return Err(format!("sources.{fact} is the source of nothing in the file")),
+        for (fact, has_rows) in self.own_facts() {
+            match (has_rows, self.sources.contains_key(fact)) {
+                (true, false) => return Err(format!("sources.{fact} is missing: name the source of these facts")),
+                (false, true) => return Err(format!("sources.{fact} has no facts in the file")),
                 _ => {}
             }
         }
         for (fact, source) in &self.sources {
             if fact != "path" && !self.own_facts().iter().any(|(known, _)| known == fact) {
-                return Err(format!("sources.{fact}: there is no such fact"));
+                return Err(format!("sources.{fact}: this kind of fact does not exist"));
             }
             if source.text.is_empty() {
                 return Err(format!("sources.{fact} needs a text"));
@@ -348,7 +347,7 @@ impl Instance {
                 ));
             }
             if source.grade == Grade::Invented && !["cpus", "efa", "neuron"].contains(&fact.as_str()) {
-                return Err(format!("sources.{fact}: it is known or left out, never invented"));
+                return Err(format!("sources.{fact}: facts of this kind must not be invented"));
             }
             if let Some(assumption) =
                 source.assumptions.iter().find(|id| !data.assumptions.iter().any(|assumption| assumption.id == **id))
@@ -370,12 +369,15 @@ impl Instance {
     fn check_neuron(&self) -> Result<(), String> {
         unique("device index", self.neuron.iter().map(|d| d.index))?;
         if let Some((position, device)) = self.neuron.iter().enumerate().find(|(i, d)| d.index as usize != *i) {
-            return Err(format!("device {} is row {position}: rows stand in the order of their index", device.index));
+            return Err(format!(
+                "device {} is row {position}: the rows must be in the order of their index",
+                device.index
+            ));
         }
         let efas: BTreeSet<Bdf> = self.efa.iter().map(|e| e.address).collect();
         for device in &self.neuron {
             if let Some(efa) = device.efa.filter(|efa| !efas.contains(efa)) {
-                return Err(format!("device {} is paired with {efa}, which is no [[efa]] row", device.index));
+                return Err(format!("device {} is paired with {efa}, which is not an [[efa]] row", device.index));
             }
             let links_of = |index: u32| self.neuron.get(index as usize).and_then(|device| device.links.as_ref());
             for &link in device.links.iter().flatten() {
@@ -394,55 +396,63 @@ impl Instance {
         let functions: Vec<(Bdf, Option<u32>, &Vec<Bdf>)> = neuron.chain(known).chain(foreign).collect();
         unique("PCI address", functions.iter().map(|(address, ..)| address))?;
         if functions.is_empty() && self.sources.contains_key("path") {
-            return Err("sources.path is the source of nothing in the file".to_owned());
+            return Err("sources.path has no facts in the file".to_owned());
         }
         let alone = |address: Bdf| functions.iter().filter(|(other, ..)| other.bus() == address.bus()).count() == 1;
         let invents = |fact| self.sources.get(fact).is_some_and(|source| source.grade == Grade::Invented);
         let neuron = self.neuron.iter().map(|d| ("neuron", d.address));
         for (fact, address) in neuron.chain(self.efa.iter().map(|f| ("efa", f.address))) {
             if invents(fact) && !alone(address) {
-                return Err(format!("{address} is invented: on a bus with another function it would look near"));
+                return Err(format!(
+                    "{address} is invented and shares its bus with another function, which would make the two look near"
+                ));
             }
         }
         let nodes: BTreeSet<u32> = self.numa.iter().map(|n| n.node).collect();
         for &(address, numa, bridges) in &functions {
             if let Some(node) = numa.filter(|node| !nodes.contains(node)) {
-                return Err(format!("{address} is on NUMA node {node}, which is no [[numa]] row"));
+                return Err(format!("{address} is on NUMA node {node}, which is not a [[numa]] row"));
             }
             if !bridges.is_empty() && !self.sources.contains_key("path") {
-                return Err(format!("{address} has bridges and sources.path is missing: who says so?"));
+                return Err(format!(
+                    "{address} has bridges and sources.path is missing: name the source of these facts"
+                ));
             }
             if let Some(bridge) = bridges.iter().find(|b| functions.iter().any(|(f, ..)| f == *b)) {
-                return Err(format!("{address} is behind {bridge}, which is a device, no bridge"));
+                return Err(format!("{address} is behind {bridge}, which is a device and not a bridge"));
             }
             if !bridges.windows(2).all(|pair| pair[0].bus() < pair[1].bus())
                 || bridges.last().is_some_and(|port| port.bus() >= address.bus())
             {
-                return Err(format!("{address}: bridges go from the root bus downwards, to higher bus numbers"));
+                return Err(format!(
+                    "{address}: the bridges must be in the order from the root bus down, with rising bus numbers"
+                ));
             }
         }
         Ok(())
     }
 }
 
+/// Copies the rows of another file if this one has none.
 fn fill<T: Clone>(rows: &mut Vec<T>, others: &[T]) {
     if rows.is_empty() {
         rows.extend_from_slice(others);
     }
 }
 
+/// Checks that no value is listed twice.
 fn unique<T: Ord + Display>(what: &str, values: impl Iterator<Item = T>) -> Result<(), String> {
     let mut seen = BTreeSet::new();
     for value in values {
         if seen.contains(&value) {
-            return Err(format!("{what} {value} stands twice"));
+            return Err(format!("{what} {value} is listed twice"));
         }
         seen.insert(value);
     }
     Ok(())
 }
 
-// Said in full, for the build script has this file at another place in its tree of modules.
+// The path is explicit because the build script includes this file at another place in its tree of modules.
 #[cfg(test)]
 #[path = "file/tests.rs"]
 mod tests;

@@ -1,4 +1,4 @@
-//! The form of `data/environment.toml`, and what is refused in it. Used by `build.rs` and by tests.
+//! Reads `data/variables.toml` and refuses invalid entries. `build.rs` and tests use this file.
 
 use serde::Deserialize;
 
@@ -52,35 +52,35 @@ pub(crate) struct Range {
     pub(crate) below: Option<String>,
 }
 
-/// The variables of the file; `products` are the names of those that there are.
+/// Returns the variables of the file. `products` are the names of all Neuron products.
 pub(crate) fn read(text: &str, products: &[&str]) -> Result<Vec<Variable>, String> {
-    let Variables { variable: variables } = toml::from_str(text).map_err(|e| format!("environment.toml: {e}"))?;
+    let Variables { variable: variables } = toml::from_str(text).map_err(|e| format!("variables.toml: {e}"))?;
     for (at, variable) in variables.iter().enumerate() {
-        let bad = |what: String| Err(format!("environment.toml: variable {:?} {what}", variable.name));
-        let same = |other: &Variable| other.name == variable.name && meet(other.accelerators, variable.accelerators);
+        let bad = |what: String| Err(format!("variables.toml: variable {:?} {what}", variable.name));
+        let same = |other: &Variable| other.name == variable.name && overlap(other.accelerators, variable.accelerators);
         if variables[..at].iter().any(same) {
-            return bad("is there twice for one host".to_owned());
+            return bad("applies twice to one host".to_owned());
         }
         if variable.value.is_some() == variable.is.is_some() {
-            return bad("needs either a value or what it is made of".to_owned());
+            return bad("needs either value or is".to_owned());
         }
         if let Some(odd) = variable.means.iter().find(|name| variables.iter().all(|other| other.name != **name)) {
-            return bad(format!("says what {odd:?} means, which is not there"));
+            return bad(format!("defines the meaning of {odd:?}, which is not in the file"));
         }
         let kernel = &variable.kernel;
         let versions = [&variable.from, &variable.below, &kernel.from, &kernel.below];
         let is_version = |text: &str| text.contains('.') && text.split('.').all(|part| part.parse::<u32>().is_ok());
         if let Some(odd) = versions.into_iter().flatten().find(|version| !is_version(version)) {
-            return bad(format!("has {odd:?}, which is no version"));
+            return bad(format!("has {odd:?}, which is not a version"));
         }
         if let Some(odd) = variable.products.iter().find(|name| !products.contains(&name.as_str())) {
-            return bad(format!("is about {odd:?}, which is no product"));
+            return bad(format!("names {odd:?}, which is not a product"));
         }
     }
     Ok(variables)
 }
 
-/// Whether both can hold for one host.
-fn meet(one: Option<Accelerators>, other: Option<Accelerators>) -> bool {
+/// Whether both can apply to one host.
+fn overlap(one: Option<Accelerators>, other: Option<Accelerators>) -> bool {
     one.is_none() || other.is_none() || one == other
 }

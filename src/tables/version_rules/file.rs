@@ -1,4 +1,4 @@
-//! The form of `data/compatibility.toml`, and what is refused in it. Used by `build.rs` and by tests.
+//! Reads `data/version_rules.toml` and refuses invalid entries. `build.rs` and tests use this file.
 
 use serde::Deserialize;
 
@@ -32,24 +32,24 @@ pub(crate) struct Range {
     pub(crate) below: Option<String>,
 }
 
-/// The rules of the file; `products` are the names of those that there are.
+/// Returns the rules of the file. `products` are the names of all Neuron products.
 pub(crate) fn read(text: &str, products: &[&str]) -> Result<Vec<Rule>, String> {
-    let Rules { rule: rules } = toml::from_str(text).map_err(|e| format!("compatibility.toml: {e}"))?;
+    let Rules { rule: rules } = toml::from_str(text).map_err(|e| format!("version_rules.toml: {e}"))?;
     for (at, rule) in rules.iter().enumerate() {
-        let bad = |what: String| Err(format!("compatibility.toml: rule {:?} {what}", rule.id));
+        let bad = |what: String| Err(format!("version_rules.toml: rule {:?} {what}", rule.id));
         if rules[..at].iter().any(|other| other.id == rule.id) {
-            return bad("is there twice".to_owned());
+            return bad("is defined twice".to_owned());
         }
         let ranges = [&rule.neuron_driver, &rule.runtime, &rule.kernel];
         let versions: Vec<&String> = ranges.iter().flat_map(|range| range.from.iter().chain(&range.below)).collect();
         if versions.is_empty() {
-            return bad("is about no version".to_owned());
+            return bad("names no version".to_owned());
         }
         if let Some(odd) = versions.iter().find(|version| version.split('.').any(|part| part.parse::<u32>().is_err())) {
-            return bad(format!("has {odd:?}, which is no version"));
+            return bad(format!("has {odd:?}, which is not a version"));
         }
         if let Some(odd) = rule.products.iter().find(|name| !products.contains(&name.as_str())) {
-            return bad(format!("is about {odd:?}, which is no product"));
+            return bad(format!("names {odd:?}, which is not a product"));
         }
     }
     Ok(rules)

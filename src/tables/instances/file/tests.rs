@@ -34,9 +34,9 @@ fn parse(texts: &[&str]) -> Result<Data, String> {
     Data::read(PRODUCTS, PLATFORMS, ASSUMPTIONS, &named)
 }
 
-/// Replaces the first `from`, which must be there, and returns the refusal.
+/// Replaces the first `from` in the good file, and returns the refusal.
 fn refusal(from: &str, to: &str) -> String {
-    assert!(GOOD.contains(from), "the test edits a line that is gone: {from}");
+    assert!(GOOD.contains(from), "the good file has no such line: {from}");
     refused(&[&GOOD.replacen(from, to, 1)])
 }
 
@@ -66,12 +66,12 @@ fn bad_address_is_refused() {
 
 #[test]
 fn same_address_twice_is_refused() {
-    assert!(refusal("\"0000:cc:00.0\"", "\"0000:b5:00.0\"").contains("0000:b5:00.0 stands twice"));
+    assert!(refusal("\"0000:cc:00.0\"", "\"0000:b5:00.0\"").contains("0000:b5:00.0 is listed twice"));
 }
 
 #[test]
 fn pairing_with_an_absent_efa_is_refused() {
-    assert!(refusal("efa = \"0000:c9:00.0\"", "efa = \"0000:c8:00.0\"").contains("no [[efa]] row"));
+    assert!(refusal("efa = \"0000:c9:00.0\"", "efa = \"0000:c8:00.0\"").contains("not an [[efa]] row"));
 }
 
 #[test]
@@ -86,12 +86,12 @@ fn one_sided_link_is_refused() {
 
 #[test]
 fn overlapping_cpus_are_refused() {
-    assert!(refusal("0-47,96-143", "0-48,96-143").contains("CPU 48 stands twice"));
+    assert!(refusal("0-47,96-143", "0-48,96-143").contains("CPU 48 is listed twice"));
 }
 
 #[test]
 fn rows_out_of_order_are_refused() {
-    assert!(refusal("index = 0", "index = 3").contains("device index 3 stands twice"));
+    assert!(refusal("index = 0", "index = 3").contains("device index 3 is listed twice"));
 }
 
 #[test]
@@ -103,14 +103,18 @@ fn unknown_field_is_refused() {
 fn fact_without_source_is_refused() {
     assert!(refusal("pairing = {", "path2 = {").contains("sources.pairing is missing"));
     assert!(
-        refusal("[sources]", "[sources]\ngpu = { grade = \"published\", text = \"t\" }").contains("source of nothing")
+        refusal("[sources]", "[sources]\ngpu = { grade = \"published\", text = \"t\" }")
+            .contains("sources.gpu has no facts")
     );
-    assert!(refusal("[sources]", "[sources]\nmood = { grade = \"published\", text = \"t\" }").contains("no such fact"));
+    assert!(
+        refusal("[sources]", "[sources]\nmood = { grade = \"published\", text = \"t\" }")
+            .contains("this kind of fact does not exist")
+    );
     assert!(refusal("grade = \"published\"", "grade = \"sure\"").contains("unknown variant `sure`"));
 }
 
 #[test]
-fn bridges_that_nobody_vouches_for_are_refused() {
+fn bridges_without_source_are_refused() {
     let path = GOOD.lines().find(|line| line.starts_with("path = ")).unwrap();
     assert!(refusal(path, "").contains("has bridges and sources.path is missing"));
 }
@@ -121,11 +125,11 @@ fn id_without_rows_is_refused() {
     assert!(refusal("efa_device_id = 0xefa2", gpu).contains("sources.gpu is missing"));
     let source = "[sources]\ngpu = { grade = \"published\", text = \"t\" }";
     let error = refused(&[&GOOD.replacen("efa_device_id = 0xefa2", gpu, 1).replacen("[sources]", source, 1)]);
-    assert!(error.contains("gpu_device_id and the rows that it is of go together"), "{error}");
+    assert!(error.contains("gpu_device_id and its rows belong together"), "{error}");
 }
 
 #[test]
-fn belief_without_assumption_is_refused() {
+fn inferred_fact_without_assumption_is_refused() {
     assert!(
         refusal(", assumptions = [\"trn2-switch-ports\"]", "")
             .contains("sources.path is Inferred and names no assumption")
@@ -134,7 +138,7 @@ fn belief_without_assumption_is_refused() {
 }
 
 #[test]
-fn assumption_that_nobody_uses_is_refused() {
+fn assumption_that_no_table_uses_is_refused() {
     let more = ASSUMPTIONS.replace("trn2-switch-ports\"", "idle\"");
     let file = GOOD.replace("trn2-switch-ports", "trn2-efa-device-id");
     let error = Data::read(PRODUCTS, PLATFORMS, &more, &[("trn2.48xlarge.toml".to_owned(), file)]).err().unwrap();
@@ -165,7 +169,7 @@ fn assumption_has_one_test_of_a_known_name() {
 }
 
 #[test]
-fn nearness_is_never_invented() {
+fn path_pairing_and_links_must_not_be_invented() {
     let invented = |fact: &str| {
         let line = GOOD.lines().find(|line| line.starts_with(&format!("{fact} = {{"))).unwrap();
         let source =
@@ -173,22 +177,22 @@ fn nearness_is_never_invented() {
         GOOD.replacen(line, &source, 1)
     };
     for fact in ["path", "pairing", "links"] {
-        assert!(refused(&[&invented(fact)]).contains("known or left out, never invented"), "{fact}");
+        assert!(refused(&[&invented(fact)]).contains("facts of this kind must not be invented"), "{fact}");
     }
     let beside = "address = \"0000:cc:00.0\"";
     assert!(GOOD.contains(beside));
     let error = refused(&[&invented("neuron").replacen(beside, "address = \"0000:b5:01.0\"", 1)]);
-    assert!(error.contains("0000:b5:01.0 is invented: on a bus with another function"), "{error}");
+    assert!(error.contains("0000:b5:01.0 is invented and shares its bus with another function"), "{error}");
 }
 
 #[test]
-fn what_a_file_does_not_say_is_as_in_the_one_it_is_like_and_known_no_better() {
+fn rows_copied_from_a_like_type_are_at_most_as_reliable_as_the_likeness() {
     let inferred = ALIKE.replace(
         "published\", text = \"says so\"",
         "inferred\", text = \"says so\", assumptions = [\"trn2-switch-ports\"]",
     );
     for (text, grade) in [(ALIKE, Grade::Published), (&inferred, Grade::Inferred)] {
-        // Better known than either likeness.
+        // This grade is better than both grades of the likeness.
         let captured = GOOD.replacen("neuron = { grade = \"published\"", "neuron = { grade = \"captured\"", 1);
         let data = parse(&[text, &captured]).unwrap();
         let [original, alike] = ["trn2.48xlarge", "trn2u.48xlarge"].map(|name| &data.instances[name]);
@@ -203,9 +207,9 @@ fn what_a_file_does_not_say_is_as_in_the_one_it_is_like_and_known_no_better() {
 }
 
 #[test]
-fn rows_of_its_own_need_a_source_of_their_own() {
+fn rows_in_a_file_that_is_like_another_need_a_source() {
     let rows = "[[numa]]\nnode = 0\ncpus = \"0-3\"";
-    assert!(refused(&[&format!("{ALIKE}{rows}"), GOOD]).contains("rows of its own for cpus"));
+    assert!(refused(&[&format!("{ALIKE}{rows}"), GOOD]).contains("rows for cpus and lacks sources.cpus"));
 }
 
 #[test]
@@ -213,5 +217,5 @@ fn like_one_that_is_itself_like_another_is_refused() {
     let chained = ALIKE
         .replace("trn2.48", "trn2u.48")
         .replace("instance_type = \"trn2u.48xlarge\"\n", "instance_type = \"trn9.48xlarge\"\n");
-    assert!(refused(&[&chained, ALIKE, GOOD]).contains("\"trn2u.48xlarge\" has no file of its own rows"));
+    assert!(refused(&[&chained, ALIKE, GOOD]).contains("\"trn2u.48xlarge\" must be a type whose file has all rows"));
 }

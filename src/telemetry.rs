@@ -1,4 +1,6 @@
-//! Values that move by themselves: counters, errors, power, memory, the state of a device.
+//! Values that change by themselves: counters, errors, power, memory, the state of a device.
+
+mod neuron;
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -10,78 +12,76 @@ use crate::host::Host;
 use crate::scan::root::HostRoot;
 use crate::types::{Bdf, number};
 
-mod neuron;
-
 pub use neuron::{CoreTelemetry, DeviceState, MemoryUse, NeuronTelemetry, Power, PowerStatus};
 
-/// What the devices of a host count and measure, as read at one moment from the host's file tree.
+/// The counters and measured values of a host's devices, read at one moment from the host's file tree.
 ///
-/// What a driver does not show is left out: sets differ between drivers, so names are looked for and none is required.
-/// What it shows is kept, also what cannot be understood or read.
+/// Drivers show different sets of values: a value that the driver does not show is left out. A value that the driver shows is
+/// kept, even if it cannot be read or is not a number.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Telemetry {
-    /// Of the EFA interfaces that have a driver, by PCI address.
+    /// The EFA interfaces that have an RDMA device, in the order of their PCI addresses.
     pub efa: Vec<EfaTelemetry>,
-    /// Of the Neuron devices, by number.
+    /// The Neuron devices, in the order of their numbers.
     pub neuron: Vec<NeuronTelemetry>,
 }
 
-/// What an EFA interface counts.
+/// The counters of an EFA interface.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct EfaTelemetry {
-    /// Its PCI address.
+    /// The PCI address of the interface.
     pub address: Bdf,
-    /// Commands to the device and what failed, such as `cmds_err`. Old kernels have the port's counters among them.
+    /// Counters of the device: commands and failures, such as `cmds_err`. Old kernels show the port's counters here too.
     pub device: Readings,
-    /// Traffic and trouble, such as `rx_bytes` and `retrans_timeout_events`.
+    /// Counters of the port: traffic and its failures, such as `rx_bytes` and `retrans_timeout_events`.
     pub port: Readings,
 }
 
-/// Readings of one kind, by the names that the driver gives them.
+/// A group of readings with the same cost, by the names that the driver gives them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Readings {
-    /// What reading one of them costs.
+    /// What reading one value costs the device.
     pub cost: Cost,
     /// The readings.
     pub values: BTreeMap<String, Reading>,
 }
 
-/// What reading a value costs the device, over the system calls that it takes.
+/// What reading a value costs the device. The cost of the system calls comes on top.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Cost {
-    /// Nothing: the driver has it in memory.
+    /// Nothing: the driver has the value in memory.
     Nothing,
-    /// A read of the device's registers, in which its firmware publishes the value.
+    /// A read of a register of the device, in which the firmware publishes the value.
     RegisterRead,
-    /// A command on the device's admin queue, unless the kernel answers from what it got a few milliseconds before.
+    /// A command on the device's admin queue, unless the kernel still has the answer of a few milliseconds ago.
     AdminCommand,
-    /// Not known: what the driver does for it is not published.
+    /// Not known: no published source shows what the driver does for this value.
     #[serde(other)]
     Unknown,
 }
 
-/// A value as the driver showed it.
+/// A value as the driver shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Reading {
     /// A whole number.
     Number(u64),
-    /// A text that is no number.
+    /// A text that is not a whole number.
     Text(String),
-    /// There is a value, and this user may not read it.
+    /// The driver shows the value, and this user may not read it.
     Refused,
-    /// There is a value, and the driver failed to read it: the reason.
+    /// The driver shows the value and reading it failed, for this reason.
     Failed(String),
 }
 
 impl Reading {
-    /// The number, if it is one.
+    /// Returns the number, or `None` if the reading is not one.
     #[must_use]
     pub fn number(&self) -> Option<u64> {
         if let Self::Number(number) = self { Some(*number) } else { None }
@@ -89,7 +89,7 @@ impl Reading {
 }
 
 impl Readings {
-    /// The number of this name, if it is there and is one.
+    /// Returns the number of this name, or `None` if there is no such reading or it is not a number.
     #[must_use]
     pub fn number(&self, name: &str) -> Option<u64> {
         self.values.get(name)?.number()
@@ -97,12 +97,12 @@ impl Readings {
 }
 
 impl EfaTelemetry {
-    /// Whether an entry among the counters is none: settings of the kernel are in the same folder.
+    /// Whether a name among the readings is that of a counter. The kernel has settings in the same folder.
     ///
     /// ```
     /// # use nearfab::telemetry::EfaTelemetry;
     /// assert!(EfaTelemetry::is_counter("tx_bytes"));
-    /// // For how many milliseconds the kernel keeps what it read.
+    /// // How many milliseconds the kernel keeps a value before it reads it again.
     /// assert!(!EfaTelemetry::is_counter("lifespan"));
     /// ```
     #[must_use]
@@ -111,9 +111,9 @@ impl EfaTelemetry {
     }
 }
 
-/// Reads the telemetry of a host: this machine, or the tree that it was made from, as it is now.
+/// Reads the telemetry of a host from this machine, or from the tree that the host was read from, as it is now.
 ///
-/// Reading opens no device node. What it costs the devices is said with each group of readings, see [`Cost`].
+/// Reading opens no device node. Each group of readings has its cost for the device, see [`Cost`].
 ///
 /// ```
 /// use nearfab::{Error, Host, telemetry::telemetry};
@@ -125,8 +125,8 @@ impl EfaTelemetry {
 /// ```
 ///
 /// # Errors
-/// [`Error::NoTree`] for a host from a table or a record, [`Error::Read`] where its root cannot be opened any more. What
-/// cannot be read below it is among the readings.
+/// [`Error::NoTree`] for a host from a table or a record, [`Error::Read`] if the root cannot be opened any more. A file below
+/// the root that cannot be read is a reading ([`Reading::Refused`], [`Reading::Failed`]) and not an error.
 pub fn telemetry(host: &Host) -> Result<Telemetry> {
     let path = host.root().ok_or_else(|| Error::NoTree { origin: host.origin().to_string() })?;
     let root = HostRoot::open(path)?;
@@ -142,7 +142,7 @@ pub fn telemetry(host: &Host) -> Result<Telemetry> {
     Ok(Telemetry { efa: efa.collect(), neuron: neuron.collect() })
 }
 
-/// All files of a folder.
+/// Reads all files of a folder.
 fn readings(root: &HostRoot, folder: &str, cost: Cost) -> Readings {
     let names = root.list(folder).unwrap_or_default();
     let values = names.into_iter().filter_map(|name| {
@@ -152,12 +152,48 @@ fn readings(root: &HostRoot, folder: &str, cost: Cost) -> Readings {
     Readings { cost, values: values.collect() }
 }
 
-/// A file; `None` where there is none, or a folder.
+/// Reads a file; `None` if it does not exist or is a folder.
 fn reading(root: &HostRoot, path: &str) -> Option<Reading> {
     match root.read(path) {
         Ok(text) => text.map(|text| number(&text).map_or(Reading::Text(text), Reading::Number)),
         Err(Error::Read { cause, .. }) if cause.kind() == ErrorKind::IsADirectory => None,
         Err(Error::Read { cause, .. }) if cause.kind() == ErrorKind::PermissionDenied => Some(Reading::Refused),
         Err(error) => Some(Reading::Failed(error.to_string())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    /// Writes a file and the folders above it.
+    fn write(path: &std::path::Path, text: &str) {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    #[test]
+    fn folders_among_counters_are_no_readings_on_any_mount() {
+        let tree = tempfile::tempdir().unwrap();
+        let hardware = "sys/class/neuron_device/neuron0/stats/hardware";
+        let counters = "sys/class/infiniband/rdmap201s0/hw_counters";
+        write(&tree.path().join(hardware).join("mem_ecc_corrected"), "7\n");
+        write(&tree.path().join(hardware).join("health_status/hw_error_event"), "0\n");
+        write(&tree.path().join(counters).join("cmds_err"), "3\n");
+        write(&tree.path().join(counters).join("more/inside"), "1\n");
+        std::os::unix::fs::symlink("more", tree.path().join(counters).join("link_to_folder")).unwrap();
+        for is_nodev in [true, false] {
+            let mut root = HostRoot::open(tree.path()).unwrap();
+            root.treat_sys_as_nodev(is_nodev);
+            for (folder, name, number) in [(hardware, "mem_ecc_corrected", 7), (counters, "cmds_err", 3)] {
+                let readings = readings(&root, folder, Cost::Unknown);
+                let expected = BTreeMap::from([(name.to_owned(), Reading::Number(number))]);
+                assert_eq!(readings.values, expected, "nodev: {is_nodev}");
+                assert_eq!(reading(&root, folder), None, "nodev: {is_nodev}");
+            }
+            let health = readings(&root, &format!("{hardware}/health_status"), Cost::Unknown);
+            assert_eq!(health.number("hw_error_event"), Some(0));
+        }
     }
 }

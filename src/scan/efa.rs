@@ -15,83 +15,88 @@ use crate::types::{Bdf, Guid};
 
 const MODULE: &str = "sys/module/efa";
 
-/// An EFA interface: a PCI function `1d0f:efa?`, with its RDMA device and its verbs node where the driver made them.
+/// An EFA interface: a PCI function `1d0f:efa?`, with the RDMA device and the verbs node that the efa driver made for it.
 ///
-/// A function without the driver is listed too, without a name and a node: present and not usable is news, not
-/// absence.
+/// A function without the driver is listed too, without a name and a node: an interface that is present and not usable is
+/// not the same as no interface.
 ///
-/// What is here the driver has in memory. Counters, of which each costs the device a command, are not.
+/// The driver has all these values in memory. Counters are in the [telemetry](crate::telemetry()), because reading one costs
+/// the device a command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct EfaInterface {
     /// The PCI function; its address identifies the interface.
     #[serde(flatten)]
     pub function: PciFunction,
-    /// The RDMA device's name, such as `rdmap201s0`: for other tools, never for identification.
+    /// The name of the RDMA device, such as `rdmap201s0`, for use with other tools. It can change: identify an interface by its
+    /// address.
     pub rdma: Option<String>,
     /// The number N of `/dev/infiniband/uverbsN`.
     pub uverbs: Option<u32>,
-    /// Whether this process may use that node.
+    /// Whether this process may use the verbs node.
     pub access: NodeAccess,
-    /// The firmware's version. No efa driver so far shows one in sysfs, where the attribute is there and empty.
+    /// The version of the firmware. The attribute in sysfs (`fw_ver`) exists, and no efa driver so far writes a version into it.
     #[serde(default)]
     pub firmware: Option<String>,
-    /// The node's GUID, which identifies the network card behind the interface. The domain and bus in it are the
-    /// host's own, not this guest's: never compare it with a PCI address. `None` where the driver (before 2.12) or the
-    /// device (p4d) has none.
+    /// The GUID of the RDMA node, which identifies the network card behind the interface. It contains the PCI domain and bus
+    /// in the hypervisor: never compare it with a PCI address of this machine. `None` with an efa driver before 2.12, and on
+    /// p4d, whose devices have no GUID.
     #[serde(default)]
     pub node_guid: Option<Guid>,
-    /// Whose memory the driver can register directly: `NVIDIA`, `NEURON`, or an empty text for nobody's. `None` where
-    /// it does not say, as the kernel's own efa driver does not.
+    /// The devices whose memory the driver can register directly: `NVIDIA`, `NEURON`, or an empty text for none. `None` if the
+    /// driver does not show it, as the efa driver of the kernel itself.
     #[serde(default)]
     pub p2p: Option<String>,
-    /// The port; an EFA has one.
+    /// The port. An EFA interface has one.
     #[serde(default)]
     pub port: Option<Port>,
 }
 
-/// The efa kernel module, where it is loaded.
+/// The efa kernel module.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct EfaDriver {
-    /// Its version, such as `3.1.0g`. The driver that comes with the kernel has none.
+    /// The version of the module, such as `3.1.0g`. The module that comes with the kernel has none.
     pub version: Option<String>,
 }
 
 impl EfaInterface {
-    /// The PCI address.
+    /// Returns the PCI address.
     #[must_use]
     pub fn address(&self) -> Bdf {
         self.function.address
     }
 
-    /// The generation of the device, the last digit of its PCI device id: 0 is `efa0`, as on p4d; 1 on p5 and trn1; 2 on
-    /// p5en; 3 on p6. It says nothing of the bandwidth.
+    /// Returns the generation of the device, the last hexadecimal digit of its PCI device id: 0 (`efa0`) on p4d, 1 on p5 and
+    /// trn1, 2 on p5en, 3 on p6. The generation does not determine the bandwidth.
     #[must_use]
     pub fn generation(&self) -> u16 {
         self.function.id.device & 0xf
     }
 
-    /// The path of the verbs node, as the host names it.
+    /// Returns the path of the verbs node on the host; `None` if the interface has no verbs node.
     #[must_use]
     pub fn node(&self) -> Option<String> {
         self.uverbs.map(|number| format!("/dev/infiniband/uverbs{number}"))
     }
 }
 
-/// Whether the interface has the name and the node that it was seen with: a driver that was loaded anew, or a renaming,
-/// gives them to others. One link says whose each is: `…/0000:c9:00.0/infiniband/rdmap201s0`.
+/// Whether the interface still has the name and the node of its discovery. Both can belong to another interface after the
+/// driver was reloaded or a device was renamed. The target of the link in sysfs names the owner:
+/// `…/0000:c9:00.0/infiniband/rdmap201s0`.
 #[cfg(feature = "live")]
 pub(crate) fn is_as_seen(root: &HostRoot, interface: &EfaInterface) -> Result<bool> {
     let owns = |class: &str, name: &str| -> Result<bool> {
         let target = root.link(&format!("sys/class/{class}/{name}"))?;
-        let own = format!("/{}/{class}/{name}", interface.address());
-        Ok(target.is_some_and(|target| target.ends_with(&own)))
+        let expected = format!("/{}/{class}/{name}", interface.address());
+        Ok(target.is_some_and(|target| target.ends_with(&expected)))
     };
     let rdma = interface.rdma.as_deref().map_or(Ok(true), |name| owns("infiniband", name))?;
     let uverbs = interface.uverbs.map_or(Ok(true), |number| owns("infiniband_verbs", &format!("uverbs{number}")))?;
     Ok(rdma && uverbs)
 }
 
-/// The interfaces among `functions`, in their order.
+/// Returns the EFA interfaces among `functions`, in the same order.
 pub(crate) fn scan(
     root: &HostRoot,
     problems: &mut Problems,
@@ -137,7 +142,7 @@ fn interface(
     interface
 }
 
-/// The module, where it is loaded or built in: known by its folder or by the functions that it drives.
+/// Returns the efa module; `None` if it is neither loaded nor built in. The module's folder or a function bound to it shows it.
 pub(crate) fn driver(root: &HostRoot, problems: &mut Problems, functions: &[PciFunction]) -> Option<EfaDriver> {
     let version = problems.take(root.read(&format!("{MODULE}/version"))).flatten();
     let drives = || functions.iter().any(|function| function.driver.as_deref() == Some("efa"));

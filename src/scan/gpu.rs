@@ -1,4 +1,4 @@
-//! Finds NVIDIA GPUs, their device nodes, and who may open the nodes.
+//! Finds NVIDIA GPUs, their device nodes, and whether this process may open the nodes.
 
 use serde::{Deserialize, Serialize};
 
@@ -24,7 +24,7 @@ pub struct Gpu {
     /// The number N of `/dev/nvidiaN`; `None` if the NVIDIA driver does not list the GPU.
     #[serde(default)]
     pub minor: Option<u32>,
-    /// Whether this process may open the node. [`NodeAccess::Missing`] if the driver lists other GPUs but not this one, as in
+    /// Whether this process may open the node. [`NodeAccess::Missing`] if the driver lists other GPUs and not this one, as in
     /// a container; [`NodeAccess::Unknown`] if the driver lists none.
     #[serde(default = "unknown")]
     pub access: NodeAccess,
@@ -37,7 +37,7 @@ impl Gpu {
         self.function.address
     }
 
-    /// Returns the path of the device node as the host names it, if the driver lists the GPU.
+    /// Returns the path of the device node on the host; `None` if the driver does not list the GPU.
     #[must_use]
     pub fn node(&self) -> Option<String> {
         self.minor.map(|minor| format!("/dev/nvidia{minor}"))
@@ -48,7 +48,7 @@ fn unknown() -> NodeAccess {
     NodeAccess::Unknown
 }
 
-/// Returns true if a function is a GPU.
+/// Whether a function is a GPU.
 pub(crate) fn is_gpu(identity: &Identity) -> bool {
     identity.id.vendor == NVIDIA && identity.class.is_some_and(|class| CLASSES.contains(&(class >> 8)))
 }

@@ -22,61 +22,63 @@ const CLASS: &str = "sys/class/neuron_device";
 /// The Neuron driver's name on the PCI bus.
 const DRIVER: &str = "neuron-driver";
 
-/// One Neuron device that the driver made a node for.
+/// A Neuron device that the Neuron driver made a node for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct NeuronDevice {
-    /// The host's number of the device.
+    /// The number of the device on the host.
     pub index: HostDevice,
-    /// The product as the driver names it, such as `Trainium2`; by its PCI id where the driver's name is not found.
+    /// The product as the driver names it, such as `Trainium2`. Comes from the PCI id if the driver shows no name.
     pub product: Option<String>,
-    /// The architecture as the driver names it, such as `NDv3`. Inferentia2 and Trainium2 both say `NDv3`: it does not
-    /// identify a product.
+    /// The architecture as the driver names it, such as `NDv3`. It does not identify the product: Inferentia2 and Trainium2
+    /// are both `NDv3`.
     #[serde(default)]
     pub architecture: Option<String>,
-    /// The serial number, the identity that stays with the chip. The first Inferentia has none, and a device that does not
-    /// answer shows none.
+    /// The serial number, which stays with the chip. The first Inferentia has none, and a device that does not answer shows
+    /// none.
     #[serde(default)]
     pub serial: Option<String>,
     /// The number of physical NeuronCores.
     pub cores: u32,
-    /// The memory in bytes, by the product: the driver shows what is used of it, never how much there is.
+    /// The size of the device memory in bytes, from the product. The driver shows the used memory only.
     #[serde(default)]
     pub memory: Option<u64>,
-    /// The devices it is linked to by NeuronLink, in the driver's order; compare as a set. `None` where the driver
-    /// does not tell this user (drivers before 2.28 tell root only).
+    /// The devices at the other ends of this device's NeuronLinks, in the driver's order, which has no meaning. `None` if this
+    /// user may not read them: drivers before 2.28 show them to root only.
     pub links: Option<Vec<HostDevice>>,
-    /// Where it is on PCI, as far as known: the driver's tree has no link from a device to its PCI function.
+    /// The place on PCI, if known. The driver's files have no link from a device to its PCI function.
     pub location: Option<Location>,
     /// Whether this process may use `/dev/neuronN`.
     pub access: NodeAccess,
 }
 
-/// Where a Neuron device is on PCI, and how that is known.
+/// The place of a Neuron device on PCI, and the evidence for it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Location {
-    /// The address of its PCI function.
+    /// The address of the device's PCI function.
     pub address: Bdf,
-    /// How the address is known.
+    /// The evidence for the address.
     pub evidence: LocationEvidence,
-    /// The function, where this host shows one of a Neuron device at that address.
+    /// The PCI function; `None` if this host shows no Neuron function at the address.
     pub function: Option<PciFunction>,
 }
 
-/// How the PCI address of a Neuron device is known.
+/// The evidence for the PCI address of a Neuron device.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "by", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum LocationEvidence {
-    /// From a table.
+    /// nearfab's table of an instance type.
     Table {
-        /// The instance type whose table it is.
+        /// The instance type.
         instance_type: String,
     },
-    /// The host shows one device, and one function that the driver drives.
+    /// The host has one Neuron device, and one PCI function that is bound to the Neuron driver.
     OnlyOne,
-    /// The driver said so, see [`Probe::place`](crate::probe::Probe::place).
+    /// The driver's answer to a probe, see [`Host::with_probed_addresses`](crate::Host::with_probed_addresses).
     Probe,
-    /// Something that this version does not know, by a newer version's record.
+    /// Evidence that a newer nearfab recorded and this version does not know.
     #[serde(other)]
     Other,
 }
@@ -93,57 +95,57 @@ impl fmt::Display for LocationEvidence {
 }
 
 impl NeuronDevice {
-    /// The PCI address, where known.
+    /// Returns the PCI address, if known.
     #[must_use]
     pub fn address(&self) -> Option<Bdf> {
         self.location.as_ref().map(|location| location.address)
     }
 
-    /// The PCI function, where the host shows it.
+    /// Returns the PCI function, if the host shows it.
     #[must_use]
     pub fn function(&self) -> Option<&PciFunction> {
         self.location.as_ref()?.function.as_ref()
     }
 
-    /// The path of the device node, as the host names it.
+    /// Returns the path of the device node on the host.
     #[must_use]
     pub fn node(&self) -> String {
         format!("/dev/{}", self.index)
     }
 
-    /// The order in which the runtime numbers the physical cores, on a host of this instance type.
+    /// Returns the order in which the Neuron runtime numbers the physical cores, on a host of this instance type.
     #[must_use]
     pub fn core_map(&self, instance_type: Option<&str>) -> CoreMap {
         core_map::of(self, instance_type)
     }
 
-    /// The physical cores.
+    /// Returns the physical cores.
     pub fn cores(&self) -> impl Iterator<Item = Core> + '_ {
         (0..self.cores).map(|core| Core { device: self.index, core: PhysicalCore(core) })
     }
 }
 
-/// Whether the id is a Neuron device's.
+/// Whether a PCI id is that of a Neuron device.
 pub(crate) fn is_neuron(id: PciId) -> bool {
     Product::of(id).is_some()
 }
 
-/// Whether it is a Neuron device that the Neuron driver does not have: unbound, or given to another driver.
+/// Whether a function is a Neuron device and is not bound to the Neuron driver.
 pub(crate) fn is_driverless(function: &PciFunction) -> bool {
     is_neuron(function.id) && function.driver.as_deref() != Some(DRIVER)
 }
 
-/// What a scan for Neuron devices found.
+/// The result of a scan for Neuron devices.
 pub(crate) struct Found {
     pub(crate) driver: Option<NeuronDriver>,
-    /// In the order of their numbers.
+    /// The devices, in the order of their numbers.
     pub(crate) devices: Vec<NeuronDevice>,
-    /// Functions that the driver drives, and that no device is known to be.
+    /// The functions that are bound to the driver and whose device number is unknown.
     pub(crate) unnumbered: Vec<PciFunction>,
 }
 
-/// What the driver says of itself, and the devices that it shows, placed on PCI by the instance's table, or by there
-/// being only one.
+/// Reads the driver and its devices. The places of the devices on PCI come from the instance's table, or are certain because
+/// the host has only one device.
 pub(crate) fn scan(
     root: &HostRoot,
     problems: &mut Problems,
@@ -151,31 +153,31 @@ pub(crate) fn scan(
     table: Option<&InstanceTable>,
 ) -> Found {
     let names = problems.take(root.list(CLASS)).unwrap_or_default();
-    // The folder also holds attributes of the class itself, and sorts neuron10 before neuron2.
+    // The folder also contains attributes of the class.
     let mut indices: Vec<HostDevice> = names.iter().filter_map(|name| name.parse().ok()).collect();
-    let driven = || functions.iter().filter(|function| is_neuron(function.id) && !is_driverless(function));
-    if driven().count() > indices.len() {
+    let bound = || functions.iter().filter(|function| is_neuron(function.id) && !is_driverless(function));
+    if bound().count() > indices.len() {
         problems.note(format!(
-            "the Neuron driver has {} functions on PCI, and {CLASS} shows {} devices: \
-             drivers newer than 2.30 show them elsewhere, which this nearfab does not know",
-            driven().count(),
+            "{} functions on PCI are bound to the Neuron driver, and {CLASS} shows {} devices: \
+             drivers newer than 2.30 show the devices in another place, which this version of nearfab does not know",
+            bound().count(),
             indices.len()
         ));
     }
     let shown = !indices.is_empty();
-    let product = product_of(driven());
+    let product = product_of(bound());
     if !shown && product.is_some() {
-        // Wherever the driver keeps its files, a node is a device, of which the rest is what is known of its product.
+        // The driver's files are in an unknown place. Each node is a device, and its other values come from the product.
         let nodes = problems.take(root.list("dev")).unwrap_or_default();
         indices = nodes.iter().filter_map(|name| name.parse().ok()).collect();
     }
     indices.sort_unstable();
-    indices.dedup(); // neuron05 in a tree that no kernel made.
+    indices.dedup(); // A tree that no kernel made can have neuron05 beside neuron5.
     let scanner = Scanner { root, functions, table, product, shown };
     let mut devices: Vec<NeuronDevice> = indices.into_iter().map(|index| scanner.device(problems, index)).collect();
     let first = devices.first().filter(|_| shown);
     let driver = driver::read(root, problems, &names, product.is_some(), first);
-    let mut unnumbered: Vec<PciFunction> = unplaced(driven(), &devices).cloned().collect();
+    let mut unnumbered: Vec<PciFunction> = unplaced(bound(), &devices).cloned().collect();
     if let ([device], [function]) = (&mut devices[..], &unnumbered[..])
         && device.location.is_none()
     {
@@ -185,7 +187,7 @@ pub(crate) fn scan(
     Found { driver, devices, unnumbered }
 }
 
-/// Those of the functions that no device is known to be.
+/// Returns the functions that are not the known place of a device.
 pub(crate) fn unplaced<'a>(
     functions: impl Iterator<Item = &'a PciFunction>,
     devices: &[NeuronDevice],
@@ -193,17 +195,18 @@ pub(crate) fn unplaced<'a>(
     functions.filter(|function| devices.iter().all(|device| device.address() != Some(function.address)))
 }
 
-/// The product of the functions that the driver drives; a host has devices of one only.
-fn product_of<'a>(mut driven: impl Iterator<Item = &'a PciFunction>) -> Option<&'static Product> {
-    Product::of(driven.next()?.id)
+/// Returns the product of the functions that are bound to the driver. All devices of a host are of one product.
+fn product_of<'a>(mut bound: impl Iterator<Item = &'a PciFunction>) -> Option<&'static Product> {
+    Product::of(bound.next()?.id)
 }
 
+/// Reads the devices of one host.
 struct Scanner<'a> {
     root: &'a HostRoot,
     functions: &'a [PciFunction],
     table: Option<&'a InstanceTable>,
     product: Option<&'static Product>,
-    /// Whether the driver shows the devices where it is looked for them.
+    /// Whether the driver shows the devices in [`CLASS`].
     shown: bool,
 }
 
@@ -214,15 +217,15 @@ impl Scanner<'_> {
         let text = |problems: &mut Problems, name: &str| {
             problems.take(folder.read(name)).flatten().filter(|text| !text.is_empty())
         };
-        // Counted, not read: core_count is for root only before driver 2.28.
+        // The folders are counted because drivers before 2.28 show core_count to root only.
         let shown = problems.take(core_folders(&folder)).unwrap_or(0);
         let named = text(problems, "info/architecture/device_name");
         let by_name = named.as_deref().and_then(|name| instances::products().iter().find(|p| p.name == name));
-        // A product that only its name could tell, and that is not known, is not guessed from PCI.
+        // A device with an unknown name is an unknown product, whatever its PCI id is.
         let product = if named.is_some() { by_name } else { self.product };
         let cores = if shown > 0 { shown } else { product.map_or(0, |product| product.cores) };
         if shown == 0 && self.shown {
-            problems.note(format!("{CLASS}/{index} shows no cores; {cores} is what is known of its product"));
+            problems.note(format!("{CLASS}/{index} shows no cores; its product has {cores}"));
         }
         NeuronDevice {
             index,
@@ -238,14 +241,15 @@ impl Scanner<'_> {
     }
 }
 
+/// Returns the number of the folders that the driver shows for the cores of a device.
 fn core_folders(folder: &Folder<'_>) -> Result<u32> {
     let names = folder.list()?;
-    // A set: neuron_core05 in a tree that no kernel made.
+    // A set, because a tree that no kernel made can have neuron_core05 beside neuron_core5.
     let cores: BTreeSet<u32> = names.iter().filter_map(|name| number(name.strip_prefix("neuron_core")?)).collect();
     Ok(u32::try_from(cores.len()).unwrap_or(u32::MAX))
 }
 
-/// The neighbours; for root only before driver 2.28.
+/// Reads the devices at the other ends of the NeuronLinks. Drivers before 2.28 show them to root only.
 fn links(problems: &mut Problems, folder: &Folder<'_>) -> Option<Vec<HostDevice>> {
     let parse = |text: &str| -> Option<Vec<HostDevice>> {
         text.split([',', ' ']).filter(|part| !part.is_empty()).map(|part| number(part).map(HostDevice)).collect()
@@ -253,8 +257,8 @@ fn links(problems: &mut Problems, folder: &Folder<'_>) -> Option<Vec<HostDevice>
     problems.take_unless_refused(folder.parse("connected_devices", "device numbers such as 12, 1, 3, 4", parse))
 }
 
-/// The table's address of the device, unless this host contradicts it: it shows Neuron functions and none of them is
-/// there.
+/// Returns the place of a device by the table; `None` if this host contradicts the table, because it shows Neuron functions and
+/// none of them is at the table's address.
 fn locate(
     problems: &mut Problems,
     functions: &[PciFunction],

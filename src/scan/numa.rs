@@ -8,16 +8,17 @@ use crate::types::{CpuList, number};
 
 const NODES: &str = "sys/devices/system/node";
 
-/// One NUMA node of the host.
+/// A NUMA node of the host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct NumaNode {
-    /// The kernel's number of the node.
+    /// The number that the kernel gave the node.
     pub node: u32,
-    /// Its CPUs; none on a node that has only memory.
+    /// The CPUs of the node. A node with memory only has none.
     pub cpus: CpuList,
 }
 
-/// The nodes in order of their numbers.
+/// Returns the NUMA nodes in the order of their numbers.
 pub(crate) fn scan(root: &HostRoot, problems: &mut Problems) -> Vec<NumaNode> {
     let names = problems.take(root.list(NODES)).unwrap_or_default();
     let mut numbers: Vec<u32> = names.iter().filter_map(|name| number(name.strip_prefix("node")?)).collect();

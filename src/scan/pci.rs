@@ -1,4 +1,4 @@
-//! PCI functions: their ids, their place in the PCIe tree, their NUMA node.
+//! PCI functions: their ids, their places in the PCIe tree, their NUMA nodes.
 
 use std::collections::BTreeSet;
 
@@ -6,48 +6,50 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Problems, Result};
 use crate::scan::root::{Folder, HostRoot};
-use crate::types::{Bdf, CpuList, PciId, PciLink, PciRoot, hex};
+use crate::types::{Bdf, CpuList, PciId, PciLink, PciRoot, hex, number};
 
 const DEVICES: &str = "sys/bus/pci/devices";
 
-/// One PCI function and its place in the machine.
+/// A PCI function and its place in the machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct PciFunction {
-    /// Its address.
+    /// The PCI address.
     pub address: Bdf,
-    /// Its vendor and device id.
+    /// The vendor and device id.
     pub id: PciId,
-    /// Its NUMA node; `None` where the firmware does not say (sysfs has -1 then), which is not node 0.
+    /// The NUMA node. `None` if the firmware does not state it (sysfs shows -1), which does not mean node 0.
     pub numa: Option<u32>,
-    /// The CPUs near it, as the kernel says.
+    /// The CPUs that the kernel lists as local to the function.
     pub cpus: CpuList,
-    /// The root bus it is below.
+    /// The root bus above the function.
     pub root: Option<PciRoot>,
-    /// The bridges between the root bus and the function, from the root down. None on flat guests, where every
-    /// function stands on its root bus.
+    /// The bridges between the root bus and the function, from the root down. Empty on flat guests, where every function is
+    /// directly on a root bus.
     pub bridges: Vec<Bdf>,
-    /// The kernel driver bound to it.
+    /// The kernel driver that is bound to the function.
     pub driver: Option<String>,
-    /// Its PCIe link.
+    /// The PCIe link.
     #[serde(default)]
     pub link: PciLink,
 }
 
 impl PciFunction {
-    /// The upstream port of the PCIe switch that the function is behind: what all functions of a switch have in common.
-    /// The last bridge is the function's own port; the one above it belongs to the switch.
+    /// Returns the upstream port of the PCIe switch above the function, which all functions behind the switch have in common;
+    /// `None` if there is no switch. The last bridge above a function is the downstream port of that function alone, and the
+    /// bridge above it is the upstream port.
     #[must_use]
     pub fn switch(&self) -> Option<Bdf> {
         self.bridges.iter().rev().nth(1).copied()
     }
 
-    /// Its folder below the root.
+    /// Returns the function's folder, from the root.
     pub(crate) fn folder(&self) -> String {
         format!("{DEVICES}/{}", self.address)
     }
 }
 
-/// What a function is, before anything else of it is read.
+/// The kind of a function: everything that a scan reads to decide whether the function is wanted.
 pub(crate) struct Identity {
     pub(crate) address: Bdf,
     pub(crate) id: PciId,
@@ -56,27 +58,27 @@ pub(crate) struct Identity {
     driver: Option<String>,
 }
 
-/// Where a function is, from the root bus down.
+/// The place of a function: the root bus, and the bridges from there down.
 struct Chain {
     root: PciRoot,
     bridges: Vec<Bdf>,
 }
 
-/// What a scan of PCI found.
+/// The result of a scan of PCI.
 pub(crate) struct Found {
-    /// How many functions there are, of whatever kind.
+    /// The number of all functions.
     pub(crate) seen: usize,
-    /// Those that were wanted, in order of their addresses.
+    /// The wanted functions, in the order of their addresses.
     pub(crate) functions: Vec<PciFunction>,
 }
 
-/// Finds the functions that are `wanted`. Bridges are none of them: what has functions below it is a bridge, and more than
-/// its link is not read.
+/// Returns the functions that are `wanted`. A function with other functions below it is a bridge: it is never among them, and
+/// only its link is read.
 pub(crate) fn scan(root: &HostRoot, problems: &mut Problems, wanted: impl Fn(&Identity) -> bool) -> Found {
     let names = problems.take(root.list(DEVICES)).unwrap_or_default();
     let mut addresses: Vec<Bdf> = names.iter().filter_map(|name| name.parse().ok()).collect();
     addresses.sort_unstable();
-    addresses.dedup(); // cc:00.0 in a tree that no kernel made.
+    addresses.dedup(); // A tree that no kernel made can have cc:00.0 beside 0000:cc:00.0.
     let seen = addresses.len();
     let chains: Vec<Result<Option<Chain>>> = addresses.iter().map(|&address| chain(root, address)).collect();
     let known = chains.iter().filter_map(|chain| chain.as_ref().ok()?.as_ref());
@@ -91,6 +93,7 @@ pub(crate) fn scan(root: &HostRoot, problems: &mut Problems, wanted: impl Fn(&Id
     Found { seen, functions }
 }
 
+/// Reads a function; `None` if it is not wanted.
 fn function(
     root: &HostRoot,
     problems: &mut Problems,
@@ -108,32 +111,33 @@ fn function(
     Ok(Some(PciFunction { address, id, numa, cpus, root: bus, bridges: bridges.unwrap_or_default(), driver, link }))
 }
 
-/// The kernel puts ids, class and driver into `uevent`, one file instead of four; trees copied from elsewhere may have
-/// only the single attributes.
+/// Reads ids, class and driver of a function; `None` if the function has none. The file `uevent` has all of them, and saves three
+/// files. A tree that was copied from a machine can lack it and have the single attributes.
 fn identity(root: &HostRoot, problems: &mut Problems, folder: &Folder<'_>, address: Bdf) -> Result<Option<Identity>> {
     if let Some(text) = folder.read("uevent")? {
         let value = |key: &str| text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
         if let Some(id) = value("PCI_ID") {
             let id = PciId::try_from(id.to_owned())
                 .map_err(|_| root.malformed(&folder.at("uevent"), "a line such as PCI_ID=1D0F:7364", id))?;
-            let class = value("PCI_CLASS").and_then(number);
+            let class = value("PCI_CLASS").and_then(hex_number);
             return Ok(Some(Identity { address, id, class, driver: value("DRIVER").map(str::to_owned) }));
         }
     }
-    let id = |name: &str| folder.parse(name, "an id such as 0x1d0f", |text| u16::try_from(number(text)?).ok());
+    let id = |name: &str| folder.parse(name, "an id such as 0x1d0f", |text| u16::try_from(hex_number(text)?).ok());
     let (Some(vendor), Some(device)) = (id("vendor")?, id("device")?) else { return Ok(None) };
-    // What it is is known: nothing that is wrong from here on hides it.
-    let class = problems.take(folder.parse("class", "a class such as 0x020000", number)).flatten();
+    // The ids suffice to list the function: an error in class or driver must not hide it.
+    let class = problems.take(folder.parse("class", "a class such as 0x020000", hex_number)).flatten();
     let driver = problems.take(root.link(&folder.at("driver"))).flatten();
     let driver = driver.and_then(|target| Some(target.rsplit_once('/')?.1.to_owned()));
     Ok(Some(Identity { address, id: PciId { vendor, device }, class, driver }))
 }
 
-/// A hexadecimal number with or without `0x`.
-fn number(text: &str) -> Option<u32> {
+/// Parses a hexadecimal number with or without `0x`.
+fn hex_number(text: &str) -> Option<u32> {
     hex(text.strip_prefix("0x").unwrap_or(text), 1..=8, u32::MAX)
 }
 
+/// Reads the PCIe link.
 fn link(problems: &mut Problems, folder: &Folder<'_>) -> PciLink {
     let mut speed = |name: &str| {
         let expected = "a link speed such as 16.0 GT/s PCIe, or Unknown";
@@ -147,6 +151,7 @@ fn link(problems: &mut Problems, folder: &Folder<'_>) -> PciLink {
     PciLink { speed: now, width: width("current_link_width"), max_speed: max, max_width: width("max_link_width") }
 }
 
+/// Reads the NUMA node. The kernel writes its number in decimal, unlike the ids.
 fn numa_node(folder: &Folder<'_>) -> Result<Option<u32>> {
     let parse = |text: &str| if text == "-1" { Some(None) } else { number(text).map(Some) };
     Ok(folder.parse("numa_node", "a NUMA node number or -1", parse)?.flatten())
@@ -157,7 +162,8 @@ fn local_cpus(folder: &Folder<'_>) -> Result<CpuList> {
     Ok(folder.parse("local_cpulist", "a CPU list such as 0-47,96-143", parse)?.unwrap_or_default())
 }
 
-/// Root bus and bridges, from the link's target: `../../../devices/pci0000:b7/0000:b7:00.0/…/0000:cc:00.0`.
+/// Reads the root bus and the bridges from the target of the function's link:
+/// `../../../devices/pci0000:b7/0000:b7:00.0/…/0000:cc:00.0`.
 fn chain(root: &HostRoot, address: Bdf) -> Result<Option<Chain>> {
     let path = format!("{DEVICES}/{address}");
     let Some(target) = root.link(&path)? else { return Ok(None) };
@@ -169,4 +175,24 @@ fn chain(root: &HostRoot, address: Bdf) -> Result<Option<Chain>> {
     };
     let expected = "a link to .../devices/pciDDDD:BB/<bridges>/<address>";
     parse().map(Some).ok_or_else(|| root.malformed(&path, expected, &target))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numa_node_is_decimal_and_ids_are_hexadecimal() {
+        let tree = tempfile::tempdir().unwrap();
+        let folder = tree.path().join(DEVICES).join("0000:c9:00.0");
+        std::fs::create_dir_all(&folder).unwrap();
+        for (name, text) in [("vendor", "0x1d0f"), ("device", "0xefa1"), ("numa_node", "10"), ("class", "0x020000")] {
+            std::fs::write(folder.join(name), text).unwrap();
+        }
+        let (root, mut problems) = (HostRoot::open(tree.path()).unwrap(), Problems::default());
+        let Found { seen, functions } = scan(&root, &mut problems, |identity| identity.class == Some(0x02_0000));
+        assert_eq!((seen, functions[0].numa), (1, Some(10)));
+        assert_eq!(functions[0].id.to_string(), "1d0f:efa1");
+        assert_eq!(problems.into_sentences(), [""; 0]);
+    }
 }

@@ -1,4 +1,4 @@
-//! RDMA devices of any kind: what the kernel calls them, their verbs nodes, and those that are not EFA interfaces.
+//! RDMA devices: their names, their verbs nodes, and the devices that are not EFA interfaces.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,30 +13,32 @@ const VERBS: &str = "sys/class/infiniband_verbs";
 /// An RDMA device that is not an EFA interface, such as the two mlx5 functions beside the EFAs of p6-b200, or a
 /// software one.
 ///
-/// It is no fabric of AWS's and never counted as one, but it stands first in other tools' lists, and one that cannot be
-/// opened has made libfabric give up on the EFAs as well.
+/// nearfab never pairs such a device with an accelerator. It lists the device because other tools list it first, and because
+/// libfabric has been seen to ignore the EFA interfaces as well if such a device cannot be opened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct RdmaDevice {
-    /// Its name, such as `ibp115s0f0`.
+    /// The name of the device, such as `ibp115s0f0`.
     pub name: String,
-    /// Its PCI function; none for a device in software.
+    /// The PCI function of the device. A software device has none.
     pub function: Option<PciFunction>,
     /// The number N of `/dev/infiniband/uverbsN`.
     pub uverbs: Option<u32>,
-    /// Whether this process may use that node.
+    /// Whether this process may use the verbs node.
     pub access: NodeAccess,
 }
 
 /// An RDMA device as the kernel lists it.
 pub(crate) struct Listed {
-    /// `None` where only its verbs node is listed.
+    /// The name; `None` if the kernel lists only the verbs node.
     pub(crate) name: Option<String>,
-    /// The PCI function that it belongs to.
+    /// The address of its PCI function.
     pub(crate) address: Option<Bdf>,
+    /// The number N of `/dev/infiniband/uverbsN`.
     pub(crate) uverbs: Option<u32>,
 }
 
-/// Every RDMA device, by PCI address and name.
+/// Returns every RDMA device, in the order of PCI addresses and names.
 pub(crate) fn list(root: &HostRoot, problems: &mut Problems) -> Vec<Listed> {
     let names = problems.take(root.list(CLASS)).unwrap_or_default();
     let nodes = nodes(root, problems);
@@ -62,7 +64,7 @@ pub(crate) fn list(root: &HostRoot, problems: &mut Problems) -> Vec<Listed> {
     all
 }
 
-/// Those that are not EFA interfaces.
+/// Returns the RDMA devices that are not EFA interfaces.
 pub(crate) fn others(
     root: &HostRoot,
     problems: &mut Problems,
@@ -82,28 +84,33 @@ pub(crate) fn others(
     devices
 }
 
-/// Whether this process may use a verbs node.
+/// Returns whether this process may use a verbs node.
 pub(crate) fn access(root: &HostRoot, problems: &mut Problems, uverbs: Option<u32>) -> NodeAccess {
-    let ask = |number| problems.take(root.access(&format!("dev/infiniband/uverbs{number}")));
-    uverbs.and_then(ask).unwrap_or(NodeAccess::Unknown)
+    let check = |number| problems.take(root.access(&format!("dev/infiniband/uverbs{number}")));
+    uverbs.and_then(check).unwrap_or(NodeAccess::Unknown)
 }
 
+/// A verbs node.
 struct Node {
     number: u32,
     device: Owner,
 }
 
+/// The device that a verbs node belongs to.
 enum Owner {
+    /// A PCI function.
     Function(Bdf),
+    /// A software device, by its name.
     Name(String),
 }
 
-/// The verbs nodes. Which function one belongs to is in its link; one of a device in software names the device.
+/// Returns the verbs nodes. The link of a node names the PCI function; the node of a software device has the device's name in
+/// the file `ibdev`.
 fn nodes(root: &HostRoot, problems: &mut Problems) -> Vec<Node> {
     let names = problems.take(root.list(VERBS)).unwrap_or_default();
     let mut nodes = Vec::new();
     for name in names {
-        // An attribute of the class stands beside the nodes.
+        // The folder also contains an attribute of the class.
         let Some(number) = name.strip_prefix("uverbs").and_then(number) else { continue };
         let device = match address(root, problems, VERBS, "infiniband_verbs", &name) {
             Some(function) => Owner::Function(function),
@@ -117,7 +124,8 @@ fn nodes(root: &HostRoot, problems: &mut Problems) -> Vec<Node> {
     nodes
 }
 
-/// The PCI function of a class device. One link says both: `…/0000:c9:00.0/infiniband/rdmap201s0`.
+/// Returns the PCI function of a device of a class, from the target of the device's link:
+/// `…/0000:c9:00.0/infiniband/rdmap201s0`.
 fn address(root: &HostRoot, problems: &mut Problems, class: &str, kind: &str, name: &str) -> Option<Bdf> {
     let target = problems.take(root.link(&format!("{class}/{name}")))??;
     let mut parts = target.rsplit('/').skip(1);

@@ -1,10 +1,10 @@
-//! The only place that touches the file system: every path is below a root, `/` on the live machine, `/host` in a
-//! DaemonSet, a recorded or synthetic tree in a test.
+//! The only reader of the file system. Every path is below a root: `/` on the live machine, `/host` in a DaemonSet, a recorded
+//! or synthetic tree in a test.
 //!
-//! System calls are budgeted: three for a file (open, read, close), one for a link or a node's access. Where several
-//! things in a folder are asked for, the folder is opened once and stays open ([`HostRoot::folder`]): walking to a file
-//! below `sys` costs as much as opening it. Where device nodes could be among the files of a folder, one call lists what
-//! is what, instead of one for each file.
+//! System calls are budgeted: three for a file (open, read, close), one for a link or for the access to a node. A caller that
+//! reads several files of a folder opens the folder once ([`HostRoot::folder`]): the kernel's walk to a file below `sys` costs
+//! as much as opening the file. If device nodes could be among the files of a folder, one call lists the types of all files,
+//! instead of one call for each file.
 
 mod folder;
 
@@ -24,76 +24,77 @@ use rustix::io::{Errno, read};
 
 use crate::error::{Error, Result};
 
-/// Attributes are a page at most; what is longer than this is no attribute.
+/// An attribute in sysfs has at most one page (4 KiB, on some machines 64 KiB): a longer file is not an attribute.
 const LONGEST_FILE: usize = 64 * 1024;
-/// What a process maps, its environment and what the kubelet remembers are lists, and long ones on large machines.
+/// The limit for lists that are long on large machines: the mappings and the environment of a process, the kubelet's files.
 const LONGEST_LIST: usize = 8 * 1024 * 1024;
-/// How often a lost race with a rename elsewhere is run again: each time it is lost less than once in a hundred.
+/// How often an openat2 is repeated that a rename elsewhere on the machine disturbed. Fewer than one in a hundred are.
 const RACES: u32 = 1000;
-/// Neither waits for a writer, should it be a pipe, nor becomes the terminal of the process.
+/// For files. NONBLOCK: opening a pipe must not wait for its writer. NOCTTY: a terminal must not become that of the process.
 const READ: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
 const FOLDER: OFlags = OFlags::PATH.union(OFlags::DIRECTORY);
 const LIST: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY);
-/// Leads neither out of a folder nor to another file system.
+/// The resolved path leaves neither the folder nor its mount.
 const WITHIN_MOUNT: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_XDEV);
 
-const NO_OPENAT2: &str = "openat2 is refused, which keeps links from leading out of a tree; it takes Linux 5.6, and in a \
-    container a seccomp profile that knows it (Docker 20.10, containerd 1.4)";
+const NO_OPENAT2: &str = "the system call openat2 is refused, and nearfab needs it to keep symbolic links inside the tree: use \
+    Linux 5.6 or newer, and in a container a seccomp profile that allows it (Docker 20.10, containerd 1.4)";
 
 /// The folder below which a host's `sys` and `dev` are read.
 ///
-/// Below any root but `/` symbolic links are resolved within the root (openat2 with `RESOLVE_IN_ROOT`): a tree from
-/// elsewhere cannot lead a reader out of itself.
+/// Below any root but `/`, symbolic links are resolved within the root (openat2 with `RESOLVE_IN_ROOT`): no link of a foreign
+/// tree leads a reader out of the tree.
 ///
-/// No device node is ever opened, since opening alone can do harm: a watchdog starts to count. Below `sys` of a real
-/// host that costs nothing, because the kernel opens none on a file system mounted with `nodev`. Elsewhere each file is
-/// looked at first, by itself or in the listing of its folder; only who may put a device node in its place after that look
-/// could still have it opened.
+/// No device node is ever opened, because opening alone can do harm: it starts the countdown of a watchdog. Below `sys` of a
+/// real host this costs nothing: the kernel opens no device node on a file system mounted with `nodev`. Elsewhere the type of
+/// each file is checked before it is opened, by stat or in the listing of its folder. A user who may replace the file by a
+/// device node between the check and the opening can still have the node opened.
 #[derive(Debug)]
 pub(crate) struct HostRoot {
     dir: OwnedFd,
     path: PathBuf,
     live: bool,
-    /// The folder `sys`, where it is mounted with `nodev`.
+    /// The folder `sys`, if it is mounted with `nodev`.
     nodev_sys: Option<OwnedFd>,
-    /// Listings, links and nodes are asked for folder by folder: the folder of the last one stays open, under its path.
+    /// The folder of the last listing, link or node, with its path. It stays open, because callers go folder by folder.
     last_folder: RefCell<Option<(String, OpenFolder)>>,
-    /// What files are read into.
+    /// The buffer that files are read into.
     content: RefCell<Vec<u8>>,
 }
 
-/// Where a file is: a name below what is open.
+/// A file to open: an open folder, and the file's path from there.
 struct Place<'a> {
     dir: BorrowedFd<'a>,
     name: &'a str,
-    look: Look,
+    check: FileTypeCheck,
 }
 
-/// Whether it has to be seen that a file is one, and no device node, before it is opened.
-enum Look {
-    Due,
-    /// The listing of its folder says so, which does not show what is mounted on it.
-    Listed,
-    /// No device node is opened there.
-    Needless,
+/// How nearfab makes sure, before it opens a file, that the file is not a device node.
+enum FileTypeCheck {
+    /// By stat.
+    Stat,
+    /// The listing of the folder said that it is a regular file. A listing does not show what is mounted on the file.
+    FromListing,
+    /// The kernel opens no device node on this file system.
+    NotNeeded,
 }
 
-/// Whether a process may use a device node, as access(2) tells for the effective user.
+/// Whether this process may use a device node: the answer of access(2) for the effective user.
 ///
-/// The node itself is never opened. A container's device rules can still refuse what access(2) grants; only opening
-/// shows that.
+/// nearfab does not open the node. The device rules of a container can still refuse a node that access(2) grants; only
+/// opening the node shows that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum NodeAccess {
-    /// The node is there, readable and writable.
+    /// The node exists, and this user may read and write it.
     Granted,
-    /// The node is there and this user may not read and write it.
+    /// The node exists, and this user may not read or may not write it.
     Refused,
-    /// The kernel shows the device and there is no node for it, as in a container without it.
+    /// The kernel shows the device and the node does not exist, as in a container that was not given the device.
     Missing,
-    /// Not known: the device has no node to ask for, the host is not a file tree, or a newer version's record says
-    /// something that this one does not know.
+    /// Not known: the device has no node, the host was not read from a file tree, or a newer nearfab recorded a value that this
+    /// version does not know.
     #[serde(other)]
     Unknown,
 }
@@ -110,6 +111,7 @@ impl std::fmt::Display for NodeAccess {
 }
 
 impl HostRoot {
+    /// Opens the folder that is the root.
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let live = path == Path::new("/");
         let flags = FOLDER | OFlags::CLOEXEC;
@@ -125,34 +127,42 @@ impl HostRoot {
         Ok(root)
     }
 
+    /// Sets whether files below `sys` are read as on a file system that is mounted with `nodev`, whatever the tree is on.
+    #[cfg(test)]
+    pub(crate) fn treat_sys_as_nodev(&mut self, is_nodev: bool) {
+        self.nodev_sys = self.open_below("sys", FOLDER).ok().filter(|_| is_nodev);
+    }
+
+    /// Whether the root is that of this machine.
     pub(crate) fn is_live(&self) -> bool {
         self.live
     }
 
-    /// A folder, to ask for several things in it; where there is none, there is nothing in it.
+    /// Opens a folder to read several files in it. A folder that does not exist is an empty one.
     pub(crate) fn folder(&self, path: &str) -> Folder<'_> {
         Folder { root: self, path: path.to_owned(), open: self.open_folder(path) }
     }
 
-    /// The content of a file without the white space at its end; `None` where there is no such file.
+    /// Returns the content of a file without the white space at its end; `None` if the file does not exist.
     pub(crate) fn read(&self, path: &str) -> Result<Option<String>> {
         let place = match self.below_nodev(path) {
-            Some((sys, name)) => Place { dir: sys.as_fd(), name, look: Look::Needless },
-            None => Place { dir: self.dir.as_fd(), name: path, look: Look::Due },
+            Some((sys, name)) => Place { dir: sys.as_fd(), name, check: FileTypeCheck::NotNeeded },
+            None => Place { dir: self.dir.as_fd(), name: path, check: FileTypeCheck::Stat },
         };
         self.read_at(&place, path)
     }
 
-    /// The content of a file below an open folder; `path` is its whole path.
+    /// Returns the content of a file below an open folder. `path` is the file's path from the root.
     fn read_in(&self, folder: &OpenFolder, name: &str, path: &str) -> Result<Option<String>> {
-        // Only openat2 keeps from what is mounted on a file.
+        // A listing shows the file below a mount point. On the live machine nearfab opens without openat2, so the open would
+        // cross the mount point.
         let is_listed = || !self.live && folder.kind(name) == FileType::RegularFile;
-        let look = match folder.is_nodev {
-            true => Look::Needless,
-            false if is_listed() => Look::Listed,
-            false => Look::Due,
+        let check = match folder.is_nodev {
+            true => FileTypeCheck::NotNeeded,
+            false if is_listed() => FileTypeCheck::FromListing,
+            false => FileTypeCheck::Stat,
         };
-        self.read_at(&Place { dir: folder.dir.as_fd(), name, look }, path)
+        self.read_at(&Place { dir: folder.dir.as_fd(), name, check }, path)
     }
 
     /// Returns the content of a file, with U+FFFD in place of bytes that are not UTF-8; `None` if the file does not exist.
@@ -180,7 +190,7 @@ impl HostRoot {
         loop {
             let room = content.capacity() - content.len();
             let count = read(&file, spare_capacity(&mut *content)).map_err(|e| self.error(path, e))?;
-            // A short read is the end of an attribute and of a plain file; files of proc have more after it.
+            // A short read ends an attribute and a plain file. A file in proc can have more content after a short read.
             if count == 0 || (count < room && !path.starts_with("proc/")) {
                 break;
             }
@@ -194,22 +204,24 @@ impl HostRoot {
             }
         }
         if content.is_empty() {
-            self.refuse_other_than_file(path, &fstat(&file).map_err(|e| self.error(path, e))?)?; // A pipe reads empty.
+            // A pipe without a writer reads as empty.
+            self.check_is_file(path, &fstat(&file).map_err(|e| self.error(path, e))?)?;
         }
         Ok(true)
     }
 
-    /// What a file says, in the caller's terms; `None` where there is no such file.
+    /// Returns the content of a file as `parse` reads it; `None` if the file does not exist. If `parse` returns `None`, the error
+    /// names the form that was `expected`.
     pub(crate) fn parse<T>(
         &self,
         path: &str,
         expected: &'static str,
         parse: impl FnOnce(&str) -> Option<T>,
     ) -> Result<Option<T>> {
-        self.understand(path, self.read(path)?, expected, parse)
+        self.parse_content(path, self.read(path)?, expected, parse)
     }
 
-    fn understand<T>(
+    fn parse_content<T>(
         &self,
         path: &str,
         text: Option<String>,
@@ -220,7 +232,7 @@ impl HostRoot {
         parse(&text).map(Some).ok_or_else(|| self.malformed(path, expected, &text))
     }
 
-    /// The names in a folder, in no order; none where there is no such folder.
+    /// Returns the names in a folder, in no order. A folder that does not exist is an empty one.
     pub(crate) fn list(&self, path: &str) -> Result<Vec<String>> {
         self.names(path, self.in_last_folder(path, OpenFolder::names))
     }
@@ -232,11 +244,11 @@ impl HostRoot {
         }
     }
 
-    /// Where a symbolic link points, unresolved; `None` where there is no such link.
+    /// Returns the target of a symbolic link as the link has it; `None` if the link does not exist or is not a link.
     pub(crate) fn link(&self, path: &str) -> Result<Option<String>> {
-        let (folder, name) = parted(path);
+        let (folder, name) = split_parent(path);
         match self.in_last_folder(folder, |folder| readlinkat(&folder.dir, name, Vec::new())) {
-            Err(Errno::INVAL | Errno::NOENT | Errno::NOTDIR) => Ok(None), // INVAL: there, and no link.
+            Err(Errno::INVAL | Errno::NOENT | Errno::NOTDIR) => Ok(None), // INVAL: it exists and is not a link.
             Err(e) => Err(self.error(path, e)),
             Ok(target) => target
                 .into_string()
@@ -245,15 +257,15 @@ impl HostRoot {
         }
     }
 
-    /// Asks access(2) about a node such as `dev/neuron0`, without opening it.
+    /// Returns the answer of access(2) for a node such as `dev/neuron0`, without opening the node.
     pub(crate) fn access(&self, node: &str) -> Result<NodeAccess> {
         let wanted = Access::READ_OK | Access::WRITE_OK;
         let answer = if self.live {
             accessat(&self.dir, node, wanted, AtFlags::EACCESS)
         } else {
-            let (folder, name) = parted(node);
+            let (folder, name) = split_parent(node);
             self.in_last_folder(folder, |folder| {
-                // A link would be followed on the machine, not below the root. Nodes are no links: one is not asked about.
+                // access(2) would resolve a link on this machine, not below the root. A device node is never a link.
                 let may_be_link = matches!(folder.kind(name), FileType::Symlink | FileType::Unknown);
                 if may_be_link && readlinkat(&folder.dir, name, Vec::new()).is_ok() {
                     return Err(Errno::LOOP);
@@ -270,34 +282,37 @@ impl HostRoot {
         }
     }
 
+    /// Returns the error for unexpected content, with the content's first 80 characters.
     pub(crate) fn malformed(&self, path: &str, expected: &'static str, found: &str) -> Error {
         Error::Malformed { path: self.path.join(path), expected, found: found.chars().take(80).collect() }
     }
 
-    /// Opens a file for reading, and nothing but a file; `None` where there is nothing. Any way but the straight one, such
-    /// as a link that leads out of the place, is gone from the root on, by the whole path.
+    /// Opens a regular file for reading; `None` if it does not exist.
+    ///
+    /// Tries the short way first: from the open folder. The kernel refuses that way with XDEV if a symbolic link leads out of
+    /// the folder; then the file is opened from the root by its whole path.
     fn open_file(&self, place: &Place<'_>, path: &str) -> Result<Option<OwnedFd>> {
-        let Place { dir, name, ref look } = *place;
+        let Place { dir, name, ref check } = *place;
         let is_file = || {
-            let looked = statat(dir, name, AtFlags::NO_AUTOMOUNT);
-            looked.is_ok_and(|stat| kind(&stat) == FileType::RegularFile)
+            let stat = statat(dir, name, AtFlags::NO_AUTOMOUNT);
+            stat.is_ok_and(|stat| kind(&stat) == FileType::RegularFile)
         };
-        let straight = match look {
-            Look::Needless | Look::Listed => self.resolve(dir, name, READ, WITHIN_MOUNT),
-            // Right where no link is absolute or leads above the place: then what is looked at is what is opened.
-            Look::Due if is_file() => self.resolve(dir, name, READ, ResolveFlags::BENEATH),
-            Look::Due => Err(Errno::XDEV),
+        let opened = match check {
+            FileTypeCheck::NotNeeded | FileTypeCheck::FromListing => self.resolve(dir, name, READ, WITHIN_MOUNT),
+            // BENEATH refuses absolute links and links above the folder. Any other link leads stat and open to the same file.
+            FileTypeCheck::Stat if is_file() => self.resolve(dir, name, READ, ResolveFlags::BENEATH),
+            FileTypeCheck::Stat => Err(Errno::XDEV),
         };
-        if straight.as_ref().err() != Some(&Errno::XDEV) {
-            return self.present(path, straight);
+        if opened.as_ref().err() != Some(&Errno::XDEV) {
+            return self.none_if_missing(path, opened);
         }
-        let there = self.open_below(path, OFlags::PATH).and_then(fstat);
-        let Some(there) = self.present(path, there)? else { return Ok(None) };
-        self.refuse_other_than_file(path, &there)?;
-        self.present(path, self.open_below(path, READ))
+        let stat = self.open_below(path, OFlags::PATH).and_then(fstat);
+        let Some(stat) = self.none_if_missing(path, stat)? else { return Ok(None) };
+        self.check_is_file(path, &stat)?;
+        self.none_if_missing(path, self.open_below(path, READ))
     }
 
-    /// Opens a folder for listing, or where that is refused, for what is in it.
+    /// Opens a folder for listing. If listing is refused, opens it for access to the files in it only.
     fn open_folder(&self, path: &str) -> rustix::io::Result<OpenFolder> {
         match self.open_folder_as(path, LIST) {
             Err(Errno::ACCESS) => self.open_folder_as(path, FOLDER),
@@ -315,14 +330,16 @@ impl HostRoot {
         Ok(OpenFolder::new(self.open_below(path, flags)?, false))
     }
 
-    /// The folder `sys`, and the path from there on, where no device node is opened.
+    /// Returns the folder `sys` and the path from there, if the path is below `sys` and the kernel opens no device node there.
     fn below_nodev<'a>(&self, path: &'a str) -> Option<(&OwnedFd, &'a str)> {
         Some((self.nodev_sys.as_ref()?, path.strip_prefix("sys/")?))
     }
 
-    fn refuse_other_than_file(&self, path: &str, stat: &Stat) -> Result<()> {
+    /// Refuses everything but a regular file. The error for a folder is the same as that of reading an open folder.
+    fn check_is_file(&self, path: &str, stat: &Stat) -> Result<()> {
         match kind(stat) {
             FileType::RegularFile => Ok(()),
+            FileType::Directory => Err(self.error(path, Errno::ISDIR)),
             other => Err(self.malformed(path, "a file", name_of(other))),
         }
     }
@@ -331,14 +348,14 @@ impl HostRoot {
         self.resolve(&self.dir, path, flags, ResolveFlags::IN_ROOT)
     }
 
-    /// Opens by openat2; on the live machine without it, where links lead where they should.
+    /// Opens by openat2. On the live machine opens by openat: there the kernel resolves links as the machine's owner set them.
     fn resolve(&self, dir: impl AsFd, path: &str, flags: OFlags, resolve: ResolveFlags) -> Opened {
         let flags = flags | OFlags::CLOEXEC;
         if self.live {
             return openat(dir, path, flags, Mode::empty());
         }
-        // The kernel gives up on a path with `..`, as every link in sysfs has, when anything on the machine is renamed or
-        // mounted meanwhile. That is no answer about the path.
+        // Every link in sysfs contains `..`. openat2 fails with EAGAIN on such a path if anything on the machine is renamed or
+        // mounted in the meantime, which says nothing about the path.
         for _ in 0..RACES {
             match openat2(&dir, path, flags, Mode::empty(), resolve) {
                 Err(Errno::AGAIN) => {}
@@ -348,23 +365,23 @@ impl HostRoot {
         Err(Errno::AGAIN)
     }
 
-    /// Asks something of a folder that was perhaps asked last.
+    /// Calls `read` with a folder. Opens the folder unless it was also the last one.
     fn in_last_folder<T>(
         &self,
         path: &str,
-        ask: impl FnOnce(&OpenFolder) -> rustix::io::Result<T>,
+        read: impl FnOnce(&OpenFolder) -> rustix::io::Result<T>,
     ) -> rustix::io::Result<T> {
         let mut last = self.last_folder.borrow_mut();
         let (_, folder) = match last.take() {
             Some(same) if same.0 == path => last.insert(same),
             _ => last.insert((path.to_owned(), self.open_folder(path)?)),
         };
-        ask(folder)
+        read(folder)
     }
 
-    /// The answer of a call about a path; `None` where the path does not exist.
-    fn present<T>(&self, path: &str, answer: rustix::io::Result<T>) -> Result<Option<T>> {
-        match answer {
+    /// Returns the result of a system call about a path; `None` if the path does not exist.
+    fn none_if_missing<T>(&self, path: &str, result: rustix::io::Result<T>) -> Result<Option<T>> {
+        match result {
             Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
             other => other.map(Some).map_err(|e| self.error(path, e)),
         }
@@ -377,7 +394,7 @@ impl HostRoot {
 
 type Opened = rustix::io::Result<OwnedFd>;
 
-/// How long a file may be, and how that is said.
+/// Returns the limit of a file's length, and its text for an error.
 fn longest(path: &str) -> (usize, &'static str) {
     let of_process = path.starts_with("proc/") && (path.ends_with("/maps") || path.ends_with("/environ"));
     if of_process || path.starts_with("var/lib/kubelet/") {
@@ -391,8 +408,8 @@ fn is_nodev(folder: &OwnedFd) -> bool {
     fstatvfs(folder).is_ok_and(|mount| mount.f_flag.contains(StatVfsMountFlags::NODEV))
 }
 
-/// A path's folder, and the name in it.
-fn parted(path: &str) -> (&str, &str) {
+/// Returns the folder of a path, and the name in it.
+fn split_parent(path: &str) -> (&str, &str) {
     path.rsplit_once('/').unwrap_or((".", path))
 }
 
@@ -402,14 +419,13 @@ fn kind(stat: &Stat) -> FileType {
 
 fn name_of(kind: FileType) -> &'static str {
     match kind {
-        FileType::Directory => "a folder",
         FileType::CharacterDevice | FileType::BlockDevice => "a device node",
         FileType::Fifo => "a pipe",
         _ => "something else",
     }
 }
 
-/// What it means when a folder cannot be opened by openat2.
+/// Returns the error of opening a root by openat2, with what to do if the system call itself is refused.
 fn explain(errno: Errno) -> io::Error {
     if matches!(errno, Errno::NOSYS | Errno::PERM) {
         return io::Error::new(io::ErrorKind::Unsupported, NO_OPENAT2);

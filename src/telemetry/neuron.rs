@@ -1,4 +1,4 @@
-//! What a Neuron device shows about itself in sysfs, with drivers up to 2.30.
+//! The values that a Neuron device shows in sysfs, with drivers up to 2.30.
 
 use std::collections::BTreeMap;
 
@@ -9,52 +9,52 @@ use crate::scan::neuron::NeuronDevice;
 use crate::scan::root::HostRoot;
 use crate::types::{HostDevice, PhysicalCore, number};
 
-/// What a Neuron device and its cores measure.
+/// The measured values of a Neuron device and of its cores.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct NeuronTelemetry {
     /// The host's number of the device.
     pub device: HostDevice,
-    /// Whether it works. Only root may read it ([`DeviceState::Unread`]). Costs nothing.
+    /// Whether the device works. Only root may read this ([`DeviceState::Unread`] for others). Reading costs nothing.
     pub state: Option<DeviceState>,
-    /// Memory errors that were counted since the last reset, such as `mem_ecc_uncorrected`. The driver also shows 0 where
-    /// it could not read the count.
+    /// Counts of memory errors since the last reset, such as `mem_ecc_uncorrected`. The driver also shows 0 if it could not read
+    /// a count.
     pub ecc: Readings,
-    /// What newer drivers say of its parts, such as `hw_error_event`.
+    /// Events of the device's components, such as `hw_error_event`. Drivers before 2.27 show none.
     pub health: Readings,
-    /// How much of its maximum power it draws. Costs nothing: the driver asks the firmware each minute.
+    /// The power that the device draws. Reading costs nothing: the driver asks the firmware once a minute.
     pub power: Option<Power>,
-    /// Host memory that the driver allocated for the device, by use. Costs nothing.
+    /// Host memory that the driver allocated for the device, by use. Reading costs nothing.
     pub host_memory: BTreeMap<String, MemoryUse>,
-    /// Its physical cores.
+    /// The physical cores of the device.
     pub cores: Vec<CoreTelemetry>,
 }
 
-/// Memory of a core. Reading it costs nothing.
+/// The memory of a core. Reading it costs nothing.
 ///
-/// A core is not idle because its numbers are zero: the driver does not see all allocations of newer frameworks.
+/// Numbers of zero do not show that a core is idle: the driver does not see all allocations of newer frameworks.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct CoreTelemetry {
     /// The physical core.
     pub core: PhysicalCore,
-    /// Host memory that was allocated for it.
+    /// Host memory that is allocated for the core.
     pub host_memory: Option<MemoryUse>,
-    /// Device memory that was allocated for it.
+    /// Device memory that is allocated for the core.
     pub device_memory: Option<MemoryUse>,
-    /// The same by use, such as `tensors`.
+    /// Device memory that is allocated for the core, by use, such as `tensors`.
     pub device_memory_by_use: BTreeMap<String, MemoryUse>,
 }
 
-/// Sizes in bytes.
+/// Amounts of memory in bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct MemoryUse {
-    /// Allocated now.
+    /// The memory that is allocated now.
     pub present: Option<Reading>,
-    /// The most that was ever allocated at once.
+    /// The most memory that was ever allocated at the same time.
     pub peak: Option<Reading>,
-    /// The sum of all allocations, those that were freed included.
+    /// The sum of all allocations, including freed ones.
     pub total: Option<Reading>,
 }
 
@@ -63,55 +63,56 @@ pub struct MemoryUse {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum DeviceState {
-    /// It is being reset; opening it waits until that is over.
+    /// The device is being reset. Opening it waits for the end of the reset.
     Reset,
-    /// It works.
+    /// The device works.
     Ready,
-    /// It cannot be opened.
+    /// The device cannot be opened.
     Invalid,
-    /// A number that nearfab does not know.
+    /// A state that nearfab does not know.
     Unknown(u64),
-    /// It could not be read, or is no number.
+    /// The state could not be read, or is not a number.
     Unread(Reading),
 }
 
-/// Power in percent of the device's maximum, over the minute before.
+/// The power that a device drew in the last minute, in percent of its maximum.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Power {
-    /// What the driver measured.
+    /// The driver's measurement.
     Measured {
-        /// Whether the numbers mean something.
+        /// Whether the numbers are valid.
         status: PowerStatus,
-        /// When, in seconds since 1970.
+        /// The time of the measurement, in seconds since 1970.
         time: u64,
-        /// The lowest.
+        /// The lowest power.
         min: f64,
-        /// The highest.
+        /// The highest power.
         max: f64,
-        /// The average.
+        /// The average power.
         average: f64,
     },
-    /// It could not be read, or is in no form that nearfab knows.
+    /// The power could not be read, or is in a form that nearfab does not know.
     Unread(Reading),
 }
 
-/// Whether power was measured.
+/// Whether a power measurement is valid.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum PowerStatus {
-    /// It was.
+    /// The measurement is valid.
     Valid,
-    /// Not yet.
+    /// The driver has no measurement yet.
     NoData,
-    /// The firmware gave no sensible numbers.
+    /// The firmware returned invalid numbers.
     Invalid,
-    /// A word that nearfab does not know.
+    /// A status that nearfab does not know.
     Unknown(String),
 }
 
+/// Reads the values of a device.
 pub(super) fn read(root: &HostRoot, device: &NeuronDevice) -> NeuronTelemetry {
     let folder = format!("sys/class/neuron_device/{}", device.index);
     let hardware = format!("{folder}/stats/hardware");
@@ -137,7 +138,7 @@ fn read_core(root: &HostRoot, device: &str, core: PhysicalCore) -> CoreTelemetry
     }
 }
 
-/// The folders below one, each with numbers of its own.
+/// Reads the folders below a folder; each has the three numbers of one use of memory.
 fn memory_by_use(root: &HostRoot, folder: &str) -> BTreeMap<String, MemoryUse> {
     let names = root.list(folder).unwrap_or_default();
     names
@@ -146,6 +147,7 @@ fn memory_by_use(root: &HostRoot, folder: &str) -> BTreeMap<String, MemoryUse> {
         .collect()
 }
 
+/// Reads the three numbers of one use of memory; `None` if the driver shows none of them.
 fn memory(root: &HostRoot, folder: &str) -> Option<MemoryUse> {
     let one = |name: &str| reading(root, &format!("{folder}/{name}"));
     let memory = MemoryUse { present: one("present"), peak: one("peak"), total: one("total") };
@@ -174,7 +176,7 @@ impl From<Reading> for Power {
     }
 }
 
-/// `POWER_STATUS_VALID,<time>,<min>,<max>,<average>`.
+/// Parses `POWER_STATUS_VALID,<time>,<min>,<max>,<average>`.
 fn measured(text: &str) -> Option<Power> {
     let mut fields = text.split(',');
     let status = match fields.next()?.strip_prefix("POWER_STATUS_")? {

@@ -1,4 +1,4 @@
-//! The port of an EFA interface, and the GUID of its node.
+//! The port of an EFA interface.
 
 use std::net::Ipv6Addr;
 
@@ -8,19 +8,20 @@ use crate::error::Problems;
 use crate::scan::root::Folder;
 use crate::types::{PortState, number};
 
-/// The port of an RDMA device, as far as sysfs shows it. Each part is `None` where the host does not show it.
+/// The port of an RDMA device. A field is `None` if sysfs does not show it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Port {
-    /// Its state. The efa driver says active whenever the device works.
+    /// The state of the port. The efa driver shows `active` whenever the device works.
     pub state: Option<PortState>,
-    /// Its rate in Mb/s as the driver says it. Drivers before 2.13 say 100000 of every device: no bandwidth and no
-    /// generation can be told from it.
+    /// The rate in Mb/s that the driver shows. It is not the bandwidth and does not identify the generation: efa drivers before
+    /// 2.13 show 100000 for every device.
     pub rate_mbps: Option<u32>,
-    /// Its only GID, a link-local address.
+    /// The only GID of the port, a link-local address.
     pub gid: Option<Ipv6Addr>,
 }
 
-/// From the folder of the RDMA device.
+/// Reads the port from the folder of the RDMA device; `None` if sysfs shows nothing of it.
 pub(super) fn read(problems: &mut Problems, folder: &Folder<'_>) -> Option<Port> {
     let state = folder.parse("ports/1/state", "a port state such as 4: ACTIVE", state);
     let rate = folder.parse("ports/1/rate", "a rate such as 100 Gb/sec (4X EDR)", rate);
@@ -31,12 +32,12 @@ pub(super) fn read(problems: &mut Problems, folder: &Folder<'_>) -> Option<Port>
     shown.then_some(Port { state, rate_mbps, gid })
 }
 
-/// `4: ACTIVE`.
+/// Parses `4: ACTIVE`.
 fn state(text: &str) -> Option<PortState> {
     number::<u32>(text.split(':').next()?).map(PortState::from)
 }
 
-/// `100 Gb/sec (4X EDR)`, `2.5 Gb/sec (1X SDR)`; in Mb/s.
+/// Parses `100 Gb/sec (4X EDR)` or `2.5 Gb/sec (1X SDR)`, and returns Mb/s.
 fn rate(text: &str) -> Option<u32> {
     let giga = text.split_once(" Gb/sec")?.0;
     let (whole, tenths) = giga.split_once('.').unwrap_or((giga, "0"));
@@ -62,13 +63,37 @@ mod tests {
         }
 
         #[test]
-        fn no_text_panics(text in "\\PC*") {
-            let _ = (state(&text), rate(&text), text.parse::<Guid>());
+        fn state_is_the_number_before_the_first_colon(text in "[0-9+]{0,11}:?[ :A-Z]{0,9}|\\PC*") {
+            let digits: String = text.chars().take_while(|c| *c != ':').collect();
+            let is_number = !digits.is_empty() && digits.chars().all(|c| c.is_ascii_digit());
+            let plain = is_number.then(|| digits.parse::<u32>().ok().map(PortState::from)).flatten();
+            prop_assert_eq!(state(&text), plain);
+        }
+
+        #[test]
+        fn rate_is_the_decimal_before_its_unit(text in "[0-9+]{0,8}(\\.[0-9]{0,2})?( Gb/sec)?\\PC{0,9}|\\PC*") {
+            // In floating point: exact for numbers of this size.
+            let giga = text.find(" Gb/sec").map(|end| &text[..end]).filter(|text| {
+                let parts: Vec<&str> = text.split('.').collect();
+                let is_digits = |part: &&str| !part.is_empty() && part.chars().all(|c| c.is_ascii_digit());
+                parts.iter().all(is_digits) && (parts.len() == 1 || (parts.len() == 2 && parts[1].len() == 1))
+            });
+            let mega = giga.map(|text| (text.parse::<f64>().unwrap() * 1000.0).round());
+            let plain = mega.filter(|mega| *mega <= f64::from(u32::MAX));
+            prop_assert_eq!(rate(&text).map(f64::from), plain);
+        }
+
+        #[test]
+        fn guid_is_four_groups_of_four_digits(text in "[0-9a-fA-F]{3,4}(:[0-9a-fA-F]{4}){2,4}|\\PC*") {
+            let digits: String = text.chars().filter(|c| *c != ':').collect();
+            let form: String = text.chars().map(|c| if c.is_ascii_hexdigit() { 'x' } else { c }).collect();
+            let plain = (form == "xxxx:xxxx:xxxx:xxxx").then(|| Guid(u64::from_str_radix(&digits, 16).unwrap()));
+            prop_assert_eq!(text.parse::<Guid>().ok(), plain);
         }
     }
 
     #[test]
-    fn what_drivers_write_is_read() {
+    fn texts_of_drivers_are_parsed() {
         assert_eq!(state("4: ACTIVE"), Some(PortState::Active));
         assert_eq!(state("9: ODD"), Some(PortState::Unknown(9)));
         assert_eq!(state("ACTIVE"), None);

@@ -1,4 +1,4 @@
-//! Which physical core each core number of the runtime means, device by device.
+//! The order in which the Neuron runtime numbers the physical cores of a device.
 
 use std::fmt;
 
@@ -8,45 +8,47 @@ use super::NeuronDevice;
 use crate::tables::instances::Platform;
 use crate::types::PhysicalCore;
 
-/// Trainium2, and Trainium3 in a torus, by device number.
+/// The orders of Trainium2, and of Trainium3 in a torus.
 const TORUS: [[u32; 8]; 4] =
     [[4, 5, 6, 7, 2, 3, 0, 1], [2, 3, 0, 1, 4, 5, 6, 7], [0, 1, 2, 3, 6, 7, 4, 5], [6, 7, 4, 5, 0, 1, 2, 3]];
 /// The row of [`TORUS`] for each device of a server.
 const TORUS_ROW: [usize; 16] = [0, 1, 0, 1, 2, 3, 2, 3, 0, 1, 0, 1, 2, 3, 2, 3];
-/// Trainium3 behind NeuronSwitches, for even and for odd devices.
+/// The orders of Trainium3 behind NeuronSwitches: of even devices, and of odd devices.
 const SWITCHED: [[u32; 8]; 2] = [[4, 5, 6, 7, 2, 3, 0, 1], [6, 7, 4, 5, 0, 1, 2, 3]];
 
-/// The physical cores of a device in the order in which the runtime numbers them, and how that is known.
+/// The physical cores of a device in the order in which the runtime numbers them, and the evidence for the order.
 ///
-/// Neighbours in this order, of which LNC 2 makes one logical core, always share a memory stack.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+/// With LNC 2 each pair of neighbours in this order forms one logical core. The two cores of a pair share a memory stack.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct CoreMap {
     /// The physical cores; the first is the runtime's core 0 of this device.
     pub order: Vec<PhysicalCore>,
-    /// How that is known.
+    /// The evidence for the order.
     pub evidence: CoreMapEvidence,
 }
 
 impl CoreMap {
-    /// The order on a server whose dice the driver flips.
+    /// Returns the order on a server whose dice the driver flips.
     pub(crate) fn flipped(&self) -> Vec<PhysicalCore> {
         (0..self.order.len()).filter_map(|position| self.order.get(position ^ 6)).copied().collect()
     }
 }
 
-/// How the order of cores is known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize, Serialize)]
+/// The evidence for the order of cores.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "by", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum CoreMapEvidence {
-    /// The product numbers them as they are: its driver has no map.
+    /// The product: runtime and driver number its cores alike, and the driver has no map.
     Product,
-    /// The table in the driver's source. Nominal: the driver of this host was not asked.
+    /// The table in the driver's source code. The driver of this host was not asked for its map.
     DriverTable,
-    /// The table in the driver's source, on a server of an UltraServer. On its servers 1 and 3 the driver flips the dice,
-    /// and the order is another; which server this is only the driver can tell.
+    /// The table in the driver's source code, on a server of an UltraServer. On servers 1 and 3 the driver flips the dice, and
+    /// the order differs from the table. Only the driver knows which server this is.
     DriverTableUnlessFlipped,
-    /// No table has this product, type or device: taken to be numbered as they are.
+    /// An assumption: no table has this product, instance type or device, so runtime and driver are assumed to number the
+    /// cores alike.
     Assumed,
 }
 
@@ -61,7 +63,7 @@ impl fmt::Display for CoreMapEvidence {
     }
 }
 
-/// The order of a device's cores on an instance type.
+/// Returns the order of a device's cores on an instance type.
 pub(crate) fn of(device: &NeuronDevice, instance_type: Option<&str>) -> CoreMap {
     let platform = instance_type.and_then(Platform::named);
     let index = device.index.0 as usize;
@@ -85,6 +87,7 @@ pub(crate) fn of(device: &NeuronDevice, instance_type: Option<&str>) -> CoreMap 
     CoreMap { order: row.iter().copied().map(PhysicalCore).collect(), evidence }
 }
 
+/// Returns the cores in the order of their numbers.
 fn identity(device: &NeuronDevice, evidence: CoreMapEvidence) -> CoreMap {
     CoreMap { order: device.cores().map(|core| core.core).collect(), evidence }
 }
@@ -95,7 +98,7 @@ mod tests {
 
     use super::*;
 
-    /// Whether the driver flips by position, by device or by core: it comes to the same.
+    /// The driver could flip by position, by device or by core: the result is the same.
     #[test]
     fn flipping_swaps_the_dice_of_a_torus() {
         let cores = |row: usize| TORUS[row].iter().copied().map(PhysicalCore).collect::<Vec<_>>();

@@ -1,4 +1,4 @@
-//! What the Neuron driver says of itself, and how its tree is laid out.
+//! The Neuron driver: its version, and the layout of its files in sysfs.
 
 use std::fmt;
 
@@ -11,31 +11,33 @@ use crate::types::{HostDevice, number};
 
 const VERSION: &str = "sys/module/neuron/version";
 
-/// The Neuron driver, where it is loaded.
+/// The Neuron driver.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct NeuronDriver {
-    /// Its version, such as `2.30.2.0`; builds between releases say `2.x.7693.0`.
+    /// The version, such as `2.30.2.0`. A build between releases has a version such as `2.x.7693.0`.
     pub version: Option<String>,
-    /// How its tree is laid out.
+    /// The layout of the driver's files in sysfs.
     pub layout: DriverLayout,
-    /// The attributes of the device class, which stand beside the devices: those there are tell the platform
-    /// (`ultraserver_mode`) and the generation of the driver. By name alone: reading some of them asks the firmware.
+    /// The names of the attributes of the device class, which are beside the devices. They depend on the platform
+    /// (`ultraserver_mode`) and on the generation of the driver. nearfab does not read the attributes: reading some of them
+    /// costs the firmware a command.
     pub class_attributes: Vec<String>,
 }
 
-/// How the driver's tree is laid out. It changed with the driver's versions and from 2.31 on is not compatible at all.
+/// The layout of the driver's files in sysfs, by the driver's version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum DriverLayout {
-    /// Up to 2.26: no health attributes.
+    /// Up to 2.26: no `health_status`.
     UpTo226,
-    /// 2.27 to 2.29: `health_status` holds error counts.
+    /// 2.27 to 2.29: `health_status` contains error counts.
     From227,
     /// 2.30: `health_status` names the unhealthy components.
     From230,
-    /// Another. Of 2.31 it is known that files moved, not where to. What such a driver shows in the places of the others
-    /// is taken; what is missing may be elsewhere.
+    /// Another layout. Driver 2.31 moved files, and their new places are not published. nearfab reads the files that are in
+    /// the known places; the others are missing from the host.
     #[serde(other)]
     Unknown,
 }
@@ -51,30 +53,30 @@ impl fmt::Display for DriverLayout {
     }
 }
 
-/// `class` are the names in the class folder, `device` is one of those there, and `drives` tells whether a function is
-/// bound to the driver.
+/// Reads the driver; `None` if it is not loaded. `class` has the names in the class folder, `device` is one of the devices, and
+/// `is_bound` says whether a function is bound to the driver.
 pub(super) fn read(
     root: &HostRoot,
     problems: &mut Problems,
     class: &[String],
-    drives: bool,
+    is_bound: bool,
     device: Option<&NeuronDevice>,
 ) -> Option<NeuronDriver> {
     let version = problems.take(root.read(VERSION)).flatten();
-    if version.is_none() && class.is_empty() && !drives {
+    if version.is_none() && class.is_empty() && !is_bound {
         return None;
     }
-    let shown = layout_of_files(root, problems, device);
-    let stated = version.as_deref().and_then(layout_of_version);
-    let layout = match stated {
-        Some(stated) if stated != shown => DriverLayout::Unknown,
-        _ => shown,
+    let by_files = layout_of_files(root, problems, device);
+    let by_version = version.as_deref().and_then(layout_of_version);
+    let layout = match by_version {
+        Some(layout) if layout != by_files => DriverLayout::Unknown,
+        _ => by_files,
     };
     if layout == DriverLayout::Unknown && device.is_some() {
-        let version = version.as_deref().unwrap_or("of no stated version");
+        let version = version.as_deref().unwrap_or("without a version");
         problems.note(format!(
-            "the tree of the Neuron driver {version} is not laid out in a way that is known here: what is missing of its \
-             devices may be elsewhere"
+            "the files of the Neuron driver {version} have a layout that this version of nearfab does not know: values that \
+             are missing from its devices may be in other files"
         ));
     }
     let is_device = |name: &&String| name.parse::<HostDevice>().is_ok();
@@ -83,7 +85,7 @@ pub(super) fn read(
     Some(NeuronDriver { version, layout, class_attributes })
 }
 
-/// The layout that the files of a device show; all devices of a driver are alike.
+/// Returns the layout by the files of a device. All devices of a driver have the same files.
 fn layout_of_files(root: &HostRoot, problems: &mut Problems, device: Option<&NeuronDevice>) -> DriverLayout {
     let Some(device) = device.filter(|device| device.architecture.is_some()) else { return DriverLayout::Unknown };
     let health = format!("{CLASS}/{}/stats/hardware/health_status", device.index);
@@ -100,7 +102,7 @@ fn layout_of_files(root: &HostRoot, problems: &mut Problems, device: Option<&Neu
     }
 }
 
-/// The layout of a released version; `None` for other builds, which do not say where they stand.
+/// Returns the layout by the version; `None` for a build between releases, whose version does not show its layout.
 fn layout_of_version(version: &str) -> Option<DriverLayout> {
     let mut parts = version.split('.');
     let version: (u32, u32) = (number(parts.next()?)?, number(parts.next()?)?);
@@ -118,7 +120,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn released_versions_are_told_apart() {
+    fn each_released_version_has_a_layout() {
         for (version, layout) in [
             ("2.24.7.0", Some(DriverLayout::UpTo226)),
             ("2.26.10.0", Some(DriverLayout::UpTo226)),
@@ -136,8 +138,21 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_version_panics(version in "\\PC*") {
-            let _ = layout_of_version(&version);
+        fn layout_is_that_of_the_first_two_numbers(version in "[0-4]\\.[0-9x]{1,3}(\\.[0-9]{1,3}){0,2}|[0-9.+x]{0,12}|\\PC*") {
+            // The plain reading: both numbers as one, in thousands, where every digit is one.
+            let mut parts = version.split('.').map(|part| {
+                let is_number = !part.is_empty() && part.chars().all(|c| c.is_ascii_digit());
+                is_number.then(|| part.parse::<u32>().ok()).flatten()
+            });
+            let numbers = parts.next().flatten().zip(parts.next().flatten());
+            let plain = numbers.map(|(major, minor)| u128::from(major) * 1_000_000_000_000 + u128::from(minor));
+            let plain = plain.map(|number| match number {
+                ..2_000_000_000_027 => DriverLayout::UpTo226,
+                2_000_000_000_027..2_000_000_000_030 => DriverLayout::From227,
+                2_000_000_000_030 => DriverLayout::From230,
+                _ => DriverLayout::Unknown,
+            });
+            prop_assert_eq!(layout_of_version(&version), plain);
         }
     }
 }

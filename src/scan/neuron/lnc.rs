@@ -1,6 +1,6 @@
-//! The logical NeuronCore configuration (LNC): how many physical cores the runtime makes one logical core of.
+//! The logical NeuronCore configuration (LNC): how many physical cores form one logical core of the Neuron runtime.
 //!
-//! The driver knows nothing of it: it is set for a process, for a node, or not at all.
+//! The driver does not know the configuration. It is set for a process, for a node, or not at all.
 
 use std::fmt;
 
@@ -10,37 +10,39 @@ use crate::error::Problems;
 use crate::scan::root::HostRoot;
 use crate::types::number;
 
-/// The variables that set it, equal in meaning, in the order in which they are asked.
+/// The environment variables that set the configuration. Both mean the same; the first one that is set counts.
 const VARIABLES: [&str; 2] = ["NEURON_LOGICAL_NC_CONFIG", "NEURON_RT_VIRTUAL_CORE_SIZE"];
-/// AWS's EKS guide has nodes write `NEURON_LOGICAL_NC_CONFIG=1` into it when they start.
+/// The file that sets the configuration of a node. AWS's EKS guide lets nodes write `NEURON_LOGICAL_NC_CONFIG=1` into it at start.
 const NODE_FILE: &str = "opt/aws/neuron/logical_nc_config";
 
-/// How many physical cores make one logical core, and how that is known.
+/// How many physical cores form one logical core, and the evidence for it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Lnc {
-    /// 1 or 2.
+    /// The number of physical cores of a logical core, 1 or 2.
     pub size: u32,
-    /// How that is known.
+    /// The evidence for the size.
     pub evidence: LncEvidence,
 }
 
-/// How the logical core configuration is known.
+/// The evidence for the logical core configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "by", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum LncEvidence {
     /// An environment variable of this process, on the live machine.
     Environment {
-        /// Its name.
+        /// The name of the variable.
         variable: String,
     },
-    /// The file that sets it for the node.
+    /// The file that sets the configuration of the node.
     NodeFile,
-    /// The product has logical cores of one size only.
+    /// The product: its logical cores have one size only.
     Product,
-    /// Nobody set it: the runtime's default for the product. A process may still be started with another.
+    /// An assumption: the configuration is not set, and the runtime has this default for the product. A process can be started
+    /// with another configuration.
     Assumed,
-    /// Something that this version does not know, by a newer version's record.
+    /// Evidence that a newer nearfab recorded and this version does not know.
     #[serde(other)]
     Other,
 }
@@ -58,8 +60,8 @@ impl fmt::Display for LncEvidence {
 }
 
 impl Lnc {
-    /// What holds for devices with so many physical cores where nobody set it: Trainium2 and Trainium3, the products
-    /// with eight, default to 2; those with up to four have 1 and no choice.
+    /// Returns the configuration of devices with so many physical cores if it is not set. Trainium2 and Trainium3, with eight
+    /// cores, default to 2. Products with up to four cores have 1 and no choice.
     pub(crate) fn default_of(cores: u32) -> Self {
         match cores {
             8 => Self { size: 2, evidence: LncEvidence::Assumed },
@@ -68,8 +70,8 @@ impl Lnc {
         }
     }
 
-    /// The configuration of a host whose devices have so many cores. `environment` is that of this process where the host
-    /// is the machine that it runs on, and empty for any other.
+    /// Reads the configuration of a host whose devices have so many cores. `environment` is the environment of this process if
+    /// the host is the live machine, and empty for any other host.
     pub(crate) fn read(
         root: &HostRoot,
         problems: &mut Problems,
@@ -86,7 +88,7 @@ impl Lnc {
                 Some(size) => {
                     return Self { size, evidence: LncEvidence::Environment { variable: variable.to_owned() } };
                 }
-                None => problems.note(format!("the environment has {variable}={text:?}, which is neither 1 nor 2")),
+                None => problems.note(format!("the environment variable {variable} is {text:?}: expected 1 or 2")),
             }
         }
         let set = root.parse(NODE_FILE, "a line NEURON_LOGICAL_NC_CONFIG=1 or =2", of_file);
@@ -97,12 +99,13 @@ impl Lnc {
     }
 }
 
-/// The file is made by appending, so its last line is the latest.
+/// Returns the size that the node's file sets. Programs append to the file, so the last line counts.
 fn of_file(text: &str) -> Option<u32> {
     let value = |line: &str| line.trim().strip_prefix(VARIABLES[0])?.trim_start().strip_prefix('=').and_then(size);
     text.lines().rev().find_map(value)
 }
 
+/// Parses a size of 1 or 2.
 fn size(text: &str) -> Option<u32> {
     number(text.trim()).filter(|size| (1..=2).contains(size))
 }
@@ -127,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn environment_stands_above_the_file_and_that_above_the_default() {
+    fn environment_outranks_the_file_and_the_file_outranks_the_default() {
         let file = Some("NEURON_LOGICAL_NC_CONFIG=1");
         let (lnc, _) = read_in(&[("NEURON_LOGICAL_NC_CONFIG", "2")], file, 8);
         let variable = "NEURON_LOGICAL_NC_CONFIG".to_owned();
@@ -142,16 +145,16 @@ mod tests {
     }
 
     #[test]
-    fn product_without_a_choice_is_asked_nothing() {
+    fn product_without_a_choice_ignores_environment_and_file() {
         let (lnc, problems) = read_in(&[("NEURON_LOGICAL_NC_CONFIG", "2")], Some("garbage"), 2);
         assert_eq!((lnc.size, lnc.evidence, problems.len()), (1, LncEvidence::Product, 0));
     }
 
     #[test]
-    fn nonsense_is_named_and_the_next_source_is_asked() {
+    fn invalid_value_is_a_problem_and_the_next_source_counts() {
         let (lnc, problems) = read_in(&[("NEURON_LOGICAL_NC_CONFIG", "4")], Some("NEURON_LOGICAL_NC_CONFIG=1\n"), 8);
         assert_eq!(lnc.evidence, LncEvidence::NodeFile);
-        assert!(problems[0].contains("NEURON_LOGICAL_NC_CONFIG=\"4\""), "{problems:?}");
+        assert!(problems[0].contains("NEURON_LOGICAL_NC_CONFIG is \"4\""), "{problems:?}");
         let (lnc, problems) = read_in(&[], Some("lnc: 1"), 8);
         assert_eq!(lnc.evidence, LncEvidence::Assumed);
         assert!(problems[0].contains("logical_nc_config: expected"), "{problems:?}");
@@ -164,8 +167,19 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_file_panics(text in "\\PC*") {
-            let _ = of_file(&text);
+        fn last_valid_line_of_the_file_counts(text in "(( ?NEURON_LOGICAL_NC_CONFIG ?= ?[0-3+]{0,2}|\\PC{0,9})\n){0,5}|\\PC*") {
+            let mut plain = None;
+            for line in text.lines() {
+                let (name, value) = line.split_once('=').unwrap_or_default();
+                if name.trim() == "NEURON_LOGICAL_NC_CONFIG" {
+                    plain = match value.trim().trim_start_matches('0') {
+                        "1" => Some(1),
+                        "2" => Some(2),
+                        _ => plain,
+                    };
+                }
+            }
+            prop_assert_eq!(of_file(&text), plain);
         }
     }
 }

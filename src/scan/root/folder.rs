@@ -1,4 +1,4 @@
-//! A folder that stays open while several things in it are asked for.
+//! A folder that stays open while a caller reads several files in it.
 
 use std::cell::OnceCell;
 use std::mem::MaybeUninit;
@@ -10,51 +10,52 @@ use rustix::io::Errno;
 use super::HostRoot;
 use crate::error::Result;
 
-/// A folder below a root, kept open: what is in it is asked for by its name there, which spares the walk to it.
+/// An open folder below a root. Files in it are opened by their names, which spares the kernel the walk to the folder.
 pub(crate) struct Folder<'a> {
     pub(super) root: &'a HostRoot,
     pub(super) path: String,
-    /// Or why it could not be opened: the answer to whatever is asked of it.
+    /// The open folder, or the errno of opening it, which every method returns then.
     pub(super) open: rustix::io::Result<OpenFolder>,
 }
 
 impl Folder<'_> {
-    /// The content of a file without the white space at its end; `None` where there is no such file.
+    /// Returns the content of a file without the white space at its end; `None` if the file does not exist.
     pub(crate) fn read(&self, name: &str) -> Result<Option<String>> {
         let path = self.at(name);
-        let Some(open) = self.root.present(&path, self.open.as_ref().map_err(|e| *e))? else { return Ok(None) };
+        let Some(open) = self.root.none_if_missing(&path, self.open.as_ref().map_err(|e| *e))? else { return Ok(None) };
         self.root.read_in(open, name, &path)
     }
 
-    /// What a file says, in the caller's terms; `None` where there is no such file.
+    /// Returns the content of a file as `parse` reads it; `None` if the file does not exist. If `parse` returns `None`, the error
+    /// names the form that was `expected`.
     pub(crate) fn parse<T>(
         &self,
         name: &str,
         expected: &'static str,
         parse: impl FnOnce(&str) -> Option<T>,
     ) -> Result<Option<T>> {
-        self.root.understand(&self.at(name), self.read(name)?, expected, parse)
+        self.root.parse_content(&self.at(name), self.read(name)?, expected, parse)
     }
 
-    /// The names in it, in no order; none where there is no such folder.
+    /// Returns the names in the folder, in no order. A folder that does not exist is an empty one.
     pub(crate) fn list(&self) -> Result<Vec<String>> {
         let names = self.open.as_ref().map_err(|e| *e).and_then(OpenFolder::names);
         self.root.names(&self.path, names)
     }
 
-    /// The path below the root of a name in it.
+    /// Returns the path of a name in the folder, from the root.
     pub(crate) fn at(&self, name: &str) -> String {
         format!("{}/{name}", self.path)
     }
 }
 
-/// The open folder itself.
+/// The descriptor of an open folder, and the types of the files in it.
 #[derive(Debug)]
 pub(super) struct OpenFolder {
     pub(super) dir: OwnedFd,
-    /// On a file system that was mounted with `nodev`.
+    /// Whether its file system is mounted with `nodev`.
     pub(super) is_nodev: bool,
-    /// What kinds of things are in it, from one call: of a large folder the first.
+    /// Names and types, from one getdents call: of a large folder the first ones only.
     kinds: OnceCell<Vec<(String, FileType)>>,
 }
 
@@ -63,20 +64,20 @@ impl OpenFolder {
         Self { dir, is_nodev, kinds: OnceCell::new() }
     }
 
-    /// What a name in it is, as far as the listing tells: one call looks at all of them.
+    /// Returns the type of a name in the folder, or `Unknown` if the listing does not show it. One call lists all names.
     pub(super) fn kind(&self, name: &str) -> FileType {
         let kinds = self.kinds.get_or_init(|| self.entries(Extent::OneCall).unwrap_or_default());
         kinds.iter().find(|(entry, _)| entry == name).map_or(FileType::Unknown, |(_, kind)| *kind)
     }
 
-    /// The names in it, in no order.
+    /// Returns the names in the folder, in no order.
     pub(super) fn names(&self) -> rustix::io::Result<Vec<String>> {
         if self.kinds.get().is_some() {
             seek(&self.dir, SeekFrom::Start(0))?;
         }
         let entries = self.entries(Extent::Whole)?;
         let names = entries.iter().map(|(name, _)| name.clone()).collect();
-        let _ = self.kinds.set(entries); // Or they are known already.
+        let _ = self.kinds.set(entries); // Fails if the types are known already.
         Ok(names)
     }
 
@@ -85,7 +86,8 @@ impl OpenFolder {
         let mut buffer = [MaybeUninit::uninit(); 16 * 1024];
         let mut entries = RawDir::new(&self.dir, &mut buffer);
         while let Some(entry) = entries.next() {
-            let entry = entry.map_err(|e| if e == Errno::BADF { Errno::ACCESS } else { e })?; // Opened without reading.
+            // BADF: the folder was opened without the right to list it.
+            let entry = entry.map_err(|e| if e == Errno::BADF { Errno::ACCESS } else { e })?;
             match entry.file_name().to_str() {
                 Ok("." | "..") | Err(_) => {}
                 Ok(name) => found.push((name.to_owned(), entry.file_type())),
@@ -98,9 +100,11 @@ impl OpenFolder {
     }
 }
 
+/// How much of a folder is listed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Extent {
-    /// What one call gives, which need not be all.
+    /// The names that one getdents call returns, which may not be all.
     OneCall,
+    /// All names.
     Whole,
 }

@@ -1,4 +1,4 @@
-//! A host: one immutable snapshot of what stands where.
+//! A host: one immutable snapshot of a machine's devices, their places and the access to them.
 
 mod nothing;
 mod redacted;
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use nothing::NothingFound;
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::{Error, Problems, Result};
 use crate::scan::efa::{self, EfaDriver, EfaInterface};
@@ -21,19 +21,21 @@ use crate::scan::rdma::{self, RdmaDevice};
 use crate::scan::root::{HostRoot, NodeAccess};
 use crate::tables::instances::{FunctionRow, InstanceTable, Source};
 use crate::types::probe::{DeviceProbe, Probe};
-use crate::types::{AMAZON, Bdf, CpuList, HostDevice, PciId, PciLink, PciRoot};
+use crate::types::{AMAZON, Bdf, CpuList, HostDevice, PciId, PciLink, PciRoot, path_text};
 
-/// The version of the JSON form. It grows within a version: readers skip fields that they do not know. What would
-/// change a field's meaning gets a new number.
+/// The version of the JSON form. A version can get new fields: readers skip fields that they do not know. A change of a field's
+/// meaning gets a new version.
 const FORMAT: u32 = 1;
-/// What a record says above this is garbage, of which lists would not fit into memory; a device has eight.
+/// The most cores that a record may state for a device. Real devices have up to eight; lists of cores of a damaged record
+/// would not fit into memory.
 const MOST_CORES: u32 = 1024;
 const INSTANCE_TYPE: &str = "sys/devices/virtual/dmi/id/product_name";
 
-/// EFA interfaces and Neuron devices of one machine, where they are, and who may use them, as seen at one moment.
+/// The EFA interfaces and Neuron devices of one machine, their places on PCI, and this process's access to them, at one moment.
 ///
-/// A host never changes and is cheap to clone; look again by making a new one. Making one is passive: it opens no
-/// device node, needs no privilege and no vendor library, and has no side effect.
+/// A host never changes and is cheap to clone. To see changes of the machine, make a new host and
+/// [compare](Self::diff) the two. Making a host is passive: it opens no device node, needs no privilege and no vendor library,
+/// and has no side effect.
 ///
 /// ```
 /// use nearfab::Host;
@@ -44,14 +46,14 @@ const INSTANCE_TYPE: &str = "sys/devices/virtual/dmi/id/product_name";
 #[derive(Debug, Clone)]
 pub struct Host {
     snapshot: Arc<Snapshot>,
-    /// Where it was read, `/` for the live machine. Never recorded: a host that was read back is not that machine any
-    /// more, whatever it was before.
+    /// The folder that the host was read from, `/` for the live machine. Not part of a record: a host that is read back from a
+    /// record does not give access to the machine.
     root: Option<Arc<Path>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Snapshot {
-    format: u32,
+    format: Format,
     origin: Origin,
     instance_type: Option<String>,
     numa: Vec<NumaNode>,
@@ -59,7 +61,7 @@ struct Snapshot {
     neuron: Vec<NeuronDevice>,
     driverless: Vec<PciFunction>,
     problems: Vec<String>,
-    // Recorded hosts from before these were read have none of them.
+    // Hosts that older versions recorded lack these fields.
     #[serde(default)]
     efa_driver: Option<EfaDriver>,
     #[serde(default)]
@@ -72,9 +74,33 @@ struct Snapshot {
     other_rdma: Vec<RdmaDevice>,
     #[serde(default)]
     unnumbered: Vec<PciFunction>,
-    /// How many functions PCI shows, of whatever kind.
+    /// The number of all functions on PCI.
     #[serde(default)]
     pci_functions: u32,
+}
+
+/// The version of a recorded host, which is always [`FORMAT`].
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "u32", into = "u32")]
+struct Format;
+
+impl From<Format> for u32 {
+    fn from(Format: Format) -> Self {
+        FORMAT
+    }
+}
+
+impl TryFrom<u32> for Format {
+    type Error = String;
+
+    fn try_from(format: u32) -> std::result::Result<Self, String> {
+        if format == FORMAT {
+            return Ok(Self);
+        }
+        Err(format!(
+            "its format is {format}, and this nearfab reads format {FORMAT}: read it with the version of nearfab that wrote it"
+        ))
+    }
 }
 
 /// Where a host comes from.
@@ -82,19 +108,20 @@ struct Snapshot {
 #[serde(tag = "from", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Origin {
-    /// This machine, at the time.
+    /// The machine that the host was discovered on.
     Machine,
     /// The file tree below a folder.
     Tree {
-        /// That folder.
+        /// The folder.
+        #[serde(with = "path_text")]
         root: PathBuf,
     },
-    /// The table of an instance type: no machine at all.
+    /// nearfab's table of an instance type, without any machine.
     Table {
         /// The instance type.
         instance_type: String,
     },
-    /// Somewhere that this version does not know, by a newer version's record.
+    /// An origin that a newer nearfab recorded and this version does not know.
     #[serde(other)]
     Other,
 }
@@ -111,21 +138,21 @@ impl fmt::Display for Origin {
 }
 
 impl Host {
-    /// Looks at this machine.
+    /// Reads this machine.
     ///
     /// # Errors
-    /// [`Error::Read`] where not even `/` can be opened. What else cannot be read is in [`Host::problems`]; a machine
-    /// without devices is an empty host, no error.
+    /// [`Error::Read`] if `/` cannot be opened. Other files that cannot be read are in [`Host::problems`]. A machine without
+    /// devices is an empty host and not an error, see [`Host::nothing_found`].
     pub fn discover() -> Result<Self> {
         Self::from_root("/")
     }
 
-    /// Looks at the tree below `root`: `/host` in a container, or a recorded or synthetic `sys` and `dev`.
+    /// Reads the tree below `root`: `/host` in a container, or a recorded or synthetic `sys` and `dev`.
     ///
     /// # Errors
-    /// [`Error::Read`] where the folder cannot be opened.
+    /// [`Error::Read`] if the folder cannot be opened.
     pub fn from_root(root: impl AsRef<Path>) -> Result<Self> {
-        // It is looked at again later, from wherever the process is then.
+        // Telemetry opens the root again later, when the process may have another working directory.
         let root_path = std::path::absolute(&root).unwrap_or_else(|_| root.as_ref().to_owned());
         let root = HostRoot::open(&root_path)?;
         let mut problems = Problems::default();
@@ -144,7 +171,7 @@ impl Host {
         let other_rdma = rdma::others(&root, &mut problems, &rdma, &functions);
         let neuron::Found { driver: neuron_driver, devices: neuron, unnumbered } =
             neuron::scan(&root, &mut problems, &functions, table);
-        // The environment of this process tells of the machine that it runs on, and of no other.
+        // The environment of this process says something about this machine only.
         let environment = |name: &str| std::env::var(name).ok().filter(|_| root.is_live());
         let lnc = neuron.first().map(|device| Lnc::read(&root, &mut problems, environment, device.cores));
         let gpus = gpu::scan(&root, &mut problems, &functions);
@@ -152,7 +179,7 @@ impl Host {
         let origin = if root.is_live() { Origin::Machine } else { Origin::Tree { root: root_path.clone() } };
         let problems = problems.into_sentences();
         let snapshot = Snapshot {
-            format: FORMAT,
+            format: Format,
             origin,
             instance_type,
             numa,
@@ -171,10 +198,10 @@ impl Host {
         Ok(Self { snapshot: Arc::new(snapshot), root: Some(root_path.into()) })
     }
 
-    /// What a host of this instance type looks like with every EFA interface attached, by the table of the type.
+    /// Returns a host of this instance type with every EFA interface attached, from nearfab's table of the type.
     ///
     /// # Errors
-    /// [`Error::UnknownInstance`] where there is no table.
+    /// [`Error::UnknownInstance`] if there is no table.
     pub fn from_instance(instance_type: &str) -> Result<Self> {
         let table = InstanceTable::find(instance_type)?;
         Ok(Self { snapshot: Arc::new(Snapshot::of_table(table)), root: None })
@@ -182,9 +209,9 @@ impl Host {
 
     /// Returns this host with its Neuron devices at the addresses that the driver gave, which outrank a table's.
     ///
-    /// A device whose address changes adds one sentence to [`Host::problems`]. A device that did not answer keeps its
-    /// address. The result is still a host of this machine, and is recorded and compared as any other: a privileged user can
-    /// probe once, and others can read the record.
+    /// Adds one sentence to [`Host::problems`] for each device whose address changes. A device that did not answer keeps its
+    /// address. The result is still a host of this machine and can be recorded: a privileged user can probe once, and other
+    /// users can read the record.
     #[must_use]
     pub fn with_probed_addresses(&self, probe: &Probe) -> Self {
         let address = |device: &DeviceProbe| device.answers.as_ref().ok()?.address.as_ref().ok().copied();
@@ -198,8 +225,7 @@ impl Host {
             let Some(&(_, address)) = probed.iter().find(|(index, _)| *index == device.index) else { continue };
             if let Some(before) = device.location.take_if(|location| location.address != address) {
                 let Location { address: other, evidence, .. } = before;
-                problems
-                    .note(format!("{} is at {address}, says its driver, not at {other} ({evidence})", device.index));
+                problems.note(format!("{} is at {address} by its driver, and at {other} by {evidence}", device.index));
             }
             let function = functions.iter().find(|function| function.address == address).cloned();
             device.location = Some(Location { address, evidence: LocationEvidence::Probe, function });
@@ -209,18 +235,18 @@ impl Host {
         Self { snapshot: Arc::new(snapshot), root: self.root.clone() }
     }
 
-    /// Reads back what [`Host::to_json`] wrote.
+    /// Reads a host from the JSON of [`Host::to_json`].
     ///
     /// # Errors
-    /// [`Error::Record`] where the text is no recorded host, or one of a newer format.
+    /// [`Error::Record`] if the text is not a recorded host, or has a newer format.
     pub fn from_json(text: &str) -> Result<Self> {
         Self::parse(text, "the text")
     }
 
-    /// Reads a host recorded in a file.
+    /// Reads a recorded host from a file.
     ///
     /// # Errors
-    /// [`Error::Read`] where the file cannot be read, [`Error::Record`] where it is no recorded host.
+    /// [`Error::Read`] if the file cannot be read, [`Error::Record`] if it is not a recorded host.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let text = std::fs::read_to_string(path).map_err(|cause| Error::Read { path: path.to_owned(), cause })?;
@@ -233,25 +259,26 @@ impl Host {
             format: u32,
         }
         let bad = |reason: String| Error::Record { origin: origin.to_owned(), reason };
+        // Before the rest: a newer format can lack a field, and that error would not say what to do.
         let version: Version = serde_json::from_str(text).map_err(|e| bad(e.to_string()))?;
-        if version.format != FORMAT {
-            return Err(bad(format!(
-                "its format is {}, this nearfab reads format {FORMAT}: read it with the nearfab that wrote it",
-                version.format
-            )));
-        }
+        Format::try_from(version.format).map_err(bad)?;
         let snapshot: Snapshot = serde_json::from_str(text).map_err(|e| bad(e.to_string()))?;
-        if let Some(twice) = snapshot.listed_twice() {
-            return Err(bad(format!("{twice} is listed twice")));
+        Self::from_snapshot(snapshot).map_err(bad)
+    }
+
+    /// Returns the host of a recorded snapshot, or what is wrong with the snapshot.
+    fn from_snapshot(snapshot: Snapshot) -> std::result::Result<Self, String> {
+        if let Some(twice) = snapshot.duplicate() {
+            return Err(format!("{twice} is listed twice"));
         }
         if let Some(NeuronDevice { index, cores, .. }) = snapshot.neuron.iter().find(|device| device.cores > MOST_CORES)
         {
-            return Err(bad(format!("{index} has {cores} cores; no device has more than {MOST_CORES}")));
+            return Err(format!("{index} has {cores} cores; no device has more than {MOST_CORES}"));
         }
         Ok(Self { snapshot: Arc::new(snapshot), root: None })
     }
 
-    /// The host as JSON, complete: [`Host::from_json`] gives the same host, except that it is not live.
+    /// Returns the whole host as JSON. [`Host::from_json`] returns an equal host from it, which is not live.
     ///
     /// ```
     /// use nearfab::Host;
@@ -261,117 +288,117 @@ impl Host {
     /// ```
     #[must_use]
     pub fn to_json(&self) -> String {
-        // A snapshot has no maps with odd keys and no failing serializers, the only ways for this to fail.
-        serde_json::to_string_pretty(&*self.snapshot).unwrap_or_default()
+        to_json(&*self.snapshot)
     }
 
-    /// What is recorded of it.
-    pub(crate) fn form(&self) -> &impl Serialize {
+    /// Returns the part of the host that a record contains.
+    pub(crate) fn recorded(&self) -> &impl Serialize {
         &*self.snapshot
     }
 
-    /// Whether this is the machine that the process runs on, so that its devices can be opened.
+    /// Whether this host is the machine that the process runs on, so that its devices can be opened.
     #[must_use]
     pub fn is_live(&self) -> bool {
         self.root() == Some(Path::new("/"))
     }
 
-    /// The file tree that it was read from.
+    /// Returns the folder that the host was read from.
     pub(crate) fn root(&self) -> Option<&Path> {
         self.root.as_deref()
     }
 
-    /// Where this host comes from.
+    /// Returns where this host comes from.
     #[must_use]
     pub fn origin(&self) -> &Origin {
         &self.snapshot.origin
     }
 
-    /// What the machine's firmware says it is: on EC2 the instance type.
+    /// Returns the product name in the machine's firmware (DMI): on EC2 the instance type.
     #[must_use]
     pub fn instance_type(&self) -> Option<&str> {
         self.snapshot.instance_type.as_deref()
     }
 
-    /// The table of this instance type, where there is one.
+    /// Returns nearfab's table of this instance type; `None` if there is none.
     #[must_use]
     pub fn table(&self) -> Option<&'static InstanceTable> {
         InstanceTable::find(self.instance_type()?).ok()
     }
 
-    /// The NUMA nodes, by number.
+    /// Returns the NUMA nodes, in the order of their numbers.
     #[must_use]
     pub fn numa(&self) -> &[NumaNode] {
         &self.snapshot.numa
     }
 
-    /// The EFA interfaces, by PCI address.
+    /// Returns the EFA interfaces, in the order of their PCI addresses.
     #[must_use]
     pub fn efa(&self) -> &[EfaInterface] {
         &self.snapshot.efa
     }
 
-    /// The Neuron devices that the driver shows, by number.
+    /// Returns the Neuron devices that the driver shows, in the order of their numbers.
     #[must_use]
     pub fn neuron(&self) -> &[NeuronDevice] {
         &self.snapshot.neuron
     }
 
-    /// Neuron functions on PCI to which the Neuron driver is not bound: they have no number and no node.
+    /// Returns the Neuron functions on PCI that are not bound to the Neuron driver. They have no number and no node.
     #[must_use]
     pub fn driverless(&self) -> &[PciFunction] {
         &self.snapshot.driverless
     }
 
-    /// Neuron functions on PCI that the driver drives, and of which it is not known which of [`Host::neuron`] they are: the
-    /// instance type has no table. Only the driver can tell, see [`Host::with_probed_addresses`]; what is near a function is known all
-    /// the same, see [`Host::near_function`].
+    /// Returns the Neuron PCI functions whose `/dev/neuronN` number is unknown, because nearfab has no table of the instance
+    /// type.
+    ///
+    /// The driver knows the numbers, see [`Host::with_probed_addresses`]. [`Host::near_function`] works without the numbers.
     #[must_use]
     pub fn unnumbered(&self) -> &[PciFunction] {
         &self.snapshot.unnumbered
     }
 
-    /// The efa driver, where it is loaded.
+    /// Returns the efa driver; `None` if it is not loaded.
     #[must_use]
     pub fn efa_driver(&self) -> Option<&EfaDriver> {
         self.snapshot.efa_driver.as_ref()
     }
 
-    /// The Neuron driver, where it is loaded.
+    /// Returns the Neuron driver; `None` if it is not loaded.
     #[must_use]
     pub fn neuron_driver(&self) -> Option<&NeuronDriver> {
         self.snapshot.neuron_driver.as_ref()
     }
 
-    /// How many physical cores make one logical core here; `None` on a host without Neuron devices.
+    /// Returns how many physical cores form one logical core on this host; `None` on a host without Neuron devices.
     #[must_use]
     pub fn lnc(&self) -> Option<Lnc> {
         let assumed = || Some(Lnc::default_of(self.neuron().first()?.cores));
         self.snapshot.lnc.clone().or_else(assumed)
     }
 
-    /// The NVIDIA GPUs, by PCI address.
+    /// Returns the NVIDIA GPUs, in the order of their PCI addresses.
     #[must_use]
     pub fn gpus(&self) -> &[Gpu] {
         &self.snapshot.gpus
     }
 
-    /// RDMA devices that are not EFA interfaces, by PCI address and name.
+    /// Returns the RDMA devices that are not EFA interfaces, in the order of PCI addresses and names.
     #[must_use]
     pub fn other_rdma(&self) -> &[RdmaDevice] {
         &self.snapshot.other_rdma
     }
 
-    /// What could not be read or did not fit together, one sentence each.
+    /// Returns the problems of reading this host, one sentence each: files that could not be read, and contradictions.
     #[must_use]
     pub fn problems(&self) -> &[String] {
         &self.snapshot.problems
     }
 
-    /// The EFA interface at an address.
+    /// Returns the EFA interface at a PCI address.
     ///
     /// # Errors
-    /// [`Error::NoSuchDevice`], which names those there are.
+    /// [`Error::NoSuchDevice`] with the addresses of the host's interfaces.
     pub fn find_efa(&self, address: Bdf) -> Result<&EfaInterface> {
         self.efa().iter().find(|efa| efa.address() == address).ok_or_else(|| Error::NoSuchDevice {
             wanted: format!("EFA interface {address}"),
@@ -379,10 +406,10 @@ impl Host {
         })
     }
 
-    /// The Neuron device of a number.
+    /// Returns the Neuron device with a number.
     ///
     /// # Errors
-    /// [`Error::NoSuchDevice`], which names those there are.
+    /// [`Error::NoSuchDevice`] with the numbers of the host's devices.
     pub fn find_neuron(&self, index: HostDevice) -> Result<&NeuronDevice> {
         self.neuron().iter().find(|device| device.index == index).ok_or_else(|| Error::NoSuchDevice {
             wanted: format!("Neuron device {index}"),
@@ -391,14 +418,29 @@ impl Host {
     }
 }
 
-/// In the form of [`Host::to_json`].
+/// Serializes to the form of [`Host::to_json`].
 impl Serialize for Host {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
         self.snapshot.serialize(serializer)
     }
 }
 
-/// Two hosts are equal when they show the same; whether either is live does not count.
+/// Deserializes the form of [`Host::to_json`] with the checks of [`Host::from_json`]. The host is not live.
+///
+/// ```
+/// use nearfab::Host;
+/// let host = Host::from_instance("inf2.xlarge")?;
+/// let value = serde_json::to_value(&host)?;
+/// assert_eq!(serde_json::from_value::<Host>(value)?, host);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+impl<'de> Deserialize<'de> for Host {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        Self::from_snapshot(Snapshot::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+    }
+}
+
+/// Two hosts are equal if they have equal devices, origins and problems. Whether a host is live does not count.
 impl PartialEq for Host {
     fn eq(&self, other: &Self) -> bool {
         self.snapshot == other.snapshot
@@ -406,14 +448,15 @@ impl PartialEq for Host {
 }
 
 impl Snapshot {
-    /// A device whose identity another one has as well.
-    fn listed_twice(&self) -> Option<String> {
+    /// Returns the name of a device that is listed twice.
+    fn duplicate(&self) -> Option<String> {
         let devices = self.neuron.iter().map(|device| device.index.to_string());
         let interfaces = self.efa.iter().map(|efa| efa.address().to_string());
         let mut seen = BTreeSet::new();
         devices.chain(interfaces).find(|identity| !seen.insert(identity.clone()))
     }
 
+    /// Returns the snapshot of a host with all devices of a table.
     fn of_table(table: &InstanceTable) -> Self {
         let numa: Vec<NumaNode> =
             table.numa.iter().map(|row| NumaNode { node: row.node, cpus: cpus(row.cpus) }).collect();
@@ -472,7 +515,7 @@ impl Snapshot {
             .collect();
         let cores = product.map(|product| product.cores).filter(|_| !table.neuron.is_empty());
         Self {
-            format: FORMAT,
+            format: Format,
             origin: Origin::Table { instance_type: table.instance_type.to_owned() },
             instance_type: Some(table.instance_type.to_owned()),
             efa: efa.collect(),
@@ -484,7 +527,7 @@ impl Snapshot {
             neuron_driver: None,
             lnc: cores.map(Lnc::default_of),
             gpus,
-            // They are known by names that a driver gives, and no driver is in a table.
+            // A driver gives them their names, and a table has no driver.
             other_rdma: Vec::new(),
             unnumbered: Vec::new(),
             pci_functions: 0,
@@ -492,11 +535,19 @@ impl Snapshot {
     }
 }
 
-/// The CPU lists of tables were checked when they were compiled in.
+/// Returns a table's CPU list as a set. The build script has checked that the text is a CPU list.
 fn cpus(text: &str) -> CpuList {
     text.parse().unwrap_or_default()
 }
 
+/// Returns a value as JSON. Only for types whose serialization cannot fail.
+pub(crate) fn to_json(value: &impl Serialize) -> String {
+    // Serialization into a text fails for a map whose keys are not texts, and where a type's own serialization fails. A record
+    // has text keys only, and `path_text` writes every path.
+    serde_json::to_string_pretty(value).expect("a record has text keys and no type whose serialization fails")
+}
+
+/// Returns the items as a list, or that there are none, for [`Error::NoSuchDevice`].
 fn listing<T: fmt::Display>(what: &str, items: impl ExactSizeIterator<Item = T>) -> String {
     if items.len() == 0 {
         return format!("no {what}");

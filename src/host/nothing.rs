@@ -1,4 +1,4 @@
-//! Why a host has nothing that can be near anything.
+//! Why a host has neither a Neuron device nor an EFA interface.
 
 use std::fmt;
 
@@ -8,21 +8,21 @@ use super::{Host, Origin};
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NothingFound {
-    /// The table of the instance type has none.
+    /// The table of the instance type has none of them.
     Table {
         /// The instance type.
         instance_type: String,
     },
-    /// PCI shows no function at all: no `sys/bus/pci/devices`, or an empty one.
+    /// PCI shows no function: `sys/bus/pci/devices` is missing or empty.
     NoPci,
-    /// There are Neuron functions, and the Neuron driver has none of them.
+    /// PCI shows Neuron functions, and none is bound to the Neuron driver.
     Driverless {
-        /// How many.
+        /// The number of Neuron functions.
         functions: usize,
     },
-    /// PCI shows functions, and none of a Neuron device or EFA interface.
+    /// PCI shows functions, and none is a Neuron device or an EFA interface.
     NoFunction {
-        /// How many it shows.
+        /// The number of functions.
         seen: u32,
     },
 }
@@ -30,20 +30,22 @@ pub enum NothingFound {
 impl fmt::Display for NothingFound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Table { instance_type } => write!(f, "by its table, {instance_type} has none"),
+            Self::Table { instance_type } => {
+                write!(f, "according to its table, {instance_type} has no Neuron device and no EFA interface")
+            }
             Self::NoPci => {
                 write!(
                     f,
-                    "sys/bus/pci/devices is missing or empty: is sysfs mounted there, and is it the root of a tree?"
+                    "sys/bus/pci/devices is missing or empty: mount sysfs there, or name the root of a tree that contains it"
                 )
             }
             Self::Driverless { functions } => write!(
                 f,
-                "the Neuron driver has none of the Neuron functions on PCI ({functions}): is the module neuron loaded?"
+                "the Neuron driver is bound to none of the Neuron functions on PCI ({functions}): load the module neuron"
             ),
             Self::NoFunction { seen } => write!(
                 f,
-                "of the functions on PCI ({seen}) none is a Neuron device (1d0f:7064 and the like) or an EFA interface \
+                "none of the functions on PCI ({seen}) is a Neuron device (such as 1d0f:7064) or an EFA interface \
                  (1d0f:efa0 to efaf)"
             ),
         }
@@ -51,12 +53,12 @@ impl fmt::Display for NothingFound {
 }
 
 impl Host {
-    /// Why there is neither a Neuron device nor an EFA interface; `None` where there is one.
+    /// Returns why this host has neither a Neuron device nor an EFA interface; `None` if it has at least one.
     ///
     /// ```
     /// use nearfab::Host;
     /// let reason = Host::from_instance("m7i.large")?.nothing_found().unwrap();
-    /// assert_eq!(reason.to_string(), "by its table, m7i.large has none");
+    /// assert_eq!(reason.to_string(), "according to its table, m7i.large has no Neuron device and no EFA interface");
     /// assert_eq!(Host::from_instance("inf2.xlarge")?.nothing_found(), None);
     /// # Ok::<(), nearfab::Error>(())
     /// ```

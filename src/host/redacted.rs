@@ -1,4 +1,4 @@
-//! A host without what identifies its machine.
+//! A host without anything that identifies its machine.
 
 use std::sync::Arc;
 
@@ -6,9 +6,9 @@ use super::{Host, Origin, Snapshot};
 use crate::redact::Redactor;
 
 impl Host {
-    /// This host, no longer live, with everything that identifies the machine replaced.
+    /// Returns this host with everything that identifies the machine replaced. The result is not live.
     pub(crate) fn redacted(&self, redactor: &mut Redactor) -> Self {
-        // Each part is named, so that a new one is not forgotten here.
+        // Every field is named, so that the compiler asks for the redaction of a new field.
         let Snapshot {
             format,
             origin,

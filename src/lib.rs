@@ -1,9 +1,10 @@
-//! Which AWS EFA interface is near which Neuron (Trainium, Inferentia) core, and who may use them now.
+//! Finds the AWS EFA interfaces that are near each Neuron (Trainium, Inferentia) core or GPU, and whether this process may use
+//! them.
 //!
 //! ```
 //! use nearfab::{Basis, Host};
 //!
-//! // On a Trainium instance this is Host::discover()?.
+//! // On a Trainium instance use Host::discover()?.
 //! let host = Host::from_instance("trn2.48xlarge")?;
 //! for core in host.neuron().iter().flat_map(|device| device.cores()) {
 //!     for near in host.near_core(core, Basis::Pairing)?.nearest() {
@@ -13,8 +14,9 @@
 //! # Ok::<(), nearfab::Error>(())
 //! ```
 //!
-//! Seeing and opening are separate. A [`Host`] is a snapshot taken without opening a device, without privilege and
-//! without any vendor library; only [`probe()`] and the [`context`] module open devices, on request, on the live machine.
+//! Discovering devices and opening them are separate steps. A [`Host`] is a snapshot of a machine: taking it opens no device,
+//! and needs no privilege and no vendor library. Only [`probe()`] and the modules [`context`] and [`vendor`] open devices and load
+//! vendor libraries, on request, on the live machine. They need the feature `live`, which is on by default.
 
 #![cfg_attr(not(feature = "live"), forbid(unsafe_code))]
 #![deny(unsafe_code)]
@@ -66,9 +68,9 @@ pub use types::{
 };
 pub use verify::verify;
 
-/// Answers that only the Neuron driver can give, and the function that asks it.
+/// The answers of the Neuron driver to a probe, and the function that probes.
 ///
-/// The answers are plain data. Asking opens device nodes and needs the feature `live`.
+/// The answers are plain data. Probing opens device nodes and needs the feature `live`.
 pub mod probe {
     #[cfg(feature = "live")]
     pub use crate::live::probe::{ProbeOptions, probe};
@@ -78,12 +80,11 @@ pub mod probe {
     };
 }
 
-/// The README's example runs as a documentation test.
+// Doctests: the examples in the README and in docs/.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
 
-/// As do those of the concepts.
 #[cfg(doctest)]
 #[doc = include_str!("../docs/concepts/probe.md")]
 struct Probing;

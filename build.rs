@@ -1,5 +1,5 @@
-//! Turns `data/` into the constants of `src/tables/`. Fails if a file has a fact that no host can have, or a fact without a
-//! source.
+//! Turns `data/` into the constants of `src/tables/`. Fails if a file has a fact that no host can have, or a fact
+//! without a source.
 
 #[path = "src/types/bdf.rs"]
 mod bdf;

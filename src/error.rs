@@ -6,8 +6,8 @@ use std::time::Duration;
 
 /// Every error that a function of nearfab returns.
 ///
-/// The text ([`Display`](std::fmt::Display)) names what failed, why, and what to do, and contains the text of the error's
-/// cause. The cause itself is the variant's field `cause`, so that a program can look at its errno.
+/// The text ([`Display`](std::fmt::Display)) names what failed, why, and what to do, and contains the text of the
+/// error's cause. The cause itself is the variant's field `cause`, so that a program can look at its errno.
 /// [`std::error::Error::source`] is `None`: a printer that appends the text of each source would print the cause twice.
 ///
 /// ```
@@ -342,8 +342,8 @@ impl Error {
 /// A result with nearfab's [`Error`].
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// The problems that a scan met, one sentence each. A scan continues after a problem: an attribute that cannot be read hides
-/// no other attribute.
+/// The problems that a scan met, one sentence each. A scan continues after a problem: an attribute that cannot be read
+/// hides no other attribute.
 #[derive(Debug, Default)]
 pub(crate) struct Problems(Vec<String>);
 
@@ -360,8 +360,8 @@ impl Problems {
         self.0
     }
 
-    /// Returns the value, or `None` after adding the error. Adds nothing if the kernel refuses the file to this user: some
-    /// files are for root by design, which is no problem of the host.
+    /// Returns the value, or `None` after adding the error. Adds nothing if the kernel refuses the file to this user:
+    /// some files are for root by design, which is no problem of the host.
     pub(crate) fn take_unless_refused<T>(&mut self, result: Result<Option<T>>) -> Option<T> {
         match result {
             Err(Error::Read { cause, .. }) if cause.kind() == io::ErrorKind::PermissionDenied => None,

@@ -23,19 +23,20 @@ use crate::tables::instances::{FunctionRow, InstanceTable, Source};
 use crate::types::probe::{DeviceProbe, Probe};
 use crate::types::{AMAZON, Bdf, CpuList, HostDevice, PciId, PciLink, PciRoot, path_text};
 
-/// The version of the JSON form. A version can get new fields: readers skip fields that they do not know. A change of a field's
-/// meaning gets a new version.
+/// The version of the JSON form. A version can get new fields: readers skip fields that they do not know. A change of a
+/// field's meaning gets a new version.
 const FORMAT: u32 = 1;
-/// The most cores that a record may state for a device. Real devices have up to eight; lists of cores of a damaged record
-/// would not fit into memory.
+/// The most cores that a record may state for a device. Real devices have up to eight; lists of cores of a damaged
+/// record would not fit into memory.
 const MOST_CORES: u32 = 1024;
 const INSTANCE_TYPE: &str = "sys/devices/virtual/dmi/id/product_name";
 
-/// The EFA interfaces and Neuron devices of one machine, their places on PCI, and this process's access to them, at one moment.
+/// The EFA interfaces and Neuron devices of one machine, their places on PCI, and this process's access to them, at one
+/// moment.
 ///
-/// A host never changes and is cheap to clone. To see changes of the machine, make a new host and
-/// [compare](Self::diff) the two. Making a host is passive: it opens no device node, needs no privilege and no vendor library,
-/// and has no side effect.
+/// A host never changes and is cheap to clone. To see changes of the machine, make a new host and [compare](Self::diff)
+/// the two. Making a host is passive: it opens no device node, needs no privilege and no vendor library, and has no
+/// side effect.
 ///
 /// ```
 /// use nearfab::Host;
@@ -46,8 +47,8 @@ const INSTANCE_TYPE: &str = "sys/devices/virtual/dmi/id/product_name";
 #[derive(Debug, Clone)]
 pub struct Host {
     snapshot: Arc<Snapshot>,
-    /// The folder that the host was read from, `/` for the live machine. Not part of a record: a host that is read back from a
-    /// record does not give access to the machine.
+    /// The folder that the host was read from, `/` for the live machine. Not part of a record: a host that is read back
+    /// from a record does not give access to the machine.
     root: Option<Arc<Path>>,
 }
 
@@ -209,9 +210,9 @@ impl Host {
 
     /// Returns this host with its Neuron devices at the addresses that the driver gave, which outrank a table's.
     ///
-    /// Adds one sentence to [`Host::problems`] for each device whose address changes. A device that did not answer keeps its
-    /// address. The result is still a host of this machine and can be recorded: a privileged user can probe once, and other
-    /// users can read the record.
+    /// Adds one sentence to [`Host::problems`] for each device whose address changes. A device that did not answer
+    /// keeps its address. The result is still a host of this machine and can be recorded: a privileged user can probe
+    /// once, and other users can read the record.
     #[must_use]
     pub fn with_probed_addresses(&self, probe: &Probe) -> Self {
         let address = |device: &DeviceProbe| device.answers.as_ref().ok()?.address.as_ref().ok().copied();
@@ -225,7 +226,10 @@ impl Host {
             let Some(&(_, address)) = probed.iter().find(|(index, _)| *index == device.index) else { continue };
             if let Some(before) = device.location.take_if(|location| location.address != address) {
                 let Location { address: other, evidence, .. } = before;
-                problems.note(format!("{} is at {address} by its driver, and at {other} by {evidence}", device.index));
+                problems.note(format!(
+                    "{} is at {address} according to its driver, not at {other} ({evidence})",
+                    device.index
+                ));
             }
             let function = functions.iter().find(|function| function.address == address).cloned();
             device.location = Some(Location { address, evidence: LocationEvidence::Probe, function });
@@ -296,7 +300,7 @@ impl Host {
         &*self.snapshot
     }
 
-    /// Whether this host is the machine that the process runs on, so that its devices can be opened.
+    /// Returns true if this host is the machine that the process runs on, so that its devices can be opened.
     #[must_use]
     pub fn is_live(&self) -> bool {
         self.root() == Some(Path::new("/"))
@@ -349,10 +353,11 @@ impl Host {
         &self.snapshot.driverless
     }
 
-    /// Returns the Neuron PCI functions whose `/dev/neuronN` number is unknown, because nearfab has no table of the instance
-    /// type.
+    /// Returns the Neuron PCI functions whose `/dev/neuronN` number is unknown, because nearfab has no table of the
+    /// instance type.
     ///
-    /// The driver knows the numbers, see [`Host::with_probed_addresses`]. [`Host::near_function`] works without the numbers.
+    /// The driver knows the numbers, see [`Host::with_probed_addresses`]. [`Host::near_function`] works without the
+    /// numbers.
     #[must_use]
     pub fn unnumbered(&self) -> &[PciFunction] {
         &self.snapshot.unnumbered
@@ -542,8 +547,8 @@ fn cpus(text: &str) -> CpuList {
 
 /// Returns a value as JSON. Only for types whose serialization cannot fail.
 pub(crate) fn to_json(value: &impl Serialize) -> String {
-    // Serialization into a text fails for a map whose keys are not texts, and where a type's own serialization fails. A record
-    // has text keys only, and `path_text` writes every path.
+    // Serialization to a text fails if a map has a key that is not a text, or if the serialization of one type fails. A
+    // record has text keys only, and `path_text` serializes every path.
     serde_json::to_string_pretty(value).expect("a record has text keys and no type whose serialization fails")
 }
 

@@ -11,8 +11,8 @@ use crate::system::SystemInfo;
 
 /// A host with its system, for a file: to examine it on another machine, to compare it, or to send it with a question.
 ///
-/// The file has the form of [`Host::to_json`] and more members. [`Host::from_file`] reads it too, and [`Record::from_file`] reads
-/// the file of a host without its system.
+/// The file has the form of [`Host::to_json`] and more members. [`Host::from_file`] reads it too, and
+/// [`Record::from_file`] reads the file of a host without its system.
 ///
 /// ```
 /// use nearfab::{Host, Record};
@@ -29,8 +29,8 @@ use crate::system::SystemInfo;
 pub struct Record {
     /// The host.
     pub host: Host,
-    /// The system of the host: kernel, modules, libraries, limits. `None` for a host from a table, and for the file of a host
-    /// without its system.
+    /// The system of the host: kernel, modules, libraries, limits. `None` for a host from a table, and for the file of
+    /// a host without its system.
     pub system: Option<SystemInfo>,
     redacted: bool,
 }
@@ -92,7 +92,7 @@ impl Record {
         to_json(&Form { host: self.host.recorded(), redacted: self.redacted, system: &self.system })
     }
 
-    /// Whether everything that identifies the machine or its owner has been replaced in this record.
+    /// Returns true if everything that identifies the machine or its owner has been replaced in this record.
     #[must_use]
     pub fn is_redacted(&self) -> bool {
         self.redacted
@@ -100,12 +100,13 @@ impl Record {
 
     /// Returns the record without anything that identifies the machine or its owner, so that it can be given to others.
     ///
-    /// Replaced are serial numbers, GUIDs and GIDs (which contain MAC addresses), instance ids, host names, network addresses,
-    /// folders other than those of the system and of AWS's packages, names and numbers of processes, and values of environment
-    /// variables. A value stays if it consists of numbers and known words and its variable is known to be harmless.
+    /// Replaced are serial numbers, GUIDs and GIDs (which contain MAC addresses), instance ids, host names, network
+    /// addresses, folders other than those of the system and of AWS's packages, names and numbers of processes, and
+    /// values of environment variables. A value stays if it consists of numbers and known words and its variable is
+    /// known to be harmless.
     ///
-    /// Equal texts get equal replacements. PCI addresses, NUMA nodes and versions stay, so that the distances between devices
-    /// stay the same.
+    /// Equal texts get equal replacements. PCI addresses, NUMA nodes and versions stay, so that the distances between
+    /// devices stay the same.
     #[must_use]
     pub fn redacted(&self) -> Self {
         let mut redactor = Redactor::default();

@@ -54,8 +54,8 @@ impl Redactor {
         if words::are_common(name, &[]) { name.to_owned() } else { self.word(name) }
     }
 
-    /// Returns the name of an RDMA device unchanged if the kernel, the device's driver or udev made it: a known prefix, numbers
-    /// and the letters that udev puts between them. Returns its replacement otherwise.
+    /// Returns the name of an RDMA device unchanged if the kernel, the device's driver or udev made it: a known prefix,
+    /// numbers and the letters that udev puts between them. Returns its replacement otherwise.
     pub(crate) fn rdma_name(&mut self, name: &str) -> String {
         const PREFIXES: [&str; 10] = ["efa_", "ib", "mlx4_", "mlx5_", "rdma", "roce", "rocep", "rxe", "siw", "rdmap"];
         let is_place = |rest: &str| rest.bytes().all(|byte| byte.is_ascii_digit() || b"Ppsfdn".contains(&byte));
@@ -72,8 +72,8 @@ impl Redactor {
         format!("{head}-{}", self.word(version))
     }
 
-    /// Returns a path unchanged if it is one of the system or of a vendor's package. Replaces the folder of any other path,
-    /// and the file name too unless it is a library's.
+    /// Returns a path unchanged if it is one of the system or of a vendor's package. Replaces the folder of any other
+    /// path, and the file name too unless it is a library's.
     pub(crate) fn path(&mut self, path: &str) -> String {
         let below = self.root.clone().filter(|root| root != "/").and_then(|root| {
             let rest = path.strip_prefix(&root)?;
@@ -100,7 +100,8 @@ impl Redactor {
         parts.join("/")
     }
 
-    /// Returns a list of folders with colons between them, as in `PATH`, each folder as [`path`](Self::path) returns it.
+    /// Returns a list of folders with colons between them, as in `PATH`, each folder as [`path`](Self::path) returns
+    /// it.
     pub(crate) fn paths(&mut self, paths: &str) -> String {
         let redacted: Vec<String> = paths
             .split(':')
@@ -109,8 +110,8 @@ impl Redactor {
         redacted.join(":")
     }
 
-    /// Returns the value of an environment variable unchanged if neither the variable nor the value can identify an owner.
-    /// `names` are the names of the host's RDMA devices, which may stay.
+    /// Returns the value of an environment variable unchanged if neither the variable nor the value can identify an
+    /// owner. `names` are the names of the host's RDMA devices, which may stay.
     pub(crate) fn value(&mut self, variable: &str, value: &str, names: &[&str]) -> String {
         if words::PATH_VARIABLES.contains(&variable) {
             return self.paths(value);
@@ -124,8 +125,8 @@ impl Redactor {
 
     /// Returns a sentence without quoted texts, paths, known secrets and words that have the form of an identity.
     ///
-    /// The name of a folder can contain any character, so a path in a sentence has no certain end. [`end_of_path`] rather
-    /// takes a part of the sentence for a part of the path than the reverse.
+    /// The name of a folder can contain any character, so the end of a path in a sentence is not certain. If in doubt, the
+    /// path is taken to be longer ([`end_of_path`]): replacing too much of a sentence does no harm.
     pub(crate) fn sentence(&mut self, sentence: &str) -> String {
         let mut redacted = String::new();
         let mut rest = sentence;
@@ -161,8 +162,8 @@ impl Redactor {
         parts.into_iter().flatten().min_by_key(|&(at, _)| at)
     }
 
-    /// Returns the secrets that [`words`](Self::words) does not find, because they consist of several words. Paths are not
-    /// among them, but a relative root is.
+    /// Returns the secrets that [`words`](Self::words) does not find, because they consist of several words. Paths are
+    /// not among them, but a relative root is.
     fn long_secrets(&self) -> impl Iterator<Item = &str> {
         let is_long = |secret: &&str| secret.contains(is_separator) && !secret.starts_with('/');
         let root = self.root.as_deref().filter(|root| !root.starts_with('/') && !root.is_empty());
@@ -198,12 +199,13 @@ enum Part {
     Quote,
 }
 
-/// Whether a character separates the words of a sentence.
+/// Returns true if a character separates the words of a sentence.
 fn is_separator(c: char) -> bool {
     c.is_whitespace() || "(),;=".contains(c)
 }
 
-/// Whether a path begins at the slash between two texts. The slashes of `https://`, `and/or` and relative paths begin none.
+/// Returns true if a path begins at the slash between two texts. The slashes of `https://`, `and/or` and relative paths
+/// begin none.
 fn starts_path(before: &str, from_slash: &str) -> bool {
     match before.chars().next_back() {
         None => true,
@@ -214,9 +216,9 @@ fn starts_path(before: &str, from_slash: &str) -> bool {
 
 /// Returns the length of the path at the beginning of a text.
 ///
-/// After a path, the sentences of [`Error`](crate::Error) end in one of two forms: `: expected FORM, found "TEXT"`, or `: ` and
-/// the text of an errno. Only the last such place in the text counts, because the path can contain these words too. Where a
-/// text ends in neither form, all of it is taken for the path.
+/// After a path, the sentences of [`Error`](crate::Error) end in one of two forms: `: expected FORM, found "TEXT"`, or
+/// `: ` and the text of an errno. Only the last such place in the text counts, because the path can contain these words
+/// too. If a text ends in neither form, all of it is taken for the path.
 fn end_of_path(text: &str) -> usize {
     let whole = text.len();
     if let Some(head) = text.strip_suffix('"') {
@@ -233,7 +235,7 @@ fn end_of_path(text: &str) -> usize {
     if is_cause(cause) { path.len() } else { whole }
 }
 
-/// Whether a text is that of an errno: `Permission denied (os error 13)`.
+/// Returns true if a text is that of an errno: `Permission denied (os error 13)`.
 fn is_cause(text: &str) -> bool {
     let Some((text, number)) = text.strip_suffix(')').and_then(|text| text.split_once(" (os error ")) else {
         return false;
@@ -256,7 +258,8 @@ fn end_of_quote(text: &str) -> usize {
     text.len()
 }
 
-/// Whether a word has the form of an AWS id (`i-0123456789abcdef0`), a network or MAC address, a GUID, or a host name.
+/// Returns true if a word has the form of an AWS id (`i-0123456789abcdef0`), a network or MAC address, a GUID, or a
+/// host name.
 fn is_identity(word: &str) -> bool {
     let hex = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     let aws_id = word.rsplit_once('-').is_some_and(|(_, id)| id.len() >= 8 && hex(id));
@@ -425,7 +428,8 @@ mod tests {
             }
         }
 
-        /// The plain reading: a sentence without slash, quotation mark, colon and full stop is its words, one after the other.
+        /// The plain reading: a sentence without slash, quotation mark, colon and full stop is its words, one after the
+        /// other.
         #[test]
         fn sentence_without_paths_and_quotes_is_replaced_word_by_word(
             words in proptest::collection::vec("[a-z]{1,6}|i-[0-9a-f]{17}|ip-[0-9-]{3,9}", 0..8),

@@ -1,5 +1,5 @@
-//! The tables that the build script makes from `data/`: instance types, assumptions about hardware, rules about versions,
-//! environment variables.
+//! The tables that the build script makes from `data/`: instance types, assumptions about hardware, rules about
+//! versions, environment variables.
 
 pub(crate) mod efa_variables;
 pub mod instances;

@@ -16,8 +16,8 @@ pub use neuron::{CoreTelemetry, DeviceState, MemoryUse, NeuronTelemetry, Power, 
 
 /// The counters and measured values of a host's devices, read at one moment from the host's file tree.
 ///
-/// Drivers show different sets of values: a value that the driver does not show is left out. A value that the driver shows is
-/// kept, even if it cannot be read or is not a number.
+/// Drivers show different sets of values: a value that the driver does not show is left out. A value that the driver
+/// shows is kept, even if it cannot be read or is not a number.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Telemetry {
@@ -33,7 +33,8 @@ pub struct Telemetry {
 pub struct EfaTelemetry {
     /// The PCI address of the interface.
     pub address: Bdf,
-    /// Counters of the device: commands and failures, such as `cmds_err`. Old kernels show the port's counters here too.
+    /// Counters of the device: commands and failures, such as `cmds_err`. Old kernels show the port's counters here
+    /// too.
     pub device: Readings,
     /// Counters of the port: traffic and its failures, such as `rx_bytes` and `retrans_timeout_events`.
     pub port: Readings,
@@ -97,7 +98,7 @@ impl Readings {
 }
 
 impl EfaTelemetry {
-    /// Whether a name among the readings is that of a counter. The kernel has settings in the same folder.
+    /// Returns true if a name among the readings is that of a counter. The kernel has settings in the same folder.
     ///
     /// ```
     /// # use nearfab::telemetry::EfaTelemetry;

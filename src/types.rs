@@ -1,5 +1,5 @@
-//! Plain data that all rooms of the library share: numbers and names of devices, PCI addresses, sets of CPUs, links, and the
-//! answers of a probe.
+//! Plain data that all rooms of the library share: numbers and names of devices, PCI addresses, sets of CPUs, links,
+//! and the answers of a probe.
 
 mod bdf;
 mod cpulist;

@@ -42,7 +42,8 @@ const VARIABLES: [&str; 32] = [
     "VERBS_LOG_LEVEL",
 ];
 
-/// Words of kernel releases, plugin names, providers and settings, and of the folders of the system and of AWS's packages.
+/// Words of kernel releases, plugin names, providers and settings, and of the folders of the system and of AWS's
+/// packages.
 #[rustfmt::skip]
 const COMMON: &[&str] = &[
     "aarch64", "all", "amazon", "amazonaws", "amd64", "amzn2", "amzn2023", "arm64", "aws", "bin", "cloud", "com", "conf", "csi",
@@ -57,7 +58,7 @@ const COMMON: &[&str] = &[
 /// The folders of the kernel's own files, whose names are the same on every machine.
 const KERNEL: [&str; 3] = ["/dev", "/proc/sys", "/sys"];
 
-/// Whether a text consists of numbers, common words and `names`.
+/// Returns true if a text consists of numbers, common words and `names`.
 pub(super) fn are_common(text: &str, names: &[&str]) -> bool {
     let number = |word: &str| word.len() <= 10 && word.bytes().all(|byte| byte.is_ascii_digit());
     // The last part of the efa driver's version 3.1.0g.
@@ -67,13 +68,14 @@ pub(super) fn are_common(text: &str, names: &[&str]) -> bool {
     text.split([',', ';', '^', ' ']).all(|item| names.contains(&item) || parts(item))
 }
 
-/// Whether a variable's value does not identify an owner as long as it consists of numbers and common words.
+/// Returns true if a variable's value does not identify an owner as long as it consists of numbers and common words.
 pub(super) fn is_harmless_variable(name: &str) -> bool {
     let is_of_efa = name.strip_prefix("FI_EFA_").is_some_and(|rest| EFA_VARIABLES.contains(&rest));
     is_of_efa || VARIABLES.contains(&name)
 }
 
-/// Whether a path is one of the kernel's, or consists of words that the system and AWS's packages use for folders.
+/// Returns true if a path is one of the kernel's, or consists of words that the system and AWS's packages use for
+/// folders.
 pub(super) fn is_system_path(path: &str) -> bool {
     let below = |folder: &str| path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
     let leads_up = path.split('/').any(|part| part == "..");
@@ -82,7 +84,7 @@ pub(super) fn is_system_path(path: &str) -> bool {
             || path.split('/').all(|part| part.is_empty() || are_common(part, &[])))
 }
 
-/// Whether a file name consists of a library's name, the tag that a Python wheel adds, `.so` and numbers only.
+/// Returns true if a file name consists of a library's name, the tag that a Python wheel adds, `.so` and numbers only.
 pub(super) fn is_library_version(file: &str) -> bool {
     let Some(library) = Library::of_file(file) else { return false };
     let rest = file.split_once(".so").map_or("", |(_, rest)| rest);

@@ -15,36 +15,38 @@ use crate::types::{Bdf, Guid};
 
 const MODULE: &str = "sys/module/efa";
 
-/// An EFA interface: a PCI function `1d0f:efa?`, with the RDMA device and the verbs node that the efa driver made for it.
+/// An EFA interface: a PCI function `1d0f:efa?`, with the RDMA device and the verbs node that the efa driver made for
+/// it.
 ///
-/// A function without the driver is listed too, without a name and a node: an interface that is present and not usable is
-/// not the same as no interface.
+/// A function without the driver is listed too, without a name and a node: an interface that is present and not usable
+/// is not the same as no interface.
 ///
-/// The driver has all these values in memory. Counters are in the [telemetry](crate::telemetry()), because reading one costs
-/// the device a command.
+/// The driver has all these values in memory. Counters are in the [telemetry](crate::telemetry()), because reading one
+/// costs the device a command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct EfaInterface {
     /// The PCI function; its address identifies the interface.
     #[serde(flatten)]
     pub function: PciFunction,
-    /// The name of the RDMA device, such as `rdmap201s0`, for use with other tools. It can change: identify an interface by its
-    /// address.
+    /// The name of the RDMA device, such as `rdmap201s0`, for use with other tools. It can change: identify an
+    /// interface by its address.
     pub rdma: Option<String>,
     /// The number N of `/dev/infiniband/uverbsN`.
     pub uverbs: Option<u32>,
     /// Whether this process may use the verbs node.
     pub access: NodeAccess,
-    /// The version of the firmware. The attribute in sysfs (`fw_ver`) exists, and no efa driver so far writes a version into it.
+    /// The version of the firmware. The attribute in sysfs (`fw_ver`) exists, and no efa driver so far writes a version
+    /// into it.
     #[serde(default)]
     pub firmware: Option<String>,
-    /// The GUID of the RDMA node, which identifies the network card behind the interface. It contains the PCI domain and bus
-    /// in the hypervisor: never compare it with a PCI address of this machine. `None` with an efa driver before 2.12, and on
-    /// p4d, whose devices have no GUID.
+    /// The GUID of the RDMA node, which identifies the network card behind the interface. It contains the PCI domain
+    /// and bus in the hypervisor: never compare it with a PCI address of this machine. `None` with an efa driver before
+    /// 2.12, and on p4d, whose devices have no GUID.
     #[serde(default)]
     pub node_guid: Option<Guid>,
-    /// The devices whose memory the driver can register directly: `NVIDIA`, `NEURON`, or an empty text for none. `None` if the
-    /// driver does not show it, as the efa driver of the kernel itself.
+    /// The devices whose memory the driver can register directly: `NVIDIA`, `NEURON`, or an empty text for none. `None`
+    /// if the driver does not show it, as the efa driver of the kernel itself.
     #[serde(default)]
     pub p2p: Option<String>,
     /// The port. An EFA interface has one.
@@ -67,8 +69,8 @@ impl EfaInterface {
         self.function.address
     }
 
-    /// Returns the generation of the device, the last hexadecimal digit of its PCI device id: 0 (`efa0`) on p4d, 1 on p5 and
-    /// trn1, 2 on p5en, 3 on p6. The generation does not determine the bandwidth.
+    /// Returns the generation of the device, the last hexadecimal digit of its PCI device id: 0 (`efa0`) on p4d, 1 on
+    /// p5 and trn1, 2 on p5en, 3 on p6. The generation does not determine the bandwidth.
     #[must_use]
     pub fn generation(&self) -> u16 {
         self.function.id.device & 0xf
@@ -81,8 +83,8 @@ impl EfaInterface {
     }
 }
 
-/// Whether the interface still has the name and the node of its discovery. Both can belong to another interface after the
-/// driver was reloaded or a device was renamed. The target of the link in sysfs names the owner:
+/// Returns true if the interface still has the name and the node of its discovery. Both can belong to another interface
+/// after the driver was reloaded or a device was renamed. The target of the link in sysfs names the owner:
 /// `…/0000:c9:00.0/infiniband/rdmap201s0`.
 #[cfg(feature = "live")]
 pub(crate) fn is_as_seen(root: &HostRoot, interface: &EfaInterface) -> Result<bool> {
@@ -142,7 +144,8 @@ fn interface(
     interface
 }
 
-/// Returns the efa module; `None` if it is neither loaded nor built in. The module's folder or a function bound to it shows it.
+/// Returns the efa module; `None` if it is neither loaded nor built in. The module's folder or a function bound to it
+/// shows it.
 pub(crate) fn driver(root: &HostRoot, problems: &mut Problems, functions: &[PciFunction]) -> Option<EfaDriver> {
     let version = problems.take(root.read(&format!("{MODULE}/version"))).flatten();
     let drives = || functions.iter().any(|function| function.driver.as_deref() == Some("efa"));

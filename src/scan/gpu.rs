@@ -24,8 +24,8 @@ pub struct Gpu {
     /// The number N of `/dev/nvidiaN`; `None` if the NVIDIA driver does not list the GPU.
     #[serde(default)]
     pub minor: Option<u32>,
-    /// Whether this process may open the node. [`NodeAccess::Missing`] if the driver lists other GPUs and not this one, as in
-    /// a container; [`NodeAccess::Unknown`] if the driver lists none.
+    /// Whether this process may open the node. [`NodeAccess::Missing`] if the driver lists other GPUs and not this one,
+    /// as in a container; [`NodeAccess::Unknown`] if the driver lists none.
     #[serde(default = "unknown")]
     pub access: NodeAccess,
 }
@@ -48,7 +48,7 @@ fn unknown() -> NodeAccess {
     NodeAccess::Unknown
 }
 
-/// Whether a function is a GPU.
+/// Returns true if a function is a GPU.
 pub(crate) fn is_gpu(identity: &Identity) -> bool {
     identity.id.vendor == NVIDIA && identity.class.is_some_and(|class| CLASSES.contains(&(class >> 8)))
 }

@@ -30,12 +30,12 @@ pub struct NeuronDevice {
     pub index: HostDevice,
     /// The product as the driver names it, such as `Trainium2`. Comes from the PCI id if the driver shows no name.
     pub product: Option<String>,
-    /// The architecture as the driver names it, such as `NDv3`. It does not identify the product: Inferentia2 and Trainium2
-    /// are both `NDv3`.
+    /// The architecture as the driver names it, such as `NDv3`. It does not identify the product: Inferentia2 and
+    /// Trainium2 are both `NDv3`.
     #[serde(default)]
     pub architecture: Option<String>,
-    /// The serial number, which stays with the chip. The first Inferentia has none, and a device that does not answer shows
-    /// none.
+    /// The serial number, which stays with the chip. The first Inferentia has none, and a device that does not answer
+    /// shows none.
     #[serde(default)]
     pub serial: Option<String>,
     /// The number of physical NeuronCores.
@@ -43,8 +43,8 @@ pub struct NeuronDevice {
     /// The size of the device memory in bytes, from the product. The driver shows the used memory only.
     #[serde(default)]
     pub memory: Option<u64>,
-    /// The devices at the other ends of this device's NeuronLinks, in the driver's order, which has no meaning. `None` if this
-    /// user may not read them: drivers before 2.28 show them to root only.
+    /// The devices at the other ends of this device's NeuronLinks, in the driver's order, which has no meaning. `None`
+    /// if this user may not read them: drivers before 2.28 show them to root only.
     pub links: Option<Vec<HostDevice>>,
     /// The place on PCI, if known. The driver's files have no link from a device to its PCI function.
     pub location: Option<Location>,
@@ -125,12 +125,12 @@ impl NeuronDevice {
     }
 }
 
-/// Whether a PCI id is that of a Neuron device.
+/// Returns true if a PCI id is that of a Neuron device.
 pub(crate) fn is_neuron(id: PciId) -> bool {
     Product::of(id).is_some()
 }
 
-/// Whether a function is a Neuron device and is not bound to the Neuron driver.
+/// Returns true if a function is a Neuron device and is not bound to the Neuron driver.
 pub(crate) fn is_driverless(function: &PciFunction) -> bool {
     is_neuron(function.id) && function.driver.as_deref() != Some(DRIVER)
 }
@@ -144,8 +144,8 @@ pub(crate) struct Found {
     pub(crate) unnumbered: Vec<PciFunction>,
 }
 
-/// Reads the driver and its devices. The places of the devices on PCI come from the instance's table, or are certain because
-/// the host has only one device.
+/// Reads the driver and its devices. The places of the devices on PCI come from the instance's table, or are certain
+/// because the host has only one device.
 pub(crate) fn scan(
     root: &HostRoot,
     problems: &mut Problems,
@@ -167,7 +167,8 @@ pub(crate) fn scan(
     let shown = !indices.is_empty();
     let product = product_of(bound());
     if !shown && product.is_some() {
-        // The driver's files are in an unknown place. Each node is a device, and its other values come from the product.
+        // The driver's files are in an unknown place. Each node is a device, and its other values come from the
+        // product.
         let nodes = problems.take(root.list("dev")).unwrap_or_default();
         indices = nodes.iter().filter_map(|name| name.parse().ok()).collect();
     }
@@ -257,8 +258,8 @@ fn links(problems: &mut Problems, folder: &Folder<'_>) -> Option<Vec<HostDevice>
     problems.take_unless_refused(folder.parse("connected_devices", "device numbers such as 12, 1, 3, 4", parse))
 }
 
-/// Returns the place of a device by the table; `None` if this host contradicts the table, because it shows Neuron functions and
-/// none of them is at the table's address.
+/// Returns the place of a device by the table; `None` if this host contradicts the table, because it shows Neuron
+/// functions and none of them is at the table's address.
 fn locate(
     problems: &mut Problems,
     functions: &[PciFunction],

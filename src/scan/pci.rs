@@ -24,8 +24,8 @@ pub struct PciFunction {
     pub cpus: CpuList,
     /// The root bus above the function.
     pub root: Option<PciRoot>,
-    /// The bridges between the root bus and the function, from the root down. Empty on flat guests, where every function is
-    /// directly on a root bus.
+    /// The bridges between the root bus and the function, from the root down. Empty on flat guests, where every
+    /// function is directly on a root bus.
     pub bridges: Vec<Bdf>,
     /// The kernel driver that is bound to the function.
     pub driver: Option<String>,
@@ -35,9 +35,9 @@ pub struct PciFunction {
 }
 
 impl PciFunction {
-    /// Returns the upstream port of the PCIe switch above the function, which all functions behind the switch have in common;
-    /// `None` if there is no switch. The last bridge above a function is the downstream port of that function alone, and the
-    /// bridge above it is the upstream port.
+    /// Returns the upstream port of the PCIe switch above the function, which all functions behind the switch have in
+    /// common; `None` if there is no switch. The last bridge above a function is the downstream port of that function
+    /// alone, and the bridge above it is the upstream port.
     #[must_use]
     pub fn switch(&self) -> Option<Bdf> {
         self.bridges.iter().rev().nth(1).copied()
@@ -72,8 +72,8 @@ pub(crate) struct Found {
     pub(crate) functions: Vec<PciFunction>,
 }
 
-/// Returns the functions that are `wanted`. A function with other functions below it is a bridge: it is never among them, and
-/// only its link is read.
+/// Returns the functions that are `wanted`. A function with other functions below it is a bridge: it is never among
+/// them, and only its link is read.
 pub(crate) fn scan(root: &HostRoot, problems: &mut Problems, wanted: impl Fn(&Identity) -> bool) -> Found {
     let names = problems.take(root.list(DEVICES)).unwrap_or_default();
     let mut addresses: Vec<Bdf> = names.iter().filter_map(|name| name.parse().ok()).collect();
@@ -111,8 +111,8 @@ fn function(
     Ok(Some(PciFunction { address, id, numa, cpus, root: bus, bridges: bridges.unwrap_or_default(), driver, link }))
 }
 
-/// Reads ids, class and driver of a function; `None` if the function has none. The file `uevent` has all of them, and saves three
-/// files. A tree that was copied from a machine can lack it and have the single attributes.
+/// Reads ids, class and driver of a function; `None` if the function has none. The file `uevent` has all of them, and
+/// saves three files. A tree that was copied from a machine can lack it and have the single attributes.
 fn identity(root: &HostRoot, problems: &mut Problems, folder: &Folder<'_>, address: Bdf) -> Result<Option<Identity>> {
     if let Some(text) = folder.read("uevent")? {
         let value = |key: &str| text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));

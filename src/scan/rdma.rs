@@ -13,8 +13,8 @@ const VERBS: &str = "sys/class/infiniband_verbs";
 /// An RDMA device that is not an EFA interface, such as the two mlx5 functions beside the EFAs of p6-b200, or a
 /// software one.
 ///
-/// nearfab never pairs such a device with an accelerator. It lists the device because other tools list it first, and because
-/// libfabric has been seen to ignore the EFA interfaces as well if such a device cannot be opened.
+/// nearfab never pairs such a device with an accelerator. It lists the device because other tools list it first, and
+/// because libfabric has been seen to ignore the EFA interfaces as well if such a device cannot be opened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct RdmaDevice {
@@ -104,8 +104,8 @@ enum Owner {
     Name(String),
 }
 
-/// Returns the verbs nodes. The link of a node names the PCI function; the node of a software device has the device's name in
-/// the file `ibdev`.
+/// Returns the verbs nodes. The link of a node names the PCI function; the node of a software device has the device's
+/// name in the file `ibdev`.
 fn nodes(root: &HostRoot, problems: &mut Problems) -> Vec<Node> {
     let names = problems.take(root.list(VERBS)).unwrap_or_default();
     let mut nodes = Vec::new();

@@ -1,10 +1,10 @@
-//! The only reader of the file system. Every path is below a root: `/` on the live machine, `/host` in a DaemonSet, a recorded
-//! or synthetic tree in a test.
+//! The only reader of the file system. Every path is below a root: `/` on the live machine, `/host` in a DaemonSet, a
+//! recorded or synthetic tree in a test.
 //!
-//! System calls are budgeted: three for a file (open, read, close), one for a link or for the access to a node. A caller that
-//! reads several files of a folder opens the folder once ([`HostRoot::folder`]): the kernel's walk to a file below `sys` costs
-//! as much as opening the file. If device nodes could be among the files of a folder, one call lists the types of all files,
-//! instead of one call for each file.
+//! System calls are budgeted: three for a file (open, read, close), one for a link or for the access to a node. A
+//! caller that reads several files of a folder opens the folder once ([`HostRoot::folder`]): the kernel's walk to a
+//! file below `sys` costs as much as opening the file. If device nodes could be among the files of a folder, one call
+//! lists the types of all files, instead of one call for each file.
 
 mod folder;
 
@@ -26,11 +26,14 @@ use crate::error::{Error, Result};
 
 /// An attribute in sysfs has at most one page (4 KiB, on some machines 64 KiB): a longer file is not an attribute.
 const LONGEST_FILE: usize = 64 * 1024;
-/// The limit for lists that are long on large machines: the mappings and the environment of a process, the kubelet's files.
+/// The limit for lists that are long on large machines: the mappings and the environment of a process, the kubelet's
+/// files.
 const LONGEST_LIST: usize = 8 * 1024 * 1024;
-/// How often an openat2 is repeated that a rename elsewhere on the machine disturbed. Fewer than one in a hundred are.
-const RACES: u32 = 1000;
-/// For files. NONBLOCK: opening a pipe must not wait for its writer. NOCTTY: a terminal must not become that of the process.
+/// The most attempts of one openat2. An attempt fails with EAGAIN if something on the machine is renamed at the same
+/// time, which happens to fewer than one attempt in a hundred.
+const ATTEMPTS: u32 = 1000;
+/// For files. NONBLOCK: opening a pipe must not wait for its writer. NOCTTY: a terminal must not become that of the
+/// process.
 const READ: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
 const FOLDER: OFlags = OFlags::PATH.union(OFlags::DIRECTORY);
 const LIST: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY);
@@ -42,13 +45,13 @@ const NO_OPENAT2: &str = "the system call openat2 is refused, and nearfab needs 
 
 /// The folder below which a host's `sys` and `dev` are read.
 ///
-/// Below any root but `/`, symbolic links are resolved within the root (openat2 with `RESOLVE_IN_ROOT`): no link of a foreign
-/// tree leads a reader out of the tree.
+/// Below any root but `/`, symbolic links are resolved within the root (openat2 with `RESOLVE_IN_ROOT`): no link of a
+/// foreign tree leads a reader out of the tree.
 ///
-/// No device node is ever opened, because opening alone can do harm: it starts the countdown of a watchdog. Below `sys` of a
-/// real host this costs nothing: the kernel opens no device node on a file system mounted with `nodev`. Elsewhere the type of
-/// each file is checked before it is opened, by stat or in the listing of its folder. A user who may replace the file by a
-/// device node between the check and the opening can still have the node opened.
+/// No device node is ever opened, because opening alone can do harm: it starts the countdown of a watchdog. Below `sys`
+/// of a real host this costs nothing: the kernel opens no device node on a file system mounted with `nodev`. Elsewhere
+/// the type of each file is checked before it is opened, by stat or in the listing of its folder. A user who may
+/// replace the file by a device node between the check and the opening can still have the node opened.
 #[derive(Debug)]
 pub(crate) struct HostRoot {
     dir: OwnedFd,
@@ -93,8 +96,8 @@ pub enum NodeAccess {
     Refused,
     /// The kernel shows the device and the node does not exist, as in a container that was not given the device.
     Missing,
-    /// Not known: the device has no node, the host was not read from a file tree, or a newer nearfab recorded a value that this
-    /// version does not know.
+    /// Not known: the device has no node, the host was not read from a file tree, or a newer nearfab recorded a value
+    /// that this version does not know.
     #[serde(other)]
     Unknown,
 }
@@ -127,13 +130,14 @@ impl HostRoot {
         Ok(root)
     }
 
-    /// Sets whether files below `sys` are read as on a file system that is mounted with `nodev`, whatever the tree is on.
+    /// Sets whether files below `sys` are read as on a file system that is mounted with `nodev`, whatever the tree is
+    /// on.
     #[cfg(test)]
     pub(crate) fn treat_sys_as_nodev(&mut self, is_nodev: bool) {
         self.nodev_sys = self.open_below("sys", FOLDER).ok().filter(|_| is_nodev);
     }
 
-    /// Whether the root is that of this machine.
+    /// Returns true if the root is that of this machine.
     pub(crate) fn is_live(&self) -> bool {
         self.live
     }
@@ -154,8 +158,8 @@ impl HostRoot {
 
     /// Returns the content of a file below an open folder. `path` is the file's path from the root.
     fn read_in(&self, folder: &OpenFolder, name: &str, path: &str) -> Result<Option<String>> {
-        // A listing shows the file below a mount point. On the live machine nearfab opens without openat2, so the open would
-        // cross the mount point.
+        // A listing shows the file below a mount point. On the live machine nearfab opens without openat2, so the open
+        // would cross the mount point.
         let is_listed = || !self.live && folder.kind(name) == FileType::RegularFile;
         let check = match folder.is_nodev {
             true => FileTypeCheck::NotNeeded,
@@ -210,8 +214,8 @@ impl HostRoot {
         Ok(true)
     }
 
-    /// Returns the content of a file as `parse` reads it; `None` if the file does not exist. If `parse` returns `None`, the error
-    /// names the form that was `expected`.
+    /// Returns the content of a file as `parse` reads it; `None` if the file does not exist. If `parse` returns `None`,
+    /// the error names the form that was `expected`.
     pub(crate) fn parse<T>(
         &self,
         path: &str,
@@ -289,8 +293,8 @@ impl HostRoot {
 
     /// Opens a regular file for reading; `None` if it does not exist.
     ///
-    /// Tries the short way first: from the open folder. The kernel refuses that way with XDEV if a symbolic link leads out of
-    /// the folder; then the file is opened from the root by its whole path.
+    /// Tries the short way first: from the open folder. The kernel refuses that way with XDEV if a symbolic link leads
+    /// out of the folder; then the file is opened from the root by its whole path.
     fn open_file(&self, place: &Place<'_>, path: &str) -> Result<Option<OwnedFd>> {
         let Place { dir, name, ref check } = *place;
         let is_file = || {
@@ -299,7 +303,8 @@ impl HostRoot {
         };
         let opened = match check {
             FileTypeCheck::NotNeeded | FileTypeCheck::FromListing => self.resolve(dir, name, READ, WITHIN_MOUNT),
-            // BENEATH refuses absolute links and links above the folder. Any other link leads stat and open to the same file.
+            // BENEATH refuses absolute links and links above the folder. Any other link leads stat and open to the same
+            // file.
             FileTypeCheck::Stat if is_file() => self.resolve(dir, name, READ, ResolveFlags::BENEATH),
             FileTypeCheck::Stat => Err(Errno::XDEV),
         };
@@ -330,7 +335,8 @@ impl HostRoot {
         Ok(OpenFolder::new(self.open_below(path, flags)?, false))
     }
 
-    /// Returns the folder `sys` and the path from there, if the path is below `sys` and the kernel opens no device node there.
+    /// Returns the folder `sys` and the path from there, if the path is below `sys` and the kernel opens no device node
+    /// there.
     fn below_nodev<'a>(&self, path: &'a str) -> Option<(&OwnedFd, &'a str)> {
         Some((self.nodev_sys.as_ref()?, path.strip_prefix("sys/")?))
     }
@@ -348,15 +354,16 @@ impl HostRoot {
         self.resolve(&self.dir, path, flags, ResolveFlags::IN_ROOT)
     }
 
-    /// Opens by openat2. On the live machine opens by openat: there the kernel resolves links as the machine's owner set them.
+    /// Opens by openat2. On the live machine opens by openat: there the kernel resolves links as the machine's owner
+    /// set them.
     fn resolve(&self, dir: impl AsFd, path: &str, flags: OFlags, resolve: ResolveFlags) -> Opened {
         let flags = flags | OFlags::CLOEXEC;
         if self.live {
             return openat(dir, path, flags, Mode::empty());
         }
-        // Every link in sysfs contains `..`. openat2 fails with EAGAIN on such a path if anything on the machine is renamed or
-        // mounted in the meantime, which says nothing about the path.
-        for _ in 0..RACES {
+        // Every link in sysfs contains `..`. openat2 fails with EAGAIN on such a path if anything on the machine is
+        // renamed or mounted in the meantime, which says nothing about the path.
+        for _ in 0..ATTEMPTS {
             match openat2(&dir, path, flags, Mode::empty(), resolve) {
                 Err(Errno::AGAIN) => {}
                 other => return other,

@@ -1,8 +1,8 @@
 //! The environment variables of libfabric's efa provider.
 
-/// The variables that the efa provider of at least one libfabric up to 2.6 reads, without the prefix `FI_EFA_`. The provider
-/// ignores any other variable and does not report it. Source: `prov/efa/src/efa_env.c` of libfabric, and the other files of
-/// the provider that read variables.
+/// The variables that the efa provider of at least one libfabric up to 2.6 reads, without the prefix `FI_EFA_`. The
+/// provider ignores any other variable and does not report it. Source: `prov/efa/src/efa_env.c` of libfabric, and the
+/// other files of the provider that read variables.
 #[rustfmt::skip]
 pub const EFA_VARIABLES: &[&str] = &[
     "CQ_SIZE", "DIRECT_CQ_OPS", "EFA_CQ_READ_SIZE", "ENABLE_SAS_ORDERING", "ENABLE_SHM_TRANSFER", "FORK_SAFE", "HOST_ID_FILE", "IFACE",

@@ -87,7 +87,8 @@ pub struct InstanceTable {
 #[derive(Debug, Serialize)]
 #[non_exhaustive]
 pub struct Source {
-    /// The kind of fact: `cpus`, `numa`, `neuron`, `efa`, `efa_device_id`, `gpu`, `foreign`, `path`, `pairing` or `links`.
+    /// The kind of fact: `cpus`, `numa`, `neuron`, `efa`, `efa_device_id`, `gpu`, `foreign`, `path`, `pairing` or
+    /// `links`.
     pub fact: &'static str,
     /// How reliable the fact is.
     pub grade: Grade,
@@ -112,7 +113,8 @@ pub struct Assumption {
     pub settled_by: &'static str,
     /// The instance types whose tables depend on the assumption.
     pub instance_types: &'static [&'static str],
-    /// Whether nearfab cannot check the assumption on a host, so that a person has to follow [`settled_by`](Self::settled_by).
+    /// Whether nearfab cannot check the assumption on a host, so that a person has to follow
+    /// [`settled_by`](Self::settled_by).
     pub by_hand: bool,
     /// The check of the assumption. `None` if tables depend on the assumption, or a person has to check it.
     #[serde(skip)]
@@ -306,7 +308,8 @@ impl InstanceTable {
         PRODUCTS.iter().find(|product| Some(product.name) == self.neuron_product)
     }
 
-    /// Returns the source of a kind of fact; `None` if facts of this kind are unknown. [`Source::fact`] lists the kinds.
+    /// Returns the source of a kind of fact; `None` if facts of this kind are unknown. [`Source::fact`] lists the
+    /// kinds.
     #[must_use]
     pub fn source(&self, fact: &str) -> Option<&'static Source> {
         self.sources.iter().find(|source| source.fact == fact)
@@ -317,7 +320,7 @@ impl InstanceTable {
         self.sources.iter().filter(|source| source.grade == Grade::Invented)
     }
 
-    /// Whether the PCI addresses of the Neuron devices are known and not made up.
+    /// Returns true if the PCI addresses of the Neuron devices are known and not made up.
     #[must_use]
     pub fn places_neuron(&self) -> bool {
         self.source("neuron").is_some_and(|source| source.grade < Grade::Invented)
@@ -330,12 +333,13 @@ impl InstanceTable {
     }
 
     /// Returns the id of the device group of this size that contains `device`. The id is the same text as in AWS's
-    /// `resource.aws.com/devicegroup{1,4,8,16}_id`, so that Kubernetes claims that were written for AWS's drivers keep working.
+    /// `resource.aws.com/devicegroup{1,4,8,16}_id`, so that Kubernetes claims that were written for AWS's drivers keep
+    /// working.
     ///
-    /// The id depends on the table's EFA addresses and not on the interfaces that are attached to a host, so it is the same on
-    /// every host of a type. For one device it is the address itself. For more devices it is the first 16 hexadecimal digits of
-    /// the SHA-256 of the sorted, distinct addresses with commas between them. `None` if the table lacks the device, another
-    /// device of the group, or the pairing.
+    /// The id depends on the table's EFA addresses and not on the interfaces that are attached to a host, so it is the
+    /// same on every host of a type. For one device it is the address itself. For more devices it is the first 16
+    /// hexadecimal digits of the SHA-256 of the sorted, distinct addresses with commas between them. `None` if the
+    /// table lacks the device, another device of the group, or the pairing.
     ///
     /// ```
     /// use nearfab::instances::{GroupSize, InstanceTable};

@@ -10,7 +10,8 @@ use crate::tables::version_rules::Range;
 
 include!(concat!(env!("OUT_DIR"), "/variables.rs"));
 
-/// An environment variable that selects devices or settings of a library, with the library and the versions that read it.
+/// An environment variable that selects devices or settings of a library, with the library and the versions that read
+/// it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Variable {
@@ -81,8 +82,8 @@ impl Variable {
         format!("{} {}", self.read_by, self.versions)
     }
 
-    /// Returns true if a value that the user has already set is kept. The value of such a variable is the same for every rank
-    /// and does not define the meaning of another variable.
+    /// Returns true if a value that the user has already set is kept. The value of such a variable is the same for
+    /// every rank and does not define the meaning of another variable.
     #[must_use]
     pub const fn is_default(&self) -> bool {
         self.is_default

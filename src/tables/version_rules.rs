@@ -1,4 +1,5 @@
-//! Versions of driver, runtime and kernel that do not work together: the rules of `data/version_rules.toml`, compiled in.
+//! Versions of driver, runtime and kernel that do not work together: the rules of `data/version_rules.toml`, compiled
+//! in.
 
 #[cfg(test)]
 #[expect(dead_code, reason = "only the build script reads every field")]
@@ -14,8 +15,8 @@ use crate::types::number;
 
 include!(concat!(env!("OUT_DIR"), "/version_rules.rs"));
 
-/// A version: the dotted numbers at the beginning of a text, such as `2.30.2.0`, `3.1.0` in `3.1.0g`, or `6.1.102` in a kernel's
-/// release.
+/// A version: the dotted numbers at the beginning of a text, such as `2.30.2.0`, `3.1.0` in `3.1.0g`, or `6.1.102` in a
+/// kernel's release.
 ///
 /// ```
 /// use nearfab::version_rules::Version;
@@ -130,7 +131,7 @@ pub struct Versions {
 }
 
 impl Rule {
-    /// Whether the rule applies to these versions.
+    /// Returns true if the rule applies to these versions.
     ///
     /// ```
     /// use nearfab::version_rules::{Versions, rules};
@@ -154,7 +155,7 @@ impl Rule {
 }
 
 impl Range {
-    /// Whether a version is in the range. An unknown version is in the range of every version only.
+    /// Returns true if a version is in the range. An unknown version is in the range of every version only.
     pub(crate) fn has(&self, version: Option<&Version>) -> bool {
         // The build script has checked that the bounds are versions.
         let bound = |text: Option<&str>| text.and_then(|text| text.parse::<Version>().ok());

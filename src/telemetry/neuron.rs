@@ -17,8 +17,8 @@ pub struct NeuronTelemetry {
     pub device: HostDevice,
     /// Whether the device works. Only root may read this ([`DeviceState::Unread`] for others). Reading costs nothing.
     pub state: Option<DeviceState>,
-    /// Counts of memory errors since the last reset, such as `mem_ecc_uncorrected`. The driver also shows 0 if it could not read
-    /// a count.
+    /// Counts of memory errors since the last reset, such as `mem_ecc_uncorrected`. The driver also shows 0 if it could
+    /// not read a count.
     pub ecc: Readings,
     /// Events of the device's components, such as `hw_error_event`. Drivers before 2.27 show none.
     pub health: Readings,

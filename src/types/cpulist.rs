@@ -22,7 +22,7 @@ pub struct CpuList {
 }
 
 impl CpuList {
-    /// Whether the set has no CPU.
+    /// Returns true if the set has no CPU.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.ranges.is_empty()
@@ -34,7 +34,7 @@ impl CpuList {
         self.ranges.iter().map(|&(first, last)| (last - first) as usize + 1).sum()
     }
 
-    /// Whether `cpu` is in the set.
+    /// Returns true if `cpu` is in the set.
     #[must_use]
     pub fn contains(&self, cpu: u32) -> bool {
         self.ranges.iter().any(|&(first, last)| (first..=last).contains(&cpu))
@@ -132,7 +132,8 @@ impl fmt::Display for ParseCpuListError {
 
 impl std::error::Error for ParseCpuListError {}
 
-/// Parses a CPU number of at most six digits. No machine has longer ones, and iterating over ranges of them would take hours.
+/// Parses a CPU number of at most six digits. No machine has longer ones, and iterating over ranges of them would take
+/// hours.
 fn number(text: &str) -> Option<u32> {
     let digits = (1..=6).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
     if digits { text.parse().ok() } else { None }

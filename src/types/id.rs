@@ -15,7 +15,8 @@ pub struct HostDevice(pub u32);
 
 /// The number of a physical NeuronCore in its device: the K of `neuron_coreK` in sysfs.
 ///
-/// It is not the number of a [`LogicalCore`], which can consist of two physical cores and is numbered across all devices.
+/// It is not the number of a [`LogicalCore`], which can consist of two physical cores and is numbered across all
+/// devices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct PhysicalCore(pub u32);
 
@@ -28,8 +29,8 @@ pub struct ContainerDevice(pub u32);
 
 /// The number of a logical NeuronCore, as in `NEURON_RT_VISIBLE_CORES`.
 ///
-/// Logical cores are numbered across all visible devices. Each consists of one or two physical cores, by the logical core
-/// configuration ([`Lnc`](crate::Lnc)).
+/// Logical cores are numbered across all visible devices. Each consists of one or two physical cores, by the logical
+/// core configuration ([`Lnc`](crate::Lnc)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct LogicalCore(pub u32);
 

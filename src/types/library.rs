@@ -41,8 +41,8 @@ impl Library {
         }
     }
 
-    /// Returns the library of a file name: `libfabric.so.1.25.0`, or `libfabric-1a2b3c4d.so.1.25.0`, the name of the copy in a
-    /// Python wheel.
+    /// Returns the library of a file name: `libfabric.so.1.25.0`, or `libfabric-1a2b3c4d.so.1.25.0`, the name of the
+    /// copy in a Python wheel.
     pub(crate) fn of_file(file: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|library| {
             let Some(rest) = file.strip_prefix(library.name()) else { return false };
@@ -58,7 +58,8 @@ impl fmt::Display for Library {
     }
 }
 
-/// Whether a text is empty or the tag that a Python wheel adds to a library's name: a part of the hash of the file.
+/// Returns true if a text is empty or the tag that a Python wheel adds to a library's name: a part of the hash of the
+/// file.
 fn is_tag(tag: &str) -> bool {
     let Some(hash) = tag.strip_prefix('-') else { return tag.is_empty() };
     hash.len() >= 6 && hash.bytes().all(|byte| byte.is_ascii_hexdigit())

@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::types::number;
 
-/// Speed and width of a function's PCIe link: the current and the maximum values. A field is `None` if the host has no such
-/// attribute.
+/// Speed and width of a function's PCIe link: the current and the maximum values. A field is `None` if the host has no
+/// such attribute.
 ///
-/// On EC2 the virtual switch makes up these values: devices with a link of 63 GB/s have been seen behind an upstream port of
-/// 1.97 GB/s. The lowest value on a path does not determine the bandwidth of the path.
+/// On EC2 the virtual switch makes up these values: devices with a link of 63 GB/s have been seen behind an upstream
+/// port of 1.97 GB/s. The lowest value on a path does not determine the bandwidth of the path.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct PciLink {

@@ -21,7 +21,8 @@ pub struct PciId {
 pub(crate) const AMAZON: u16 = 0x1d0f;
 
 impl PciId {
-    /// Whether this is the id of an EFA interface. All generations so far have Amazon's vendor id and a device id `0xefa?`.
+    /// Returns true if this is the id of an EFA interface. All generations so far have Amazon's vendor id and a device
+    /// id `0xefa?`.
     pub(crate) fn is_efa(self) -> bool {
         self.vendor == AMAZON && self.device & 0xfff0 == 0xefa0
     }

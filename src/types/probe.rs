@@ -15,7 +15,8 @@ use crate::types::{Bdf, Core, HostDevice, PhysicalCore};
 pub struct Probe {
     /// The Neuron devices of the host, in the host's order.
     pub devices: Vec<DeviceProbe>,
-    /// The physical core of each logical core with LNC 1. `None` if the architecture has no such map (Trainium1, Inferentia).
+    /// The physical core of each logical core with LNC 1. `None` if the architecture has no such map (Trainium1,
+    /// Inferentia).
     pub core_map: Result<Option<Vec<Core>>>,
 }
 
@@ -40,8 +41,8 @@ impl DeviceProbe {
         Some(held)
     }
 
-    /// Returns the processes that have the device open, by their PIDs in the initial PID namespace. `None` if the probe did not
-    /// ask for processes, or the driver did not answer.
+    /// Returns the processes that have the device open, by their PIDs in the initial PID namespace. `None` if the probe
+    /// did not ask for processes, or the driver did not answer.
     #[must_use]
     pub fn pids(&self) -> Option<Vec<i32>> {
         let users = self.answers.as_ref().ok()?.attachment.as_ref()?.as_ref().ok()?;
@@ -59,7 +60,8 @@ pub struct DeviceAnswers {
     pub driver: Result<DriverInfo>,
     /// The state of each physical core.
     pub cores: Vec<CoreProbe>,
-    /// The processes that have the device open. `None` unless the probe asked for them (`ProbeOptions::with_processes`).
+    /// The processes that have the device open. `None` unless the probe asked for them
+    /// (`ProbeOptions::with_processes`).
     pub attachment: Option<Result<DeviceUsers>>,
 }
 
@@ -120,8 +122,8 @@ pub struct DeviceUsers {
     pub host_device: Result<HostDevice>,
     /// The processes.
     pub processes: Result<Vec<DeviceUser>>,
-    /// Whether the list contains the process that probed. In a PID namespace, as in a container, that process cannot find
-    /// itself in the list, because it does not know its PID in the initial namespace.
+    /// Whether the list contains the process that probed. In a PID namespace, as in a container, that process cannot
+    /// find itself in the list, because it does not know its PID in the initial namespace.
     pub includes_probe: bool,
 }
 
@@ -131,8 +133,8 @@ pub struct DeviceUsers {
 pub struct DeviceUser {
     /// The PID in the initial PID namespace, which differs from the PID in a container.
     pub pid: i32,
-    /// The name, of at most 15 bytes. `None` if the process has ended in the meantime, or if this process is in another PID
-    /// namespace, as in a container.
+    /// The name, of at most 15 bytes. `None` if the process has ended in the meantime, or if this process is in another
+    /// PID namespace, as in a container.
     pub name: Option<String>,
     /// The cores that the process has locked for a model: one bit for each of the first four cores.
     pub locked_cores: u8,
@@ -144,8 +146,8 @@ pub struct DeviceUser {
     pub datastore: Result<Option<Datastore>>,
 }
 
-/// The data that a Neuron runtime publishes for monitoring tools, such as its version and a tag of the process. The form of the
-/// data is not public, so nearfab returns the bytes.
+/// The data that a Neuron runtime publishes for monitoring tools, such as its version and a tag of the process. The
+/// form of the data is not public, so nearfab returns the bytes.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Datastore(pub(crate) Vec<u8>);
 

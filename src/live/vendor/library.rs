@@ -234,8 +234,8 @@ mod tests {
         let Err(error) = library.load() else { panic!("the library exists") };
         assert_eq!(
             error.to_string(),
-            "libnearfab-absent.so.1 cannot be loaded (libnearfab-absent.so.1: cannot open shared object file: No such \
-             file or directory); install it"
+            "cannot load libnearfab-absent.so.1: libnearfab-absent.so.1: cannot open shared object file: No such file or \
+             directory; install it"
         );
     }
 

@@ -14,8 +14,8 @@ use crate::types::{PortState, number};
 pub struct Port {
     /// The state of the port. The efa driver shows `active` whenever the device works.
     pub state: Option<PortState>,
-    /// The rate in Mb/s that the driver shows. It is not the bandwidth and does not identify the generation: efa drivers before
-    /// 2.13 show 100000 for every device.
+    /// The rate in Mb/s that the driver shows. It is not the bandwidth and does not identify the generation: efa
+    /// drivers before 2.13 show 100000 for every device.
     pub rate_mbps: Option<u32>,
     /// The only GID of the port, a link-local address.
     pub gid: Option<Ipv6Addr>,

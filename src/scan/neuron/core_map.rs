@@ -18,7 +18,8 @@ const SWITCHED: [[u32; 8]; 2] = [[4, 5, 6, 7, 2, 3, 0, 1], [6, 7, 4, 5, 0, 1, 2,
 
 /// The physical cores of a device in the order in which the runtime numbers them, and the evidence for the order.
 ///
-/// With LNC 2 each pair of neighbours in this order forms one logical core. The two cores of a pair share a memory stack.
+/// With LNC 2 each pair of neighbours in this order forms one logical core. The two cores of a pair share a memory
+/// stack.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct CoreMap {
@@ -44,11 +45,11 @@ pub enum CoreMapEvidence {
     Product,
     /// The table in the driver's source code. The driver of this host was not asked for its map.
     DriverTable,
-    /// The table in the driver's source code, on a server of an UltraServer. On servers 1 and 3 the driver flips the dice, and
-    /// the order differs from the table. Only the driver knows which server this is.
+    /// The table in the driver's source code, on a server of an UltraServer. On servers 1 and 3 the driver flips the
+    /// dice, and the order differs from the table. Only the driver knows which server this is.
     DriverTableUnlessFlipped,
-    /// An assumption: no table has this product, instance type or device, so runtime and driver are assumed to number the
-    /// cores alike.
+    /// An assumption: no table has this product, instance type or device, so runtime and driver are assumed to number
+    /// the cores alike.
     Assumed,
 }
 

@@ -12,7 +12,8 @@ use crate::types::number;
 
 /// The environment variables that set the configuration. Both mean the same; the first one that is set counts.
 const VARIABLES: [&str; 2] = ["NEURON_LOGICAL_NC_CONFIG", "NEURON_RT_VIRTUAL_CORE_SIZE"];
-/// The file that sets the configuration of a node. AWS's EKS guide lets nodes write `NEURON_LOGICAL_NC_CONFIG=1` into it at start.
+/// The file that sets the configuration of a node. AWS's EKS guide lets nodes write `NEURON_LOGICAL_NC_CONFIG=1` into
+/// it at start.
 const NODE_FILE: &str = "opt/aws/neuron/logical_nc_config";
 
 /// How many physical cores form one logical core, and the evidence for it.
@@ -39,8 +40,8 @@ pub enum LncEvidence {
     NodeFile,
     /// The product: its logical cores have one size only.
     Product,
-    /// An assumption: the configuration is not set, and the runtime has this default for the product. A process can be started
-    /// with another configuration.
+    /// An assumption: the configuration is not set, and the runtime has this default for the product. A process can be
+    /// started with another configuration.
     Assumed,
     /// Evidence that a newer nearfab recorded and this version does not know.
     #[serde(other)]
@@ -60,8 +61,8 @@ impl fmt::Display for LncEvidence {
 }
 
 impl Lnc {
-    /// Returns the configuration of devices with so many physical cores if it is not set. Trainium2 and Trainium3, with eight
-    /// cores, default to 2. Products with up to four cores have 1 and no choice.
+    /// Returns the configuration of devices with so many physical cores if it is not set. Trainium2 and Trainium3, with
+    /// eight cores, default to 2. Products with up to four cores have 1 and no choice.
     pub(crate) fn default_of(cores: u32) -> Self {
         match cores {
             8 => Self { size: 2, evidence: LncEvidence::Assumed },
@@ -70,8 +71,8 @@ impl Lnc {
         }
     }
 
-    /// Reads the configuration of a host whose devices have so many cores. `environment` is the environment of this process if
-    /// the host is the live machine, and empty for any other host.
+    /// Reads the configuration of a host whose devices have so many cores. `environment` is the environment of this
+    /// process if the host is the live machine, and empty for any other host.
     pub(crate) fn read(
         root: &HostRoot,
         problems: &mut Problems,

@@ -26,8 +26,8 @@ impl Folder<'_> {
         self.root.read_in(open, name, &path)
     }
 
-    /// Returns the content of a file as `parse` reads it; `None` if the file does not exist. If `parse` returns `None`, the error
-    /// names the form that was `expected`.
+    /// Returns the content of a file as `parse` reads it; `None` if the file does not exist. If `parse` returns `None`,
+    /// the error names the form that was `expected`.
     pub(crate) fn parse<T>(
         &self,
         name: &str,
@@ -64,7 +64,8 @@ impl OpenFolder {
         Self { dir, is_nodev, kinds: OnceCell::new() }
     }
 
-    /// Returns the type of a name in the folder, or `Unknown` if the listing does not show it. One call lists all names.
+    /// Returns the type of a name in the folder, or `Unknown` if the listing does not show it. One call lists all
+    /// names.
     pub(super) fn kind(&self, name: &str) -> FileType {
         let kinds = self.kinds.get_or_init(|| self.entries(Extent::OneCall).unwrap_or_default());
         kinds.iter().find(|(entry, _)| entry == name).map_or(FileType::Unknown, |(_, kind)| *kind)

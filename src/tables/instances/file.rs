@@ -186,8 +186,8 @@ pub(crate) struct Foreign {
 }
 
 impl Data {
-    /// Reads the texts of `products.toml`, `platforms.toml`, `assumptions.toml` and `instances/*.toml`, the last with their file
-    /// names. Refuses facts that no host can have, and unconfirmed facts without an assumption.
+    /// Reads the texts of `products.toml`, `platforms.toml`, `assumptions.toml` and `instances/*.toml`, the last with
+    /// their file names. Refuses facts that no host can have, and unconfirmed facts without an assumption.
     pub(crate) fn read(
         products: &str,
         platforms: &str,
@@ -255,7 +255,8 @@ impl Data {
 }
 
 impl Instance {
-    /// Copies the missing rows from the type that this one is like. The copied facts are at most as reliable as the likeness.
+    /// Copies the missing rows from the type that this one is like. The copied facts are at most as reliable as the
+    /// likeness.
     fn complete(mut self, others: &BTreeMap<String, Self>) -> Result<Self, String> {
         let Some(like) = self.like.take() else { return Ok(self) };
         let Some(other) = others.get(&like.instance_type) else {
@@ -287,8 +288,8 @@ impl Instance {
         Ok(self)
     }
 
-    /// Returns the kinds of facts that need a source, and whether the file has facts of the kind. `path` is not among them: if
-    /// the path is unknown, there is no source and there are no bridges.
+    /// Returns the kinds of facts that need a source, and whether the file has facts of the kind. `path` is not among
+    /// them: if the path is unknown, there is no source and there are no bridges.
     fn own_facts(&self) -> [(&'static str, bool); 9] {
         let functions = self.efa.iter().chain(&self.gpu).map(|f| f.numa).chain(self.foreign.iter().map(|f| f.numa));
         [

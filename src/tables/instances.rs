@@ -148,7 +148,7 @@ pub(crate) enum Check {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Grade {
-    /// Seen on a real host.
+    /// Observed on a real host.
     Captured,
     /// Published by the vendor or another project.
     Published,

@@ -172,7 +172,7 @@ impl HostRoot {
     /// Returns the content of a file, with U+FFFD in place of bytes that are not UTF-8; `None` if the file does not exist.
     #[cfg(feature = "live")]
     pub(crate) fn read_lossy(&self, path: &str) -> Result<Option<String>> {
-        let is_read = self.load(&Place { dir: self.dir.as_fd(), name: path, look: Look::Due }, path)?;
+        let is_read = self.load(&Place { dir: self.dir.as_fd(), name: path, check: FileTypeCheck::Stat }, path)?;
         Ok(is_read.then(|| String::from_utf8_lossy(&self.content.borrow()).into_owned()))
     }
 

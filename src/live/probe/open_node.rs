@@ -50,7 +50,7 @@ impl OpenNode<'_> {
             }
             Errno::EACCES | Errno::EPERM => "the driver refuses to answer this process",
             Errno::ENODEV | Errno::ENXIO => "the device or its driver was removed",
-            _ => "the driver's errno follows; see the kernel's log for more",
+            _ => "see the kernel's log for more",
         };
         let cause = match status {
             1.. => io::Error::other(format!("{status} bytes were not copied")),

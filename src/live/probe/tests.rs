@@ -524,7 +524,7 @@ fn json_has_every_answer_and_the_reason_of_every_failure() {
     assert_eq!(probe.devices.iter().map(DeviceProbe::held_cores).collect::<Vec<_>>(), [Some(3), None, None]);
     assert_eq!(probe.devices[0].pids(), Some(vec![RUNTIME]));
     assert_eq!(probe.devices[1].pids(), None, "not requested");
-    assert_eq!(probe.devices[2].errors(), ["cannot open /dev/neuron2: refused: entity not found"]);
+    assert_eq!(probe.devices[2].errors(), ["cannot open /dev/neuron2: entity not found; refused"]);
 
     let written = serde_json::to_value(&probe).unwrap();
     let example: serde_json::Value = serde_json::from_str(include_str!("../../types/probe/example.json")).unwrap();

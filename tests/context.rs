@@ -156,10 +156,10 @@ fn a_refused_node_is_explained_before_the_library_is_called() {
         for (address, name, access, errno, words) in cases {
             assert_eq!(host.find_efa(address).unwrap().access, access);
             let error = Efa::open(&host, address).unwrap_err();
-            assert!(error.chain().contains(words), "{}", error.chain());
-            let Error::NodeRefused { path, source, .. } = error else { panic!("{error}") };
+            assert!(error.to_string().contains(words), "{error}");
+            let Error::NodeRefused { path, cause, .. } = error else { panic!("{error}") };
             assert_eq!(path, Path::new("/dev/infiniband").join(name));
-            assert_eq!(source.raw_os_error(), Some(errno));
+            assert_eq!(cause.raw_os_error(), Some(errno));
         }
         assert_eq!(calls("ibv_open_device"), 0);
 
@@ -210,8 +210,8 @@ fn opening_can_be_tried_again_after_a_failure() {
 }
 
 fn failed<T>(result: Result<T>, name: &str, errno: i32) {
-    let Some(Error::Call { function, device, source }) = result.err() else { panic!("{name} did not fail") };
-    assert_eq!((function, source.raw_os_error()), (name, Some(errno)));
+    let Some(Error::Call { function, device, cause, .. }) = result.err() else { panic!("{name} did not fail") };
+    assert_eq!((function, cause.raw_os_error()), (name, Some(errno)));
     assert!(device.starts_with("rdmap") && device.contains(" (0000:"), "{device}");
 }
 
@@ -308,7 +308,7 @@ fn a_function_that_the_library_lacks_is_named() {
     on_machine("a_function_that_the_library_lacks_is_named", prepare, || {
         let (host, efa) = live().unwrap();
         let error = Efa::open(&host, efa[0]).unwrap_err();
-        let Error::MissingSymbol { library, symbol } = error else { panic!("{error}") };
+        let Error::MissingSymbol { library, symbol, .. } = error else { panic!("{error}") };
         assert_eq!((library, symbol), ("libibverbs.so.1", "ibv_get_device_list"));
     });
 }
@@ -326,7 +326,7 @@ fn the_real_library_fails_to_open_an_emulated_interface() {
                 Error::Library { reason, .. } if !support::is_library_known("libibverbs.so.1") => {
                     nearfab_emu::skipped(name, reason);
                 }
-                error => assert!(matches!(error, Error::Call { function: "ibv_open_device", .. }), "{}", error.chain()),
+                error => assert!(matches!(error, Error::Call { function: "ibv_open_device", .. }), "{error}"),
             }
         },
     );
@@ -336,6 +336,6 @@ fn the_real_library_fails_to_open_an_emulated_interface() {
 fn only_the_live_machine_can_be_opened() {
     let host = Host::from_instance("trn2.48xlarge").unwrap();
     let error = Efa::open(&host, host.efa()[0].address()).unwrap_err();
-    let Error::NotLive { origin } = error else { panic!("{error}") };
+    let Error::NotLive { origin, .. } = error else { panic!("{error}") };
     assert!(origin.contains("trn2.48xlarge"), "{origin}");
 }

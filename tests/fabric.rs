@@ -52,7 +52,7 @@ fn a_failure_has_the_words_of_the_library() {
     on_machine("a_failure_has_the_words_of_the_library", prepare, || {
         let error = Interface::find(&Query::default()).unwrap_err();
         assert!(matches!(error, Error::Call { function: "fi_getinfo", .. }), "{error}");
-        assert!(error.chain().contains("Invalid argument"), "{}", error.chain());
+        assert!(error.to_string().contains("Invalid argument"), "{error}");
     });
 }
 

@@ -76,8 +76,8 @@ fn is_neuron(path: &std::path::Path) -> bool {
 /// Fails unless the answer says that the node has no Neuron driver: nodes of the emulated machine have none.
 fn assert_not_the_driver<T: std::fmt::Debug>(answer: Result<T>) {
     let error = answer.unwrap_err();
-    let Error::Driver { source, node, .. } = &error else { panic!("{error}") };
-    assert_eq!((source.raw_os_error(), node.starts_with("/dev")), (Some(ENOTTY), true), "{error}");
+    let Error::Driver { cause, node, .. } = &error else { panic!("{error}") };
+    assert_eq!((cause.raw_os_error(), node.starts_with("/dev")), (Some(ENOTTY), true), "{error}");
 }
 
 fn is_forked<T: std::fmt::Debug>(answer: Result<T>) -> bool {
@@ -155,7 +155,7 @@ fn a_refused_or_absent_device_is_explained() {
         let other = fs::OpenOptions::new().read(true).write(true).open("/dev/neuron5").unwrap();
         let device = Neuron::open(&host, HostDevice(4), ProbeOptions::default()).unwrap();
         let error = device.users().unwrap_err();
-        assert!(matches!(&error, Error::ProbeRefused { reason } if reason.contains("/dev/neuron5")), "{error}");
+        assert!(matches!(&error, Error::ProbeRefused { reason, .. } if reason.contains("/dev/neuron5")), "{error}");
         drop(other);
         device.users().unwrap();
         // A node that is open write-only allows the fork, whoever opened it. So does a descriptor with an odd name.
@@ -211,7 +211,7 @@ fn ask_everything() -> Result<()> {
     assert_eq!(NeuronStatus::of(&error), Some(NeuronStatus::INVALID), "{error}");
     for (device, words) in [(3, "0000:100:00.0"), (u32::MAX, "invalid")] {
         let error = open.address(ContainerDevice(device)).unwrap_err();
-        assert!(error.chain().contains(words), "{}", error.chain());
+        assert!(error.to_string().contains(words), "{error}");
     }
     open.close()
 }
@@ -235,7 +235,7 @@ fn valgrind_finds_no_error_in_calls_of_libnrt() {
 fn refused_for_the_second_time(answer: Result<InitializedRuntime>, words: &str) {
     let error = answer.unwrap_err();
     assert!(matches!(error, Error::Call { function: "nrt_init", .. }), "{error}");
-    assert!(error.chain().contains(words), "{}", error.chain());
+    assert!(error.to_string().contains(words), "{error}");
 }
 
 #[test]
@@ -280,7 +280,7 @@ fn initialization_can_be_repeated_until_cores_are_free() {
         for _ in 0..2 {
             let error = init(libnrt).unwrap_err();
             assert_eq!(NeuronStatus::of(&error), Some(NeuronStatus::RESOURCE));
-            assert_eq!(error.chain(), "nrt_init failed for this process: NRT_RESOURCE (4)");
+            assert_eq!(error.to_string(), "nrt_init failed for this process: NRT_RESOURCE (4)");
         }
         init(libnrt).unwrap().close().unwrap();
         assert_eq!((calls("nrt_init"), calls("nrt_close")), (3, 1));
@@ -341,13 +341,13 @@ fn fail_each() {
             set("STUB_FAIL", &format!("{function}:1204"));
             match call(function).unwrap_err() {
                 Error::Driver { command, .. } => assert_eq!(command, instead),
-                ref error @ Error::Call { function: failed, ref source, .. } => {
+                ref error @ Error::Call { function: failed, ref cause, .. } => {
                     assert_eq!(failed, instead);
                     let status = NeuronStatus::of(error);
                     let of_status = status == Some(NeuronStatus::EXEC_SW_NQ_OVERFLOW)
-                        && source.to_string() == "UNKNOWN (NRT_EXEC_SW_NQ_OVERFLOW, 1204)";
-                    let of_number = failed == "nec_get_device_pci_bdf" && source.to_string() == "it returned -1204";
-                    assert!(of_status != of_number, "{source}");
+                        && cause.to_string() == "UNKNOWN (NRT_EXEC_SW_NQ_OVERFLOW, 1204)";
+                    let of_number = failed == "nec_get_device_pci_bdf" && cause.to_string() == "it returned -1204";
+                    assert!(of_status != of_number, "{cause}");
                 }
                 error => panic!("{error}"),
             }
@@ -421,7 +421,7 @@ fn each_function_that_is_missing_is_named() {
                     [name] if name.ends_with("nc_count") => answer.unwrap(),
                     _ => {
                         let error = answer.unwrap_err();
-                        let Error::MissingSymbol { library, symbol } = error else { panic!("{error}") };
+                        let Error::MissingSymbol { library, symbol, .. } = error else { panic!("{error}") };
                         assert_eq!((library, symbol), ("libnrt.so.1", functions[0]));
                     }
                 }

@@ -80,7 +80,7 @@ fn two_copies_are_refused_by_name_unless_one_is_preferred() {
         let error = runtime("libfabric.so.1").unwrap_err();
         let text = error.to_string();
         assert!([&one, &other].iter().all(|path| text.contains(path.to_str().unwrap())), "{text}");
-        let Error::SeveralLibraries { library, paths } = error else { panic!("{text}") };
+        let Error::SeveralLibraries { library, paths, .. } = error else { panic!("{text}") };
         assert_eq!((library, paths.len()), ("libfabric.so.1", 2));
         choose(Library::Libfabric, other.to_str().unwrap());
         assert_eq!(runtime("libfabric.so.1").unwrap().version.as_deref(), Some("2.3"));
@@ -125,7 +125,9 @@ fn no_interface_is_opened_while_two_copies_are_mapped() {
         map(&other);
         let host = Host::discover().unwrap();
         let efa = host.efa()[0].address();
-        let Error::SeveralLibraries { library, paths } = Efa::open(&host, efa).unwrap_err() else { panic!("opened") };
+        let Error::SeveralLibraries { library, paths, .. } = Efa::open(&host, efa).unwrap_err() else {
+            panic!("opened")
+        };
         assert_eq!((library, paths.len()), ("libibverbs.so.1", 2));
         assert!([&one, &other].iter().all(|path| paths.contains(&path.display().to_string())), "{paths:?}");
         assert_eq!(calls("ibv_get_device_list"), 0);
@@ -218,7 +220,9 @@ fn a_libnrt_that_the_environment_names_is_refused_beside_a_mapped_one() {
             std::env::split_paths(&searched).map(|folder| folder.join("libnrt.so.1")).find(|file| file.exists());
         let mapped = mapped.unwrap();
         map(&mapped);
-        let Error::SeveralLibraries { library, paths } = runtime("libnrt.so.1").unwrap_err() else { panic!("mapped") };
+        let Error::SeveralLibraries { library, paths, .. } = runtime("libnrt.so.1").unwrap_err() else {
+            panic!("mapped")
+        };
         assert_eq!(library, "libnrt.so.1");
         assert_eq!(paths, [mapped.display().to_string(), named()]);
 

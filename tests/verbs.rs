@@ -139,8 +139,8 @@ fn close_returns_whether_the_object_was_closed() {
 }
 
 fn failed<T>(result: Result<T>, name: &str, errno: i32) {
-    let Some(Error::Call { function, device, source }) = result.err() else { panic!("{name} did not fail") };
-    assert_eq!((function, source.raw_os_error()), (name, Some(errno)));
+    let Some(Error::Call { function, device, cause, .. }) = result.err() else { panic!("{name} did not fail") };
+    assert_eq!((function, cause.raw_os_error()), (name, Some(errno)));
     assert!(device.starts_with("rdmap") && device.contains(" (0000:"), "{device}");
 }
 
@@ -156,7 +156,7 @@ fn a_failed_creation_is_reported_and_leaves_no_object() {
         failed(efa.protection_domain(), "ibv_alloc_pd", 12);
         failed(efa.completion_queue(16), "ibv_create_cq", 22);
         let error = efa.completion_queue(u32::MAX).unwrap_err();
-        assert!(error.chain().contains("out of range"), "{}", error.chain());
+        assert!(error.to_string().contains("out of range"), "{error}");
         assert_eq!(efa.users().unwrap(), 1);
         assert_eq!(efa.close().unwrap(), Closed::Now);
         assert_eq!(calls("ibv_close_device"), 1);
@@ -180,20 +180,20 @@ fn refused_queue_pairs_and_memory_regions_have_a_reason() {
         let limit =
             if soft == nix::sys::resource::RLIM_INFINITY { "without limit".to_owned() } else { soft.to_string() };
         let error = register(&domain).unwrap_err();
-        let text = error.chain();
+        let text = error.to_string();
         assert!(text.contains("8192 bytes") && text.contains(&limit) && text.contains("262144 regions"), "{text}");
         assert!(text.contains("in pages of 4096 bytes or more"), "{text}");
-        assert!(matches!(error, Error::Memory { length: 8192, ref source, .. } if source.raw_os_error() == Some(12)));
+        assert!(matches!(error, Error::Memory { length: 8192, ref cause, .. } if cause.raw_os_error() == Some(12)));
         let zero = File::open("/dev/zero").unwrap();
         let error = domain.register_dmabuf(zero.as_fd(), 0, 1 << 40, 0, Access::LOCAL_WRITE).unwrap_err();
-        let text = error.chain();
+        let text = error.to_string();
         assert!(text.contains("at most 103079215104 bytes, in pages of 4096 bytes or more"), "{text}");
 
         // Numbers of another interface's queues are valid numbers on this interface too.
         let other = Efa::open(&host, host.efa()[1].address()).unwrap().completion_queue(16).unwrap();
         for (send, receive) in [(&other, &queue), (&queue, &other)] {
             let error = domain.queue_pair(&QueuePairOptions::srd(), send, receive).unwrap_err();
-            assert!(error.chain().contains("is of another interface, 0000:"), "{}", error.chain());
+            assert!(error.to_string().contains("is of another interface, 0000:"), "{error}");
         }
     });
 }
@@ -218,7 +218,7 @@ fn a_failed_destruction_is_reported_and_never_repeated() {
 }
 
 fn forked<T>(result: Result<T>) -> bool {
-    matches!(result, Err(Error::Forked { owner }) if owner == std::os::unix::process::parent_id())
+    matches!(result, Err(Error::Forked { owner, .. }) if owner == std::os::unix::process::parent_id())
 }
 
 #[test]
@@ -277,7 +277,7 @@ fn an_older_library_without_dmabufs_does_everything_else() {
         register(&domain).unwrap();
         let zero = File::open("/dev/zero").unwrap();
         let error = domain.register_dmabuf(zero.as_fd(), 0, 4096, 0, Access::LOCAL_WRITE).unwrap_err();
-        let Error::MissingSymbol { library, symbol } = error else { panic!("{error}") };
+        let Error::MissingSymbol { library, symbol, .. } = error else { panic!("{error}") };
         assert_eq!((library, symbol), ("libibverbs.so.1", "ibv_reg_dmabuf_mr"));
     });
 }

@@ -40,7 +40,7 @@ impl Failure {
 
     fn text(&self) -> String {
         match self {
-            Self::Nearfab(error) => error.chain(),
+            Self::Nearfab(error) => error.to_string(),
             Self::Argument(text) | Self::Handle(text) | Self::Forked(text) => text.clone(),
         }
     }

@@ -31,7 +31,7 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Nearfab(error) => f.write_str(&error.chain()),
+            Self::Nearfab(error) => f.write_str(&error.to_string()),
             Self::Output(error) => write!(f, "cannot write the output: {error}"),
             Self::Nothing(reason) => write!(f, "no Neuron device and no EFA interface: {reason}"),
             Self::Launch { reason, .. } => f.write_str(reason),

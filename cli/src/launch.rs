@@ -38,7 +38,7 @@ impl PlanFlags {
         match CpuCores::read(&input.host) {
             Ok(threads) => options = options.with_threads(threads),
             Err(Error::NoTree { .. }) => {}
-            Err(error) => print_message(err, &error.chain()),
+            Err(error) => print_message(err, &error.to_string()),
         }
         let kernel = input.record()?.system.and_then(|system| system.kernel?.parse().ok());
         Ok(match kernel {
@@ -157,14 +157,14 @@ pub(crate) fn refuse_held(
         return Ok(());
     }
     let probe = match nearfab::probe(&input.host, source.probe_options()) {
-        Err(Error::ProbeRefused { reason }) => {
+        Err(Error::ProbeRefused { reason, .. }) => {
             print_message(err, &format!("did not check whether other processes hold cores: {reason}"));
             return Ok(());
         }
         probe => probe?,
     };
     if let Some((device, error)) = probe.devices.iter().find_map(|probed| Some((probed.device, unanswered(probed)?))) {
-        let message = format!("cannot check whether other processes hold cores of {device}: {}", error.chain());
+        let message = format!("cannot check whether other processes hold cores of {device}: {}", error.to_string());
         print_message(err, &message);
     }
     let Err(held) = check(&probe) else { return Ok(()) };

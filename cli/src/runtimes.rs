@@ -39,7 +39,9 @@ impl LibraryRow {
             Ok(Runtime { path, version, missing, .. }) => {
                 Self { soname, path, version, missing: missing.into_iter().map(symbol).collect(), error: None }
             }
-            Err(error) => Self { soname, path: None, version: None, missing: Vec::new(), error: Some(error.chain()) },
+            Err(error) => {
+                Self { soname, path: None, version: None, missing: Vec::new(), error: Some(error.to_string()) }
+            }
         }
     }
 }

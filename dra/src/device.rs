@@ -141,7 +141,7 @@ fn groups(id: impl Fn(GroupSize) -> Option<String>) -> Attributes {
         GroupSize::Eight => "resource.aws.com/devicegroup8_id",
         GroupSize::Sixteen => "resource.aws.com/devicegroup16_id",
     };
-    GroupSize::ALL.into_iter().filter_map(|size| Some((name(size), Value::Text(id(size)?)))).collect()
+    GroupSize::ALL.iter().filter_map(|&size| Some((name(size), Value::Text(id(size)?)))).collect()
 }
 
 /// Returns the path of the node if the node exists. The driver may lack the permission to open the node: a container gets

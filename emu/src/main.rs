@@ -28,7 +28,7 @@ fn defects() -> String {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let written = InstanceTable::find(&arguments.instance_type)
-        .map_err(|error| error.chain())
+        .map_err(|error| error.to_string())
         .and_then(|table| write_tree_with(table, &arguments.defects, &arguments.dir).map_err(|error| chain(&error)));
     match written {
         Ok(()) => ExitCode::SUCCESS,

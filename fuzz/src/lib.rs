@@ -73,7 +73,7 @@ fn check_numbers(host: &Host) {
     for links in host.links() {
         host.find_neuron(links.device).expect("a device that the host has");
     }
-    for size in GroupSize::ALL {
+    for &size in GroupSize::ALL {
         let neuron = host.neuron().iter().filter_map(|device| host.device_group(device.index, size));
         let efa = host.efa().iter().filter_map(|efa| host.efa_group(efa.address(), size));
         assert!(neuron.chain(efa).all(|id| !id.is_empty()));

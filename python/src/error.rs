@@ -22,7 +22,7 @@ pub(crate) fn exception(py: Python<'_>) -> PyResult<Bound<'_, PyType>> {
 
 /// Converts an error of the library to an exception.
 pub(crate) fn raise(py: Python<'_>, error: &nearfab::Error) -> PyErr {
-    let raised = NearfabError::new_err(error.chain());
+    let raised = NearfabError::new_err(error.to_string());
     match raised.value(py).setattr("code", error.code() as i32) {
         Ok(()) => raised,
         Err(other) => other,

@@ -57,7 +57,11 @@ fn devices_without_sysfs_folders_are_known_by_their_nodes() {
     assert_eq!((device.product.as_deref(), device.cores), (Some("Trainium2"), 8));
     assert_eq!((&device.serial, &device.links), (&None, &None), "only the driver shows these");
     assert_eq!(host.problems().len(), 1, "{:?}", host.problems());
-    assert!(host.problems()[0].starts_with("the Neuron driver has 16 functions on PCI"), "{:?}", host.problems());
+    assert!(
+        host.problems()[0].starts_with("16 functions on PCI are bound to the Neuron driver"),
+        "{:?}",
+        host.problems()
+    );
 }
 
 #[test]

@@ -38,10 +38,10 @@ fn assert_not_the_neuron_driver(answers: DeviceAnswers, node: &str) {
         errors.extend([users.host_device.unwrap_err(), users.processes.unwrap_err()]);
     }
     for error in errors {
-        let text = error.chain();
+        let text = error.to_string();
         assert!(text.contains(&format!("failed on {node}: the driver of this node is not the Neuron")), "{text}");
-        let Error::Driver { source, .. } = error else { panic!("{text}") };
-        assert_eq!(source.raw_os_error(), Some(ENOTTY));
+        let Error::Driver { cause, .. } = error else { panic!("{text}") };
+        assert_eq!(cause.raw_os_error(), Some(ENOTTY));
     }
     assert_eq!(cores.len(), 8);
     assert!(cores.into_iter().all(|core| core.state.is_err()));
@@ -92,7 +92,7 @@ fn refused_nodes_are_explained_one_by_one() {
         for device in probe.devices {
             match device.answers {
                 Ok(answers) => assert_not_the_neuron_driver(answers, &format!("/dev/{}", device.device)),
-                Err(Error::NodeRefused { path, hint, source }) => refused.push((path, hint, source.kind())),
+                Err(Error::NodeRefused { path, hint, cause, .. }) => refused.push((path, hint, cause.kind())),
                 Err(error) => panic!("{error}"),
             }
         }
@@ -166,7 +166,7 @@ fn only_the_live_machine_can_be_probed() {
     let record = Host::from_json(&table.to_json()).unwrap();
     for host in [table, record, Host::from_root(tree.path()).unwrap()] {
         let error = probe(&host, ProbeOptions::default().even_on_pods()).unwrap_err();
-        let Error::NotLive { origin } = error else { panic!("{error}") };
+        let Error::NotLive { origin, .. } = error else { panic!("{error}") };
         assert_eq!(origin, host.origin().to_string());
     }
 }

@@ -215,8 +215,7 @@ fn a_folder_in_place_of_a_file_is_a_problem_and_a_file_in_place_of_a_folder() {
     let tree = Tree::new();
     let attribute = tree.without("numa_node");
     fs::create_dir(&attribute).unwrap();
-    let reason = if nodev() { "Is a directory" } else { "found \"a folder\"" };
-    assert_only_problem(&tree.host(), &attribute, reason);
+    assert_only_problem(&tree.host(), &attribute, "Is a directory");
     fs::remove_dir(&attribute).unwrap();
     fs::write(&attribute, "0\n").unwrap();
 
@@ -305,7 +304,7 @@ fn without_openat2_a_tree_is_not_read() {
     if let Some(root) = env::var_os(TREE) {
         let error = Host::from_root(&root).unwrap_err();
         assert_eq!(error.code(), ErrorCode::Read);
-        let text = error.chain();
+        let text = error.to_string();
         assert!(text.contains(root.to_str().unwrap()) && text.contains("openat2 is refused"), "{text}");
         // The machine itself is read without openat2.
         Host::discover().unwrap();

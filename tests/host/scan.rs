@@ -241,8 +241,10 @@ fn layouts_of_neuron_drivers_are_distinguished_and_an_unknown_one_is_a_problem()
         let host = with_driver(tree.path(), version, health);
         let driver = host.neuron_driver().unwrap();
         assert_eq!((driver.version.as_deref(), driver.layout), (version, layout), "{health:?}");
-        let is_reported =
-            host.problems().iter().any(|text| text.contains("is not laid out in a way that is known here"));
+        let is_reported = host
+            .problems()
+            .iter()
+            .any(|text| text.contains("have a layout that this version of nearfab does not know"));
         assert_eq!((is_reported, host.problems().len()), (layout == Unknown, usize::from(layout == Unknown)));
         assert_eq!(host.neuron().len(), 16);
     }

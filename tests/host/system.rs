@@ -117,7 +117,7 @@ fn a_process_of_a_tree_is_read() {
 
     let error = Process::read(&host, 4712).unwrap_err();
     assert_eq!(error.code(), ErrorCode::Read);
-    assert!(error.chain().contains("proc/4712"), "{}", error.chain());
+    assert!(error.to_string().contains("proc/4712"), "{error}");
     let error = Process::read(&Host::from_instance("trn2.48xlarge").unwrap(), 1).unwrap_err();
     assert_eq!(error.code(), ErrorCode::NoTree);
 }

@@ -121,7 +121,7 @@ fn cores(input: &CheckInput<'_>) -> Result<Vec<Finding>, Skip> {
     for device in &probe.devices {
         let name = device.device.to_string();
         match &device.answers {
-            Err(error) => found.push(NO_ANSWER.problem(vec![name], error.chain())),
+            Err(error) => found.push(NO_ANSWER.problem(vec![name], error.to_string())),
             Ok(answers) => found.extend(of_device(&name, answers)),
         }
     }

@@ -47,17 +47,17 @@ fn host_without_devices_is_no_failure() {
     assert!(text.contains("sys/bus/pci/devices is missing or empty"), "{text}");
 
     let text = stdout(&["topo", "--instance", "m7i.large"]);
-    assert!(text.contains("by its table, m7i.large has none"), "{text}");
+    assert!(text.contains("according to its table, m7i.large has no Neuron device and no EFA interface"), "{text}");
 
     let other = dir.path().join("sys/bus/pci/devices/0000:00:05.0");
     fs::create_dir_all(&other).unwrap();
     fs::write(other.join("uevent"), "PCI_CLASS=20000\nPCI_ID=1D0F:EC20\n").unwrap();
     let text = stdout(&["list", "--root", root]);
-    assert!(text.contains("of the functions on PCI (1) none is a Neuron device"), "{text}");
+    assert!(text.contains("none of the functions on PCI (1) is a Neuron device"), "{text}");
 
     fs::write(other.join("uevent"), "DRIVER=vfio-pci\nPCI_CLASS=120000\nPCI_ID=1D0F:7364\n").unwrap();
     let text = stdout(&["list", "--root", root]);
-    assert!(text.contains("has none of the Neuron functions on PCI (1): is the module neuron loaded?"), "{text}");
+    assert!(text.contains("is bound to none of the Neuron functions on PCI (1): load the module neuron"), "{text}");
     assert!(text.contains("Bound to: vfio-pci"), "{text}");
 }
 

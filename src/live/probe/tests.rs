@@ -292,7 +292,7 @@ fn a_failed_question_is_explained_and_hides_no_other_answer() {
             let [error @ Error::Driver { command, node, cause, .. }] = &failures[..] else { panic!("{failures:?}") };
             assert_eq!((*command, node.as_path()), (failing, Path::new("/dev/neuron0")));
             assert!(error.to_string().contains(words), "{}", error.to_string());
-            assert_eq!(source.raw_os_error(), (status < 0).then_some(-status));
+            assert_eq!(cause.raw_os_error(), (status < 0).then_some(-status));
         }
     }
 }
@@ -434,7 +434,7 @@ fn datastores_are_found_missing_or_refused() {
     assert_eq!(of_size(3).unwrap().unwrap().as_bytes(), b"nrt");
     assert_eq!(of_size(0).unwrap().unwrap().as_bytes(), b"");
     let Error::Driver { cause, .. } = of_size(u32::MAX).unwrap_err() else { panic!("not of the driver") };
-    assert_eq!(source.raw_os_error(), Some(EFBIG));
+    assert_eq!(cause.raw_os_error(), Some(EFBIG));
     assert_eq!(datastore(FakeNode::failing("ACQUIRE_NEURON_DS", -ENOENT)).unwrap(), None);
 
     let without_pid = AppInfo { pid: 0, ..AppInfo::default() };

@@ -345,7 +345,7 @@ impl<'a> Description<'a> {
         for (index, row) in (0..).zip(&self.of.neuron) {
             let name = format!("neuron{index} ");
             if !self.shows(index) {
-                let cores = format!("{} is what is known of its product", self.product.unwrap().cores);
+                let cores = format!("its product has {}", self.product.unwrap().cores);
                 expect(&[&name, "shows no cores", &cores]);
             }
             if self.is(&Defect::NeuronFunctionGone(index)) && self.is_placed() && self.of.neuron.len() > 1 {
@@ -354,7 +354,7 @@ impl<'a> Description<'a> {
             }
         }
         if !self.shows(0) {
-            expect(&[driver.version(), "is not laid out in a way that is known here"]);
+            expect(&[driver.version(), "have a layout that this version of nearfab does not know"]);
         }
         problems.extend(self.garbage());
         problems

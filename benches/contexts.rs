@@ -38,7 +38,7 @@ fn main() {
 
 fn measure() {
     let host = Host::discover().expect("the emulated machine");
-    let efa = host.efa()[0].address();
+    let efa = host.efa_interfaces()[0].address();
     let _kept = Efa::open(&host, efa).expect("the stand-in opens it");
 
     let before = allocations();

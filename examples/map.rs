@@ -46,10 +46,10 @@ fn place(function: Option<&PciFunction>) -> Place {
 
 fn draw(host: &Host) -> Result<String, Box<dyn Error>> {
     let mut groups: BTreeMap<Place, Group> = BTreeMap::new();
-    for device in host.neuron() {
+    for device in host.neuron_devices() {
         groups.entry(place(device.function())).or_default().devices.push(device);
     }
-    for efa in host.efa() {
+    for efa in host.efa_interfaces() {
         groups.entry(place(Some(&efa.function))).or_default().interfaces.push(efa);
     }
     let mut by_numa: BTreeMap<Option<u32>, Vec<(&str, &Group)>> = BTreeMap::new();

@@ -41,7 +41,7 @@ const INSTANCE_TYPE: &str = "sys/devices/virtual/dmi/id/product_name";
 /// ```
 /// use nearfab::Host;
 /// let host = Host::from_instance("trn2.48xlarge")?;
-/// assert_eq!((host.neuron().len(), host.efa().len()), (16, 16));
+/// assert_eq!((host.neuron_devices().len(), host.efa_interfaces().len()), (16, 16));
 /// # Ok::<(), nearfab::Error>(())
 /// ```
 #[derive(Debug, Clone)]
@@ -221,7 +221,7 @@ impl Host {
         let mut snapshot = (*self.snapshot).clone();
         let mut problems = Problems::default();
         let functions: Vec<PciFunction> =
-            self.neuron().iter().filter_map(NeuronDevice::function).chain(self.unnumbered()).cloned().collect();
+            self.neuron_devices().iter().filter_map(NeuronDevice::function).chain(self.unnumbered()).cloned().collect();
         for device in &mut snapshot.neuron {
             let Some(&(_, address)) = probed.iter().find(|(index, _)| *index == device.index) else { continue };
             if let Some(before) = device.location.take_if(|location| location.address != address) {
@@ -331,19 +331,19 @@ impl Host {
 
     /// Returns the NUMA nodes, in the order of their numbers.
     #[must_use]
-    pub fn numa(&self) -> &[NumaNode] {
+    pub fn numa_nodes(&self) -> &[NumaNode] {
         &self.snapshot.numa
     }
 
     /// Returns the EFA interfaces, in the order of their PCI addresses.
     #[must_use]
-    pub fn efa(&self) -> &[EfaInterface] {
+    pub fn efa_interfaces(&self) -> &[EfaInterface] {
         &self.snapshot.efa
     }
 
     /// Returns the Neuron devices that the driver shows, in the order of their numbers.
     #[must_use]
-    pub fn neuron(&self) -> &[NeuronDevice] {
+    pub fn neuron_devices(&self) -> &[NeuronDevice] {
         &self.snapshot.neuron
     }
 
@@ -378,7 +378,7 @@ impl Host {
     /// Returns how many physical cores form one logical core on this host; `None` on a host without Neuron devices.
     #[must_use]
     pub fn lnc(&self) -> Option<Lnc> {
-        let assumed = || Some(Lnc::default_of(self.neuron().first()?.cores));
+        let assumed = || Some(Lnc::default_of(self.neuron_devices().first()?.cores));
         self.snapshot.lnc.clone().or_else(assumed)
     }
 
@@ -405,9 +405,9 @@ impl Host {
     /// # Errors
     /// [`Error::NoSuchDevice`] with the addresses of the host's interfaces.
     pub fn find_efa(&self, address: Bdf) -> Result<&EfaInterface> {
-        self.efa().iter().find(|efa| efa.address() == address).ok_or_else(|| Error::NoSuchDevice {
+        self.efa_interfaces().iter().find(|efa| efa.address() == address).ok_or_else(|| Error::NoSuchDevice {
             wanted: format!("EFA interface {address}"),
-            present: listing("EFA interface", self.efa().iter().map(EfaInterface::address)),
+            present: listing("EFA interface", self.efa_interfaces().iter().map(EfaInterface::address)),
         })
     }
 
@@ -416,9 +416,9 @@ impl Host {
     /// # Errors
     /// [`Error::NoSuchDevice`] with the numbers of the host's devices.
     pub fn find_neuron(&self, index: HostDevice) -> Result<&NeuronDevice> {
-        self.neuron().iter().find(|device| device.index == index).ok_or_else(|| Error::NoSuchDevice {
+        self.neuron_devices().iter().find(|device| device.index == index).ok_or_else(|| Error::NoSuchDevice {
             wanted: format!("Neuron device {index}"),
-            present: listing("Neuron device", self.neuron().iter().map(|device| device.index)),
+            present: listing("Neuron device", self.neuron_devices().iter().map(|device| device.index)),
         })
     }
 }

@@ -6,7 +6,7 @@
 //!
 //! // On a Trainium instance use Host::discover()?.
 //! let host = Host::from_instance("trn2.48xlarge")?;
-//! for core in host.neuron().iter().flat_map(|device| device.cores()) {
+//! for core in host.neuron_devices().iter().flat_map(|device| device.cores()) {
 //!     for near in host.near_core(core, Basis::Pairing)?.nearest() {
 //!         println!("{core}  {}  ({})", near.target, near.evidence);
 //!     }

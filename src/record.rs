@@ -111,7 +111,7 @@ impl Record {
     pub fn redacted(&self) -> Self {
         let mut redactor = Redactor::default();
         let host = self.host.redacted(&mut redactor);
-        let names = host.efa().iter().filter_map(|efa| efa.rdma.as_deref());
+        let names = host.efa_interfaces().iter().filter_map(|efa| efa.rdma.as_deref());
         let names: Vec<&str> = names.chain(host.other_rdma().iter().map(|device| device.name.as_str())).collect();
         let system = self.system.as_ref().map(|system| system.redacted(&mut redactor, &names));
         Self { host, system, redacted: true }

@@ -131,7 +131,7 @@ impl EfaTelemetry {
 pub fn telemetry(host: &Host) -> Result<Telemetry> {
     let path = host.root().ok_or_else(|| Error::NoTree { origin: host.origin().to_string() })?;
     let root = HostRoot::open(path)?;
-    let efa = host.efa().iter().filter_map(|interface| {
+    let efa = host.efa_interfaces().iter().filter_map(|interface| {
         let device = format!("sys/class/infiniband/{}", interface.rdma.as_deref()?);
         Some(EfaTelemetry {
             address: interface.address(),
@@ -139,7 +139,7 @@ pub fn telemetry(host: &Host) -> Result<Telemetry> {
             port: readings(&root, &format!("{device}/ports/1/hw_counters"), Cost::AdminCommand),
         })
     });
-    let neuron = host.neuron().iter().map(|device| neuron::read(&root, device));
+    let neuron = host.neuron_devices().iter().map(|device| neuron::read(&root, device));
     Ok(Telemetry { efa: efa.collect(), neuron: neuron.collect() })
 }
 

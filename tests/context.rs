@@ -19,7 +19,7 @@ use support::{Machine, Skip, calls, is_slow, on_machine};
 fn live() -> Result<(Host, Vec<Bdf>)> {
     let host = Host::discover()?;
     assert!(host.is_live());
-    let mut interfaces: Vec<_> = host.efa().to_vec();
+    let mut interfaces: Vec<_> = host.efa_interfaces().to_vec();
     interfaces.sort_by_key(|interface| interface.uverbs);
     let addresses: Vec<_> = interfaces.iter().map(|interface| interface.address()).collect();
     assert_eq!(addresses.len(), 16);
@@ -335,7 +335,7 @@ fn the_real_library_fails_to_open_an_emulated_interface() {
 #[test]
 fn only_the_live_machine_can_be_opened() {
     let host = Host::from_instance("trn2.48xlarge").unwrap();
-    let error = Efa::open(&host, host.efa()[0].address()).unwrap_err();
+    let error = Efa::open(&host, host.efa_interfaces()[0].address()).unwrap_err();
     let Error::NotLive { origin, .. } = error else { panic!("{error}") };
     assert!(origin.contains("trn2.48xlarge"), "{origin}");
 }

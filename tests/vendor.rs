@@ -124,7 +124,7 @@ fn no_interface_is_opened_while_two_copies_are_mapped() {
         map(&one);
         map(&other);
         let host = Host::discover().unwrap();
-        let efa = host.efa()[0].address();
+        let efa = host.efa_interfaces()[0].address();
         let Error::SeveralLibraries { library, paths, .. } = Efa::open(&host, efa).unwrap_err() else {
             panic!("opened")
         };

@@ -47,7 +47,7 @@ static MEMORY: [u8; 8192] = [0; 8192];
 
 fn host_and_first() -> Result<(Host, Efa)> {
     let host = Host::discover()?;
-    let efa = Efa::open(&host, host.efa()[0].address())?;
+    let efa = Efa::open(&host, host.efa_interfaces()[0].address())?;
     Ok((host, efa))
 }
 
@@ -190,7 +190,7 @@ fn refused_queue_pairs_and_memory_regions_have_a_reason() {
         assert!(text.contains("at most 103079215104 bytes, in pages of 4096 bytes or more"), "{text}");
 
         // Numbers of another interface's queues are valid numbers on this interface too.
-        let other = Efa::open(&host, host.efa()[1].address()).unwrap().completion_queue(16).unwrap();
+        let other = Efa::open(&host, host.efa_interfaces()[1].address()).unwrap().completion_queue(16).unwrap();
         for (send, receive) in [(&other, &queue), (&queue, &other)] {
             let error = domain.queue_pair(&QueuePairOptions::srd(), send, receive).unwrap_err();
             assert!(error.to_string().contains("is of another interface, 0000:"), "{error}");

@@ -104,7 +104,7 @@ impl From<&EfaInterface> for NearfabEfaInfo {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nearfab_neuron_count(host: NearfabHost, count: *mut usize) -> i32 {
     // SAFETY: the caller guarantees that `count` is null or points to a size_t that this call may write.
-    guard(|| unsafe { put_count(host, count, |host| host.neuron().len()) })
+    guard(|| unsafe { put_count(host, count, |host| host.neuron_devices().len()) })
 }
 
 /// Describes the Neuron device at `position`. Positions start at 0 and follow the order of the device numbers, in which
@@ -123,7 +123,7 @@ pub unsafe extern "C" fn nearfab_neuron_get(
     size: usize,
 ) -> i32 {
     // SAFETY: the caller guarantees that `info` is null or points to `size` bytes that this call may write.
-    guard(|| unsafe { put_info(host.get()?.neuron(), position, info, size) })
+    guard(|| unsafe { put_info(host.get()?.neuron_devices(), position, info, size) })
 }
 
 /// Gets the number of EFA interfaces.
@@ -136,7 +136,7 @@ pub unsafe extern "C" fn nearfab_neuron_get(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nearfab_efa_count(host: NearfabHost, count: *mut usize) -> i32 {
     // SAFETY: the caller guarantees that `count` is null or points to a size_t that this call may write.
-    guard(|| unsafe { put_count(host, count, |host| host.efa().len()) })
+    guard(|| unsafe { put_count(host, count, |host| host.efa_interfaces().len()) })
 }
 
 /// Describes the EFA interface at `position`. Positions start at 0 and follow the order of the PCI addresses. `size` is
@@ -155,7 +155,7 @@ pub unsafe extern "C" fn nearfab_efa_get(
     size: usize,
 ) -> i32 {
     // SAFETY: the caller guarantees that `info` is null or points to `size` bytes that this call may write.
-    guard(|| unsafe { put_info(host.get()?.efa(), position, info, size) })
+    guard(|| unsafe { put_info(host.get()?.efa_interfaces(), position, info, size) })
 }
 
 /// Writes a number of devices of a host.

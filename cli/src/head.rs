@@ -20,12 +20,12 @@ pub(crate) fn write(host: &Host, out: &mut dyn Write) -> io::Result<()> {
 }
 
 fn counts(host: &Host) -> String {
-    let cores: u64 = host.neuron().iter().map(|device| u64::from(device.cores)).sum();
-    let mut devices = count(host.neuron().len(), "Neuron device");
+    let cores: u64 = host.neuron_devices().iter().map(|device| u64::from(device.cores)).sum();
+    let mut devices = count(host.neuron_devices().len(), "Neuron device");
     if cores > 0 {
         devices += &format!(" ({cores} cores)");
     }
-    let mut counts = vec![devices, count(host.efa().len(), "EFA interface")];
+    let mut counts = vec![devices, count(host.efa_interfaces().len(), "EFA interface")];
     if !host.gpus().is_empty() {
         counts.push(count(host.gpus().len(), "GPU"));
     }
@@ -58,7 +58,7 @@ fn logical_cores(host: &Host) -> Option<String> {
     let lnc = numbering.lnc?;
     let cores = count(numbering.rows.len(), "logical core");
     let visible = host.visible_neuron().count();
-    let devices = match host.neuron().len() - visible {
+    let devices = match host.neuron_devices().len() - visible {
         0 => String::new(),
         hidden => format!(" on {}; {hidden} without a node in /dev", count(visible, "device")),
     };

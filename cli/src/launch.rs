@@ -80,7 +80,7 @@ impl Allotment {
                 lnc.size
             )));
         }
-        if let (Some(value), true) = (variable(VISIBLE_GPUS), host.neuron().is_empty())
+        if let (Some(value), true) = (variable(VISIBLE_GPUS), host.neuron_devices().is_empty())
             && !are_all(&value, host.gpus().len())
         {
             return Err(Failure::launch(format!(
@@ -153,7 +153,7 @@ pub(crate) fn refuse_held(
     err: &mut dyn Write,
     check: impl Fn(&Probe) -> nearfab::Result<()>,
 ) -> Result<(), Failure> {
-    if !input.host.is_live() || input.host.neuron().is_empty() {
+    if !input.host.is_live() || input.host.neuron_devices().is_empty() {
         return Ok(());
     }
     let probe = match nearfab::probe(&input.host, source.probe_options()) {

@@ -151,7 +151,8 @@ impl<'a> Answer<'a> {
         wide: bool,
         out: &mut dyn Write,
     ) -> io::Result<()> {
-        let numbered = |near: &Near<Bdf>| host.neuron().iter().any(|device| device.address() == Some(near.target));
+        let numbered =
+            |near: &Near<Bdf>| host.neuron_devices().iter().any(|device| device.address() == Some(near.target));
         let functions = self.functions.as_ref().filter(|functions| !functions.entries.iter().all(numbered));
         if let Some(functions) = functions {
             function_table(host, &functions.entries, wide, out)?;

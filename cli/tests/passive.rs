@@ -106,8 +106,8 @@ fn missing_and_refused_nodes_are_distinguished_without_opening() {
     let output = list_as_nobody(tree.path());
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let host = Host::from_json(&String::from_utf8(output.stdout).unwrap()).unwrap();
-    assert_eq!((host.neuron().len(), host.efa().len()), (16, 16), "a missing node hides no device");
-    for device in host.neuron() {
+    assert_eq!((host.neuron_devices().len(), host.efa_interfaces().len()), (16, 16), "a missing node hides no device");
+    for device in host.neuron_devices() {
         let expected = match device.index.0 {
             3 => NodeAccess::Missing,
             4 => NodeAccess::Refused,
@@ -115,7 +115,7 @@ fn missing_and_refused_nodes_are_distinguished_without_opening() {
         };
         assert_eq!(device.access, expected, "{}", device.index);
     }
-    for efa in host.efa() {
+    for efa in host.efa_interfaces() {
         let expected = match efa.uverbs {
             Some(2) => NodeAccess::Missing,
             Some(5) => NodeAccess::Refused,

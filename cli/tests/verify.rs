@@ -83,7 +83,7 @@ fn report_is_a_record_with_the_verdicts() {
 
     let tree_host = Host::from_root(tree.path()).unwrap();
     let host = Host::from_file(&file).unwrap();
-    assert_eq!((host.instance_type(), host.neuron().len()), (tree_host.instance_type(), 16));
+    assert_eq!((host.instance_type(), host.neuron_devices().len()), (tree_host.instance_type(), 16));
     assert_eq!(verify(&host, None).assumptions, verify(&tree_host, None).assumptions);
     let report: Value = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
     let printed = stdout(&["verify", "--host", file.to_str().unwrap(), "-o", "json"]);

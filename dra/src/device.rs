@@ -57,8 +57,8 @@ impl Inventory {
 
     /// Returns the devices of `host`.
     pub fn from_host(host: &Host) -> Self {
-        let neuron = host.neuron().iter().map(|device| self::neuron(host, device));
-        let mut interfaces: Vec<&EfaInterface> = host.efa().iter().collect();
+        let neuron = host.neuron_devices().iter().map(|device| self::neuron(host, device));
+        let mut interfaces: Vec<&EfaInterface> = host.efa_interfaces().iter().collect();
         // Interfaces without a pair come last. The sort is stable, so they keep the order of their addresses.
         interfaces.sort_by_key(|efa| first_paired(host, efa.address()).unwrap_or(HostDevice(u32::MAX)));
         let efa = interfaces.into_iter().map(|efa| self::efa(host, efa));

@@ -8,7 +8,7 @@
 //! let table = nearfab::instances::InstanceTable::find("trn2.48xlarge")?;
 //! nearfab_emu::write_tree(table, &dir)?;
 //! let host = nearfab::Host::from_root(&dir)?;
-//! assert_eq!(host.efa().len(), 16);
+//! assert_eq!(host.efa_interfaces().len(), 16);
 //! # std::fs::remove_dir_all(&dir)?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -59,7 +59,7 @@ pub fn write_tree(table: &InstanceTable, dir: &Path) -> Result<(), Error> {
 /// let table = nearfab::instances::InstanceTable::find("trn1.32xlarge")?;
 /// write_tree_with(table, &[Defect::EfaAttached(1), Defect::NoNuma], &dir)?;
 /// let host = nearfab::Host::from_root(&dir)?;
-/// assert_eq!((host.efa().len(), host.efa()[0].function.numa), (1, None));
+/// assert_eq!((host.efa_interfaces().len(), host.efa_interfaces()[0].function.numa), (1, None));
 /// # std::fs::remove_dir_all(&dir)?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

@@ -77,13 +77,13 @@ fn combined_defects_all_take_effect() {
     write_tree_with(table, &defects, dir.path()).unwrap();
     let host = Host::from_root(dir.path()).unwrap();
     assert_eq!(host.problems(), [""; 0]);
-    assert_eq!((host.efa().len(), host.other_rdma().len()), (15, 2));
+    assert_eq!((host.efa_interfaces().len(), host.other_rdma().len()), (15, 2));
     // The first interface by address is not attached. The next one has its number after the two ConnectX functions.
-    assert_eq!(host.efa()[0].address().to_string(), "0000:57:00.0");
-    assert_eq!((host.efa()[0].uverbs, host.efa()[0].access), (Some(2), NodeAccess::Missing));
-    let granted = host.neuron().iter().filter(|device| device.access == NodeAccess::Granted);
+    assert_eq!(host.efa_interfaces()[0].address().to_string(), "0000:57:00.0");
+    assert_eq!((host.efa_interfaces()[0].uverbs, host.efa_interfaces()[0].access), (Some(2), NodeAccess::Missing));
+    let granted = host.neuron_devices().iter().filter(|device| device.access == NodeAccess::Granted);
     assert_eq!(granted.map(|device| device.index.0).collect::<Vec<_>>(), [13, 14]);
-    assert!(host.efa().iter().all(|efa| efa.function.numa.is_none()));
+    assert!(host.efa_interfaces().iter().all(|efa| efa.function.numa.is_none()));
 }
 
 #[test]

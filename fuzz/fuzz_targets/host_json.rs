@@ -17,13 +17,16 @@ fuzz_target!(|text: &str| {
     let Ok(record) = serde_json::from_str::<Value>(text) else { return };
     assert_eq!(record["format"], 1);
     assert_eq!(host.instance_type(), record["instance_type"].as_str());
-    let found = host.efa().iter().map(|efa| efa.address().to_string());
+    let found = host.efa_interfaces().iter().map(|efa| efa.address().to_string());
     assert_each_once(found.collect(), &record["efa"], |efa| efa["address"].as_str()?.parse().ok().map(address));
-    let found = host.neuron().iter().map(|device| device.index.0.to_string());
+    let found = host.neuron_devices().iter().map(|device| device.index.0.to_string());
     assert_each_once(found.collect(), &record["neuron"], |device| {
         device["index"].as_u64().map(|index| index.to_string())
     });
-    assert!(host.neuron().iter().all(|device| device.cores <= 4096), "lists of so many cores would fill the memory");
+    assert!(
+        host.neuron_devices().iter().all(|device| device.cores <= 4096),
+        "lists of so many cores would fill the memory"
+    );
     nearfab_fuzz::check(&host);
     if let Ok(record) = Record::from_json(text) {
         check_record(&host, &record);
@@ -36,14 +39,15 @@ fn check_record(host: &Host, record: &Record) {
     let redacted = record.redacted();
     assert!(redacted.is_redacted());
     assert_eq!(Record::from_json(&redacted.to_json()).as_ref().ok(), Some(&redacted), "a redacted record is readable");
-    let serials = |host: &Host| host.neuron().iter().map(|device| device.serial.clone()).collect();
-    let guids = |host: &Host| host.efa().iter().map(|efa| efa.node_guid.map(|guid| guid.to_string())).collect();
+    let serials = |host: &Host| host.neuron_devices().iter().map(|device| device.serial.clone()).collect();
+    let guids =
+        |host: &Host| host.efa_interfaces().iter().map(|efa| efa.node_guid.map(|guid| guid.to_string())).collect();
     let gid = |efa: &EfaInterface| efa.port.as_ref()?.gid.map(|gid| gid.to_string());
-    let gids = |host: &Host| host.efa().iter().map(gid).collect();
+    let gids = |host: &Host| host.efa_interfaces().iter().map(gid).collect();
     check_redacted(serials(host), serials(&redacted.host));
     check_redacted(guids(host), guids(&redacted.host));
     check_redacted(gids(host), gids(&redacted.host));
-    let addresses = |host: &Host| host.efa().iter().map(|efa| efa.address()).collect::<Vec<_>>();
+    let addresses = |host: &Host| host.efa_interfaces().iter().map(|efa| efa.address()).collect::<Vec<_>>();
     assert_eq!(addresses(host), addresses(&redacted.host));
 }
 

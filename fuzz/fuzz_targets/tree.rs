@@ -18,7 +18,10 @@ fuzz_target!(|text: &[u8]| {
 
     let host = Host::from_root(&root).expect("a tree that can be opened");
     check(&host);
-    assert!(host.efa().is_sorted_by_key(|efa| efa.address()) && host.neuron().is_sorted_by_key(|device| device.index));
+    assert!(
+        host.efa_interfaces().is_sorted_by_key(|efa| efa.address())
+            && host.neuron_devices().is_sorted_by_key(|device| device.index)
+    );
     let telemetry = format!("{:?}", telemetry(&host).expect("a tree that can be opened"));
     let record = Record::take(&host).expect("a tree that can be opened");
     for read in [record.to_json(), telemetry] {

@@ -53,7 +53,7 @@ impl Attribute {
 
 /// Returns all attributes of the host and its telemetry. The first byte of an input is a position in this list.
 pub(crate) fn all(host: &Host) -> Vec<Attribute> {
-    let [first, second] = host.efa() else { panic!("two interfaces") };
+    let [first, second] = host.efa_interfaces() else { panic!("two interfaces") };
     let mut all = Vec::new();
     add_pci(&mut all, first, second);
     add_rdma(&mut all, first);

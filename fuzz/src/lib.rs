@@ -27,21 +27,24 @@ pub fn check(host: &Host) {
     assert_eq!(&read_back, host);
     assert_eq!(host.diff(&read_back), [], "a host differs from its copy");
     for basis in [Basis::Pairing, Basis::Place] {
-        for device in host.neuron() {
+        for device in host.neuron_devices() {
             let near = host.near_device(device.index, basis).expect("a device that the host has");
-            check_ranks(&near.entries, host.efa().len());
+            check_ranks(&near.entries, host.efa_interfaces().len());
             for core in device.cores().take(3) {
                 let near = host.near_core(core, basis).expect("a core that the host has");
-                check_ranks(&near.entries, host.efa().len());
+                check_ranks(&near.entries, host.efa_interfaces().len());
             }
         }
-        for efa in host.efa() {
+        for efa in host.efa_interfaces() {
             let near = host.near_efa(efa.address(), basis).expect("an interface that the host has");
-            check_ranks(&near.entries, host.neuron().len());
+            check_ranks(&near.entries, host.neuron_devices().len());
         }
     }
     for gpu in host.gpus() {
-        check_ranks(&host.near_function(gpu.address()).expect("a GPU that the host has").entries, host.efa().len());
+        check_ranks(
+            &host.near_function(gpu.address()).expect("a GPU that the host has").entries,
+            host.efa_interfaces().len(),
+        );
     }
     check_numbers(host);
 }
@@ -74,8 +77,8 @@ fn check_numbers(host: &Host) {
         host.find_neuron(links.device).expect("a device that the host has");
     }
     for &size in GroupSize::ALL {
-        let neuron = host.neuron().iter().filter_map(|device| host.device_group(device.index, size));
-        let efa = host.efa().iter().filter_map(|efa| host.efa_group(efa.address(), size));
+        let neuron = host.neuron_devices().iter().filter_map(|device| host.device_group(device.index, size));
+        let efa = host.efa_interfaces().iter().filter_map(|efa| host.efa_group(efa.address(), size));
         assert!(neuron.chain(efa).all(|id| !id.is_empty()));
     }
 }

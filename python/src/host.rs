@@ -85,13 +85,13 @@ impl Host {
     /// The EFA interfaces, in the order of their PCI addresses.
     #[getter]
     fn efa<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
-        PyTuple::new(py, self.0.efa().iter().map(EfaInterface::from).collect::<Vec<_>>())
+        PyTuple::new(py, self.0.efa_interfaces().iter().map(EfaInterface::from).collect::<Vec<_>>())
     }
 
     /// The Neuron devices that the Neuron driver shows, in the order of their numbers.
     #[getter]
     fn neuron<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
-        PyTuple::new(py, self.0.neuron().iter().map(NeuronDevice::from).collect::<Vec<_>>())
+        PyTuple::new(py, self.0.neuron_devices().iter().map(NeuronDevice::from).collect::<Vec<_>>())
     }
 
     /// What discovery could not read, and what it found inconsistent. Each is one sentence.
@@ -127,7 +127,7 @@ impl Host {
     }
 
     fn __repr__(&self) -> String {
-        let (neuron, efa) = (self.0.neuron().len(), self.0.efa().len());
+        let (neuron, efa) = (self.0.neuron_devices().len(), self.0.efa_interfaces().len());
         format!("<nearfab.Host of {}: {neuron} Neuron devices, {efa} EFA interfaces>", self.origin())
     }
 }

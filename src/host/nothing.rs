@@ -64,7 +64,7 @@ impl Host {
     /// ```
     #[must_use]
     pub fn nothing_found(&self) -> Option<NothingFound> {
-        if !self.neuron().is_empty() || !self.efa().is_empty() {
+        if !self.neuron_devices().is_empty() || !self.efa_interfaces().is_empty() {
             return None;
         }
         if let Origin::Table { instance_type } = self.origin() {

@@ -100,7 +100,7 @@ pub fn probe(host: &Host, options: ProbeOptions) -> Result<Probe> {
         check_own_nodes(&machine, environment)?;
     }
     let names = knows_names(&machine)?;
-    Ok(ask(host.neuron(), options, &Machine, names.then_some(&machine)))
+    Ok(ask(host.neuron_devices(), options, &Machine, names.then_some(&machine)))
 }
 
 /// Returns the root of the machine that `host` describes. Fails if its device nodes must not be opened.
@@ -110,7 +110,7 @@ pub(crate) fn may_open(host: &Host, options: ProbeOptions) -> Result<HostRoot> {
     }
     let root = HostRoot::open(Path::new("/"))?;
     // On a host without devices no node is opened, so nothing is affected.
-    if !options.on_pods && !host.neuron().is_empty() {
+    if !options.on_pods && !host.neuron_devices().is_empty() {
         platform::check(&root, host.instance_type())?;
     }
     Ok(root)

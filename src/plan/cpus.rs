@@ -94,7 +94,7 @@ impl CpuShare {
 
 fn nodes_of(host: &Host, numbers: &[u32]) -> CpuList {
     let of_rank = |node: &&NumaNode| numbers.is_empty() || numbers.contains(&node.node);
-    CpuList::union(host.numa().iter().filter(of_rank).map(|node| &node.cpus))
+    CpuList::union(host.numa_nodes().iter().filter(of_rank).map(|node| &node.cpus))
 }
 
 fn not_given(near: &CpuList, numa: &[u32], given: &CpuList) -> Error {
@@ -110,10 +110,10 @@ fn not_given(near: &CpuList, numa: &[u32], given: &CpuList) -> Error {
 
 /// Returns the CPUs of each rank. `nodes` has, for each rank, the NUMA node of each of its cores or GPUs.
 pub(super) fn divide(host: &Host, options: &PlanOptions, nodes: &[Vec<Option<u32>>]) -> Result<Vec<CpuShare>> {
-    let all = CpuList::union(host.numa().iter().map(|node| &node.cpus));
+    let all = CpuList::union(host.numa_nodes().iter().map(|node| &node.cpus));
     let given = options.cpus.as_ref();
     let allowed = |cpus: &CpuList| given.map_or_else(|| cpus.clone(), |given| cpus.and(given));
-    let has_cpus = |node: u32| host.numa().iter().any(|other| other.node == node && !other.cpus.is_empty());
+    let has_cpus = |node: u32| host.numa_nodes().iter().any(|other| other.node == node && !other.cpus.is_empty());
     let mut shares: Vec<CpuShare> = Vec::with_capacity(nodes.len());
     for units in nodes {
         let known: Option<Vec<u32>> = units.iter().map(|node| node.filter(|&node| has_cpus(node))).collect();
@@ -130,7 +130,7 @@ pub(super) fn divide(host: &Host, options: &PlanOptions, nodes: &[Vec<Option<u32
         };
         shares.push(CpuShare { cpus, numa, reason });
     }
-    for node in host.numa() {
+    for node in host.numa_nodes() {
         let weight = |(share, units): (&CpuShare, &Vec<Option<u32>>)| {
             let here = units.iter().filter(|&&unit| unit == Some(node.node)).count();
             if share.numa.contains(&node.node) { here } else { 0 }

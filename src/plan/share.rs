@@ -112,7 +112,7 @@ pub(super) fn divide(host: &Host, options: &PlanOptions) -> Result<Vec<Share>> {
         let shares = equal(&rows, options.ranks, "logical core")?;
         return (0..).zip(shares).map(|(rank, cores)| Ok(Share::Cores { cores: consecutive(rank, cores)? })).collect();
     }
-    if !host.neuron().is_empty() {
+    if !host.neuron_devices().is_empty() {
         let reason = "no Neuron device has a device node here, so no core can be used; in a container, pass the nodes";
         return Err(Error::NoPlan { reason: reason.to_owned() });
     }

@@ -68,7 +68,7 @@ impl Host {
         if let Ok(core) = name.parse() {
             return Ok(Anchor::Core { core });
         }
-        if let Some(efa) = self.efa().iter().find(|efa| efa.rdma.as_deref() == Some(name)) {
+        if let Some(efa) = self.efa_interfaces().iter().find(|efa| efa.rdma.as_deref() == Some(name)) {
             return Ok(Anchor::Efa { address: efa.address() });
         }
         if self.other_rdma().iter().any(|device| device.name == name) {

@@ -160,13 +160,13 @@ fn parts(host: &Host) -> BTreeMap<Subject, Value> {
         ("lnc".to_owned(), value(&host.lnc())),
     ]);
     add(Subject::Host, Value::Object(whole));
-    for node in host.numa() {
+    for node in host.numa_nodes() {
         add(Subject::Numa { node: node.node }, value(node));
     }
-    for efa in host.efa() {
+    for efa in host.efa_interfaces() {
         add(Subject::Efa { address: efa.address() }, value(efa));
     }
-    for device in host.neuron() {
+    for device in host.neuron_devices() {
         add(Subject::Neuron { index: device.index }, value(device));
     }
     for function in host.driverless() {

@@ -57,7 +57,7 @@ impl Host {
     /// ```
     #[must_use]
     pub fn links(&self) -> Vec<Links> {
-        self.neuron().iter().filter_map(|device| self.links_of(device)).collect()
+        self.neuron_devices().iter().filter_map(|device| self.links_of(device)).collect()
     }
 
     fn links_of(&self, device: &NeuronDevice) -> Option<Links> {

@@ -113,11 +113,11 @@ impl Host {
     /// # Ok::<(), nearfab::Error>(())
     /// ```
     pub fn members(&self) -> impl Iterator<Item = Member<'_>> {
-        let neuron = self.neuron().iter().map(Member::Neuron);
+        let neuron = self.neuron_devices().iter().map(Member::Neuron);
         let unnumbered = self.unnumbered().iter().map(Member::Unnumbered);
         let driverless = self.driverless().iter().map(Member::Driverless);
         let gpus = self.gpus().iter().map(Member::Gpu);
-        let efa = self.efa().iter().map(Member::Efa);
+        let efa = self.efa_interfaces().iter().map(Member::Efa);
         let others = self.other_rdma().iter().map(Member::OtherRdma);
         neuron.chain(unnumbered).chain(driverless).chain(gpus).chain(efa).chain(others)
     }

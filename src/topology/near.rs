@@ -136,7 +136,7 @@ impl Host {
         let device = self.find_neuron(device)?;
         let pairing = self.pairing(basis);
         let paired = pairing.and_then(|table| pair(table, device));
-        let candidates = self.efa().iter().map(|efa| {
+        let candidates = self.efa_interfaces().iter().map(|efa| {
             let proximity = Proximity::between(device.function(), Some(&efa.function));
             (efa.address(), proximity, paired == Some(efa.address()))
         });
@@ -148,7 +148,8 @@ impl Host {
     /// Ranks first the interface that libnrt named. The proximity of the other interfaces is unknown.
     #[cfg(feature = "live")]
     pub(crate) fn near_by_runtime(&self, interface: Bdf) -> NearList<Bdf> {
-        let candidates = self.efa().iter().map(|efa| (efa.address(), Proximity::Unknown, efa.address() == interface));
+        let candidates =
+            self.efa_interfaces().iter().map(|efa| (efa.address(), Proximity::Unknown, efa.address() == interface));
         NearList { entries: ranked(candidates.collect(), Some(Evidence::Runtime)), missing_pair: None }
     }
 
@@ -173,7 +174,7 @@ impl Host {
     pub fn near_efa(&self, address: Bdf, basis: Basis) -> Result<NearList<HostDevice>> {
         let efa = self.find_efa(address)?;
         let pairing = self.pairing(basis);
-        let candidates = self.neuron().iter().map(|device| {
+        let candidates = self.neuron_devices().iter().map(|device| {
             let proximity = Proximity::between(device.function(), Some(&efa.function));
             (device.index, proximity, pairing.and_then(|table| pair(table, device)) == Some(address))
         });
@@ -201,7 +202,7 @@ impl Host {
             let present = if present.is_empty() { "no accelerator".to_owned() } else { present.join(", ") };
             Error::NoSuchDevice { wanted: format!("accelerator at {address}"), present }
         })?;
-        Ok(by_place(function, self.efa().iter().map(|efa| &efa.function)))
+        Ok(by_place(function, self.efa_interfaces().iter().map(|efa| &efa.function)))
     }
 
     /// Ranks the PCI functions of accelerators by place, seen from an EFA interface; see [`Host::near_function`].
@@ -215,7 +216,7 @@ impl Host {
 
     /// Returns the PCI functions of GPUs and Neuron devices, including functions without a device number or a driver.
     fn accelerators(&self) -> impl Iterator<Item = &PciFunction> {
-        let numbered = self.neuron().iter().filter_map(NeuronDevice::function);
+        let numbered = self.neuron_devices().iter().filter_map(NeuronDevice::function);
         let gpus = self.gpus().iter().map(|gpu| &gpu.function);
         numbered.chain(self.unnumbered()).chain(self.driverless()).chain(gpus)
     }

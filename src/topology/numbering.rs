@@ -53,7 +53,7 @@ impl Host {
     /// Returns the Neuron devices whose device nodes exist, accessible or not. The sysfs of a container shows all devices of
     /// the host, but the container has only its own nodes. The Neuron runtime numbers devices by nodes.
     pub fn visible_neuron(&self) -> impl Iterator<Item = &NeuronDevice> {
-        self.neuron().iter().filter(|device| device.access != NodeAccess::Missing)
+        self.neuron_devices().iter().filter(|device| device.access != NodeAccess::Missing)
     }
 
     /// Returns the GPUs that this process can see: all GPUs of the host, or in a container only those that the NVIDIA driver

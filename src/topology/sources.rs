@@ -35,13 +35,13 @@ impl Host {
     }
 
     fn places_by_table(&self) -> bool {
-        let mut locations = self.neuron().iter().filter_map(|device| device.location.as_ref());
+        let mut locations = self.neuron_devices().iter().filter_map(|device| device.location.as_ref());
         locations.any(|location| matches!(location.evidence, LocationEvidence::Table { .. }))
     }
 
     fn pairs_by_table(&self) -> bool {
         let mut lists =
-            self.neuron().iter().filter_map(|device| self.near_device(device.index, Default::default()).ok());
+            self.neuron_devices().iter().filter_map(|device| self.near_device(device.index, Default::default()).ok());
         lists.any(|list| {
             list.missing_pair.is_some() || list.nearest().any(|near| matches!(near.evidence, Evidence::Table { .. }))
         })

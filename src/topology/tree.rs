@@ -84,7 +84,7 @@ impl Host {
     #[must_use]
     pub fn tree(&self) -> TopologyTree {
         let node = |node: &NumaNode| NumaBranch { node: Some(node.node), cpus: node.cpus.clone(), roots: Vec::new() };
-        let mut numa: Vec<NumaBranch> = self.numa().iter().map(node).collect();
+        let mut numa: Vec<NumaBranch> = self.numa_nodes().iter().map(node).collect();
         let mut placed: Vec<Member<'_>> = self.members().collect();
         placed.sort_by_key(|member| {
             let function = member.function();

@@ -32,7 +32,7 @@ pub(super) fn run(check: Check, host: &Host, probe: Option<&Probe>) -> Findings 
 
 fn local_cpus(findings: &mut Findings, host: &Host) {
     for function in functions(host) {
-        let node = host.numa().iter().find(|node| Some(node.node) == function.numa);
+        let node = host.numa_nodes().iter().find(|node| Some(node.node) == function.numa);
         match node.filter(|node| !node.cpus.is_empty() && !function.cpus.is_empty()) {
             Some(node) => {
                 let path = format!("/sys/bus/pci/devices/{}/local_cpulist", function.address);
@@ -82,7 +82,7 @@ impl Order {
 }
 
 fn core_map(findings: &mut Findings, host: &Host, probe: Option<&Probe>, order: Order) {
-    let maps = host.neuron().iter().map(|device| (device, device.core_map(host.instance_type())));
+    let maps = host.neuron_devices().iter().map(|device| (device, device.core_map(host.instance_type())));
     let maps: Vec<_> = maps.filter(|(device, map)| order.is_of(device, map)).collect();
     if maps.is_empty() {
         return findings.miss(Need::OtherHost, order.devices());
@@ -137,7 +137,7 @@ impl Display for Cores {
 
 fn core_map_none(findings: &mut Findings, host: &Host, probe: Option<&Probe>) {
     let has_none = |device: &NeuronDevice| device.core_map(host.instance_type()).evidence == CoreMapEvidence::Product;
-    if !host.neuron().iter().any(has_none) {
+    if !host.neuron_devices().iter().any(has_none) {
         return findings.miss(Need::OtherHost, "Inferentia, Inferentia2 or Trainium1 devices");
     }
     match probe.map(|probe| &probe.core_map) {
@@ -155,7 +155,7 @@ fn answers<'a>(
     probe: Option<&'a Probe>,
     what: &str,
 ) -> Vec<(HostDevice, &'a DeviceAnswers)> {
-    if host.neuron().is_empty() {
+    if host.neuron_devices().is_empty() {
         findings.miss(Need::OtherHost, "Neuron devices");
         return Vec::new();
     }

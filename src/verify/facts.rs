@@ -20,7 +20,9 @@ pub(super) fn compare(host: &Host, table: &InstanceTable, fact: &str) -> Finding
         "cpus" => cpus(&mut findings, host, table),
         "numa" => numa(&mut findings, host, table),
         "neuron" => neuron(&mut findings, host, table),
-        "efa" => addresses(&mut findings, "EFA interfaces", table.efa, host.efa().iter().map(|efa| &efa.function)),
+        "efa" => {
+            addresses(&mut findings, "EFA interfaces", table.efa, host.efa_interfaces().iter().map(|efa| &efa.function))
+        }
         "efa_device_id" => efa_ids(&mut findings, host, table),
         "gpu" => {
             let functions = || host.gpus().iter().map(|gpu| &gpu.function);
@@ -40,12 +42,12 @@ pub(super) fn compare(host: &Host, table: &InstanceTable, fact: &str) -> Finding
 
 /// Returns the PCI functions of Neuron devices, with or without a known number, with or without a driver.
 pub(super) fn neuron_functions(host: &Host) -> impl Iterator<Item = &PciFunction> {
-    host.neuron().iter().filter_map(NeuronDevice::function).chain(host.unnumbered()).chain(host.driverless())
+    host.neuron_devices().iter().filter_map(NeuronDevice::function).chain(host.unnumbered()).chain(host.driverless())
 }
 
 /// Returns every PCI function that a table can have.
 pub(super) fn functions(host: &Host) -> impl Iterator<Item = &PciFunction> {
-    let efa = host.efa().iter().map(|efa| &efa.function);
+    let efa = host.efa_interfaces().iter().map(|efa| &efa.function);
     let gpus = host.gpus().iter().map(|gpu| &gpu.function);
     let others = host.other_rdma().iter().filter_map(|device| device.function.as_ref());
     neuron_functions(host).chain(efa).chain(gpus).chain(others)
@@ -57,13 +59,13 @@ fn cpus(findings: &mut Findings, host: &Host, table: &InstanceTable) {
     let rows: Vec<(u32, CpuList)> =
         table.numa.iter().map(|row| (row.node, row.cpus.parse().unwrap_or_default())).collect();
     let expected: usize = rows.iter().map(|(_, cpus)| cpus.len()).sum();
-    let present: usize = host.numa().iter().map(|node| node.cpus.len()).sum();
+    let present: usize = host.numa_nodes().iter().map(|node| node.cpus.len()).sum();
     if present != expected {
         let what = format!("the CPUs of all nodes: the host has {present}, the table {expected}");
         return findings.miss(Need::OtherHost, what);
     }
     for (node, expected) in &rows {
-        let found = host.numa().iter().find(|other| other.node == *node).map(|node| node.cpus.clone());
+        let found = host.numa_nodes().iter().find(|other| other.node == *node).map(|node| node.cpus.clone());
         findings.compare(&format!("/sys/devices/system/node/node{node}/cpulist"), expected, &found.unwrap_or_default());
     }
 }
@@ -164,10 +166,10 @@ fn id_path(function: &PciFunction) -> String {
 
 fn efa_ids(findings: &mut Findings, host: &Host, table: &InstanceTable) {
     let Some(row) = table.efa.first() else { return };
-    for efa in host.efa() {
+    for efa in host.efa_interfaces() {
         findings.compare(&id_path(&efa.function), &row.id, &efa.function.id);
     }
-    if host.efa().is_empty() {
+    if host.efa_interfaces().is_empty() {
         findings.miss(Need::OtherHost, "an EFA interface");
     }
 }
@@ -189,8 +191,8 @@ fn neuron(findings: &mut Findings, host: &Host, table: &InstanceTable) {
         findings.differ(id_path(function), table.neuron_product.unwrap_or("no Neuron device"), function.id);
     }
     let addresses: BTreeSet<Bdf> = neuron_functions(host).map(|function| function.address).collect();
-    let only = addresses.first().filter(|_| addresses.len() == 1 && host.neuron().len() == 1);
-    for device in host.neuron() {
+    let only = addresses.first().filter(|_| addresses.len() == 1 && host.neuron_devices().len() == 1);
+    for device in host.neuron_devices() {
         let Some(row) = table.neuron(device.index) else {
             findings.differ("/sys/class/neuron_device", format!("{} devices", table.neuron.len()), device.index);
             continue;
@@ -288,11 +290,15 @@ impl Display for OneOf<'_> {
 /// Compares sets of neighbours. The driver lists neighbours by the number of devices, so it lists other neighbours if one
 /// device is missing.
 fn links(findings: &mut Findings, host: &Host, table: &InstanceTable) {
-    if host.neuron().len() != table.neuron.len() {
-        let what = format!("the links of {} devices: the host has {} devices", table.neuron.len(), host.neuron().len());
+    if host.neuron_devices().len() != table.neuron.len() {
+        let what = format!(
+            "the links of {} devices: the host has {} devices",
+            table.neuron.len(),
+            host.neuron_devices().len()
+        );
         return findings.miss(Need::OtherHost, what);
     }
-    for device in host.neuron() {
+    for device in host.neuron_devices() {
         let Some(expected) = table.neuron(device.index).and_then(|row| row.links) else { continue };
         match &device.links {
             Some(found) => {

@@ -126,7 +126,7 @@ fn root(row: &FunctionRow) -> String {
 }
 
 fn name_of(host: &Host, address: Bdf) -> &str {
-    host.efa().iter().find(|efa| efa.address() == address).unwrap().rdma.as_deref().unwrap()
+    host.efa_interfaces().iter().find(|efa| efa.address() == address).unwrap().rdma.as_deref().unwrap()
 }
 
 fn cpus_of(table: &InstanceTable, node: u32) -> CpuList {
@@ -234,7 +234,7 @@ fn resource_slices(table: &InstanceTable, host: &Host, data: &Value) {
 fn verbs_order(table: &InstanceTable, host: &Host, data: &Value) {
     assert_eq!((data["first_two"].as_str(), data["then"].as_str()), (Some("mlx5 devices"), Some("EFA")));
     assert_eq!(table.foreign.len(), 2);
-    let mut numbers: Vec<u32> = host.efa().iter().map(|efa| efa.uverbs.unwrap()).collect();
+    let mut numbers: Vec<u32> = host.efa_interfaces().iter().map(|efa| efa.uverbs.unwrap()).collect();
     numbers.sort_unstable();
     assert_eq!(numbers, (2..10).collect::<Vec<_>>());
 }
@@ -275,7 +275,7 @@ fn lspci_lscpu_neuron_ls(table: &InstanceTable, host: &Host, data: &Value) {
     let [node] = table.numa else { panic!("one node") };
     assert_eq!(node.cpus, data["lscpu"]["node0_cpus"].as_str().unwrap());
     assert_eq!(cpus_of(table, 0).iter().count(), number(&data["lscpu"]["cpus"]) as usize);
-    assert_eq!(host.neuron()[0].function().unwrap().numa, None);
+    assert_eq!(host.neuron_devices()[0].function().unwrap().numa, None);
 }
 
 fn neuron_ls(table: &InstanceTable, host: &Host, data: &Value) {
@@ -285,7 +285,7 @@ fn neuron_ls(table: &InstanceTable, host: &Host, data: &Value) {
     assert_eq!(cpus_of(table, 0).to_string(), data["cpu_affinity"].as_str().unwrap());
     // Four logical cores of two physical ones each.
     assert_eq!(table.product().unwrap().cores, number(&data["cores"]) * number(&data["logical_neuroncore_config"]));
-    assert_eq!(host.neuron()[0].address(), Some(row.address));
+    assert_eq!(host.neuron_devices()[0].address(), Some(row.address));
 }
 
 fn neuron_ls_json(table: &InstanceTable, host: &Host, data: &Value) {
@@ -299,7 +299,7 @@ fn neuron_ls_json(table: &InstanceTable, host: &Host, data: &Value) {
     assert_eq!(product.cores, number(&captured["nc_count"]));
     assert_eq!(product.memory, captured["memory_size"].as_u64().unwrap());
     assert_eq!(table.neuron.len(), number(&data["neuron_hardware_info"]["neuron_device_count"]) as usize);
-    let function = host.neuron()[0].function().unwrap();
+    let function = host.neuron_devices()[0].function().unwrap();
     assert_eq!(function.numa, None);
     assert_eq!(function.cpus.to_string(), captured["cpu_affinity"].as_str().unwrap());
 }
@@ -336,11 +336,11 @@ fn contradicted(table: &InstanceTable, host: &Host, data: &Value) {
     let wrong = addresses(&data["bdfs"]);
     assert_eq!(wrong.len(), table.neuron.len());
     assert!(table.neuron.iter().all(|row| !wrong.contains(&row.address)));
-    assert!(host.neuron().iter().all(|device| !wrong.contains(&device.address().unwrap())));
+    assert!(host.neuron_devices().iter().all(|device| !wrong.contains(&device.address().unwrap())));
 }
 
 fn sysfs(table: &InstanceTable, host: &Host, data: &Value) {
-    let [device] = host.neuron() else { panic!("one device") };
+    let [device] = host.neuron_devices() else { panic!("one device") };
     assert_eq!(device.product.as_deref(), data["architecture"]["device_name"].as_str());
     assert_eq!(
         table.neuron_product.map(str::to_lowercase).as_deref(),

@@ -40,9 +40,9 @@ fn lstopo_sees_the_same_parents_and_numa_nodes() {
         let options = roxmltree::ParsingOptions { allow_dtd: true, ..Default::default() };
         let document = Document::parse_with_options(&xml, options).unwrap();
 
-        let functions: Vec<&PciFunction> = host.efa().iter().map(|efa| &efa.function).collect();
+        let functions: Vec<&PciFunction> = host.efa_interfaces().iter().map(|efa| &efa.function).collect();
         let functions: Vec<&PciFunction> =
-            functions.into_iter().chain(host.neuron().iter().filter_map(|device| device.function())).collect();
+            functions.into_iter().chain(host.neuron_devices().iter().filter_map(|device| device.function())).collect();
         let gpus = host.gpus().iter().map(|gpu| &gpu.function);
         let others = host.other_rdma().iter().filter_map(|device| device.function.as_ref());
         let functions: Vec<&PciFunction> = functions.into_iter().chain(gpus).chain(others).collect();
@@ -113,7 +113,7 @@ fn libibverbs_lists_the_same_interfaces() {
         let Some(listing) = judged_by("libibverbs", &mut command) else { return };
         let listed: BTreeSet<&str> =
             listing.lines().skip(2).filter_map(|line| line.split_whitespace().next()).collect();
-        let seen: BTreeSet<&str> = host.efa().iter().filter_map(|efa| efa.rdma.as_deref()).collect();
+        let seen: BTreeSet<&str> = host.efa_interfaces().iter().filter_map(|efa| efa.rdma.as_deref()).collect();
         assert_eq!(seen.len(), table.efa.len());
         let foreign: BTreeSet<&str> = listed.iter().copied().filter(|name| !name.starts_with("rdmap")).collect();
         assert_eq!(foreign.len(), table.foreign.len(), "{foreign:?}");

@@ -30,7 +30,7 @@ fn physical(numbers: [u32; 2]) -> Vec<PhysicalCore> {
 #[test]
 fn two_of_sixteen_devices_have_three_different_numbers_each() {
     let host = container("trn2.48xlarge", &[13, 14], Some(2));
-    assert_eq!(host.neuron().len(), 16, "sysfs shows all");
+    assert_eq!(host.neuron_devices().len(), 16, "sysfs shows all");
     assert_eq!(host.container_device(HostDevice(13)), Some(ContainerDevice(0)));
     assert_eq!(host.container_device(HostDevice(14)), Some(ContainerDevice(1)));
     assert_eq!(host.container_device(HostDevice(0)), None);
@@ -103,7 +103,7 @@ fn the_core_map_of_trn2_is_that_of_the_driver() {
 
 #[test]
 fn a_core_map_says_how_it_is_known() {
-    let mut device = Host::from_instance("trn2.48xlarge").unwrap().neuron()[1].clone();
+    let mut device = Host::from_instance("trn2.48xlarge").unwrap().neuron_devices()[1].clone();
     let map = device.core_map(Some("trn2u.48xlarge"));
     assert_eq!(map.evidence, CoreMapEvidence::DriverTableUnlessFlipped);
     device.product = Some("Trainium3".to_owned());
@@ -121,7 +121,7 @@ fn every_core_of_a_host_is_in_one_logical_core() {
     for table in nearfab::instances::tables() {
         let host = Host::from_instance(table.instance_type).unwrap();
         let numbering = host.numbering();
-        let all: Vec<Core> = host.neuron().iter().flat_map(|device| device.cores()).collect();
+        let all: Vec<Core> = host.neuron_devices().iter().flat_map(|device| device.cores()).collect();
         let of_rows = numbering.rows.iter().flat_map(|row| row.physical.iter().map(|core| (row.device, *core)));
         let covered: BTreeSet<(HostDevice, PhysicalCore)> = of_rows.collect();
         assert_eq!(covered.len(), all.len(), "{}", table.instance_type);

@@ -41,7 +41,7 @@ fn renames_elsewhere_hide_no_device() {
         looked.store(true, Ordering::Relaxed);
         for host in hosts {
             assert_eq!(host.problems(), [""; 0]);
-            assert_eq!((host.neuron().len(), host.efa().len()), (16, 16));
+            assert_eq!((host.neuron_devices().len(), host.efa_interfaces().len()), (16, 16));
         }
     });
 }
@@ -52,7 +52,7 @@ fn devices_without_sysfs_folders_are_known_by_their_nodes() {
     fs::remove_dir_all(tree.path().join("sys/class/neuron_device")).unwrap();
     fs::remove_file(tree.path().join("dev/neuron3")).unwrap();
     let host = Host::from_root(tree.path()).unwrap();
-    assert_eq!(host.neuron().len(), 15);
+    assert_eq!(host.neuron_devices().len(), 15);
     let device = host.find_neuron(HostDevice(5)).unwrap();
     assert_eq!((device.product.as_deref(), device.cores), (Some("Trainium2"), 8));
     assert_eq!((&device.serial, &device.links), (&None, &None), "only the driver shows these");
@@ -71,7 +71,7 @@ fn a_device_of_another_driver_is_listed_as_driverless() {
     write(tree.path(), "sys/bus/pci/devices/0000:cc:00.0/uevent", uevent);
     fs::remove_file(tree.path().join("sys/class/neuron_device/neuron0")).unwrap();
     let host = Host::from_root(tree.path()).unwrap();
-    assert_eq!(host.neuron().len(), 15);
+    assert_eq!(host.neuron_devices().len(), 15);
     let [function] = host.driverless() else { panic!("{:?}", host.driverless()) };
     assert_eq!(function.driver.as_deref(), Some("vfio-pci"));
     assert_eq!(host.problems(), [""; 0]);
@@ -85,7 +85,7 @@ fn a_device_that_shows_no_cores_has_those_of_its_product() {
         fs::remove_dir_all(device.join(format!("neuron_core{core}"))).unwrap();
     }
     let host = Host::from_root(tree.path()).unwrap();
-    assert_eq!(host.neuron()[5].cores, 8);
+    assert_eq!(host.neuron_devices()[5].cores, 8);
     assert!(host.problems()[0].contains("neuron5 shows no cores"), "{:?}", host.problems());
 }
 
@@ -93,7 +93,7 @@ fn a_device_that_shows_no_cores_has_those_of_its_product() {
 fn a_device_that_is_not_where_its_table_says_has_no_pair_and_no_group() {
     let tree = tree_with(&[Defect::NeuronFunctionGone(0)]);
     let host = Host::from_root(tree.path()).unwrap();
-    assert_eq!(host.neuron()[0].location, None);
+    assert_eq!(host.neuron_devices()[0].location, None);
     let near = host.near_device(HostDevice(0), Basis::Pairing).unwrap();
     assert_eq!(near.nearest().count(), 0, "an unknown distance is no tie");
     assert!(near.entries.iter().all(|near| near.evidence.to_string() == "unknown"));
@@ -121,8 +121,8 @@ fn access_to_a_node_that_is_a_link_is_unknown() {
     fs::remove_file(&node).unwrap();
     symlink("/dev/null", &node).unwrap();
     let host = Host::from_root(tree.path()).unwrap();
-    assert_eq!(host.neuron()[0].access, NodeAccess::Unknown);
-    assert_eq!(host.neuron()[1].access, NodeAccess::Granted);
+    assert_eq!(host.neuron_devices()[0].access, NodeAccess::Unknown);
+    assert_eq!(host.neuron_devices()[1].access, NodeAccess::Granted);
 }
 
 #[test]
@@ -135,16 +135,16 @@ fn unknown_words_of_a_newer_record_are_read_as_other() {
         .replacen("\"format\": 1,", "\"format\": 1, \"colour\": \"blue\",", 1);
     let host = Host::from_json(&newer).unwrap();
     assert_eq!(host.origin(), &Origin::Other);
-    assert_eq!(host.efa()[0].access, NodeAccess::Unknown);
-    assert_eq!(host.neuron()[0].location.as_ref().unwrap().evidence, LocationEvidence::Other);
+    assert_eq!(host.efa_interfaces()[0].access, NodeAccess::Unknown);
+    assert_eq!(host.neuron_devices()[0].location.as_ref().unwrap().evidence, LocationEvidence::Other);
 }
 
 #[test]
 fn garbage_in_one_attribute_hides_nothing_else() {
     let tree = tree_with(&[Defect::Garbage("sys/bus/pci/devices/0000:cc:00.0/numa_node".to_owned())]);
     let host = Host::from_root(tree.path()).unwrap();
-    assert_eq!((host.neuron().len(), host.efa().len()), (16, 16));
-    assert_eq!(host.neuron()[0].function().unwrap().numa, None);
+    assert_eq!((host.neuron_devices().len(), host.efa_interfaces().len()), (16, 16));
+    assert_eq!(host.neuron_devices()[0].function().unwrap().numa, None);
     let expected = "0000:cc:00.0/numa_node: expected a NUMA node number or -1, found \"first\"";
     assert!(host.problems()[0].ends_with(expected), "{:?}", host.problems());
 }

@@ -42,8 +42,8 @@ fn pairs_are_those_that_aws_publishes() {
     for (table, hosts) in HOSTS.iter() {
         let Some(pairs) = published.pairs(table.instance_type) else { continue };
         for host in hosts {
-            assert_eq!(host.neuron().len(), pairs.len());
-            for device in host.neuron() {
+            assert_eq!(host.neuron_devices().len(), pairs.len());
+            for device in host.neuron_devices() {
                 let near = host.near_device(device.index, Basis::Pairing).unwrap();
                 let nearest: Vec<_> = near.nearest().collect();
                 assert_eq!(nearest.len(), 1, "{} {}", table.instance_type, device.index);
@@ -62,7 +62,7 @@ fn every_published_type_has_a_table_and_no_other_a_pairing() {
     let paired: BTreeSet<&str> = tables().iter().filter(paired).map(|table| table.instance_type).collect();
     assert_eq!(paired, published.instance_types.keys().map(String::as_str).collect());
     for (table, hosts) in HOSTS.iter().filter(|(table, _)| !paired.contains(table.instance_type)) {
-        for device in hosts.iter().flat_map(Host::neuron) {
+        for device in hosts.iter().flat_map(Host::neuron_devices) {
             let near = hosts[0].near_device(device.index, Basis::Pairing).unwrap();
             assert!(near.entries.iter().all(|near| matches!(near.evidence, Evidence::Place { .. })));
             assert_eq!(near.missing_pair, None, "{}", table.instance_type);
@@ -76,7 +76,7 @@ fn by_place_the_published_pair_is_among_the_nearest() {
     for (table, hosts) in HOSTS.iter().filter(|(table, _)| table.source("path").is_some()) {
         let Some(pairs) = published.pairs(table.instance_type) else { continue };
         for host in hosts {
-            for device in host.neuron() {
+            for device in host.neuron_devices() {
                 let near = host.near_device(device.index, Basis::Place).unwrap();
                 assert!(near.entries.iter().all(|near| matches!(near.evidence, Evidence::Place { .. })));
                 assert!(near.entries.iter().all(|near| !near.evidence.to_string().contains("table")));
@@ -96,7 +96,7 @@ fn each_interface_is_nearest_to_the_devices_paired_with_it() {
     for (table, hosts) in HOSTS.iter() {
         let Some(pairs) = published.pairs(table.instance_type) else { continue };
         for host in hosts {
-            for efa in host.efa() {
+            for efa in host.efa_interfaces() {
                 let near = host.near_efa(efa.address(), Basis::Pairing).unwrap();
                 let nearest: Vec<u32> = near.nearest().map(|near| near.target.0).collect();
                 let paired: Vec<u32> =
@@ -111,12 +111,14 @@ fn each_interface_is_nearest_to_the_devices_paired_with_it() {
 #[test]
 fn invented_places_appear_in_no_answer() {
     for (table, hosts) in HOSTS.iter().filter(|(table, _)| table.invented().next().is_some()) {
-        for device in hosts.iter().flat_map(Host::neuron).filter(|_| !table.places_neuron()) {
+        for device in hosts.iter().flat_map(Host::neuron_devices).filter(|_| !table.places_neuron()) {
             assert_eq!(device.location, None, "{} {}", table.instance_type, device.index);
         }
         let told = hosts[0].problems();
         assert!(table.invented().all(|source| told.iter().any(|text| text.contains(source.text))), "{told:?}");
-        for (device, host) in hosts.iter().flat_map(|host| host.neuron().iter().map(move |device| (device, host))) {
+        for (device, host) in
+            hosts.iter().flat_map(|host| host.neuron_devices().iter().map(move |device| (device, host)))
+        {
             let near = host.near_device(device.index, Basis::Place).unwrap();
             let nearer = |near: &&Near<Bdf>| near.proximity < Proximity::SameNuma;
             assert_eq!(near.entries.iter().find(nearer), None, "{} {}", table.instance_type, device.index);
@@ -141,7 +143,7 @@ fn an_unattached_pair_is_named_and_the_rest_is_ranked_by_place() {
     // The first network card of a real host may carry a plain ENA and no EFA function.
     std::fs::remove_file(tree.path().join("sys/bus/pci/devices/0000:c9:00.0")).unwrap();
     let host = Host::from_root(tree.path()).unwrap();
-    assert_eq!(host.efa().len(), 15);
+    assert_eq!(host.efa_interfaces().len(), 15);
     let near = host.near_device(HostDevice(0), Basis::Pairing).unwrap();
     assert_eq!(near.missing_pair, Some("0000:c9:00.0".parse().unwrap()));
     let nearest: Vec<&Near<Bdf>> = near.nearest().collect();
@@ -191,7 +193,7 @@ fn group_ids_are_those_of_aws() {
     };
     for (instance_type, size, ids) in GROUPS.into_iter().flat_map(of_type) {
         let host = Host::from_instance(instance_type).unwrap();
-        for device in host.neuron() {
+        for device in host.neuron_devices() {
             let expected = ids[(device.index.0 / size.devices()) as usize];
             assert_eq!(host.device_group(device.index, size).as_deref(), Some(expected));
             let efa = published.pairs(instance_type).unwrap()[&device.index.0];

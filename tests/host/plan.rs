@@ -25,7 +25,7 @@ fn assert_nothing_is_shared(host: &Host, plan: &Plan, unit_count: u32) {
 
     let mut owners: BTreeMap<u32, Vec<&Rank>> = BTreeMap::new();
     for rank in &plan.ranks {
-        assert!(!rank.cpus.cpus.is_empty() || host.numa().is_empty());
+        assert!(!rank.cpus.cpus.is_empty() || host.numa_nodes().is_empty());
         rank.cpus.cpus.iter().for_each(|cpu| owners.entry(cpu).or_default().push(rank));
         for near in &rank.near {
             let Ok(device) = near.of.parse() else { continue };
@@ -40,7 +40,7 @@ fn assert_nothing_is_shared(host: &Host, plan: &Plan, unit_count: u32) {
     // If the NUMA nodes are known, all of their CPUs are used.
     if plan.ranks.iter().all(|rank| matches!(rank.cpus.reason, CpuReason::Alone | CpuReason::Divided { .. })) {
         let used: BTreeSet<u32> = plan.ranks.iter().flat_map(|rank| rank.cpus.numa.iter().copied()).collect();
-        let theirs = host.numa().iter().filter(|node| used.contains(&node.node)).map(|node| node.cpus.len());
+        let theirs = host.numa_nodes().iter().filter(|node| used.contains(&node.node)).map(|node| node.cpus.len());
         assert_eq!(owners.len(), theirs.sum::<usize>());
     }
 }

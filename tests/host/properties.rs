@@ -161,7 +161,7 @@ proptest! {
         record["problems"] = serde_json::json!([problem]);
         let changed = Host::from_json(&record.to_string()).unwrap();
         prop_assert_eq!(changed.problems(), [problem]);
-        prop_assert_eq!(changed.efa().len(), record["efa"].as_array().unwrap().len());
+        prop_assert_eq!(changed.efa_interfaces().len(), record["efa"].as_array().unwrap().len());
         prop_assert_eq!(Host::from_json(&changed.to_json()).unwrap(), changed);
     }
 }

@@ -90,7 +90,7 @@ fn devices_are_paired_as_aws_publishes() {
         let pairs = published["neuron_to_efa"][map].as_object().unwrap();
         assert_eq!(pairs.len(), 16);
         for host in hosts(instance_type) {
-            assert_eq!(host.neuron().len(), 16);
+            assert_eq!(host.neuron_devices().len(), 16);
             for (number, pair) in pairs {
                 let number: u32 = number.parse().unwrap();
                 let pair = pair.as_str().unwrap();
@@ -135,7 +135,7 @@ fn neighbours_are_ranked_by_switch_root_and_numa_node() {
     for host in hosts("trn3.48xlarge") {
         assert_eq!(ranks(&device(&host, 0, Basis::Pairing)), "1: 1 table trn3.48xlarge, 2: 15 unknown");
         assert_eq!(nearest(&device(&host, 0, Basis::Place)), [""; 0]);
-        assert!(host.neuron().iter().all(|device| device.location.is_none()));
+        assert!(host.neuron_devices().iter().all(|device| device.location.is_none()));
     }
     for host in hosts("inf2.24xlarge") {
         assert_eq!(device(&host, 0, Basis::Pairing).entries, []);
@@ -165,7 +165,7 @@ fn captured_gpus_are_near_the_interfaces_of_their_switch_or_root() {
     }
     let tree = trn1_host(&captures("lspci-tv")[0]);
     let host = Host::from_root(tree.path()).unwrap();
-    assert_eq!((host.neuron().len(), host.unnumbered().len(), host.efa().len()), (16, 16, 8));
+    assert_eq!((host.neuron_devices().len(), host.unnumbered().len(), host.efa_interfaces().len()), (16, 16, 8));
     assert_eq!(nearest(&host.near_function(bdf("90:1d.0")).unwrap()), ["0000:90:19.0", "0000:90:1a.0"]);
 }
 
@@ -189,7 +189,7 @@ fn gpu_types_have_their_interfaces_cpus_and_variables() {
     let others: Vec<String> =
         b200.other_rdma().iter().map(|other| format!("{} {:?}", other.name, other.uverbs)).collect();
     assert_eq!(others, ["ibp115s0f0 Some(0)", "ibp116s0f0 Some(1)"], "they are no EFA interfaces");
-    assert_eq!(b200.efa()[0].uverbs, Some(2));
+    assert_eq!(b200.efa_interfaces()[0].uverbs, Some(2));
     assert_eq!(b200.anchor("ibp115s0f0").unwrap_err().code(), ErrorCode::NoSuchDevice);
 }
 
@@ -264,7 +264,10 @@ fn groups_links_and_core_numbers_are_the_vendors() {
     let tree = tree("trn2.48xlarge", &[Defect::Container(vec![13, 14])]);
     write(tree.path(), "opt/aws/neuron/logical_nc_config", "NEURON_LOGICAL_NC_CONFIG=2\nNEURON_LOGICAL_NC_CONFIG=1\n");
     let host = Host::from_root(tree.path()).unwrap();
-    assert_eq!((host.neuron()[12].access, host.neuron()[14].access), (NodeAccess::Missing, NodeAccess::Granted));
+    assert_eq!(
+        (host.neuron_devices()[12].access, host.neuron_devices()[14].access),
+        (NodeAccess::Missing, NodeAccess::Granted)
+    );
     assert_eq!(host.container_device(HostDevice(14)), Some(ContainerDevice(1)));
     assert_eq!(host.lnc().unwrap().evidence.to_string(), "node file /opt/aws/neuron/logical_nc_config");
     let numbering = host.numbering();
@@ -288,10 +291,10 @@ fn attributes_of_devices_and_drivers_are_read() {
     assert_eq!((link.speed, link.width), (Some(LinkSpeed::MegaTransfers(32_000)), Some(LinkWidth::Lanes(8))));
     let port = efa.port.as_ref().unwrap();
     assert_eq!((port.state, port.rate_mbps), (Some(PortState::Active), Some(100_000)));
-    let refused = host.efa().iter().find(|efa| efa.uverbs == Some(0)).unwrap();
-    let others = host.efa().iter().filter(|efa| efa.access == NodeAccess::Granted).count();
+    let refused = host.efa_interfaces().iter().find(|efa| efa.uverbs == Some(0)).unwrap();
+    let others = host.efa_interfaces().iter().filter(|efa| efa.access == NodeAccess::Granted).count();
     assert_eq!((refused.access, others), (NodeAccess::Refused, 15));
-    assert_eq!((host.efa().len(), host.other_rdma().len()), (16, 2));
+    assert_eq!((host.efa_interfaces().len(), host.other_rdma().len()), (16, 2));
 
     let device = host.find_neuron(HostDevice(5)).unwrap();
     assert_eq!((device.product.as_deref(), device.architecture.as_deref()), (Some("Trainium2"), Some("NDv3")));
@@ -301,7 +304,7 @@ fn attributes_of_devices_and_drivers_are_read() {
     let driver = host.neuron_driver().unwrap();
     assert_eq!((driver.version.as_deref(), driver.layout.to_string().as_str()), (Some("2.30.2.0"), "2.30"));
     assert_eq!(host.efa_driver().unwrap().version.as_deref(), Some("3.1.0g"));
-    assert_eq!(host.numa().iter().map(|node| node.node).collect::<Vec<_>>(), [0, 1]);
+    assert_eq!(host.numa_nodes().iter().map(|node| node.node).collect::<Vec<_>>(), [0, 1]);
     for (name, kind) in [("nc21", "LogicalCore"), ("neuron5:0", "Core"), ("58:00.0", "Device"), ("rdmap201s0", "Efa")] {
         assert!(format!("{:?}", host.anchor(name).unwrap()).starts_with(kind), "{name}");
     }
@@ -325,7 +328,7 @@ fn readings_that_fail_are_problems_with_their_path() {
     let host = Host::from_root(tree.path()).unwrap();
     let [problem] = host.problems() else { panic!("{:?}", host.problems()) };
     assert!(problem.contains("0000:10:19.0/numa_node: ") && problem.ends_with("\"first\""), "{problem}");
-    assert_eq!((host.efa().len(), host.efa()[0].function.numa), (8, None));
+    assert_eq!((host.efa_interfaces().len(), host.efa_interfaces()[0].function.numa), (8, None));
     // Folders in place of links show no place on PCI.
     let place = tempfile::tempdir().unwrap();
     for (address, id) in [("0000:44:00.0", "1D0F:EFA2"), ("0000:45:00.0", "10DE:2330")] {
@@ -349,10 +352,10 @@ fn a_host_without_devices_says_why() {
     assert!(Host::from_instance("trn9.48xlarge").unwrap_err().to_string().contains("trn2.48xlarge"));
     // A function of a later generation, without a driver.
     function(empty.path(), "pci0000:44", "0000:44:1b.0", "1d0f:efac", None);
-    assert_eq!(Host::from_root(empty.path()).unwrap().efa()[0].generation(), 12);
+    assert_eq!(Host::from_root(empty.path()).unwrap().efa_interfaces()[0].generation(), 12);
     // An interface without an accelerator.
     let [_, host] = hosts("c7gn.16xlarge");
-    assert_eq!((host.efa().len(), host.nothing_found(), host.lnc()), (1, None, None));
+    assert_eq!((host.efa_interfaces().len(), host.nothing_found(), host.lnc()), (1, None, None));
 }
 
 #[test]

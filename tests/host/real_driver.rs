@@ -14,7 +14,7 @@ fn devices_of_the_real_driver_are_read() {
         let tree = recorded(name);
         let host = Host::from_root(tree.path()).unwrap();
         assert_eq!(host.problems(), [""; 0], "{name}");
-        let [device] = host.neuron() else { panic!("{name}: {:?}", host.neuron()) };
+        let [device] = host.neuron_devices() else { panic!("{name}: {:?}", host.neuron_devices()) };
         assert_eq!(device.index, HostDevice(0));
         assert_eq!(device.product.as_deref(), Some(product));
         assert_eq!(device.cores, cores);
@@ -36,7 +36,7 @@ fn users_who_are_not_root_see_no_neighbours() {
     let tree = recorded("trn2");
     let host = as_nobody(|| Host::from_root(tree.path()).unwrap());
     assert_eq!(host.problems(), [""; 0]);
-    let [device] = host.neuron() else { panic!("{:?}", host.neuron()) };
+    let [device] = host.neuron_devices() else { panic!("{:?}", host.neuron_devices()) };
     assert_eq!((device.cores, &device.links), (8, &None));
 }
 
@@ -44,7 +44,7 @@ fn users_who_are_not_root_see_no_neighbours() {
 fn a_place_that_the_driver_does_not_show_is_unknown() {
     let tree = recorded("trn2");
     let host = Host::from_root(tree.path()).unwrap();
-    assert_eq!(host.neuron()[0].location, None);
+    assert_eq!(host.neuron_devices()[0].location, None);
 }
 
 #[test]
@@ -52,7 +52,7 @@ fn a_place_from_the_table_is_labelled_as_such() {
     let tree = recorded("trn2");
     write(tree.path(), "sys/devices/virtual/dmi/id/product_name", "trn2.48xlarge\n");
     let host = Host::from_root(tree.path()).unwrap();
-    let location = host.neuron()[0].location.as_ref().unwrap();
+    let location = host.neuron_devices()[0].location.as_ref().unwrap();
     assert_eq!(location.address.to_string(), "0000:cc:00.0");
     assert_eq!(location.evidence, LocationEvidence::Table { instance_type: "trn2.48xlarge".to_owned() });
     assert_eq!(location.function, None, "no such function is in the tree");
@@ -65,7 +65,7 @@ fn a_place_from_the_table_is_dropped_if_the_host_contradicts_it() {
     let other = "DRIVER=neuron-driver\nPCI_ID=1D0F:7364\n";
     write(tree.path(), "sys/bus/pci/devices/0000:33:00.0/uevent", other);
     let host = Host::from_root(tree.path()).unwrap();
-    let location = host.neuron()[0].location.as_ref().unwrap();
+    let location = host.neuron_devices()[0].location.as_ref().unwrap();
     assert_eq!(
         (location.address.to_string().as_str(), &location.evidence),
         ("0000:33:00.0", &LocationEvidence::OnlyOne)
@@ -73,7 +73,7 @@ fn a_place_from_the_table_is_dropped_if_the_host_contradicts_it() {
 
     write(tree.path(), "sys/bus/pci/devices/0000:34:00.0/uevent", other);
     let host = Host::from_root(tree.path()).unwrap();
-    assert_eq!(host.neuron()[0].location, None, "it may be either");
+    assert_eq!(host.neuron_devices()[0].location, None, "it may be either");
     assert_eq!(host.unnumbered().len(), 2);
     let contradiction = "table trn2.48xlarge has neuron0 at 0000:cc:00.0";
     assert!(host.problems().iter().any(|problem| problem.contains(contradiction)), "{:?}", host.problems());

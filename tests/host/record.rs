@@ -15,9 +15,9 @@ use crate::write::write;
 #[test]
 fn a_record_of_the_first_version_is_read() {
     let host = Host::from_file("tests/data/host-format-1.json").unwrap();
-    assert_eq!((host.efa().len(), host.neuron().len()), (15, 16));
+    assert_eq!((host.efa_interfaces().len(), host.neuron_devices().len()), (15, 16));
     assert_eq!(host.find_neuron(HostDevice(3)).unwrap().access, NodeAccess::Missing);
-    let efa = &host.efa()[0];
+    let efa = &host.efa_interfaces()[0];
     assert_eq!((&efa.port, &efa.node_guid, &efa.p2p), (&None, &None, &None));
     assert_eq!((host.gpus().len(), host.other_rdma().len()), (0, 0));
     assert_eq!((host.efa_driver(), host.neuron_driver()), (None, None));

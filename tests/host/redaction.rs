@@ -88,7 +88,7 @@ fn no_planted_secret_is_in_a_redacted_record() {
 fn harmless_values_stay_and_equal_values_stay_equal() {
     let (_dir, record, _) = planted();
     let Record { host, system, .. } = record.redacted();
-    let neuron = host.neuron();
+    let neuron = host.neuron_devices();
     assert_eq!(neuron[3].serial, neuron[4].serial);
     assert_ne!(neuron[3].serial, neuron[6].serial);
     assert!(neuron[3].serial.as_ref().unwrap().starts_with("redacted-"));
@@ -112,17 +112,18 @@ fn redaction_changes_no_answer_about_nearness() {
         let dir = tree_of(table, &[]);
         let record = Record::take(&Host::from_root(dir.path()).unwrap()).unwrap();
         let redacted = record.redacted().host;
-        for device in record.host.neuron() {
+        for device in record.host.neuron_devices() {
             for basis in [Basis::Pairing, Basis::Place] {
                 let before = record.host.near_device(device.index, basis).unwrap();
                 assert_eq!(redacted.near_device(device.index, basis).unwrap(), before, "{}", table.instance_type);
             }
         }
-        for efa in record.host.efa() {
+        for efa in record.host.efa_interfaces() {
             let before = record.host.near_efa(efa.address(), Basis::Pairing).unwrap();
             assert_eq!(redacted.near_efa(efa.address(), Basis::Pairing).unwrap(), before);
         }
-        let names = |host: &Host| -> Vec<Option<String>> { host.efa().iter().map(|efa| efa.rdma.clone()).collect() };
+        let names =
+            |host: &Host| -> Vec<Option<String>> { host.efa_interfaces().iter().map(|efa| efa.rdma.clone()).collect() };
         assert_eq!(names(&redacted), names(&record.host));
         assert_eq!(redacted.numbering(), record.host.numbering());
         assert!(!redacted.is_live());

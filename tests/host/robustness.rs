@@ -73,8 +73,8 @@ fn assert_only_problem(host: &Host, path: &Path, reason: &str) {
     // A problem has the path as it was requested, before links were followed.
     let tail: PathBuf = path.iter().rev().take(2).collect::<Vec<_>>().into_iter().rev().collect();
     assert!(problem.contains(tail.to_str().unwrap()) && problem.contains(reason), "{problem}");
-    assert_eq!((host.neuron().len(), host.efa().len()), (16, 16));
-    assert!(host.efa().iter().all(|efa| efa.address() == victim() || efa.function.numa.is_some()));
+    assert_eq!((host.neuron_devices().len(), host.efa_interfaces().len()), (16, 16));
+    assert!(host.efa_interfaces().iter().all(|efa| efa.address() == victim() || efa.function.numa.is_some()));
 }
 
 #[test]
@@ -93,7 +93,7 @@ fn links_do_not_lead_out_of_the_tree() {
         symlink(&target, &attribute).unwrap();
         let host = tree.host();
         assert_eq!(function(&host).numa, None, "{}", target.display());
-        assert_eq!(host.efa().len(), 16);
+        assert_eq!(host.efa_interfaces().len(), 16);
         fs::remove_file(&attribute).unwrap();
     }
     // An absolute link is resolved within the tree.
@@ -110,8 +110,11 @@ fn a_linked_folder_does_not_lead_out_of_the_tree() {
     fs::rename(&class, &beside).unwrap();
     symlink(&beside, &class).unwrap();
     let host = tree.host();
-    assert_eq!((host.neuron().len(), host.efa().len()), (16, 16), "known by their nodes");
-    assert!(host.neuron().iter().all(|device| device.links.is_none()), "nothing is read from outside of the tree");
+    assert_eq!((host.neuron_devices().len(), host.efa_interfaces().len()), (16, 16), "known by their nodes");
+    assert!(
+        host.neuron_devices().iter().all(|device| device.links.is_none()),
+        "nothing is read from outside of the tree"
+    );
 }
 
 #[test]
@@ -224,7 +227,7 @@ fn a_folder_in_place_of_a_file_is_a_problem_and_a_file_in_place_of_a_folder() {
     fs::write(&class, "").unwrap();
     let host = tree.host();
     assert_only_problem(&host, &class, "Not a directory");
-    assert!(host.efa().iter().all(|efa| efa.rdma.is_none() && efa.uverbs.is_some()));
+    assert!(host.efa_interfaces().iter().all(|efa| efa.rdma.is_none() && efa.uverbs.is_some()));
 }
 
 #[test]
@@ -261,7 +264,7 @@ fn without_uevent_a_function_is_known_by_its_ids() {
     for id in ["0x11d0f", "0x+1d0", "amazon"] {
         fs::write(&attribute, id).unwrap();
         let host = tree.host();
-        assert_eq!(host.efa().len(), 15);
+        assert_eq!(host.efa_interfaces().len(), 15);
         assert!(host.problems()[0].contains("expected an id such as 0x1d0f"), "{:?}", host.problems());
     }
 }
@@ -273,7 +276,7 @@ fn a_folder_whose_name_has_no_number_is_no_device() {
         fs::create_dir(tree.root().join("sys").join(name)).unwrap();
     }
     let host = tree.host();
-    assert_eq!((host.numa().len(), host.neuron()[5].cores), (2, 8));
+    assert_eq!((host.numa_nodes().len(), host.neuron_devices()[5].cores), (2, 8));
 }
 
 #[test]
@@ -368,7 +371,7 @@ fn near_has_an_answer_without_any_pci_function() {
     let tree = Tree::new();
     fs::remove_dir_all(tree.root().join("sys/bus")).unwrap();
     let host = tree.host();
-    assert_eq!((host.neuron().len(), host.efa().len()), (16, 0));
+    assert_eq!((host.neuron_devices().len(), host.efa_interfaces().len()), (16, 0));
     let near = host.near_device(HostDevice(0), nearfab::Basis::Pairing).unwrap();
     assert!(near.entries.is_empty());
 }
@@ -382,7 +385,7 @@ fn no_device_is_listed_twice() {
     let class = tree.root().join("sys/class/neuron_device");
     symlink(fs::read_link(class.join("neuron5")).unwrap(), class.join("neuron05")).unwrap();
     let host = tree.host();
-    assert_eq!((host.neuron().len(), host.efa().len()), (16, 16));
+    assert_eq!((host.neuron_devices().len(), host.efa_interfaces().len()), (16, 16));
 
     let mut record: serde_json::Value = serde_json::from_str(&host.to_json()).unwrap();
     record["neuron"][3]["index"] = 4.into();

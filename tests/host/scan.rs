@@ -61,7 +61,7 @@ fn all_attributes_of_the_drivers_of_trn2_are_read() {
     assert_eq!((driver.version.as_deref(), driver.layout), (Some("2.30.2.0"), DriverLayout::From230));
     assert_eq!(driver.class_attributes, ["current_perf_profile", "hbm_7200_capable"]);
 
-    for efa in host.efa() {
+    for efa in host.efa_interfaces() {
         assert_eq!(efa.generation(), 2);
         assert_eq!(efa.function.link.speed, Some(LinkSpeed::MegaTransfers(32_000)));
         assert_eq!(efa.function.link.max_width, Some(LinkWidth::Lanes(8)));
@@ -71,9 +71,9 @@ fn all_attributes_of_the_drivers_of_trn2_are_read() {
         assert!(port.gid.unwrap().is_unicast_link_local());
     }
     let guids: std::collections::BTreeSet<String> =
-        host.efa().iter().map(|efa| efa.node_guid.unwrap().to_string()).collect();
+        host.efa_interfaces().iter().map(|efa| efa.node_guid.unwrap().to_string()).collect();
     assert_eq!(guids.len(), 16, "each has another GUID");
-    for device in host.neuron() {
+    for device in host.neuron_devices() {
         assert_eq!(device.architecture.as_deref(), Some("NDv3"));
         assert_eq!(device.memory, Some(96 << 30));
         assert_eq!(device.serial.as_ref().unwrap().len(), 16);
@@ -116,7 +116,7 @@ fn captured_guid_and_gid_are_read() {
     write(dir.path(), &format!("{device}/ports/1/gids/0"), &format!("{gid}\n"));
     let host = Host::from_root(dir.path()).unwrap();
     assert_eq!(problems(&host), [""; 0]);
-    let [efa] = host.efa() else { panic!("{:?}", host.efa()) };
+    let [efa] = host.efa_interfaces() else { panic!("{:?}", host.efa_interfaces()) };
     assert_eq!(efa.generation(), 1);
     assert_eq!(efa.node_guid.unwrap().to_string(), guid);
     assert_eq!(efa.port.as_ref().unwrap().gid.unwrap().to_string(), gid);
@@ -134,8 +134,8 @@ fn the_kernels_own_efa_driver_has_no_version_and_unbound_interfaces_are_listed()
 
     let tree = tree_with("trn1.32xlarge", &[Defect::EfaDriverUnbound]);
     let host = Host::from_root(tree.path()).unwrap();
-    assert_eq!((host.efa().len(), host.efa_driver()), (8, None));
-    let efa = &host.efa()[0];
+    assert_eq!((host.efa_interfaces().len(), host.efa_driver()), (8, None));
+    let efa = &host.efa_interfaces()[0];
     assert_eq!((&efa.rdma, &efa.node_guid, &efa.port, efa.access), (&None, &None, &None, NodeAccess::Unknown));
 }
 
@@ -144,7 +144,7 @@ fn a_generation_without_a_name_is_a_number() {
     let dir = tempfile::tempdir().unwrap();
     function(dir.path(), "", "0000:44:1b.0", "1D0F:EFAC", "20000");
     let host = Host::from_root(dir.path()).unwrap();
-    assert_eq!(host.efa()[0].generation(), 12);
+    assert_eq!(host.efa_interfaces()[0].generation(), 12);
 }
 
 /// p6-b200 has two mlx5 functions beside the EFAs too, which are named and numbered before them.
@@ -154,7 +154,7 @@ fn devices_of_other_makers_are_listed_and_never_as_efa() {
     rdma(tree.path(), "sys/devices/virtual", "rxe0", 22);
     let host = Host::from_root(tree.path()).unwrap();
     assert_eq!(problems(&host), [""; 0]);
-    assert_eq!(host.efa().len(), 16);
+    assert_eq!(host.efa_interfaces().len(), 16);
     let others: Vec<(&str, Option<Bdf>, Option<u32>, NodeAccess)> = host
         .other_rdma()
         .iter()
@@ -246,7 +246,7 @@ fn layouts_of_neuron_drivers_are_distinguished_and_an_unknown_one_is_a_problem()
             .iter()
             .any(|text| text.contains("have a layout that this version of nearfab does not know"));
         assert_eq!((is_reported, host.problems().len()), (layout == Unknown, usize::from(layout == Unknown)));
-        assert_eq!(host.neuron().len(), 16);
+        assert_eq!(host.neuron_devices().len(), 16);
     }
 }
 
@@ -255,7 +255,7 @@ fn a_host_without_the_neuron_module_has_functions_and_no_driver() {
     let tree = tree_with("trn2.48xlarge", &[Defect::NeuronDriverUnbound]);
     let host = Host::from_root(tree.path()).unwrap();
     assert_eq!(problems(&host), [""; 0]);
-    assert_eq!((host.driverless().len(), host.neuron().len()), (16, 0));
+    assert_eq!((host.driverless().len(), host.neuron_devices().len()), (16, 0));
     assert_eq!((host.neuron_driver(), host.lnc()), (None, None));
     assert_eq!(host.numbering().rows, []);
 }

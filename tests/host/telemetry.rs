@@ -63,7 +63,7 @@ fn every_emulated_device_is_measured() {
         let (_tree, host) = emulated(instance);
         let telemetry = telemetry(&host).unwrap();
         assert_eq!((telemetry.efa.len(), telemetry.neuron.len()), (efa, neuron));
-        for (interface, measured) in host.efa().iter().zip(&telemetry.efa) {
+        for (interface, measured) in host.efa_interfaces().iter().zip(&telemetry.efa) {
             assert_eq!(measured.address, interface.address());
             assert_eq!((measured.device.cost, measured.port.cost), (Cost::AdminCommand, Cost::AdminCommand));
             assert_eq!((measured.device.number("cmds_err"), measured.port.number("rx_bytes")), (Some(0), Some(0)));
@@ -79,7 +79,7 @@ fn every_emulated_device_is_measured() {
 fn counters_change_and_the_host_stays_equal() {
     let (tree, host) = emulated("trn1.32xlarge");
     let before = telemetry(&host).unwrap();
-    let rdma = host.efa()[0].rdma.as_ref().unwrap();
+    let rdma = host.efa_interfaces()[0].rdma.as_ref().unwrap();
     write(tree.path(), &format!("sys/class/infiniband/{rdma}/ports/1/hw_counters/rx_bytes"), "123456789012\n");
     let after = telemetry(&host).unwrap();
     assert_eq!(after.efa[0].port.number("rx_bytes"), Some(123_456_789_012));
@@ -130,7 +130,7 @@ fn values_that_are_not_understood_are_kept() {
 #[test]
 fn a_counter_that_cannot_be_read_has_a_reason() {
     let (tree, host) = emulated("trn1.32xlarge");
-    let rdma = host.efa()[0].rdma.as_ref().unwrap();
+    let rdma = host.efa_interfaces()[0].rdma.as_ref().unwrap();
     let counter = format!("sys/class/infiniband/{rdma}/hw_counters/cmds_err");
     write(tree.path(), &counter, &[0xff, 0xfe]);
     let counter = tree.path().join(counter);

@@ -42,8 +42,11 @@ fn interfaces_near_captured_trainium_devices_are_the_two_on_their_root() {
     let captures = captures("lspci-tv");
     let tree = trn1_host(&captures[0]);
     let host = Host::from_root(tree.path()).unwrap();
-    assert_eq!((host.neuron().len(), host.unnumbered().len()), (16, 16));
-    assert!(host.neuron().iter().all(|device| device.location.is_none()), "only the driver knows their numbers");
+    assert_eq!((host.neuron_devices().len(), host.unnumbered().len()), (16, 16));
+    assert!(
+        host.neuron_devices().iter().all(|device| device.location.is_none()),
+        "only the driver knows their numbers"
+    );
 
     let published: Value = serde_json::from_str(include_str!("../captured/neuron-efa-pairs.json")).unwrap();
     let pairs = tables().iter().find(|table| table.instance_type == "trn1.32xlarge").unwrap();
@@ -65,7 +68,7 @@ fn on_a_host_without_a_product_name_the_pair_is_among_the_nearest() {
     for table in tables().iter().filter(|table| table.places_neuron()) {
         let tree = tree_of(table, &[Defect::NoProduct]);
         let host = Host::from_root(tree.path()).unwrap();
-        assert_eq!(host.neuron().len(), table.neuron.len());
+        assert_eq!(host.neuron_devices().len(), table.neuron.len());
         for row in table.neuron {
             let Some(pair) = row.efa else { continue };
             let near = host.near_function(row.address).unwrap();

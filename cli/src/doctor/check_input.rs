@@ -39,14 +39,14 @@ impl<'a> CheckInput<'a> {
     }
 
     pub(super) fn efa(&self) -> Result<&'a [EfaInterface], Skip> {
-        match self.machine()?.efa() {
+        match self.machine()?.efa_interfaces() {
             [] => Err(Skip::NotApplicable("no EFA interface")),
             efa => Ok(efa),
         }
     }
 
     pub(super) fn neuron(&self) -> Result<&'a [NeuronDevice], Skip> {
-        match self.machine()?.neuron() {
+        match self.machine()?.neuron_devices() {
             [] => Err(Skip::NotApplicable("no Neuron device")),
             neuron => Ok(neuron),
         }

@@ -127,7 +127,7 @@ fn interfaces(input: &CheckInput<'_>) -> Result<Vec<Finding>, Skip> {
 
 fn settings(input: &CheckInput<'_>) -> Result<Vec<Finding>, Skip> {
     let host = input.machine()?;
-    if host.efa().is_empty() && host.neuron().is_empty() {
+    if host.efa_interfaces().is_empty() && host.neuron_devices().is_empty() {
         return Err(Skip::NotApplicable("no device"));
     }
     let mut found = Vec::new();
@@ -137,7 +137,7 @@ fn settings(input: &CheckInput<'_>) -> Result<Vec<Finding>, Skip> {
             found.push(of_variable(&REMOVED, Severity::Warning, name, value));
         } else if of_efa.is_some_and(|rest| !EFA_VARIABLES.contains(&rest)) {
             found.push(of_variable(&NO_SUCH_VARIABLE, Severity::Warning, name, value));
-        } else if turns_off_a_path(name, value, !host.neuron().is_empty()) {
+        } else if turns_off_a_path(name, value, !host.neuron_devices().is_empty()) {
             found.push(of_variable(&SLOW, Severity::Warning, name, value));
         }
     }

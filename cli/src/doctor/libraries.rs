@@ -80,7 +80,7 @@ const ONCE: [Library; 4] = [Library::Libfabric, Library::Libnrt, Library::Libibv
 
 fn installed(input: &CheckInput<'_>) -> Result<Vec<Finding>, Skip> {
     let host = input.machine()?;
-    let (has_efa, has_neuron) = (!host.efa().is_empty(), !host.neuron().is_empty());
+    let (has_efa, has_neuron) = (!host.efa_interfaces().is_empty(), !host.neuron_devices().is_empty());
     if !has_efa && !has_neuron {
         return Err(Skip::NotApplicable("no device"));
     }

@@ -94,28 +94,29 @@ fn nodes(input: &CheckInput<'_>) -> Result<Vec<Finding>, Skip> {
 
 fn places(input: &CheckInput<'_>) -> Result<Vec<Finding>, Skip> {
     let host = input.machine()?;
-    if host.neuron().is_empty() && host.efa().is_empty() {
+    if host.neuron_devices().is_empty() && host.efa_interfaces().is_empty() {
         return Err(Skip::NotApplicable("no device"));
     }
     let mut found = Vec::new();
     if let Some(table) = host.table()
-        && !host.neuron().is_empty()
-        && host.neuron().len() < table.neuron.len()
+        && !host.neuron_devices().is_empty()
+        && host.neuron_devices().len() < table.neuron.len()
     {
         let missing = table.neuron.iter().filter(|row| host.find_neuron(row.index).is_err());
-        let seen = format!("the driver shows {} of {} devices", host.neuron().len(), table.neuron.len());
+        let seen = format!("the driver shows {} of {} devices", host.neuron_devices().len(), table.neuron.len());
         found.push(FEWER.warning(missing.map(|row| row.index.to_string()).collect(), seen));
     }
-    let pairless: Vec<&NeuronDevice> = host.neuron().iter().filter(|device| lacks_pair(input.host, device)).collect();
+    let pairless: Vec<&NeuronDevice> =
+        host.neuron_devices().iter().filter(|device| lacks_pair(input.host, device)).collect();
     if !pairless.is_empty() {
         found.push(PAIR_MISSING.note(names(pairless.into_iter()), "the paired EFA interface is not on this host"));
     }
-    if host.numa().len() > 1 {
+    if host.numa_nodes().len() > 1 {
         let unknown = |function: &&PciFunction| function.numa.is_none();
-        let mut subjects = addresses(host.neuron().iter().filter_map(NeuronDevice::function).filter(unknown));
-        subjects.extend(host.efa().iter().filter(|efa| efa.function.numa.is_none()).map(efa::name));
+        let mut subjects = addresses(host.neuron_devices().iter().filter_map(NeuronDevice::function).filter(unknown));
+        subjects.extend(host.efa_interfaces().iter().filter(|efa| efa.function.numa.is_none()).map(efa::name));
         if !subjects.is_empty() {
-            found.push(NO_NUMA.note(subjects, format!("the host has {} NUMA nodes", host.numa().len())));
+            found.push(NO_NUMA.note(subjects, format!("the host has {} NUMA nodes", host.numa_nodes().len())));
         }
     }
     Ok(found)

@@ -83,7 +83,7 @@ fn libfabric(input: &CheckInput<'_>) -> Result<Vec<Finding>, Skip> {
         FiInfo::NotRun { program, reason } => return Ok(vec![FAILED.problem(subject(program), reason.as_str())]),
         FiInfo::Ended { program, status, stdout, stderr } => (program, status, stdout, stderr),
     };
-    let usable: Vec<_> = input.host.efa().iter().filter(|efa| efa.access == NodeAccess::Granted).collect();
+    let usable: Vec<_> = input.host.efa_interfaces().iter().filter(|efa| efa.access == NodeAccess::Granted).collect();
     if status.success() {
         let listed = devices(stdout);
         let is_listed = |name: &str| listed.contains(name);
@@ -98,7 +98,7 @@ fn libfabric(input: &CheckInput<'_>) -> Result<Vec<Finding>, Skip> {
     let text: String = [stderr.trim(), stdout.trim()].join(" ").trim().chars().take(300).collect();
     if status.signal().is_none() && text.contains("-61") {
         // Correct on a host without EFA interfaces.
-        let expected = input.host.efa().is_empty();
+        let expected = input.host.efa_interfaces().is_empty();
         return Ok(if expected { Vec::new() } else { vec![NONE.problem(subject(program), text)] });
     }
     Ok(vec![FAILED.problem(subject(program), format!("{status}: {text}"))])
@@ -208,7 +208,7 @@ mod tests {
         let tree = tempfile::tempdir().unwrap();
         nearfab_emu::write_tree(InstanceTable::find("trn1.32xlarge").unwrap(), tree.path()).unwrap();
         let host = Host::from_root(tree.path()).unwrap();
-        let names: Vec<&str> = host.efa().iter().filter_map(|efa| efa.rdma.as_deref()).collect();
+        let names: Vec<&str> = host.efa_interfaces().iter().filter_map(|efa| efa.rdma.as_deref()).collect();
         assert_eq!(titles(&host, &ended(0, &output(&names), "")), [""; 0]);
         assert_eq!(
             titles(&host, &ended(0, &output(&names[1..]), "")),
@@ -230,7 +230,7 @@ mod tests {
             FiInfo::NotInstalled => nearfab_emu::skipped("fi_info", "it is not installed"),
             fi_info => {
                 let text = titles(&host, &fi_info).join("\n");
-                assert!(host.efa().is_empty() != text.contains("libfabric-finds"), "{text}");
+                assert!(host.efa_interfaces().is_empty() != text.contains("libfabric-finds"), "{text}");
             }
         }
     }

@@ -26,7 +26,7 @@ fn kind(rule: &Rule) -> FindingKind {
 
 fn pairs(input: &CheckInput<'_>) -> Result<Vec<Finding>, Skip> {
     let host = input.machine()?;
-    if host.neuron().is_empty() && host.driverless().is_empty() {
+    if host.neuron_devices().is_empty() && host.driverless().is_empty() {
         return Err(Skip::NotApplicable("no Neuron device"));
     }
     let system = input.system()?;
@@ -75,7 +75,7 @@ fn runtimes(system: &SystemInfo) -> Vec<String> {
 }
 
 fn product(host: &Host) -> Option<String> {
-    let shown = host.neuron().first().and_then(|device| device.product.clone());
+    let shown = host.neuron_devices().first().and_then(|device| device.product.clone());
     shown.or_else(|| {
         let id = host.driverless().first()?.id.device;
         products().iter().find(|product| product.device_ids.contains(&id)).map(|product| product.name.to_owned())

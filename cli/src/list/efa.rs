@@ -9,10 +9,10 @@ use crate::evidence::{EvidenceLine, Nearest};
 use crate::table::{Table, or_unknown};
 
 pub(super) fn write(host: &Host, wide: bool, out: &mut dyn Write) -> io::Result<()> {
-    if host.efa().is_empty() {
+    if host.efa_interfaces().is_empty() {
         return Ok(());
     }
-    let mut table = Table::of(host.efa());
+    let mut table = Table::of(host.efa_interfaces());
     table.add("EFA", |efa| efa.address().to_string());
     table.add("RDMA", |efa| or_unknown(efa.rdma.as_ref()));
     table.add("NODE", |efa| match wide {
@@ -46,7 +46,7 @@ pub(super) fn write(host: &Host, wide: bool, out: &mut dyn Write) -> io::Result<
 
 fn evidence(host: &Host, out: &mut dyn Write) -> io::Result<()> {
     let mut evidence = EvidenceLine::default();
-    for efa in host.efa() {
+    for efa in host.efa_interfaces() {
         if let Some(near) = near(host, efa) {
             evidence.add(near.evidence, efa.address());
         }
@@ -59,7 +59,7 @@ fn unusable(host: &Host, out: &mut dyn Write) -> io::Result<()> {
     if matches!(host.origin(), Origin::Table { .. }) {
         return Ok(());
     }
-    for efa in host.efa().iter().filter(|efa| efa.rdma.is_none()) {
+    for efa in host.efa_interfaces().iter().filter(|efa| efa.rdma.is_none()) {
         let driver = efa.function.driver.as_deref().unwrap_or("no driver");
         writeln!(out, "{} has no RDMA device: it is bound to {driver}", efa.address())?;
     }

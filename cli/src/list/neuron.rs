@@ -12,7 +12,7 @@ use crate::table::{Table, or_unknown};
 
 pub(super) fn write(input: &Input, wide: bool, out: &mut dyn Write) -> io::Result<()> {
     let host = &input.host;
-    if host.neuron().is_empty() {
+    if host.neuron_devices().is_empty() {
         return Ok(());
     }
     let links = host.links();
@@ -21,7 +21,7 @@ pub(super) fn write(input: &Input, wide: bool, out: &mut dyn Write) -> io::Resul
         input.probe.as_ref().and_then(|probe| probe.devices.iter().find(|probed| probed.device == device.index))
     };
 
-    let mut table = Table::of(host.neuron());
+    let mut table = Table::of(host.neuron_devices());
     table.add("DEVICE", |device| device.index.to_string());
     table.add("CTR", |device| or_unknown(host.container_device(device.index)));
     table.add("CORES", |device| or_unknown(logical_cores(host, device.index)));
@@ -69,7 +69,7 @@ pub(super) fn write(input: &Input, wide: bool, out: &mut dyn Write) -> io::Resul
 fn evidence(host: &Host, links: &[Links], out: &mut dyn Write) -> io::Result<()> {
     let (mut address, mut linked, mut efa) =
         (EvidenceLine::default(), EvidenceLine::default(), EvidenceLine::default());
-    for device in host.neuron() {
+    for device in host.neuron_devices() {
         if let Some(location) = &device.location {
             address.add(&location.evidence, device.index);
         }

@@ -19,7 +19,7 @@ pub(super) struct Drawing {
 impl Drawing {
     pub(super) fn of(host: &Host) -> Self {
         let visible: BTreeSet<HostDevice> = host.visible_neuron().map(|device| device.index).collect();
-        let all = host.neuron().iter().map(|device| device.index);
+        let all = host.neuron_devices().iter().map(|device| device.index);
         Self { links: host.links(), hidden: all.filter(|device| !visible.contains(device)).collect() }
     }
 
@@ -49,7 +49,7 @@ impl Drawing {
 
 pub(super) fn text(host: &Host, out: &mut dyn Write) -> io::Result<()> {
     head::write(host, out)?;
-    if host.neuron().is_empty() {
+    if host.neuron_devices().is_empty() {
         return writeln!(out, "\nThis host has no Neuron device.");
     }
     let drawing = Drawing::of(host);

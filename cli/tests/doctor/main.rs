@@ -83,7 +83,7 @@ fn refused_nodes_are_found() {
 }
 
 fn efa_name(root: &Path) -> String {
-    nearfab::Host::from_root(root).unwrap().efa()[0].rdma.clone().unwrap()
+    nearfab::Host::from_root(root).unwrap().efa_interfaces()[0].rdma.clone().unwrap()
 }
 
 /// Returns the output of `nearfab doctor -o json` for a tree, run by a user who is not root.

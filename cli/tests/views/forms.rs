@@ -199,7 +199,7 @@ fn json_of_the_example_probe_is_valid() {
 /// Skipped on a machine with Neuron devices: a test does not query them.
 #[test]
 fn json_of_a_host_with_a_probe_is_valid() {
-    if !Host::discover().unwrap().neuron().is_empty() {
+    if !Host::discover().unwrap().neuron_devices().is_empty() {
         return nearfab_emu::skipped("probe", "this machine has Neuron devices");
     }
     let listed = stdout(&["list", "--probe=even-on-pods", "--processes", "-o", "json"]);

@@ -64,10 +64,10 @@ pub(crate) fn views(host: &Host) -> Vec<Vec<String>> {
     let kinds = [MemberKind::Unnumbered, MemberKind::Gpu, MemberKind::Efa];
     let last_of = |kind: MemberKind| host.members().filter(|member| member.kind() == kind).last();
     kinds.into_iter().filter_map(last_of).filter_map(Member::address).for_each(|address| near(address.to_string()));
-    if let Some(rdma) = host.efa().iter().find_map(|efa| efa.rdma.clone()) {
+    if let Some(rdma) = host.efa_interfaces().iter().find_map(|efa| efa.rdma.clone()) {
         near(rdma);
     }
-    if let Some(device) = host.neuron().first() {
+    if let Some(device) = host.neuron_devices().first() {
         views.push(vec!["near".to_owned(), device.index.to_string(), "--by-place".to_owned()]);
     }
     views

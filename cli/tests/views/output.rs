@@ -164,7 +164,11 @@ fn record_of_a_root_that_is_not_utf8_is_complete_or_absent() {
             _ => written,
         };
         if status == 0 {
-            assert_eq!(Host::from_json(&String::from_utf8(text).unwrap()).unwrap().neuron().len(), 1, "{command:?}");
+            assert_eq!(
+                Host::from_json(&String::from_utf8(text).unwrap()).unwrap().neuron_devices().len(),
+                1,
+                "{command:?}"
+            );
         } else {
             assert_eq!((text, file.exists()), (Vec::new(), false), "{command:?}");
             assert!(errors.contains("UTF-8"), "{errors}");

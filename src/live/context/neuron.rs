@@ -50,7 +50,7 @@ impl Neuron {
     ///
     /// // A host from a table has devices, but no node to open.
     /// let host = Host::from_instance("trn2.48xlarge")?;
-    /// let error = Neuron::open(&host, host.neuron()[0].index, ProbeOptions::default()).unwrap_err();
+    /// let error = Neuron::open(&host, host.neuron_devices()[0].index, ProbeOptions::default()).unwrap_err();
     /// assert!(matches!(error, Error::NotLive { .. }));
     /// # Ok::<(), Error>(())
     /// ```

@@ -51,7 +51,7 @@ impl Efa {
     ///
     /// // A host from a table has addresses, but no device to open.
     /// let host = Host::from_instance("trn2.48xlarge")?;
-    /// let error = Efa::open(&host, host.efa()[0].address()).unwrap_err();
+    /// let error = Efa::open(&host, host.efa_interfaces()[0].address()).unwrap_err();
     /// assert!(matches!(error, Error::NotLive { .. }));
     /// # Ok::<(), Error>(())
     /// ```
@@ -93,7 +93,7 @@ impl Efa {
         }
         // SAFETY: the caller promises that the context is open, is of this process's libibverbs, and outlives the
         // handle.
-        let (interface, device) = unsafe { Device::borrow(context.cast(), host.efa())? };
+        let (interface, device) = unsafe { Device::borrow(context.cast(), host.efa_interfaces())? };
         Ok(Self { handle: Handle::borrowed(interface.address(), device) })
     }
 

@@ -205,8 +205,9 @@ pub(crate) fn probe_of_with(
     options: ProbeOptions,
     mut make_node: impl FnMut(HostDevice) -> FakeNode,
 ) -> Probe {
-    let driver = FakeDriver(host.neuron().iter().map(|device| (device.index, make_node(device.index))).collect());
-    ask_fake_driver(host.neuron(), options, &driver)
+    let driver =
+        FakeDriver(host.neuron_devices().iter().map(|device| (device.index, make_node(device.index))).collect());
+    ask_fake_driver(host.neuron_devices(), options, &driver)
 }
 
 /// Asks the driver, on a machine whose `/proc` has the PIDs that the driver reports, the runtime's among them.
@@ -219,7 +220,7 @@ fn ask_fake_driver(devices: &[NeuronDevice], options: ProbeOptions, driver: &Fak
 }
 
 fn devices(count: usize) -> Vec<NeuronDevice> {
-    Host::from_instance("trn2.48xlarge").unwrap().neuron()[..count].to_vec()
+    Host::from_instance("trn2.48xlarge").unwrap().neuron_devices()[..count].to_vec()
 }
 
 /// Probes a machine with this one device, and asks for attached processes.

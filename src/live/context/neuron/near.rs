@@ -99,7 +99,7 @@ fn ask_libnrt(address: *const c_void) -> Result<Option<Bdf>> {
 /// Returns the interfaces near to the device that the driver reports for the memory. Any node of the driver can answer.
 fn ask_driver(host: &Host, address: *const c_void, driver: &dyn Driver) -> Result<Option<NearAddress>> {
     let mut first_refusal = None;
-    for device in host.neuron() {
+    for device in host.neuron_devices() {
         let node = match driver.write_only_node(device.index) {
             Ok(node) => node,
             Err(error) => {

@@ -28,7 +28,7 @@ use crate::live::vendor;
 /// use nearfab::context::{Access, Efa, QueuePairOptions};
 ///
 /// let host = Host::discover()?;
-/// let efa = Efa::open(&host, host.efa()[0].address())?;
+/// let efa = Efa::open(&host, host.efa_interfaces()[0].address())?;
 /// let domain = efa.protection_domain()?;
 /// let queue = efa.completion_queue(64)?;
 /// let pair = domain.queue_pair(&QueuePairOptions::srd(), &queue, &queue)?;

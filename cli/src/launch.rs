@@ -164,7 +164,7 @@ pub(crate) fn refuse_held(
         probe => probe?,
     };
     if let Some((device, error)) = probe.devices.iter().find_map(|probed| Some((probed.device, unanswered(probed)?))) {
-        let message = format!("cannot check whether other processes hold cores of {device}: {}", error.to_string());
+        let message = format!("cannot check whether other processes hold cores of {device}: {error}");
         print_message(err, &message);
     }
     let Err(held) = check(&probe) else { return Ok(()) };

@@ -504,7 +504,7 @@ fn an_address_of_the_driver_replaces_that_of_the_table() {
     let host = Host::from_instance("trn2.48xlarge").unwrap();
     let placed = host.with_probed_addresses(&two_devices(&host, [0xcc, 0x59]));
     let [problem] = placed.problems() else { panic!("{:?}", placed.problems()) };
-    let expected = "neuron5 is at 0000:59:00.0, says its driver, not at 0000:58:00.0 (table trn2.48xlarge)";
+    let expected = "neuron5 is at 0000:59:00.0 according to its driver, not at 0000:58:00.0 (table trn2.48xlarge)";
     assert_eq!(problem, expected);
     // The table's pair belongs to another function.
     let near = placed.near_device(HostDevice(5), Basis::Pairing).unwrap();

@@ -1,4 +1,6 @@
-//! Opens devices and loads vendor libraries. Only these modules have unsafe code.
+//! Opens devices and loads vendor libraries.
+//!
+//! Only these modules have unsafe code.
 
 pub mod context;
 pub(crate) mod neuron_driver;

@@ -1,4 +1,6 @@
-//! Computes nearness, numbering, links, trees and differences. All are pure functions of a [`crate::Host`].
+//! Computes nearness, numbering, links, trees and differences.
+//!
+//! All are pure functions of a [`crate::Host`].
 
 mod anchor;
 mod diff;

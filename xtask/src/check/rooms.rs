@@ -14,8 +14,8 @@ use imports::{Import, imports};
 const ROOMS: [&str; 14] = [
     "error",
     "types",
-    "redact",
     "tables",
+    "redact",
     "scan",
     "host",
     "topology",

@@ -49,43 +49,43 @@ typedef enum {
    */
   NEARFAB_ERROR_NONE = 0,
   /**
-   * A file or folder could not be read.
+   * A file or folder cannot be read.
    */
   NEARFAB_ERROR_READ = 1,
   /**
-   * A file was read and does not hold what it should.
+   * A file, or an answer of a driver, has unexpected content.
    */
   NEARFAB_ERROR_MALFORMED = 2,
   /**
-   * There is no table of this instance type.
+   * nearfab has no table of this instance type.
    */
   NEARFAB_ERROR_UNKNOWN_INSTANCE = 3,
   /**
-   * A recorded host could not be understood.
+   * A text is not a recorded host, or a host recorded in another format.
    */
   NEARFAB_ERROR_RECORD = 4,
   /**
-   * The host has no such device or interface.
+   * The host has no such device, core or interface.
    */
   NEARFAB_ERROR_NO_SUCH_DEVICE = 5,
   /**
-   * A text that names a device, core or interface could not be understood.
+   * A text is not a device, core, interface or list of them.
    */
   NEARFAB_ERROR_BAD_NAME = 6,
   /**
-   * A device of a host that is not this machine was to be opened.
+   * The caller asked to open a device of a host that is not this machine.
    */
   NEARFAB_ERROR_NOT_LIVE = 7,
   /**
-   * A device node could not be opened.
+   * A device node cannot be opened.
    */
   NEARFAB_ERROR_NODE_REFUSED = 8,
   /**
-   * A vendor library could not be loaded.
+   * A vendor library cannot be loaded.
    */
   NEARFAB_ERROR_LIBRARY = 9,
   /**
-   * A vendor library lacks a function that is needed.
+   * A vendor library lacks a function that nearfab needs.
    */
   NEARFAB_ERROR_MISSING_SYMBOL = 10,
   /**
@@ -93,11 +93,11 @@ typedef enum {
    */
   NEARFAB_ERROR_CALL = 11,
   /**
-   * A handle of the parent process was used in a forked child.
+   * A forked child used a handle that its parent had opened.
    */
   NEARFAB_ERROR_FORKED = 12,
   /**
-   * The Neuron driver did not answer a question as it should.
+   * The Neuron driver refused a command, or its answer is incomplete.
    */
   NEARFAB_ERROR_DRIVER = 13,
   /**
@@ -105,27 +105,27 @@ typedef enum {
    */
   NEARFAB_ERROR_DEADLINE = 14,
   /**
-   * A probe was not made, because of what it could change.
+   * nearfab did not probe, because probing could change something for others.
    */
   NEARFAB_ERROR_PROBE_REFUSED = 15,
   /**
-   * Telemetry, or a process, was wanted of a host that is no file tree.
+   * The caller asked for telemetry, or for a process, of a host without a file tree.
    */
   NEARFAB_ERROR_NO_TREE = 16,
   /**
-   * Memory could not be registered with an interface.
+   * Memory cannot be registered with an interface.
    */
   NEARFAB_ERROR_MEMORY = 17,
   /**
-   * A vendor library is in the process more than once.
+   * Several copies of a vendor library are loaded in this process.
    */
   NEARFAB_ERROR_SEVERAL_LIBRARIES = 18,
   /**
-   * A variable of this process makes a vendor library end it.
+   * An environment variable of this process would make a vendor library abort the process.
    */
   NEARFAB_ERROR_ABORTS = 19,
   /**
-   * Ranks cannot be placed as was asked.
+   * The ranks cannot be placed on this host as the caller wants.
    */
   NEARFAB_ERROR_NO_PLAN = 20,
   /**
@@ -133,11 +133,11 @@ typedef enum {
    */
   NEARFAB_ERROR_INVALID_ARGUMENT = 64,
   /**
-   * A C caller passed a handle that is zero, closed or of another kind.
+   * A C caller passed a handle that is zero, closed or of another type.
    */
   NEARFAB_ERROR_INVALID_HANDLE = 65,
   /**
-   * nearfab itself failed; please report it.
+   * nearfab itself failed: please report it.
    */
   NEARFAB_ERROR_INTERNAL = 66,
 } nearfab_error;

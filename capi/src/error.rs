@@ -10,51 +10,51 @@ use crate::boundary;
 pub enum NearfabError {
     /// The call succeeded.
     None = 0,
-    /// A file or folder could not be read.
+    /// A file or folder cannot be read.
     Read = 1,
-    /// A file was read and does not hold what it should.
+    /// A file, or an answer of a driver, has unexpected content.
     Malformed = 2,
-    /// There is no table of this instance type.
+    /// nearfab has no table of this instance type.
     UnknownInstance = 3,
-    /// A recorded host could not be understood.
+    /// A text is not a recorded host, or a host recorded in another format.
     Record = 4,
-    /// The host has no such device or interface.
+    /// The host has no such device, core or interface.
     NoSuchDevice = 5,
-    /// A text that names a device, core or interface could not be understood.
+    /// A text is not a device, core, interface or list of them.
     BadName = 6,
-    /// A device of a host that is not this machine was to be opened.
+    /// The caller asked to open a device of a host that is not this machine.
     NotLive = 7,
-    /// A device node could not be opened.
+    /// A device node cannot be opened.
     NodeRefused = 8,
-    /// A vendor library could not be loaded.
+    /// A vendor library cannot be loaded.
     Library = 9,
-    /// A vendor library lacks a function that is needed.
+    /// A vendor library lacks a function that nearfab needs.
     MissingSymbol = 10,
     /// A function of a vendor library failed.
     Call = 11,
-    /// A handle of the parent process was used in a forked child.
+    /// A forked child used a handle that its parent had opened.
     Forked = 12,
-    /// The Neuron driver did not answer a question as it should.
+    /// The Neuron driver refused a command, or its answer is incomplete.
     Driver = 13,
     /// A device did not answer in time.
     Deadline = 14,
-    /// A probe was not made, because of what it could change.
+    /// nearfab did not probe, because probing could change something for others.
     ProbeRefused = 15,
-    /// Telemetry, or a process, was wanted of a host that is no file tree.
+    /// The caller asked for telemetry, or for a process, of a host without a file tree.
     NoTree = 16,
-    /// Memory could not be registered with an interface.
+    /// Memory cannot be registered with an interface.
     Memory = 17,
-    /// A vendor library is in the process more than once.
+    /// Several copies of a vendor library are loaded in this process.
     SeveralLibraries = 18,
-    /// A variable of this process makes a vendor library end it.
+    /// An environment variable of this process would make a vendor library abort the process.
     Aborts = 19,
-    /// Ranks cannot be placed as was asked.
+    /// The ranks cannot be placed on this host as the caller wants.
     NoPlan = 20,
     /// A C caller passed a null pointer, a text that is not UTF-8, or a number out of range.
     InvalidArgument = 64,
-    /// A C caller passed a handle that is zero, closed or of another kind.
+    /// A C caller passed a handle that is zero, closed or of another type.
     InvalidHandle = 65,
-    /// nearfab itself failed; please report it.
+    /// nearfab itself failed: please report it.
     Internal = 66,
 }
 

@@ -41,48 +41,48 @@ class ErrorCode(IntEnum):
     """The numbers in ``NearfabError.code``. They are the same in Rust and C, and no number is reused."""
 
     READ = 1
-    """A file or folder could not be read."""
+    """A file or folder cannot be read."""
     MALFORMED = 2
-    """A file was read and does not hold what it should."""
+    """A file, or an answer of a driver, has unexpected content."""
     UNKNOWN_INSTANCE = 3
-    """There is no table of this instance type."""
+    """nearfab has no table of this instance type."""
     RECORD = 4
-    """A recorded host could not be understood."""
+    """A text is not a recorded host, or a host recorded in another format."""
     NO_SUCH_DEVICE = 5
-    """The host has no such device or interface."""
+    """The host has no such device, core or interface."""
     BAD_NAME = 6
-    """A text that names a device, core or interface could not be understood."""
+    """A text is not a device, core, interface or list of them."""
     NOT_LIVE = 7
-    """A device of a host that is not this machine was to be opened."""
+    """The caller asked to open a device of a host that is not this machine."""
     NODE_REFUSED = 8
-    """A device node could not be opened."""
+    """A device node cannot be opened."""
     LIBRARY = 9
-    """A vendor library could not be loaded."""
+    """A vendor library cannot be loaded."""
     MISSING_SYMBOL = 10
-    """A vendor library lacks a function that is needed."""
+    """A vendor library lacks a function that nearfab needs."""
     CALL = 11
     """A function of a vendor library failed."""
     FORKED = 12
-    """A handle of the parent process was used in a forked child."""
+    """A forked child used a handle that its parent had opened."""
     DRIVER = 13
-    """The Neuron driver did not answer a question as it should."""
+    """The Neuron driver refused a command, or its answer is incomplete."""
     DEADLINE = 14
     """A device did not answer in time."""
     PROBE_REFUSED = 15
-    """A probe was not made, because of what it could change."""
+    """nearfab did not probe, because probing could change something for others."""
     NO_TREE = 16
-    """Telemetry, or a process, was wanted of a host that is no file tree."""
+    """The caller asked for telemetry, or for a process, of a host without a file tree."""
     MEMORY = 17
-    """Memory could not be registered with an interface."""
+    """Memory cannot be registered with an interface."""
     SEVERAL_LIBRARIES = 18
-    """A vendor library is in the process more than once."""
+    """Several copies of a vendor library are loaded in this process."""
     ABORTS = 19
-    """A variable of this process makes a vendor library end it."""
+    """An environment variable of this process would make a vendor library abort the process."""
     NO_PLAN = 20
-    """Ranks cannot be placed as was asked."""
+    """The ranks cannot be placed on this host as the caller wants."""
     INVALID_ARGUMENT = 64
     """A C caller passed a null pointer, a text that is not UTF-8, or a number out of range."""
     INVALID_HANDLE = 65
-    """A C caller passed a handle that is zero, closed or of another kind."""
+    """A C caller passed a handle that is zero, closed or of another type."""
     INTERNAL = 66
-    """nearfab itself failed; please report it."""
+    """nearfab itself failed: please report it."""

@@ -198,7 +198,7 @@ fn report_about_a_host_without_its_system_names_the_checks_left_out() {
         "{text}"
     );
     let text = error(1, &["doctor", "--pid", "1", "--host", file.to_str().unwrap()]);
-    assert!(text.contains("processes are read from a machine or a tree"), "{text}");
+    assert!(text.contains("they are read from this machine or from a file tree only"), "{text}");
 }
 
 #[test]

@@ -29,7 +29,7 @@ fn main() -> side::Result<()> {
         return if rest.is_empty() { ask(provider, rounds.parse()?) } else { side::answer(provider, rounds.parse()?) };
     }
     let scratch = tempfile::tempdir()?;
-    let (ours, twin) = (env::current_exe()?, scratch.path().join("twin"));
+    let (own, twin) = (env::current_exe()?, scratch.path().join("twin"));
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/ping.c");
     if !Command::new("cc").args(["-O2", "-o"]).arg(&twin).args([source, "-lfabric"]).status()?.success() {
         println!("SKIPPED ping: no C compiler, or no libfabric to build with (Debian: libfabric-dev)");
@@ -43,12 +43,12 @@ fn main() -> side::Result<()> {
         let counts: Vec<String> = ["send_one", "receive_one", "read_some"]
             .iter()
             .enumerate()
-            .flat_map(|(call, function)| [&ours, &twin].map(|program| (program.clone(), call, *function)))
+            .flat_map(|(call, function)| [&own, &twin].map(|program| (program.clone(), call, *function)))
             .map(|(program, call, function)| {
                 format!("{:.1}", instructions(&program, provider, call, function, scratch.path()))
             })
             .collect();
-        println!("| {provider} | {} | {}", counts.join(" | "), times(&ours, &twin, provider, rounds));
+        println!("| {provider} | {} | {}", counts.join(" | "), times(&own, &twin, provider, rounds));
     }
     Ok(())
 }
@@ -109,7 +109,7 @@ fn self_cost(text: &str, program: &Path) -> f64 {
 }
 
 /// Measures both programs in turns. Each is first as often as the other.
-fn times(ours: &Path, twin: &Path, provider: &str, rounds: u64) -> String {
+fn times(own: &Path, twin: &Path, provider: &str, rounds: u64) -> String {
     let time = |program: &Path| {
         let mut command = Command::new(program);
         command.args([provider, &rounds.to_string()]);
@@ -118,15 +118,15 @@ fn times(ours: &Path, twin: &Path, provider: &str, rounds: u64) -> String {
     let pairs: Vec<(f64, f64)> = (0..PAIRS)
         .map(|pair| {
             if pair % 2 == 0 {
-                let ours = time(ours);
-                (ours, time(twin))
+                let own = time(own);
+                (own, time(twin))
             } else {
                 let twin = time(twin);
-                (time(ours), twin)
+                (time(own), twin)
             }
         })
         .collect();
-    let logs: Vec<f64> = pairs.iter().map(|(ours, twin)| (ours / twin).ln()).collect();
+    let logs: Vec<f64> = pairs.iter().map(|(own, twin)| (own / twin).ln()).collect();
     let count = f64::from(PAIRS);
     let mean = logs.iter().sum::<f64>() / count;
     let variance = logs.iter().map(|log| (log - mean).powi(2)).sum::<f64>() / (count - 1.0);

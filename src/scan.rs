@@ -1,5 +1,6 @@
-//! Reads the kernel's files of one host: PCI, NUMA, RDMA, EFA, Neuron and GPUs. All scanners read through
-//! [`root::HostRoot`].
+//! Reads the kernel's files of one host: PCI, NUMA, RDMA, EFA, Neuron and GPUs.
+//!
+//! All scanners read through [`root::HostRoot`].
 
 pub(crate) mod efa;
 pub(crate) mod gpu;

@@ -151,12 +151,12 @@ fn a_borrowed_handle_is_used_and_left_open() {
     };
     on_machine("a_borrowed_handle_is_used_and_left_open", prepare, || {
         let interface = &found()[0];
-        let theirs = interface.open().unwrap();
-        let raw = NonNull::new(theirs.as_raw().unwrap()).unwrap();
+        let lent = interface.open().unwrap();
+        let raw = NonNull::new(lent.as_raw().unwrap()).unwrap();
         // SAFETY: the domain stays open to the end of the test.
         let borrowed = unsafe { Domain::borrow_raw(interface, raw) }.unwrap();
-        assert_eq!((borrowed.users().unwrap(), theirs.users().unwrap()), (1, 1));
-        let (peers, queue) = (borrowed.address_vector().unwrap(), theirs.completion_queue(1).unwrap());
+        assert_eq!((borrowed.users().unwrap(), lent.users().unwrap()), (1, 1));
+        let (peers, queue) = (borrowed.address_vector().unwrap(), lent.completion_queue(1).unwrap());
         borrowed.endpoint(&peers, &queue, &queue).unwrap();
         assert_eq!(register(&borrowed).unwrap().key().unwrap(), 3, "the keys below are taken");
         assert_eq!(register(&borrowed).unwrap().key().unwrap(), 4);
@@ -164,7 +164,7 @@ fn a_borrowed_handle_is_used_and_left_open() {
         drop(peers);
         assert_eq!(borrowed.clone().close().unwrap(), Closed::Later);
         drop(borrowed);
-        assert_eq!((calls("fi_close(domain)"), theirs.users().unwrap()), (0, 2));
+        assert_eq!((calls("fi_close(domain)"), lent.users().unwrap()), (0, 2));
     });
 }
 
@@ -235,10 +235,10 @@ fn objects_of_different_domains_are_refused() {
 
         let All { domain, peers, queue, other, .. } = All::new().unwrap();
         let (domain, peers, queue, other) = (domain.unwrap(), peers.unwrap(), queue.unwrap(), other.unwrap());
-        let (their_peers, theirs) = (other.address_vector().unwrap(), other.completion_queue(1).unwrap());
+        let (their_peers, lent) = (other.address_vector().unwrap(), other.completion_queue(1).unwrap());
         refused(domain.endpoint(&their_peers, &queue, &queue), "address vector is of another domain, rdmap202s0-rdm");
-        refused(domain.endpoint(&peers, &theirs, &queue), "completion queue is of another domain, rdmap202s0-rdm");
-        refused(domain.endpoint(&peers, &queue, &theirs), "completion queue is of another domain, rdmap202s0-rdm");
+        refused(domain.endpoint(&peers, &lent, &queue), "completion queue is of another domain, rdmap202s0-rdm");
+        refused(domain.endpoint(&peers, &queue, &lent), "completion queue is of another domain, rdmap202s0-rdm");
         for (address, why) in
             [(&[1; 512][..], "addresses of 512 bytes"), (b"nowhere", "does not accept"), (b"", "does not accept")]
         {

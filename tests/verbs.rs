@@ -350,20 +350,20 @@ fn events_are_returned_and_acknowledged() {
 #[test]
 fn a_borrowed_handle_is_used_and_left_open() {
     on_machine("a_borrowed_handle_is_used_and_left_open", Machine::add_stub, || {
-        let (host, theirs) = host_and_first().unwrap();
-        let context = NonNull::new(theirs.as_raw().unwrap()).unwrap();
+        let (host, lent) = host_and_first().unwrap();
+        let context = NonNull::new(lent.as_raw().unwrap()).unwrap();
         // SAFETY: the context stays open to the end of the test.
         let borrowed = unsafe { Efa::borrow_raw(&host, context) }.unwrap();
-        assert_eq!((borrowed.address(), borrowed.users().unwrap()), (theirs.address(), 1));
-        assert_eq!(borrowed.gid().unwrap(), theirs.gid().unwrap());
-        let (domain, queue) = (borrowed.protection_domain().unwrap(), theirs.completion_queue(16).unwrap());
+        assert_eq!((borrowed.address(), borrowed.users().unwrap()), (lent.address(), 1));
+        assert_eq!(borrowed.gid().unwrap(), lent.gid().unwrap());
+        let (domain, queue) = (borrowed.protection_domain().unwrap(), lent.completion_queue(16).unwrap());
         domain.queue_pair(&QueuePairOptions::srd(), &queue, &queue).unwrap();
         in_a_child(|| forked(borrowed.gid()) && forked(domain.as_raw()));
         drop(domain);
         assert_eq!(borrowed.clone().close().unwrap(), Closed::Later);
         drop(borrowed);
         assert_eq!(calls("ibv_close_device"), 0);
-        assert_eq!(theirs.users().unwrap(), 2, "the borrowed handle left no user");
+        assert_eq!(lent.users().unwrap(), 2, "the borrowed handle left no user");
     });
 }
 

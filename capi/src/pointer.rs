@@ -78,7 +78,7 @@ macro_rules! growing {
             const fn size_of_field<S, F>(_: fn(&S) -> &F) -> usize {
                 size_of::<F>()
             }
-            let end = std::mem::offset_of!($structure, $last) + size_of_field(|it: &$structure| &it.$last);
+            let end = std::mem::offset_of!($structure, $last) + size_of_field(|value: &$structure| &value.$last);
             assert!(end == size_of::<$structure>(), "padding at the end");
             assert!($first <= end, "shorter than at first");
         };

@@ -109,14 +109,14 @@ pub enum Error {
     },
 
     /// The claim was allocated from the pool of another node.
-    #[error("cannot prepare {device}: it was allocated from pool {pool}, and this node's pool is {ours}")]
+    #[error("cannot prepare {device}: it was allocated from pool {pool}, and this node's pool is {node_pool}")]
     OtherPool {
         /// The device.
         device: String,
         /// The pool named in the allocation.
         pool: String,
         /// The pool of this node.
-        ours: String,
+        node_pool: String,
     },
 
     /// The allocated device is missing, or has no usable node.

@@ -61,8 +61,8 @@ impl Plugin {
             return Err(Error::ClaimReplaced { claim: claim.clone(), found: found_uid });
         }
         let results = found.status.and_then(|s| s.allocation).and_then(|a| a.devices).and_then(|d| d.results);
-        let ours: Vec<_> = results.unwrap_or_default().into_iter().filter(|r| r.driver == DRIVER).collect();
-        if ours.is_empty() { Err(Error::NotAllocated { claim: claim.clone() }) } else { Ok(ours) }
+        let own: Vec<_> = results.unwrap_or_default().into_iter().filter(|r| r.driver == DRIVER).collect();
+        if own.is_empty() { Err(Error::NotAllocated { claim: claim.clone() }) } else { Ok(own) }
     }
 
     fn answer(&self, checkpoint: &Checkpoint) -> Vec<Device> {

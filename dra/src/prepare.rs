@@ -137,7 +137,7 @@ impl Preparer {
             return Err(Error::OtherPool {
                 device: result.device.clone(),
                 pool: result.pool.clone(),
-                ours: self.pool.clone(),
+                node_pool: self.pool.clone(),
             });
         }
         // The scheduler writes "main/sub" if it chose the subrequest "sub" of the request "main".

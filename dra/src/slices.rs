@@ -81,8 +81,8 @@ impl Publisher {
 
     /// Publishes, watches and repairs the slice for ever. Logs an attempt that fails and tries again.
     pub async fn run(mut self) -> Infallible {
-        let ours = watcher::Config::default().fields(&self.selector());
-        let mut events = pin!(watcher::watcher(self.slices.clone(), ours).default_backoff());
+        let selected = watcher::Config::default().fields(&self.selector());
+        let mut events = pin!(watcher::watcher(self.slices.clone(), selected).default_backoff());
         loop {
             match events.next().await {
                 // Parts of a list: `InitDone` follows when the list is complete.
@@ -110,8 +110,9 @@ impl Publisher {
     /// # Errors
     /// When the API server refuses a request or does not answer.
     pub async fn reconcile(&mut self) -> Result<()> {
-        let ours = ListParams::default().fields(&self.selector());
-        let found = api::request(format!("list the ResourceSlices of {}", self.node), self.slices.list(&ours)).await?;
+        let selected = ListParams::default().fields(&self.selector());
+        let found =
+            api::request(format!("list the ResourceSlices of {}", self.node), self.slices.list(&selected)).await?;
         let name = self.slice_name();
         let (own, others): (Vec<_>, Vec<_>) = found.into_iter().partition(|slice| slice.name_any() == name);
         for other in others {

@@ -41,8 +41,8 @@ pub(crate) struct Calls {
 
 /// Starts `other`, which must call [`answer`], and sends it `rounds` numbers. Each number comes back plus one.
 pub(crate) fn ask(provider: &str, rounds: u64, mut other: Command) -> Result<Report> {
-    let (mut line, theirs) = UnixStream::pair()?;
-    let mut other = other.stdin(Stdio::from(OwnedFd::from(theirs))).spawn()?;
+    let (mut line, remote) = UnixStream::pair()?;
+    let mut other = other.stdin(Stdio::from(OwnedFd::from(remote))).spawn()?;
     let mut side = Side::open(provider, &mut line)?;
     (0..WARM_UP).try_for_each(|number| side.round(number))?;
     let start = Instant::now();

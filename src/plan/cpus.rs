@@ -132,8 +132,8 @@ pub(super) fn divide(host: &Host, options: &PlanOptions, nodes: &[Vec<Option<u32
     }
     for node in host.numa_nodes() {
         let weight = |(share, units): (&CpuShare, &Vec<Option<u32>>)| {
-            let here = units.iter().filter(|&&unit| unit == Some(node.node)).count();
-            if share.numa.contains(&node.node) { here } else { 0 }
+            let count = units.iter().filter(|&&unit| unit == Some(node.node)).count();
+            if share.numa.contains(&node.node) { count } else { 0 }
         };
         let weights: Vec<usize> = shares.iter().zip(nodes).map(weight).collect();
         let (cores, threads) = cores_of(node, options);

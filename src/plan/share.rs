@@ -31,7 +31,7 @@ pub enum Share {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct GpuUnit {
-    /// The position among the GPUs that this process can see, by PCI address. A container has numbers of its own GPUs only.
+    /// The position among the GPUs that this process can see, by PCI address. In a container, only the GPUs of the container have numbers.
     pub number: u32,
     /// The PCI address.
     pub address: Bdf,

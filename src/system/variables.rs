@@ -39,7 +39,7 @@ pub fn is_fork_safe(kernel: &Version, variable: impl Fn(&str) -> Option<String>)
 const COPIES_FOR_CHILDREN: &str = "5.13";
 
 /// Returns whether the environment asks for fork safety: the only reading of these variables. libfabric parses the
-/// value of its own variable; libibverbs takes any value of its two, even `0`.
+/// value of `FI_EFA_FORK_SAFE`; libibverbs accepts any value of `RDMAV_FORK_SAFE` and `IBV_FORK_SAFE`, even `0`.
 pub(crate) fn asks_for_fork_safety(variable: impl Fn(&str) -> Option<String>) -> bool {
     variable("FI_EFA_FORK_SAFE").is_some_and(|value| is_on(&value))
         || ["RDMAV_FORK_SAFE", "IBV_FORK_SAFE"].into_iter().any(|name| variable(name).is_some())

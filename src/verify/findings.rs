@@ -37,7 +37,7 @@ pub enum Need {
     OtherHost,
     /// A probe of the Neuron driver.
     Probe,
-    /// A person who measures, or who uses the vendor's runtime.
+    /// A person with a measurement, or with the vendor's runtime.
     Hand,
 }
 

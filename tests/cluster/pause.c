@@ -1,4 +1,4 @@
-/* The process that holds a pod's namespaces open: it waits to be told to end, and buries the orphans it inherits. */
+/* Holds the namespaces of a pod open until a signal ends this process. Reaps the orphaned processes of the pod. */
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/wait.h>

@@ -114,8 +114,8 @@ fn invented_places_appear_in_no_answer() {
         for device in hosts.iter().flat_map(Host::neuron_devices).filter(|_| !table.places_neuron()) {
             assert_eq!(device.location, None, "{} {}", table.instance_type, device.index);
         }
-        let told = hosts[0].problems();
-        assert!(table.invented().all(|source| told.iter().any(|text| text.contains(source.text))), "{told:?}");
+        let problems = hosts[0].problems();
+        assert!(table.invented().all(|source| problems.iter().any(|text| text.contains(source.text))), "{problems:?}");
         for (device, host) in
             hosts.iter().flat_map(|host| host.neuron_devices().iter().map(move |device| (device, host)))
         {

@@ -40,8 +40,8 @@ fn assert_nothing_is_shared(host: &Host, plan: &Plan, unit_count: u32) {
     // If the NUMA nodes are known, all of their CPUs are used.
     if plan.ranks.iter().all(|rank| matches!(rank.cpus.reason, CpuReason::Alone | CpuReason::Divided { .. })) {
         let used: BTreeSet<u32> = plan.ranks.iter().flat_map(|rank| rank.cpus.numa.iter().copied()).collect();
-        let theirs = host.numa_nodes().iter().filter(|node| used.contains(&node.node)).map(|node| node.cpus.len());
-        assert_eq!(owners.len(), theirs.sum::<usize>());
+        let counts = host.numa_nodes().iter().filter(|node| used.contains(&node.node)).map(|node| node.cpus.len());
+        assert_eq!(owners.len(), counts.sum::<usize>());
     }
 }
 

@@ -127,11 +127,11 @@ fn a_process_of_a_tree_is_read() {
 fn this_process_is_read_as_the_shell_reports_it() {
     let host = Host::discover().unwrap();
     let own = SystemInfo::read(&host).unwrap().unwrap().process.unwrap();
-    let asked = Process::read(&host, std::process::id()).unwrap();
-    assert_eq!((own.pid, own.locked_memory), (None, asked.locked_memory));
+    let read = Process::read(&host, std::process::id()).unwrap();
+    assert_eq!((own.pid, own.locked_memory), (None, read.locked_memory));
     assert_eq!(own.variable("PATH"), std::env::var("PATH").ok().as_deref());
     let limit = limit_by_the_shell();
-    assert_eq!(asked.locked_memory, Some(limit));
+    assert_eq!(read.locked_memory, Some(limit));
 }
 
 fn limit_by_the_shell() -> Limit {

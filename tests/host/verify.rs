@@ -249,11 +249,11 @@ fn assumptions_are_untestable_if_the_host_shows_nothing_of_them() {
 /// On a host with one device and one function, the driver need not be asked for the address.
 #[test]
 fn the_only_device_is_the_only_function_without_a_probe() {
-    for (instance_type, asked) in [("trn2.3xlarge", false), ("trn1.2xlarge", false), ("inf2.24xlarge", true)] {
+    for (instance_type, needs_probe) in [("trn2.3xlarge", false), ("trn1.2xlarge", false), ("inf2.24xlarge", true)] {
         let tree = tree_of_type(instance_type);
         let verification = verified(tree.path());
         let neuron = verification.facts.iter().find(|fact| fact.fact == "neuron").unwrap();
-        assert_eq!(neuron.gaps.iter().any(|gap| gap.needs == Need::Probe), asked, "{instance_type}");
+        assert_eq!(neuron.gaps.iter().any(|gap| gap.needs == Need::Probe), needs_probe, "{instance_type}");
     }
 }
 

@@ -6,7 +6,7 @@
 #   machine.sh [--unprivileged] TREE COMMAND [ARGUMENT...]
 #
 # --check: only checks whether this system lets the caller create the namespace.
-# --unprivileged: runs the command without privilege: as nobody if root calls, else as the calling user.
+# --unprivileged: runs the command without privilege: as the user 65534 if root calls, else as the calling user.
 set -eu
 
 if [ "$1" != --inside ]; then

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use crate::support::{nearfab, stdout};
 
-/// Runs a program; returns its output, or `None` with a line that says so if the program is not installed.
+/// Runs a program; returns its output, or prints SKIPPED and returns `None` if the program is not installed.
 fn output_of(command: &mut Command) -> Option<String> {
     let program = command.get_program().to_str().unwrap().to_owned();
     match command.output() {

@@ -63,7 +63,7 @@ impl VendorLibrary {
             // SAFETY: by its documentation the variable names a build of this library. It adds no power to the
             // environment, which can make the dynamic loader run any file already (LD_PRELOAD, LD_LIBRARY_PATH). Where
             // the loader ignores those variables (in set-user-ID programs), `named_by_environment` returns `None`. A
-            // program that sets a variable of its own process calls the unsafe `set_var`, and is responsible for the
+            // program that sets a variable in this process calls the unsafe `set_var`, and is responsible for the
             // file.
             return unsafe { self.load_named(path) };
         }

@@ -26,10 +26,10 @@ impl<'a> Description<'a> {
     pub(crate) fn new(of: &'a Type, product: Option<&'a Product>, defect: Option<&'a Defect>) -> Self {
         let mut described = Self { of, product, defect, verbs: BTreeMap::new() };
         let infiniband = |address: &str| (format!("ib{}f0", bus_and_slot(address)), address.to_owned());
-        let ours = |row: &Place| (format!("rdma{}", bus_and_slot(&row.address)), row.address.clone());
+        let predicted = |row: &Place| (format!("rdma{}", bus_and_slot(&row.address)), row.address.clone());
         let bound = described.has_efa_driver();
         let without = |row: &&Place| !matches!(defect, Some(Defect::EfaWithoutRdma(a)) if a.to_string() == row.address);
-        let efas = described.efas().into_iter().filter(|row| bound && without(row)).map(ours);
+        let efas = described.efas().into_iter().filter(|row| bound && without(row)).map(predicted);
         let foreign = by_address(&of.foreign).into_iter().map(|row| infiniband(&row.address));
         let mlx5 = || MLX5.map(infiniband);
         let mut all: Vec<(String, String)> = foreign.chain(efas).collect();
@@ -140,8 +140,8 @@ impl<'a> Description<'a> {
     fn unnumbered(&self) -> impl Iterator<Item = &'a Place> {
         let unknown = self.neuron_driver().is_some() && !self.is_placed() && self.of.neuron.len() > 1;
         let gone = |index: u32| self.is(&Defect::NeuronFunctionGone(index));
-        let there = (0..).zip(&self.of.neuron).filter(move |&(index, _)| unknown && !gone(index));
-        there.map(|(_, row)| row)
+        let present = (0..).zip(&self.of.neuron).filter(move |&(index, _)| unknown && !gone(index));
+        present.map(|(_, row)| row)
     }
 
     /// What is attached, by address.

@@ -22,7 +22,7 @@ const ASSUMPTIONS: &str = r#"
 "#;
 const ALIKE: &str = r#"
     instance_type = "trn2u.48xlarge"
-    like = { instance_type = "trn2.48xlarge", grade = "published", text = "says so" }
+    like = { instance_type = "trn2.48xlarge", grade = "published", text = "published table" }
 "#;
 
 fn parse(texts: &[&str]) -> Result<Data, String> {
@@ -188,8 +188,8 @@ fn path_pairing_and_links_must_not_be_invented() {
 #[test]
 fn rows_copied_from_a_like_type_are_at_most_as_reliable_as_the_likeness() {
     let inferred = ALIKE.replace(
-        "published\", text = \"says so\"",
-        "inferred\", text = \"says so\", assumptions = [\"trn2-switch-ports\"]",
+        "published\", text = \"published table\"",
+        "inferred\", text = \"published table\", assumptions = [\"trn2-switch-ports\"]",
     );
     for (text, grade) in [(ALIKE, Grade::Published), (&inferred, Grade::Inferred)] {
         // This grade is better than both grades of the likeness.
@@ -200,7 +200,7 @@ fn rows_copied_from_a_like_type_are_at_most_as_reliable_as_the_likeness() {
         assert_eq!(alike.efa_device_id, original.efa_device_id);
         assert_eq!(original.sources["neuron"].grade, Grade::Captured);
         assert_eq!(alike.sources["neuron"].grade, grade);
-        assert!(alike.sources["neuron"].text.starts_with("as trn2.48xlarge (says so): neuron-ls"));
+        assert!(alike.sources["neuron"].text.starts_with("as trn2.48xlarge (published table): neuron-ls"));
         assert!(alike.sources["path"].assumptions.contains(&"trn2-switch-ports".to_owned()));
         assert_eq!(data.users("trn2-efa-device-id").collect::<Vec<_>>(), ["trn2.48xlarge", "trn2u.48xlarge"]);
     }

@@ -1,6 +1,6 @@
 //! The command line of nearfab, as a library.
 //!
-//! The program `nearfab` calls [`main`]. Tests and `cargo xtask` call [`run`], which runs one command line in their own process,
+//! The program `nearfab` calls [`main`]. Tests and `cargo xtask` call [`run()`], which runs one command line in their own process,
 //! and [`command`], which describes all commands and options.
 //!
 //! ```
@@ -60,7 +60,7 @@ const COLUMNS: usize = 100;
 enum Processes {
     /// This process is the program `nearfab`.
     Allowed,
-    /// This process is another program, which called [`run`].
+    /// This process is another program, which called [`run()`].
     Refused,
 }
 
@@ -112,7 +112,7 @@ impl Default for Session {
 }
 
 impl Session {
-    /// Runs one command line, as the function [`run`] does.
+    /// Runs one command line, as the function [`run()`] does.
     #[must_use]
     pub fn run<T: Into<OsString>>(
         &mut self,

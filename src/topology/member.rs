@@ -126,7 +126,7 @@ impl Host {
     /// Neuron device, by place for other accelerators.
     ///
     /// # Errors
-    /// [`Error::NoSuchDevice`](crate::Error::NoSuchDevice) if the device is of another host or is not an accelerator.
+    /// [`Error::NoSuchDevice`] if the device is of another host or is not an accelerator.
     pub fn near_member(&self, member: Member<'_>) -> Result<NearList<Bdf>> {
         match member {
             Member::Neuron(device) => self.near_device(device.index, Basis::Pairing),

@@ -48,6 +48,10 @@ pub fn address(text: &str) -> Option<String> {
 
 /// Reads a root bus, and returns the form that nearfab writes.
 pub fn root(text: &str) -> Option<String> {
+    // The kernel pads to four digits and writes no zero in front of more.
+    if text.len() > "pci0000:00".len() && text.starts_with("pci0") {
+        return None;
+    }
     let forms = (4..=8).map(|digits| format!("pci{}:xx", "x".repeat(digits)));
     forms.into_iter().find(|form| has_form(text, form))?;
     let (domain, bus) = text[3..].split_at(text.len() - "pci:xx".len());

@@ -10,7 +10,7 @@ use super::engine::{Engine, host_triple};
 use crate::run::{output, say, workspace};
 
 /// The folders without parsers of trees and of people's input.
-const APART: [&str; 3] = ["src/live/context", "src/live/vendor", "src/live/probe"];
+const APART: [&str; 1] = ["src/live/"];
 
 /// Runs the targets on their seeds and corpora with counters, and prints for each file of the library the regions that a
 /// target reached.

@@ -225,6 +225,7 @@ fn every_question_to_libnrt_is_answered() {
 }
 
 #[test]
+#[ignore = "cargo xtask valgrind runs it"]
 fn valgrind_finds_no_error_in_calls_of_libnrt() {
     on_machine("valgrind_finds_no_error_in_calls_of_libnrt", under_valgrind, || {
         near_by_libnrt().unwrap();
@@ -366,6 +367,7 @@ fn every_failure_has_its_function_and_status() {
 }
 
 #[test]
+#[ignore = "cargo xtask valgrind runs it"]
 fn valgrind_finds_no_error_in_failures() {
     on_machine("valgrind_finds_no_error_in_failures", under_valgrind, fail_each);
 }
@@ -507,6 +509,7 @@ fn in_a_forked_child_libnrt_is_refused_and_the_parent_goes_on() {
 }
 
 #[test]
+#[ignore = "cargo xtask valgrind runs it"]
 fn valgrind_finds_no_error_in_forks() {
     on_machine("valgrind_finds_no_error_in_forks", under_valgrind, || fork_with_everything_open().unwrap());
 }

@@ -21,7 +21,8 @@ pub(crate) fn run() -> Result<()> {
     let tests = tests()?;
     let mut cargo = Command::new(env!("CARGO"));
     cargo.current_dir(workspace()).env("NEARFAB_TEST_VALGRIND", "1").args(["test", "--package", "nearfab"]);
-    visibly(cargo.args(tests.iter().flat_map(|test| ["--test", test])))
+    cargo.args(tests.iter().flat_map(|test| ["--test", test]));
+    visibly(cargo.args(["--", "--include-ignored"]))
 }
 
 /// Returns the integration tests that start programs on an emulated machine: the programs that call vendor libraries.

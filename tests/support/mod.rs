@@ -68,7 +68,7 @@ pub(crate) fn on_machine(test: &str, prepare: impl FnOnce(&mut Machine) -> Resul
     if let Err(Skip(reason)) = prepare(&mut machine) {
         return skipped(test, reason);
     }
-    let output = machine.run(&[test, "--exact", "--nocapture", "--test-threads=1"]);
+    let output = machine.run(&[test, "--exact", "--include-ignored", "--nocapture", "--test-threads=1"]);
     let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     let passed = output.status.success() && stdout.contains("1 passed");
     assert!(passed, "on the machine: {}\n{stdout}\n{stderr}", output.status);

@@ -12,6 +12,7 @@ use support::{error, stdout};
 use tempfile::TempDir;
 use tree::tree_of;
 
+#[expect(dead_code, reason = "these tests compare no output with files")]
 mod support;
 #[path = "../../tests/support/tree.rs"]
 mod tree;

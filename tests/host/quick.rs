@@ -24,7 +24,7 @@ use tempfile::TempDir;
 
 use crate::captured_hosts::{captures, function, gpu_host, trn1_host};
 use crate::tree::tree_of;
-use crate::user::as_nobody;
+use crate::user::as_unprivileged_user;
 use crate::write::write;
 
 fn tree(instance_type: &str, defects: &[Defect]) -> TempDir {
@@ -279,7 +279,7 @@ fn groups_links_and_core_numbers_are_the_vendors() {
 fn attributes_of_devices_and_drivers_are_read() {
     let tree = tree("trn2.48xlarge", &[Defect::Mlx5Beside, Defect::VerbsNodeRefused(0)]);
     write(tree.path(), "sys/class/neuron_device/neuron5/connected_devices", "4, 9, 1\n");
-    let host = as_nobody(|| Host::from_root(tree.path()).unwrap());
+    let host = as_unprivileged_user(|| Host::from_root(tree.path()).unwrap());
     assert_eq!(links(&host, 5), [1, 4, 9], "by the driver, not by the table");
     let efa = host.find_efa(bdf("c9:00.0")).unwrap();
     assert_eq!((efa.rdma.as_deref(), efa.generation(), efa.p2p.as_deref()), (Some("rdmap201s0"), 2, Some("")));

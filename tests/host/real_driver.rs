@@ -3,7 +3,7 @@
 use nearfab::{DriverLayout, Host, HostDevice, LocationEvidence, NodeAccess};
 
 use crate::recorded_trees::recorded;
-use crate::user::as_nobody;
+use crate::user::as_unprivileged_user;
 use crate::write::write;
 
 #[test]
@@ -34,7 +34,7 @@ fn devices_of_the_real_driver_are_read() {
 #[test]
 fn users_who_are_not_root_see_no_neighbours() {
     let tree = recorded("trn2");
-    let host = as_nobody(|| Host::from_root(tree.path()).unwrap());
+    let host = as_unprivileged_user(|| Host::from_root(tree.path()).unwrap());
     assert_eq!(host.problems(), [""; 0]);
     let [device] = host.neuron_devices() else { panic!("{:?}", host.neuron_devices()) };
     assert_eq!((device.cores, &device.links), (8, &None));

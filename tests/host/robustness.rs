@@ -17,7 +17,7 @@ use nix::unistd::{geteuid, mkfifo};
 use tempfile::TempDir;
 
 use crate::tree;
-use crate::user::as_nobody;
+use crate::user::as_unprivileged_user;
 
 /// The variable with the tree to read, for a test that runs itself in another process.
 const TREE: &str = "NEARFAB_TEST_TREE";
@@ -285,7 +285,7 @@ fn an_attribute_without_read_permission_is_a_problem() {
     let attribute = tree.without("numa_node");
     fs::write(&attribute, "0\n").unwrap();
     fs::set_permissions(&attribute, Permissions::from_mode(0o000)).unwrap();
-    assert_only_problem(&as_nobody(|| tree.host()), &attribute, "Permission denied");
+    assert_only_problem(&as_unprivileged_user(|| tree.host()), &attribute, "Permission denied");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use nearfab::system::{Library, Limit, Process, RdmaNamespaces};
 use nearfab::{ErrorCode, Host, SystemInfo};
 
 use crate::tree::tree_of;
-use crate::user::as_nobody;
+use crate::user::as_unprivileged_user;
 use crate::write::write;
 
 fn tree() -> tempfile::TempDir {
@@ -59,7 +59,7 @@ fn the_kubelet_of_a_node_is_read() {
 
     let checkpoint = tree.path().join("var/lib/kubelet/device-plugins/kubelet_internal_checkpoint");
     fs::set_permissions(&checkpoint, Permissions::from_mode(0o600)).unwrap();
-    let around = as_nobody(|| around(tree.path()));
+    let around = as_unprivileged_user(|| around(tree.path()));
     assert_eq!(around.kubelet.unwrap().resources, None);
     assert_eq!(around.problems, [""; 0], "a file for root only is no problem");
 }

@@ -3,7 +3,7 @@
 use nix::unistd::{Uid, geteuid, setfsuid};
 
 /// Runs `work` with the file system access of a user who is not root. Other threads keep their access.
-pub(crate) fn as_nobody<T>(work: impl FnOnce() -> T) -> T {
+pub(crate) fn as_unprivileged_user<T>(work: impl FnOnce() -> T) -> T {
     if !geteuid().is_root() {
         return work();
     }

@@ -6,6 +6,7 @@ mod binding;
 mod ending;
 mod planned;
 #[path = "../support/mod.rs"]
+#[expect(dead_code, reason = "these tests compare no output with files")]
 mod support;
 
 use std::fs;

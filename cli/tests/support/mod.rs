@@ -1,7 +1,5 @@
 //! Runs the command line inside the process of a test, and compares its output with files.
 
-#![allow(dead_code, reason = "each test uses a part of it")]
-
 use std::env;
 use std::fs;
 use std::path::Path;

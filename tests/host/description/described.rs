@@ -43,7 +43,7 @@ impl<'a> Description<'a> {
     }
 
     /// Returns whether a user who is not root has to read the host: root may use any node and read any file.
-    pub(crate) fn read_by_nobody(&self) -> bool {
+    pub(crate) fn read_without_privilege(&self) -> bool {
         matches!(self.defect, Some(Defect::NeuronNodeRefused(_) | Defect::VerbsNodeRefused(_))) || self.hides_links()
     }
 

@@ -292,7 +292,7 @@ impl Host {
     /// ```
     #[must_use]
     pub fn to_json(&self) -> String {
-        to_json(&*self.snapshot)
+        to_json(self)
     }
 
     /// Returns the part of the host that a record contains.
@@ -423,10 +423,18 @@ impl Host {
     }
 }
 
+/// A host in JSON, with the name of its schema: the file in docs/reference/schema.
+#[derive(Serialize)]
+struct Form<'a> {
+    schema: &'a str,
+    #[serde(flatten)]
+    snapshot: &'a Snapshot,
+}
+
 /// Serializes to the form of [`Host::to_json`].
 impl Serialize for Host {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        self.snapshot.serialize(serializer)
+        Form { schema: "host", snapshot: &self.snapshot }.serialize(serializer)
     }
 }
 

@@ -84,12 +84,13 @@ impl Record {
     pub fn to_json(&self) -> String {
         #[derive(Serialize)]
         struct Form<'a, H> {
+            schema: &'a str,
             #[serde(flatten)]
             host: &'a H,
             redacted: bool,
             system: &'a Option<SystemInfo>,
         }
-        to_json(&Form { host: self.host.recorded(), redacted: self.redacted, system: &self.system })
+        to_json(&Form { schema: "record", host: self.host.recorded(), redacted: self.redacted, system: &self.system })
     }
 
     /// Returns true if everything that identifies the machine or its owner has been replaced in this record.

@@ -30,7 +30,7 @@ use report::Report;
 
 use crate::failure::Failure;
 use crate::head;
-use crate::output::{Output, json};
+use crate::output::{Output, answer};
 use crate::source::Input;
 
 /// All checks. The findings of one severity have this order.
@@ -70,7 +70,7 @@ const CHECKS: &[&Check] = &[
 pub(crate) fn write(input: &Input, pid: Option<u32>, output: Output, out: &mut dyn Write) -> Result<(), Failure> {
     let report = examine(input, pid)?;
     match output {
-        Output::Json => json(&report, out)?,
+        Output::Json => answer("doctor", &report, out)?,
         _ => {
             head::write(&input.host, out)?;
             report.text(out)?;

@@ -8,17 +8,17 @@ use nearfab::instances::{Grade, InstanceTable, tables};
 use serde::Serialize;
 
 use crate::failure::Failure;
-use crate::output::{FORMAT, Output, json};
+use crate::output::{Output, answer};
 use crate::table::{Table, UNKNOWN, or_unknown};
 
 pub(crate) fn write(instance_type: Option<&str>, output: Output, out: &mut dyn Write) -> Result<(), Failure> {
     match (instance_type, output) {
         (None, Output::Json) => {
             let instances = tables().iter().map(Summary::of).collect();
-            json(&Summaries { format: FORMAT, instances }, out)?;
+            answer("instances", Summaries { instances }, out)?;
         }
         (None, output) => summaries(output == Output::Wide, out)?,
-        (Some(name), Output::Json) => json(&detail::Detail::of(InstanceTable::find(name)?), out)?,
+        (Some(name), Output::Json) => answer("instance", detail::Detail::of(InstanceTable::find(name)?), out)?,
         (Some(name), output) => detail::text(InstanceTable::find(name)?, output == Output::Wide, out)?,
     }
     Ok(())
@@ -26,7 +26,6 @@ pub(crate) fn write(instance_type: Option<&str>, output: Output, out: &mut dyn W
 
 #[derive(Serialize)]
 struct Summaries {
-    format: u32,
     instances: Vec<Summary>,
 }
 

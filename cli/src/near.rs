@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::failure::Failure;
 use crate::notes;
-use crate::output::{FORMAT, Output, json};
+use crate::output::{self, Output};
 use crate::table::{Table, or_unknown};
 
 /// Why all PCI functions are equally near.
@@ -23,7 +23,7 @@ pub(crate) fn write(host: &Host, of: &str, by_place: bool, output: Output, out: 
     let basis = if by_place { Basis::Place } else { Basis::Pairing };
     let answer = Answer::of(host, of, basis)?;
     match output {
-        Output::Json => json(&answer, out)?,
+        Output::Json => output::answer("near", &answer, out)?,
         output => answer.text(host, output == Output::Wide, out)?,
     }
     Ok(())
@@ -32,7 +32,6 @@ pub(crate) fn write(host: &Host, of: &str, by_place: bool, output: Output, out: 
 /// The answer in JSON.
 #[derive(Serialize)]
 struct Answer<'a> {
-    format: u32,
     of: &'a str,
     subject: Anchor,
     /// For a logical core: its physical cores, and the LNC.
@@ -87,7 +86,7 @@ impl<'a> Answer<'a> {
         };
         let facts = notes::NEARNESS.iter().filter(|fact| **fact != "pairing" || basis == Basis::Pairing);
         let rests_on = notes::sources(host, &facts.copied().collect::<Vec<_>>());
-        Ok(Self { format: FORMAT, of, subject, logical_core, list, functions, rests_on })
+        Ok(Self { of, subject, logical_core, list, functions, rests_on })
     }
 
     fn text(&self, host: &Host, wide: bool, out: &mut dyn Write) -> io::Result<()> {

@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::evidence::{EvidenceLine, Nearest};
 use crate::failure::Failure;
 use crate::launch::{Allotment, PlanFlags};
-use crate::output::{FORMAT, Output, json};
+use crate::output::{Output, answer};
 use crate::shell::quoted;
 use crate::source::Input;
 use crate::table::{Table, or_unknown};
@@ -53,7 +53,7 @@ pub(crate) fn write(
     }
     if output == Output::Json {
         let (rests_on, instance_type) = (notes::sources(&input.host, &notes::NEARNESS), input.host.instance_type());
-        return Ok(json(&Answer { format: FORMAT, instance_type, plan: &plan, rests_on }, out)?);
+        return Ok(answer("plan", Answer { instance_type, plan: &plan, rests_on }, out)?);
     }
     Ok(text(&input.host, &plan, output == Output::Wide, out)?)
 }
@@ -75,7 +75,6 @@ pub(crate) fn make_plan(input: &Input, flags: &PlanFlags, ranks: u32, err: &mut 
 /// The plan in JSON.
 #[derive(Serialize)]
 struct Answer<'a> {
-    format: u32,
     instance_type: Option<&'a str>,
     #[serde(flatten)]
     plan: &'a Plan,

@@ -5,13 +5,12 @@ use std::io::{self, Write};
 use nearfab::vendor::{self, Missing, Runtime};
 use serde::Serialize;
 
-use crate::output::{FORMAT, Output, json};
+use crate::output::{Output, answer};
 use crate::table::{Table, or_unknown};
 
 /// The answer in JSON.
 #[derive(Serialize)]
 struct Answer {
-    format: u32,
     runtimes: Vec<LibraryRow>,
 }
 
@@ -49,7 +48,7 @@ impl LibraryRow {
 pub(crate) fn write(output: Output, out: &mut dyn Write) -> io::Result<()> {
     let runtimes: Vec<LibraryRow> = vendor::all().into_iter().map(LibraryRow::of).collect();
     if output == Output::Json {
-        return json(&Answer { format: FORMAT, runtimes }, out);
+        return answer("runtimes", Answer { runtimes }, out);
     }
     let mut table = Table::of(&runtimes);
     table.add("LIBRARY", |library| library.soname.to_owned());

@@ -12,7 +12,7 @@ use nearfab::instances::Source;
 use serde::Serialize;
 
 use crate::notes;
-use crate::output::{FORMAT, Output, json};
+use crate::output::{Output, answer};
 
 #[derive(Clone, Copy, Default, ValueEnum)]
 pub(crate) enum Form {
@@ -27,22 +27,27 @@ pub(crate) enum Form {
 
 pub(crate) fn write(host: &Host, form: Form, output: Output, out: &mut dyn Write) -> io::Result<()> {
     match (form, output) {
-        (Form::Tree, Output::Json) => drawing(host.tree(), host, &[], out),
-        (Form::Matrix, Output::Json) => drawing(host.matrix(), host, &notes::NEARNESS, out),
-        (Form::Links, Output::Json) => drawing(links::Drawing::of(host), host, &["links"], out),
+        (Form::Tree, Output::Json) => drawing("topo-tree", host.tree(), host, &[], out),
+        (Form::Matrix, Output::Json) => drawing("topo-matrix", host.matrix(), host, &notes::NEARNESS, out),
+        (Form::Links, Output::Json) => drawing("topo-links", links::Drawing::of(host), host, &["links"], out),
         (Form::Tree, output) => tree::text(host, output == Output::Wide, out),
         (Form::Matrix, output) => matrix::text(host, output == Output::Wide, out),
         (Form::Links, _) => links::text(host, out),
     }
 }
 
-fn drawing<T: Serialize>(of: T, host: &Host, facts: &[&str], out: &mut dyn Write) -> io::Result<()> {
+fn drawing<T: Serialize>(
+    schema: &'static str,
+    of: T,
+    host: &Host,
+    facts: &[&str],
+    out: &mut dyn Write,
+) -> io::Result<()> {
     #[derive(Serialize)]
     struct Drawing<T> {
-        format: u32,
         #[serde(flatten)]
         of: T,
         rests_on: Vec<&'static Source>,
     }
-    json(&Drawing { format: FORMAT, of, rests_on: notes::sources(host, facts) }, out)
+    answer(schema, Drawing { of, rests_on: notes::sources(host, facts) }, out)
 }

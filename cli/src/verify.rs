@@ -5,37 +5,25 @@ use std::path::Path;
 
 use nearfab::Host;
 use nearfab::verify::{AssumptionVerdict, Difference, FactVerdict, Gap, Verdict, Verification, verify};
-use serde::Serialize;
 use serde_json::Value;
 
 use crate::failure::Failure;
 use crate::head;
-use crate::output::{FORMAT, Output, json};
+use crate::output::{Answer, Output, answer};
 use crate::record;
 use crate::source::Input;
 use crate::table::Table;
+
+const SCHEMA: &str = "verify";
 
 pub(crate) const HELP: &str = "\
 A refuted assumption is an error of nearfab, not of the machine: the exit status is 0. See docs/reference/verify.md for the \
 differences that a sound host may have.";
 
-#[derive(Serialize)]
-struct Answer<'a> {
-    format: u32,
-    #[serde(flatten)]
-    verification: &'a Verification,
-}
-
-impl<'a> Answer<'a> {
-    fn of(verification: &'a Verification) -> Self {
-        Self { format: FORMAT, verification }
-    }
-}
-
 pub(crate) fn write(input: &Input, report: Option<&Path>, output: Output, out: &mut dyn Write) -> Result<(), Failure> {
     let verification = verify(&input.host, input.probe.as_ref());
     match output {
-        Output::Json => json(&Answer::of(&verification), out)?,
+        Output::Json => answer(SCHEMA, &verification, out)?,
         _ => text(&input.host, &verification, output == Output::Wide, out)?,
     }
     if let Some(file) = report {
@@ -58,7 +46,7 @@ fn write_report(input: &Input, file: &Path) -> Result<(), Failure> {
     let record = input.record()?.redacted();
     let mut report: Value = serde_json::from_str(&record::json(&record)?).map_err(io::Error::from)?;
     let verification = verify(&record.host, input.probe.as_ref());
-    report["verification"] = serde_json::to_value(Answer::of(&verification)).map_err(io::Error::from)?;
+    report["verification"] = serde_json::to_value(Answer::new(SCHEMA, &verification)).map_err(io::Error::from)?;
     record::write_new(file, &format!("{report:#}"))?;
     Ok(())
 }

@@ -187,9 +187,9 @@ fn parts(host: &Host) -> BTreeMap<Subject, Value> {
     parts
 }
 
-/// Returns the JSON form of a part. Serialization cannot fail: a part has only text keys and no paths.
+/// Returns the JSON form of a part.
 fn value(part: &impl Serialize) -> Value {
-    serde_json::to_value(part).unwrap_or_default()
+    serde_json::to_value(part).expect("a part has text keys and no type whose serialization fails")
 }
 
 fn compare(subject: &Subject, field: &str, before: &Value, after: &Value, changes: &mut Vec<Change>) {

@@ -6,7 +6,6 @@ use serde::Serialize;
 
 use super::check_input::{CheckInput, Skip};
 use super::finding::{Check, Finding, Severity};
-use crate::output::FORMAT;
 
 /// The width of the text, in columns.
 const WIDTH: usize = 100;
@@ -14,7 +13,6 @@ const WIDTH: usize = 100;
 /// The report. Its JSON form is described in `docs/reference/schema/doctor.json`.
 #[derive(Serialize)]
 pub(super) struct Report {
-    format: u32,
     instance_type: Option<String>,
     pub(super) findings: Vec<Finding>,
     checks: Vec<CheckResult>,
@@ -59,7 +57,7 @@ impl Report {
         let checks = results.collect();
         findings.sort_by_key(|finding| finding.severity);
         let instance_type = input.host.instance_type().map(str::to_owned);
-        Self { format: FORMAT, instance_type, findings, checks }
+        Self { instance_type, findings, checks }
     }
 
     pub(super) fn text(&self, out: &mut dyn Write) -> io::Result<()> {

@@ -11,7 +11,6 @@ use serde::Serialize;
 use crate::head::count;
 use crate::list::chain;
 use crate::notes;
-use crate::output::FORMAT;
 use crate::table::{Table, or_unknown, wrapped};
 
 const WIDTH: usize = 120;
@@ -19,7 +18,6 @@ const WIDTH: usize = 120;
 /// The table in JSON, with its product and its assumptions.
 #[derive(Serialize)]
 pub(super) struct Detail {
-    format: u32,
     #[serde(flatten)]
     table: &'static InstanceTable,
     product: Option<&'static Product>,
@@ -28,7 +26,7 @@ pub(super) struct Detail {
 
 impl Detail {
     pub(super) fn of(table: &'static InstanceTable) -> Self {
-        Self { format: FORMAT, table, product: table.product(), assumptions: assumptions_of(table) }
+        Self { table, product: table.product(), assumptions: assumptions_of(table) }
     }
 }
 

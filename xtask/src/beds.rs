@@ -3,6 +3,7 @@
 mod inputs;
 mod list;
 
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -66,12 +67,34 @@ fn run_one(bed: &Bed, all: bool, end: Option<Instant>, tally: &mut Tally) -> Res
     let before = (tally.failed, tally.skipped);
     let start = Instant::now();
     let program = std::env::current_exe().context("finding this program's own file")?;
-    tally.watch(bed.name, Command::new(program).args(bed.command).current_dir(workspace()))?;
-    say(format_args!("{} ran for {} s", bed.name, start.elapsed().as_secs()));
+    say(format_args!("running {}", bed.name));
+    let mut command = until(end, &program);
+    let status = tally.run(bed.name, command.args(bed.command).current_dir(workspace()))?;
+    let ran = start.elapsed().as_secs();
+    say(format_args!("{} ran for {ran} s", bed.name));
+    if status.code() == Some(ENDED_BY_TIMEOUT) {
+        tally.skip(bed.name, &format!("it did not end within {ran} s: cargo xtask {}", bed.command.join(" ")));
+    } else {
+        tally.judge(bed.name, status, before.0);
+    }
     match inputs {
         Some(inputs) if (tally.failed, tally.skipped) == before => inputs.keep_as_passed(),
         _ => Ok(()),
     }
+}
+
+/// The status of timeout(1) if it ended the program.
+const ENDED_BY_TIMEOUT: i32 = 124;
+
+/// Returns a command that runs a program, and ends it and its children at `end`. Signals of the terminal do not reach a
+/// program that has an end.
+fn until(end: Option<Instant>, program: &Path) -> Command {
+    let Some(end) = end else { return Command::new(program) };
+    let left = end.saturating_duration_since(Instant::now()).as_secs().max(1);
+    let mut command = Command::new("timeout");
+    // The bed of Kubernetes removes its machines after the first signal.
+    command.args(["--kill-after=120", &left.to_string()]).arg(program);
+    command
 }
 
 /// Returns why a bed does not fit into the time that is left.
@@ -89,6 +112,12 @@ fn no_time(bed: &Bed, left: Duration) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_bed_that_does_not_end_is_skipped() {
+        let status = until(Some(Instant::now()), Path::new("sleep")).arg("60").status().unwrap();
+        assert_eq!(status.code(), Some(ENDED_BY_TIMEOUT));
+    }
 
     #[test]
     fn a_bed_that_does_not_fit_is_skipped_with_its_command() {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::sync::Mutex;
 use std::thread;
 
@@ -28,6 +28,16 @@ impl Tally {
     /// If it cannot be started.
     pub(crate) fn watch(&mut self, name: &str, command: &mut Command) -> Result<()> {
         let failed_before = self.failed;
+        let status = self.run(name, command)?;
+        self.judge(name, status, failed_before);
+        Ok(())
+    }
+
+    /// Runs a test program, passes its output on, counts its tests, and returns its status.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub(crate) fn run(&mut self, name: &str, command: &mut Command) -> Result<ExitStatus> {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().with_context(|| format!("cannot start {name}"))?;
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
@@ -36,19 +46,19 @@ impl Tally {
             scope.spawn(|| pass_on(stdout, std::io::stdout(), &counts));
             scope.spawn(|| pass_on(stderr, std::io::stderr(), &counts));
         });
-        let status = child.wait().with_context(|| format!("waiting for {name}"))?;
-        if !status.success() {
-            self.blame(&format!("{name} ended with {status}"), failed_before);
-        }
-        Ok(())
+        child.wait().with_context(|| format!("waiting for {name}"))
     }
 
-    /// Counts the failure of a program, unless it reported failures itself.
-    fn blame(&mut self, failure: &str, failed_before: u32) {
+    /// Counts a program that failed as one failure, unless it reported failed tests: `failed_before` is the count of
+    /// failures before the program ran.
+    pub(crate) fn judge(&mut self, name: &str, status: ExitStatus, failed_before: u32) {
+        if status.success() {
+            return;
+        }
         if self.failed == failed_before {
             self.failed += 1;
         }
-        self.failures.push(failure.to_owned());
+        self.failures.push(format!("{name} ended with {status}"));
     }
 
     /// Counts a failure that no test program reported.
@@ -139,7 +149,8 @@ mod tests {
         tally.watch("false", &mut Command::new("false")).unwrap();
         assert_eq!(tally.failed, 1);
         tally.count("test result: FAILED. 0 passed; 2 failed; 0 ignored");
-        tally.blame("a program", 1);
+        let status = Command::new("false").status().unwrap();
+        tally.judge("a program", status, 1);
         assert_eq!(tally.failed, 3);
     }
 }

@@ -43,6 +43,7 @@ pub(crate) fn run() -> Result<()> {
     ];
     let mut printed = String::new();
     for step in &steps {
+        say(format_args!("bare: {step}"));
         printed += &inside(&root, &scratch, step)?;
     }
     if !printed.contains("(the tree /scratch/tree): 16 Neuron devices (128 cores), 16 EFA interfaces") {

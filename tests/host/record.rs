@@ -134,7 +134,7 @@ prop_compose! {
             .map(|function| json!({"name": "mlx5_0", "function": function, "uverbs": null, "access": "unknown"}))
             .collect();
         json!({
-            "format": 1, "origin": {"from": "machine"}, "instance_type": null, "numa": [],
+            "schema": "host", "format": 1, "origin": {"from": "machine"}, "instance_type": null, "numa": [],
             "efa": distinct(efa, "address"), "neuron": distinct(neuron, "index"), "driverless": [], "problems": [], "efa_driver": {"version": null},
             "neuron_driver": {"version": "2.30.2.0", "layout": {"kind": layout}, "class_attributes": []},
             "lnc": {"size": size, "evidence": {"by": by}}, "gpus": gpus, "other_rdma": other,

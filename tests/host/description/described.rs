@@ -98,6 +98,7 @@ impl<'a> Description<'a> {
         let first = (self.product.filter(|_| self.neuron_driver().is_some())).map(|product| product.cores);
         let unbound = self.of.neuron.iter().filter(|_| self.is(&Defect::NeuronDriverUnbound));
         json!({
+            "schema": "host",
             "format": 1,
             "origin": {"from": "tree", "root": root},
             "instance_type": self.instance_type(),

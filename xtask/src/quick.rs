@@ -3,6 +3,9 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -131,13 +134,23 @@ fn program(message: &str) -> Option<Program> {
     })
 }
 
+/// Runs the programs side by side, since some tests wait. The output of a program is written when the program has ended.
 fn run_tests(programs: &[Program], tally: &mut Tally) -> Result<()> {
-    for Program { name, file, folder, arguments } in programs {
-        let mut command = Command::new(file);
-        command.current_dir(folder).env("CARGO_MANIFEST_DIR", folder).arg("--quiet").args(*arguments);
-        tally.watch(name, &mut command)?;
-    }
-    Ok(())
+    let (next, tally) = (AtomicUsize::new(0), Mutex::new(tally));
+    let work = || -> Result<()> {
+        while let Some(Program { name, file, folder, arguments }) = programs.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let mut command = Command::new(file);
+            command.current_dir(folder).env("CARGO_MANIFEST_DIR", folder).arg("--quiet").args(*arguments);
+            let output = command.output().with_context(|| format!("cannot start {name}"))?;
+            tally.lock().unwrap_or_else(PoisonError::into_inner).read(name, &output);
+        }
+        Ok(())
+    };
+    thread::scope(|scope| {
+        let workers = thread::available_parallelism().map_or(1, usize::from);
+        let workers: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().try_for_each(|worker| worker.join().unwrap_or_else(|_| bail!("a test runner panicked")))
+    })
 }
 
 fn cargo() -> Command {

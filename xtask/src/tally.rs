@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Command, ExitStatus, Output, Stdio};
 use std::sync::Mutex;
 use std::thread;
 
@@ -47,6 +47,15 @@ impl Tally {
             scope.spawn(|| pass_on(stderr, std::io::stderr(), &counts));
         });
         child.wait().with_context(|| format!("waiting for {name}"))
+    }
+
+    /// Counts the tests of a program that has ended, and passes the program's output on.
+    pub(crate) fn read(&mut self, name: &str, output: &Output) {
+        let failed_before = self.failed;
+        let counts = Mutex::new(&mut *self);
+        pass_on(Some(&output.stdout[..]), std::io::stdout(), &counts);
+        pass_on(Some(&output.stderr[..]), std::io::stderr(), &counts);
+        self.judge(name, output.status, failed_before);
     }
 
     /// Counts a program that failed as one failure, unless it reported failed tests: `failed_before` is the count of

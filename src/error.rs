@@ -184,7 +184,7 @@ pub enum Error {
         /// How long nearfab waited.
         deadline: Duration,
     },
-    /// nearfab did not probe, because probing could change something for others.
+    /// nearfab did not probe, because a probe could affect other machines or the open devices of this process.
     #[error("not probed: {reason}")]
     #[non_exhaustive]
     ProbeRefused {
@@ -194,7 +194,7 @@ pub enum Error {
     /// The ranks cannot be placed on this host as the caller wants.
     #[error("no plan: {reason}")]
     NoPlan {
-        /// Why they cannot be placed, and what to do.
+        /// Why the ranks cannot be placed, and what to do.
         reason: String,
     },
     /// The caller asked for telemetry, or for a process, of a host without a file tree.
@@ -360,8 +360,8 @@ impl Problems {
         self.0
     }
 
-    /// Returns the value, or `None` after adding the error. Adds nothing if the kernel refuses the file to this user:
-    /// some files are for root by design, which is no problem of the host.
+    /// Returns the value, or `None` after adding the error. Adds nothing if this user may not read the file: some files
+    /// are readable by root only, which is no problem of the host.
     pub(crate) fn take_unless_refused<T>(&mut self, result: Result<Option<T>>) -> Option<T> {
         match result {
             Err(Error::Read { cause, .. }) if cause.kind() == io::ErrorKind::PermissionDenied => None,
@@ -387,7 +387,7 @@ mod tests {
         io::Error::other(CAUSE)
     }
 
-    /// One error of each variant, and whether it has a cause.
+    /// Returns one error of each variant, and whether the error has a cause.
     fn one_of_each() -> Vec<(Error, bool)> {
         let (path, node) = (|| PathBuf::from("/tree/file"), || PathBuf::from("/dev/neuron0"));
         let text = |text: &str| text.to_owned();
@@ -415,7 +415,7 @@ mod tests {
         ]
     }
 
-    /// The text that a program prints that appends the text of each source, as anyhow does.
+    /// Returns the text that a program prints if it appends the text of each source, as anyhow does.
     fn with_sources(error: &Error) -> String {
         let mut text = error.to_string();
         let mut next = std::error::Error::source(error);
@@ -450,7 +450,7 @@ mod tests {
         assert_eq!(codes.len(), ErrorCode::ALL.len());
         assert!(ErrorCode::ALL.windows(2).all(|pair| (pair[0] as i32) < pair[1] as i32), "ascending");
         let of_variants: BTreeSet<i32> = one_of_each().iter().map(|(error, _)| error.code() as i32).collect();
-        // From 64 on, codes are of the C and Python faces and have no variant.
+        // The codes from 64 on belong to the C and Python interfaces. They have no variant.
         assert_eq!(of_variants, codes.into_iter().filter(|code| *code < 64).collect());
     }
 }

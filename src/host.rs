@@ -26,8 +26,8 @@ use crate::types::{AMAZON, Bdf, CpuList, HostDevice, PciId, PciLink, PciRoot, pa
 /// The version of the JSON form. A version can get new fields: readers skip fields that they do not know. A change of a
 /// field's meaning gets a new version.
 const FORMAT: u32 = 1;
-/// The most cores that a record may state for a device. Real devices have up to eight; lists of cores of a damaged
-/// record would not fit into memory.
+/// The most cores that a record may state for a device. Real devices have up to eight cores. The list of cores of a
+/// damaged record may not fit into memory.
 const MOST_CORES: u32 = 1024;
 const INSTANCE_TYPE: &str = "sys/devices/virtual/dmi/id/product_name";
 
@@ -47,8 +47,8 @@ const INSTANCE_TYPE: &str = "sys/devices/virtual/dmi/id/product_name";
 #[derive(Debug, Clone)]
 pub struct Host {
     snapshot: Arc<Snapshot>,
-    /// The folder that the host was read from, `/` for the live machine. Not part of a record: a host that is read back
-    /// from a record does not give access to the machine.
+    /// The folder that the host was read from; `/` for the live machine. A record does not contain the folder: a host
+    /// that is read back from a record does not give access to the machine.
     root: Option<Arc<Path>>,
 }
 
@@ -172,7 +172,7 @@ impl Host {
         let other_rdma = rdma::others(&root, &mut problems, &rdma, &functions);
         let neuron::Found { driver: neuron_driver, devices: neuron, unnumbered } =
             neuron::scan(&root, &mut problems, &functions, table);
-        // The environment of this process says something about this machine only.
+        // The environment of this process is valid for this machine only.
         let environment = |name: &str| std::env::var(name).ok().filter(|_| root.is_live());
         let lnc = neuron.first().map(|device| Lnc::read(&root, &mut problems, environment, device.cores));
         let gpus = gpu::scan(&root, &mut problems, &functions);
@@ -208,7 +208,8 @@ impl Host {
         Ok(Self { snapshot: Arc::new(Snapshot::of_table(table)), root: None })
     }
 
-    /// Returns this host with its Neuron devices at the addresses that the driver gave, which outrank a table's.
+    /// Returns this host with its Neuron devices at the addresses that the driver reported. An address from the driver
+    /// takes precedence over an address from a table.
     ///
     /// Adds one sentence to [`Host::problems`] for each device whose address changes. A device that did not answer
     /// keeps its address. The result is still a host of this machine and can be recorded: a privileged user can probe
@@ -263,14 +264,15 @@ impl Host {
             format: u32,
         }
         let bad = |reason: String| Error::Record { origin: origin.to_owned(), reason };
-        // Before the rest: a newer format can lack a field, and that error would not say what to do.
+        // The format is checked first: a newer format can lack a field, and the error about the missing field would not
+        // say what to do.
         let version: Version = serde_json::from_str(text).map_err(|e| bad(e.to_string()))?;
         Format::try_from(version.format).map_err(bad)?;
         let snapshot: Snapshot = serde_json::from_str(text).map_err(|e| bad(e.to_string()))?;
         Self::from_snapshot(snapshot).map_err(bad)
     }
 
-    /// Returns the host of a recorded snapshot, or what is wrong with the snapshot.
+    /// Returns the host of a recorded snapshot, or a description of the error in the snapshot.
     fn from_snapshot(snapshot: Snapshot) -> std::result::Result<Self, String> {
         if let Some(twice) = snapshot.duplicate() {
             return Err(format!("{twice} is listed twice"));
@@ -282,7 +284,8 @@ impl Host {
         Ok(Self { snapshot: Arc::new(snapshot), root: None })
     }
 
-    /// Returns the whole host as JSON. [`Host::from_json`] returns an equal host from it, which is not live.
+    /// Returns the whole host as JSON. [`Host::from_json`] returns an equal host from this JSON. The returned host is
+    /// not live.
     ///
     /// ```
     /// use nearfab::Host;
@@ -300,7 +303,8 @@ impl Host {
         &*self.snapshot
     }
 
-    /// Returns true if this host is the machine that the process runs on, so that its devices can be opened.
+    /// Returns true if this host is the machine that the process runs on. Only the devices of such a host can be
+    /// opened.
     #[must_use]
     pub fn is_live(&self) -> bool {
         self.root() == Some(Path::new("/"))
@@ -323,7 +327,7 @@ impl Host {
         self.snapshot.instance_type.as_deref()
     }
 
-    /// Returns nearfab's table of this instance type; `None` if there is none.
+    /// Returns nearfab's table of this instance type; `None` if nearfab has no such table.
     #[must_use]
     pub fn table(&self) -> Option<&'static InstanceTable> {
         InstanceTable::find(self.instance_type()?).ok()
@@ -347,7 +351,8 @@ impl Host {
         &self.snapshot.neuron
     }
 
-    /// Returns the Neuron functions on PCI that are not bound to the Neuron driver. They have no number and no node.
+    /// Returns the Neuron functions on PCI that are not bound to the Neuron driver. These functions have no number and
+    /// no node.
     #[must_use]
     pub fn driverless(&self) -> &[PciFunction] {
         &self.snapshot.driverless
@@ -540,7 +545,7 @@ impl Snapshot {
             neuron_driver: None,
             lnc: cores.map(Lnc::default_of),
             gpus,
-            // A driver gives them their names, and a table has no driver.
+            // The driver names RDMA devices, and a table has no driver.
             other_rdma: Vec::new(),
             unnumbered: Vec::new(),
             pci_functions: 0,
@@ -553,14 +558,14 @@ fn cpus(text: &str) -> CpuList {
     text.parse().unwrap_or_default()
 }
 
-/// Returns a value as JSON. Only for types whose serialization cannot fail.
+/// Returns a value as JSON. The value's type must be one whose serialization cannot fail.
 pub(crate) fn to_json(value: &impl Serialize) -> String {
     // Serialization to a text fails if a map has a key that is not a text, or if the serialization of one type fails. A
     // record has text keys only, and `path_text` serializes every path.
     serde_json::to_string_pretty(value).expect("a record has text keys and no type whose serialization fails")
 }
 
-/// Returns the items as a list, or that there are none, for [`Error::NoSuchDevice`].
+/// Returns the items, separated by commas, for [`Error::NoSuchDevice`]. Returns `no {what}` if the list is empty.
 fn listing<T: fmt::Display>(what: &str, items: impl ExactSizeIterator<Item = T>) -> String {
     if items.len() == 0 {
         return format!("no {what}");

@@ -14,10 +14,10 @@
 //! # Ok::<(), nearfab::Error>(())
 //! ```
 //!
-//! Discovering devices and opening them are separate steps. A [`Host`] is a snapshot of a machine: taking it opens no
-//! device, and needs no privilege and no vendor library. Only [`probe()`] and the modules [`context`] and [`vendor`]
-//! open devices and load vendor libraries, on request, on the live machine. They need the feature `live`, which is on
-//! by default.
+//! Discovering devices and opening them are separate steps. A [`Host`] is a snapshot of a machine. Taking the snapshot
+//! opens no device, and needs no privilege and no vendor library. Only [`probe()`] and the modules [`context`] and
+//! [`vendor`] open devices and load vendor libraries, on request, on the live machine. The function and the modules
+//! need the feature `live`, which is on by default.
 
 #![cfg_attr(not(feature = "live"), forbid(unsafe_code))]
 #![deny(unsafe_code)]

@@ -8,14 +8,14 @@ use super::{Host, Origin};
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NothingFound {
-    /// The table of the instance type has none of them.
+    /// The table of the instance type has no Neuron device and no EFA interface.
     Table {
         /// The instance type.
         instance_type: String,
     },
     /// PCI shows no function: `sys/bus/pci/devices` is missing or empty.
     NoPci,
-    /// PCI shows Neuron functions, and none is bound to the Neuron driver.
+    /// PCI shows Neuron functions, and none of these functions is bound to the Neuron driver.
     Driverless {
         /// The number of Neuron functions.
         functions: usize,
@@ -53,7 +53,8 @@ impl fmt::Display for NothingFound {
 }
 
 impl Host {
-    /// Returns why this host has neither a Neuron device nor an EFA interface; `None` if it has at least one.
+    /// Returns why this host has neither a Neuron device nor an EFA interface; `None` if the host has at least one of
+    /// them.
     ///
     /// ```
     /// use nearfab::Host;

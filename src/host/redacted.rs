@@ -8,7 +8,7 @@ use crate::redact::Redactor;
 impl Host {
     /// Returns this host with everything that identifies the machine replaced. The result is not live.
     pub(crate) fn redacted(&self, redactor: &mut Redactor) -> Self {
-        // Every field is named, so that the compiler asks for the redaction of a new field.
+        // The pattern names every field, so the compiler reports a new field that is not redacted.
         let Snapshot {
             format,
             origin,

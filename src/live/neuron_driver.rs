@@ -1,13 +1,13 @@
-//! Device nodes of the Neuron driver: opens them, asks the driver through them, and closes them only where closing does
-//! no harm.
+//! Device nodes of the Neuron driver: opens them, asks the driver through them, and closes them only if closing does no
+//! harm.
 //!
 //! A node can be opened in two ways, which have different effects.
 //!
-//! - *Write-only*: it answers at once, even while the device is in reset. But closing such a descriptor in any way
-//!   frees all cores that the process has reserved on all devices, including those of the Neuron runtime. So nearfab
-//!   keeps each open until the process ends.
+//! - *Write-only*: the node answers at once, even while the device is in reset. But closing such a descriptor in any
+//!   way frees all cores that the process has reserved on all devices, including the cores of the Neuron runtime. So
+//!   nearfab keeps each write-only descriptor open until the process ends.
 //! - *Read-only*, in a child process: opening waits while the device is in reset and takes one of the device's sixteen
-//!   places for processes. Closing it releases what the child has on the device.
+//!   places for processes. Closing the node releases the resources that the child has on the device.
 
 use std::convert::Infallible;
 use std::ffi::{CString, c_int, c_long, c_void};
@@ -78,7 +78,8 @@ impl Question<'_> {
 
 /// An open device node, or a fake one in tests.
 pub(crate) trait Node {
-    /// Asks the driver. Returns 0, or for a failure minus errno or the number of bytes that the driver could not copy.
+    /// Asks the driver. Returns 0 on success. Returns minus errno, or the number of bytes that the driver could not
+    /// copy, on failure.
     fn ask(&self, question: Question<'_>) -> c_int;
 
     /// Copies `length` bytes of the driver's memory at `offset` to `out`, as one record of an [`Attachment`].
@@ -90,7 +91,8 @@ pub(crate) trait Driver {
     /// Returns the device's write-only node. Every call returns the same node.
     fn write_only_node(&self, device: HostDevice) -> Result<&dyn Node>;
 
-    /// Returns the answers for which a process must attach itself to the device. A child process asks.
+    /// Returns the answers that the driver gives only to a process that is attached to the device. A child process
+    /// asks.
     fn attachment(&self, device: HostDevice, deadline: Duration) -> Result<Attachment>;
 }
 
@@ -106,8 +108,8 @@ pub(crate) struct Machine;
 /// The greatest number of devices that the driver makes nodes for.
 const MAX_DEVICES: usize = 64;
 
-/// The write-only nodes of each process, which are never closed. A forked child does not use its parent's, and opens
-/// its own.
+/// The write-only nodes of each process, which are never closed. A forked child does not use the nodes of its parent.
+/// The child opens its own nodes.
 static OPEN_NODES: PerProcess<OpenNodes> = PerProcess::new();
 
 /// The write-only nodes of one process.
@@ -121,7 +123,7 @@ struct OpenNodes {
 impl OpenNodes {
     fn of_process() -> &'static Owned<Self> {
         // The parent's descriptors are open in the child too, but a child cannot use them: the driver acts on the
-        // process that closes one.
+        // process that closes a descriptor.
         let make = |_: Option<&Owned<Self>>| {
             let nodes = [const { OnceLock::new() }; MAX_DEVICES];
             Ok::<_, Infallible>(Self { nodes, opening: Mutex::new(()) })
@@ -132,7 +134,7 @@ impl OpenNodes {
     }
 }
 
-/// A device's write-only node. It stays open until the process ends and cannot be closed.
+/// A device's write-only node. The node stays open until the process ends and cannot be closed.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct WriteOnlyNode {
     open_nodes: &'static Owned<OpenNodes>,
@@ -159,7 +161,7 @@ impl WriteOnlyNode {
         Ok(Self { open_nodes, node: place.get_or_init(|| ManuallyDrop::new(Descriptor(opened))) })
     }
 
-    /// Returns the open node. Fails outside the process that opened it.
+    /// Returns the open node. Fails outside the process that opened the node.
     pub(crate) fn node(&self) -> Result<&'static dyn Node> {
         self.open_nodes.get()?;
         Ok(self.node)
@@ -185,13 +187,14 @@ fn attach(path: PathBuf, deadline: Duration) -> Result<Attachment> {
         cause,
     };
     let c_path = CString::new(path.as_os_str().as_encoded_bytes()).map_err(|e| cannot_ask(e.into()))?;
-    // SAFETY: the closure opens, asks, maps, writes and closes by system calls. Its memory is `c_path`, from before the
-    // fork, the child's stack, and the driver's mapping; it neither allocates nor takes locks.
+    // SAFETY: the closure opens, asks, maps, writes and closes by system calls. The closure uses only `c_path`, which
+    // exists before the fork, the child's stack, and the driver's mapping. The closure neither allocates nor takes
+    // locks.
     let output = unsafe {
         let run = |out: &mut File| match open(c_path.as_c_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()) {
             Ok(node) => {
                 attached::write_answers(&Descriptor(node), out)?;
-                // The node is closed now, which can block too.
+                // The node is closed now. Closing can block too.
                 attached::write_end(out)
             }
             Err(errno) => attached::write_refusal(errno, out),
@@ -208,7 +211,7 @@ fn attach(path: PathBuf, deadline: Duration) -> Result<Attachment> {
     }
 }
 
-/// Makes the error of a node that could not be opened, with what its errno means.
+/// Makes the error of a node that could not be opened, with the meaning of its errno.
 fn refused(path: PathBuf, errno: Errno) -> Error {
     let hint = match errno {
         Errno::EACCES => "this user may not open it: run as root, or as a member of the group neuron",
@@ -249,8 +252,8 @@ impl Node for Descriptor {
         macro_rules! ask {
             ($number:ident, $argument:expr) => {
                 // SAFETY: each use below pairs a number with a pointer to the structure that nearfab-sys documents for
-                // it. The structure is borrowed mutably or local, so it is valid for reads and writes. `NcMapRequest`
-                // points to such a borrowed map.
+                // the number. The structure is borrowed mutably or local, so it is valid for reads and writes.
+                // `NcMapRequest` points to a borrowed map.
                 unsafe { self.ioctl($number, $argument) }
             };
         }
@@ -309,7 +312,7 @@ mod tests {
 
     use super::*;
 
-    /// Opening a node of a device in reset waits. Here, opening a pipe waits for a writer.
+    /// Opening a node of a device in reset waits. In this test, opening a pipe waits for a writer.
     #[test]
     fn a_device_that_does_not_answer_ends_the_question_at_the_deadline() {
         let folder = tempfile::tempdir().unwrap();

@@ -1,7 +1,7 @@
-//! Asks the Neuron driver what only the driver knows. A probe happens on request only.
+//! Asks the Neuron driver for facts that only the driver knows. A probe happens on request only.
 //!
-//! A probe opens device nodes. Discovery of a [`Host`] never does, because opening and closing a node has effects.
-//! [`ProbeOptions`] lists them.
+//! A probe opens device nodes. Discovery of a [`Host`] opens no node, because opening and closing a node has effects.
+//! [`ProbeOptions`] lists the effects.
 
 use std::env;
 use std::path::Path;
@@ -46,8 +46,8 @@ impl Default for ProbeOptions {
 impl ProbeOptions {
     /// Asks for the attached processes too.
     ///
-    /// A child process then opens each node for reading, as users of the device do. For a moment it takes one of the
-    /// device's sixteen places for processes. While the device is in reset it waits, up to the deadline.
+    /// A child process then opens each node for reading, as users of the device do. For a moment the child takes one of
+    /// the device's sixteen places for processes. While the device is in reset, the child waits, up to the deadline.
     #[must_use]
     pub fn with_processes(self) -> Self {
         Self { processes: true, ..self }
@@ -90,10 +90,10 @@ impl ProbeOptions {
 /// - [`Error::ProbeRefused`]: the machine has devices and is a member of an UltraServer or pod, or may be one; or
 ///   attached processes are requested and this process has a Neuron node open itself, as the Neuron runtime does, or
 ///   has an EFA interface open on a kernel where it must not [fork](crate::system::is_fork_safe).
-/// - [`Error::Read`]: a file that decides about refusing could not be read.
+/// - [`Error::Read`]: a file could not be read that shows whether the probe must be refused.
 ///
-/// A failure of one device or one question is in its place in the answer: [`Error::NodeRefused`], [`Error::Driver`],
-/// [`Error::Malformed`], [`Error::Deadline`].
+/// A failure of one device or one question is in the answer for that device or question: [`Error::NodeRefused`],
+/// [`Error::Driver`], [`Error::Malformed`], [`Error::Deadline`].
 pub fn probe(host: &Host, options: ProbeOptions) -> Result<Probe> {
     let machine = may_open(host, options)?;
     if options.processes {
@@ -137,20 +137,20 @@ fn environment(name: &str) -> Option<String> {
     env::var_os(name).map(|value| value.to_string_lossy().into_owned())
 }
 
-/// Fails if a child process would harm this process's open devices. The child inherits the open descriptors. When it
-/// ends, the Neuron driver would take that for the end of this process's use of a device; and on an old kernel, forking
-/// moves registered memory away from an EFA interface.
+/// Fails if a child process would harm this process's open devices. The child inherits the open descriptors. When the
+/// child ends, the Neuron driver would treat this as the end of this process's use of a device. On an old kernel,
+/// forking moves registered memory away from an EFA interface.
 fn check_own_nodes(root: &HostRoot, variable: impl Fn(&str) -> Option<String>) -> Result<()> {
     let kernel: Option<Version> =
         root.read("proc/sys/kernel/osrelease")?.and_then(|release| release.trim().parse().ok());
     let is_fork_safe = match &kernel {
         Some(kernel) => is_fork_safe(kernel, variable),
-        None => asks_for_fork_safety(variable), // It may be an old kernel.
+        None => asks_for_fork_safety(variable), // The kernel may be old.
     };
     for descriptor in root.list("proc/self/fd")? {
         let target = match root.link(&format!("proc/self/fd/{descriptor}")) {
             Ok(Some(target)) => target,
-            Ok(None) => continue,                     // It was closed since.
+            Ok(None) => continue,                     // The descriptor was closed since.
             Err(Error::Malformed { .. }) => continue, // The names of device nodes are ASCII.
             Err(error) => return Err(error),
         };
@@ -178,8 +178,8 @@ fn check_own_nodes(root: &HostRoot, variable: impl Fn(&str) -> Option<String>) -
     Ok(())
 }
 
-/// Returns whether a descriptor is open write-only. The driver attaches no process to such a descriptor, and acts on
-/// its closing for the closing process alone.
+/// Returns whether a descriptor is open write-only. The driver attaches no process to such a descriptor, and closing it
+/// affects the closing process alone.
 fn is_write_only(root: &HostRoot, descriptor: &str) -> Result<bool> {
     let info = root.read(&format!("proc/self/fdinfo/{descriptor}"))?.unwrap_or_default();
     let flags = info.lines().find_map(|line| i32::from_str_radix(line.strip_prefix("flags:")?.trim(), 8).ok());

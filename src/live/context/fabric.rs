@@ -1,15 +1,16 @@
 //! Opens domains of libfabric and makes endpoints, address vectors, completion queues and memory regions in them.
 //!
 //! [`Interface::find`] asks libfabric for interfaces. [`Interface::open`] opens the domain of an interface, or shares
-//! it if this process has it open. Two interfaces share a domain if all of these are equal: PCI address, names, API
-//! version, kind of endpoint, capabilities, memory mode and threading model. Each object holds its domain, an
-//! [`Endpoint`] also holds its queues and its address vector, and a domain holds its fabric. So in any order of
-//! dropping, each object is closed before the objects that it depends on.
+//! the domain if this process has it open. Two interfaces share a domain if all of these are equal: PCI address, names,
+//! API version, kind of endpoint, capabilities, memory mode and threading model. Each object holds its domain, an
+//! [`Endpoint`] also holds its queues and its address vector, and a domain holds its fabric. So each object is closed
+//! before its dependencies, in any order of dropping.
 //!
 //! In a forked child, every method returns [`Error::Forked`], and dropping does nothing. If the parent has asked
-//! libfabric for interfaces, the child cannot ask: the devices that libfabric opened then belong to the parent.
+//! libfabric for interfaces, the child cannot ask: the devices that libfabric opened for the answer belong to the
+//! parent.
 //!
-//! An endpoint sends and receives messages, enough to test a path between two processes.
+//! An endpoint sends and receives messages. These operations are enough to test a path between two processes.
 //!
 //! ```no_run
 //! use nearfab::context::fabric::{EndpointKind, Interface, Query};
@@ -59,7 +60,7 @@ fn invalid(function: &'static str, device: &str, reason: String) -> Error {
     call(function, device, io::Error::new(io::ErrorKind::InvalidInput, reason))
 }
 
-/// Returns what a positive number of libfabric means: an errno, or a number that only libfabric has.
+/// Returns the error for a positive number of libfabric: an errno, or a number that only libfabric has.
 fn reason(number: c_int) -> io::Error {
     /// libfabric's own numbers begin here.
     const OWN: c_int = 256;

@@ -10,9 +10,9 @@ use crate::live::process::Owned;
 /// One handle of an open device or domain.
 #[derive(Debug)]
 pub(super) enum Handle<T: Shared> {
-    /// nearfab opened it, and closes it with the last lease.
+    /// nearfab opened the device or domain, and closes it with the last lease.
     Leased(Lease<T>),
-    /// Another runtime opened it, and closes it.
+    /// Another runtime opened the device or domain, and that runtime closes it.
     Borrowed(Arc<Borrowed<T>>),
 }
 
@@ -35,7 +35,7 @@ impl<T: Shared> Handle<T> {
         }
     }
 
-    /// Returns the device or domain. Fails outside the process that opened it.
+    /// Returns the device or domain. Fails outside the process that opened the device or domain.
     #[inline]
     pub(super) fn get(&self) -> Result<&T> {
         match self {
@@ -52,7 +52,7 @@ impl<T: Shared> Handle<T> {
         }
     }
 
-    /// Closes this handle, and with the last lease the device or domain that nearfab opened.
+    /// Closes this handle. The last lease also closes the device or domain that nearfab opened.
     pub(super) fn close(self) -> Result<Closed> {
         match self {
             Self::Leased(lease) => lease.release().map(|others| if others == 0 { Closed::Now } else { Closed::Later }),

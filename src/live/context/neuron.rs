@@ -1,9 +1,10 @@
 //! Asks the Neuron driver about devices, and gives access to libnrt in this process.
 //!
-//! A [`Neuron`] is an open device node, to ask the driver: which cores are held, and which processes are attached. It
-//! never reserves a core. nearfab keeps no list of held cores: the driver's reservations are the truth.
+//! A [`Neuron`] is an open device node. Through the node, nearfab asks the driver which cores are held, and which
+//! processes are attached. A [`Neuron`] never reserves a core. nearfab keeps no list of held cores: the driver's
+//! reservations are the truth.
 //!
-//! A [`NeuronRuntime`] is libnrt, loaded but not initialized: it counts cores and names the instance type. Only
+//! A [`NeuronRuntime`] is libnrt, loaded but not initialized. It counts cores and names the instance type. Only
 //! [`NeuronRuntime::init`] opens devices and reserves cores, once in a process.
 //!
 //! [`near_address`] returns the EFA interfaces that are near to device memory.
@@ -26,11 +27,11 @@ pub use libnrt::{InitializedRuntime, NeuronRuntime, RuntimeVersion};
 pub use near::{NearAddress, near_address};
 pub use status::NeuronStatus;
 
-/// A Neuron device of this machine, whose driver can be asked.
+/// A Neuron device of this machine, with an open node to ask the driver through.
 ///
-/// All values for a device share one node, which is opened write-only once in a process and stays open until the
-/// process ends. Closing the node in any way would free all cores that the process has reserved on all devices,
-/// including libnrt's. So a `Neuron` cannot be closed.
+/// All `Neuron` values of a device share one node. The node is opened write-only, once in a process, and stays open
+/// until the process ends. Closing the node in any way would free all cores that the process has reserved on all
+/// devices, including libnrt's. So a `Neuron` cannot be closed.
 #[derive(Debug, Clone, Copy)]
 pub struct Neuron {
     device: HostDevice,
@@ -101,7 +102,8 @@ impl Neuron {
     /// Asks for each physical core whether it is held at this moment.
     ///
     /// # Errors
-    /// [`Error::Forked`](crate::Error::Forked): in a forked child. A core's failure is in the core's place.
+    /// [`Error::Forked`](crate::Error::Forked): in a forked child. The failure of one core is in the answer for that
+    /// core.
     pub fn cores(&self) -> Result<Vec<CoreProbe>> {
         let node = self.open_node()?;
         Ok(node.cores(self.cores, &node.driver_info()))

@@ -1,5 +1,5 @@
-//! An object that a vendor library made on an open device or domain. It is destroyed once, in the process that made it,
-//! and before its parent and the objects that it depends on.
+//! An object that a vendor library made on an open device or domain. The object is destroyed once, in the process that
+//! made it. It is destroyed before its parent and its dependencies.
 
 use std::ffi::c_int;
 use std::ptr::NonNull;
@@ -13,24 +13,25 @@ use crate::live::process::Owned;
 pub enum Closed {
     /// This was the last handle: the device, domain or object is closed.
     Now,
-    /// It stays open: other handles or objects made on it use it, and the last of them closes it. A device or domain
-    /// that was borrowed from another runtime stays open too, until that runtime closes it.
+    /// The device, domain or object stays open: other handles or objects use it, and the last of these closes it. A
+    /// device or domain that was borrowed from another runtime stays open too, until that runtime closes it.
     Later,
 }
 
-/// The open device or domain that owns an object: a handle, which keeps it open.
+/// The open device or domain that owns an object. The parent is a handle, which keeps the device or domain open.
 pub(super) trait Parent {
     /// Turns the status that a function of the library returned into a result.
     fn check(&self, function: &'static str, status: c_int) -> Result<()>;
 }
 
-/// One object of a vendor library, shared by its handles. `D` are the other objects that it depends on.
+/// An object of a vendor library, shared by its handles. `D` is the type of the other objects that the object depends
+/// on.
 #[derive(Debug)]
 pub(super) struct Object<T: 'static, P: Parent, D = ()> {
     raw: Owned<NonNull<T>>,
     destroy: Destroy<T>,
     is_open: bool,
-    /// Dropped after the object is destroyed, as all fields are.
+    /// The dependencies are dropped after the object is destroyed, like all fields.
     pub(super) dependencies: D,
     pub(super) parent: P,
 }
@@ -53,13 +54,13 @@ impl<T: 'static, P: Parent, D> Object<T, P, D> {
     /// # Safety
     ///
     /// - `raw` is an object of `parent` that this process made just now. `destroy` destroys it, and nothing else does.
-    /// - It depends on `parent` and `dependencies` only.
-    /// - The library lets any thread use it at any time.
+    /// - The object depends on `parent` and `dependencies` only.
+    /// - The library lets any thread use the object at any time.
     pub(super) unsafe fn new(raw: NonNull<T>, destroy: Destroy<T>, dependencies: D, parent: P) -> Arc<Self> {
         Arc::new(Self { raw: Owned::new(raw), destroy, is_open: true, dependencies, parent })
     }
 
-    /// Returns the object. Fails outside the process that made it.
+    /// Returns the object. Fails outside the process that made the object.
     #[inline]
     pub(super) fn get(&self) -> Result<*mut T> {
         Ok(self.raw.get()?.as_ptr())
@@ -71,7 +72,7 @@ impl<T: 'static, P: Parent, D> Object<T, P, D> {
         self.raw.value
     }
 
-    /// Closes one handle. Destroys the object if it was the last.
+    /// Closes one handle. Destroys the object if this was the last handle.
     pub(super) fn close(this: Arc<Self>) -> Result<Closed> {
         this.get()?;
         match Arc::into_inner(this) {
@@ -83,9 +84,9 @@ impl<T: 'static, P: Parent, D> Object<T, P, D> {
     fn destroy(&mut self) -> Result<()> {
         self.is_open = false;
         let raw = self.get()?;
-        // SAFETY: the object exists: only this function destroys it, and runs once, as `close` takes the last handle
-        // and `is_open` keeps `drop` from a second call. `get` shows that this process made it. Nothing depends on it:
-        // an object that does holds a handle of it, and no handle is left.
+        // SAFETY: the object exists, because only this function destroys it and this function runs once: `close` takes
+        // the last handle, and `is_open` keeps `drop` from a second call. `get` shows that this process made the
+        // object. Nothing depends on the object: each dependent object holds a handle of it, and no handle is left.
         let status = unsafe { (self.destroy.function)(raw) };
         self.parent.check(self.destroy.name, status)
     }

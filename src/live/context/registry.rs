@@ -1,8 +1,8 @@
 //! The devices and domains that this process shares.
 //!
 //! Each open device or domain has a slot, which counts its leases. One lock guards all changes of slots. Opening and
-//! closing happen under the lock too: a thread that opens a device while another thread closes it waits, and then opens
-//! it anew. Using an open device takes no lock.
+//! closing happen under the lock too: if a thread opens a device while another thread closes it, the first thread waits
+//! and then opens the device anew. Using an open device takes no lock.
 //!
 //! A forked child has a new registry. In the child, every use of its parent's leases fails.
 
@@ -17,7 +17,7 @@ use crate::live::sync::{Arc, AtomicBool, Mutex, MutexGuard, Ordering};
 
 /// A device or domain that is shared, and closed with its last lease.
 pub(super) trait Shared: Send + Sync + 'static {
-    /// The key that finds it.
+    /// The key that finds the device or domain.
     type Key: Ord + Clone + fmt::Debug + Send + Sync;
 
     /// Closes the device or domain.
@@ -60,7 +60,7 @@ impl<T: Shared> Registry<T> {
         Self(PerProcess::new())
     }
 
-    /// Returns a lease of the device or domain with this key. The first lease opens it.
+    /// Returns a lease of the device or domain with this key. The first lease opens the device or domain.
     pub(super) fn lease(&self, key: T::Key, open: impl FnOnce() -> Result<T>) -> Result<Lease<T>> {
         self.0.get(Slots::new)?.lease(key, open)
     }
@@ -114,7 +114,7 @@ impl<T: Shared> Lease<T> {
         &self.key
     }
 
-    /// Returns the device or domain. Fails outside the process that opened it.
+    /// Returns the device or domain. Fails outside the process that opened the device or domain.
     pub(super) fn shared(&self) -> Result<&T> {
         self.slots.get()?;
         Ok(&self.shared)
@@ -125,7 +125,7 @@ impl<T: Shared> Lease<T> {
         Ok(self.slots.get()?.lock().get(&self.key).map_or(0, |slot| slot.users))
     }
 
-    /// Ends this lease and returns the number of other leases. At 0, the device or domain was closed.
+    /// Ends this lease and returns the number of other leases. The device or domain was closed if the number is 0.
     pub(super) fn release(mut self) -> Result<usize> {
         self.end()
     }
@@ -150,7 +150,7 @@ impl<T: Shared> Lease<T> {
     }
 }
 
-/// Makes another lease. In a forked child its methods fail, like those of the first.
+/// Makes another lease. In a forked child, the methods of the new lease fail, like the methods of the first lease.
 impl<T: Shared> Clone for Lease<T> {
     fn clone(&self) -> Self {
         if let Ok(slots) = self.slots.get()
@@ -193,7 +193,7 @@ mod tests {
 
     const ADDRESS: Bdf = Bdf::new(0, 0xc9, 0, 0);
 
-    /// Counts its open instances, which must never be two.
+    /// A device that counts its open instances. There is never more than one.
     #[derive(Debug)]
     struct Device {
         open: &'static AtomicUsize,

@@ -80,7 +80,8 @@ impl Efa {
     /// # Safety
     ///
     /// `context` is an `ibv_context` that the libibverbs of this process opened ([`vendor::all`](crate::vendor::all)
-    /// reports which). It stays open until this handle, its clones, and all objects made on them are dropped.
+    /// reports the library's file). The context stays open until this handle, its clones, and all objects made on them
+    /// are dropped.
     ///
     /// # Errors
     /// [`Error::NoSuchDevice`]: the host has no interface with the context's name. [`Error::NotLive`]: the host is not
@@ -103,7 +104,7 @@ impl Efa {
         *self.handle.key()
     }
 
-    /// Returns the device. Fails outside the process that opened it.
+    /// Returns the device. Fails outside the process that opened the device.
     fn device(&self) -> Result<&Device> {
         self.handle.get()
     }
@@ -131,7 +132,7 @@ impl Efa {
         Ok(DeviceAttributes::from_raw(&self.device()?.query_device()?))
     }
 
-    /// Queries the attributes of the port. An EFA interface has one.
+    /// Queries the attributes of the port. An EFA interface has one port.
     ///
     /// # Errors
     /// [`Error::Call`]: libibverbs fails. [`Error::Forked`]: in a forked child.
@@ -143,8 +144,8 @@ impl Efa {
     /// Queries the attributes and limits that only EFA interfaces have.
     ///
     /// # Errors
-    /// [`Error::Library`], [`Error::MissingSymbol`]: libefa is not installed, or too old. [`Error::Call`]: it fails.
-    /// [`Error::Forked`]: in a forked child.
+    /// [`Error::Library`], [`Error::MissingSymbol`]: libefa is not installed, or too old. [`Error::Call`]: libefa
+    /// fails. [`Error::Forked`]: in a forked child.
     #[doc(alias = "efadv_query_device")]
     pub fn efa_attributes(&self) -> Result<EfaAttributes> {
         Ok(EfaAttributes::from_raw(&self.device()?.query_efa()?))
@@ -180,9 +181,9 @@ impl Efa {
     /// Takes the next asynchronous event, if one is pending. The event is acknowledged, so destroying an object never
     /// waits for it.
     ///
-    /// Any threads may call it. If other code reads events of the same context (a runtime that lent or borrowed it), it
-    /// can take the event that this call has seen; then this call waits for the next event. Let one side read the
-    /// events.
+    /// Any thread may call this function. If other code reads events of the same context (a runtime that lent or
+    /// borrowed it), that code can take the event that this call has seen. This call then waits for the next event. Let
+    /// only one side read the events.
     ///
     /// # Errors
     /// [`Error::Call`]: libibverbs fails. [`Error::Forked`]: in a forked child.
@@ -199,7 +200,8 @@ impl Efa {
         Ok(self.device()?.async_fd())
     }
 
-    /// Returns the `ibv_context`, for other code, which must not close it. It is valid as long as this handle exists.
+    /// Returns the `ibv_context` for other code, which must not close it. The pointer is valid as long as this handle
+    /// exists.
     ///
     /// # Errors
     /// [`Error::Forked`]: in a forked child.
@@ -213,8 +215,8 @@ impl Efa {
     /// Dropping the handle does the same, and logs a failure.
     ///
     /// # Errors
-    /// [`Error::Call`]: this was the last user and libibverbs fails to close the interface, which counts as closed
-    /// nevertheless. [`Error::Forked`]: in a forked child.
+    /// [`Error::Call`]: this was the last user and libibverbs fails to close the interface. The interface counts as
+    /// closed nevertheless. [`Error::Forked`]: in a forked child.
     #[doc(alias = "ibv_close_device")]
     pub fn close(self) -> Result<Closed> {
         self.handle.close()

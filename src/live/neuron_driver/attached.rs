@@ -1,7 +1,9 @@
-//! The answers of a device to a child process that is attached to it, and how the child sends them to its parent.
+//! The answers of the driver to a child process that is attached to a device, and how the child sends the answers to
+//! its parent.
 //!
 //! The child is forked from a process with many threads, so the functions that it runs make system calls and do not
-//! allocate. It writes records in a fixed order. A record is a status, a length and that many bytes.
+//! allocate. The child writes records in a fixed order. A record is a status, a length, and as many bytes as the length
+//! says.
 
 use std::ffi::c_int;
 use std::io::{self, Write};
@@ -24,7 +26,7 @@ pub(crate) struct Attachment {
     pub(crate) processes: Result<Vec<AttachedProcess>, c_int>,
 }
 
-/// A process that is attached to the device. The child is one too.
+/// A process that is attached to the device. The child itself is such a process.
 #[derive(Debug)]
 pub(crate) struct AttachedProcess {
     pub(crate) pid: i32,
@@ -65,7 +67,7 @@ const CAPACITY: u32 = {
     16
 };
 
-/// Writes that the node could not be opened.
+/// Writes the record of a node that could not be opened.
 pub(super) fn write_refusal(errno: Errno, out: &mut dyn Write) -> io::Result<()> {
     write_record(out, -(errno as c_int), &[])
 }

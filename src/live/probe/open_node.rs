@@ -30,7 +30,7 @@ impl<'a> OpenNode<'a> {
 }
 
 impl OpenNode<'_> {
-    /// Asks the driver. Every answer but 0 is a failure, positive ones included.
+    /// Asks the driver. Every status other than 0 is a failure, also a positive status.
     fn ask(&self, question: Question<'_>) -> Result<()> {
         let command = question.command();
         match self.node.ask(question) {
@@ -89,7 +89,7 @@ impl OpenNode<'_> {
         Ok(DriverInfo { architecture: info.architecture.into(), revision: info.revision, features: None })
     }
 
-    /// Asks for the order of all cores; `None` if the architecture has none.
+    /// Asks for the order of all cores; `None` if the architecture has no such order.
     pub(crate) fn core_map(&self) -> Result<Option<Vec<Core>>> {
         let mut map = NcMap::default();
         match self.node.ask(Question::CoreMap(&mut map)) {
@@ -124,14 +124,14 @@ impl OpenNode<'_> {
         }
     }
 
-    /// Asks for a run of two cores in a range of one core. No such run exists, so the driver reserves nothing. Its
+    /// Asks for a run of two cores in a range of one core. No such run exists, so the driver reserves nothing. The
     /// refusal reports the length of the longest free run: 0 if the core is held, 1 if it is free.
     fn core_state(&self, core: PhysicalCore) -> Result<CoreState> {
         let mut range = NcRange { nc_count: 2, start: core.0, end: core.0, ..NcRange::default() };
         let status = self.node.ask(Question::MarkCores(&mut range));
         let found = match (status, range.max_nc_available) {
             (0, _) => {
-                // No known driver does that. Free exactly the cores that it may have reserved.
+                // No known driver reserves cores here. Free exactly the cores that this driver may have reserved.
                 self.ask(Question::UnmarkCores(&mut range))?;
                 "a reservation, which was released".to_owned()
             }
@@ -177,7 +177,8 @@ impl OpenNode<'_> {
         DeviceUser { pid, name, locked_cores, host_memory, device_memory, datastore }
     }
 
-    /// Asks for the device whose memory is at an address of this process; `None` if it is no device memory.
+    /// Asks for the device whose memory is at an address of this process; `None` if the address is not in device
+    /// memory.
     pub(crate) fn placement(&self, address: *const c_void) -> Result<Option<HostDevice>> {
         let mut placement = VaPlacement { va: address.addr() as u64, ..VaPlacement::default() };
         let question = Question::Placement(&mut placement);

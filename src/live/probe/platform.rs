@@ -1,18 +1,20 @@
-//! Refuses to probe members of UltraServers and pods: on those, closing a device node affects the other members.
+//! Refuses to probe members of UltraServers and pods: closing a device node on one member affects the other members.
 
 use crate::error::{Error, Result};
 use crate::scan::root::HostRoot;
 use crate::tables::instances::Platform;
 
-/// The families whose machines are never members. Their part of the driver has no UltraServer, and ignores [`FORCED`].
+/// The families whose machines are never members. The driver's code for these families knows no UltraServer, and
+/// ignores [`FORCED`].
 const FAMILIES_WITHOUT_MEMBERS: [&str; 4] = ["inf1", "inf2", "trn1", "trn1n"];
 
-/// The parameter that makes the driver treat any trn2 machine as a member of an UltraServer. Only root can read it.
+/// The parameter that makes the driver treat any trn2 machine as a member of an UltraServer. Only root can read the
+/// parameter.
 const FORCED: &str = "sys/module/neuron/parameters/force_userver";
 
-/// The driver's class attributes. Drivers from 2.30 on all have [`SINCE_230`], and have [`OF_MEMBERS`] only if they
-/// treat the machine as a member of an UltraServer or pod. Older drivers have [`OF_MEMBERS`] on every machine. Source:
-/// Neuron driver 2.24.7 and 2.30.2.
+/// The driver's class attributes. All drivers from 2.30 on have [`SINCE_230`]. Such a driver has [`OF_MEMBERS`] only if
+/// it treats the machine as a member of an UltraServer or pod. Older drivers have [`OF_MEMBERS`] on every machine.
+/// Source: Neuron driver 2.24.7 and 2.30.2.
 const CLASS: &str = "sys/class/neuron_device";
 const SINCE_230: &str = "hbm_7200_capable";
 const OF_MEMBERS: &str = "ultraserver_mode";
@@ -31,7 +33,7 @@ pub(super) fn check(root: &HostRoot, product: Option<&str>) -> Result<()> {
 }
 
 /// Returns whether the driver was configured to treat this machine as a member of an UltraServer; `None` if this user
-/// cannot know it.
+/// cannot find out.
 fn is_forced(root: &HostRoot) -> Option<bool> {
     let parameter = root.read(FORCED);
     let attributes = root.list(CLASS).unwrap_or_default();
@@ -91,8 +93,8 @@ mod tests {
 
     use super::*;
 
-    /// A machine whose driver has these class attributes, and whose parameter has this value; `None` for one that
-    /// cannot be read, not even by root: a folder.
+    /// Makes a machine whose driver has these class attributes, and whose parameter has this value. If `parameter` is
+    /// `None`, a folder takes the parameter's place, so that not even root can read it.
     fn machine(class: &[&str], parameter: Option<&str>) -> tempfile::TempDir {
         let tree = tempfile::tempdir().unwrap();
         let path = tree.path().join(FORCED);

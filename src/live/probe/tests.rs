@@ -38,7 +38,7 @@ pub(crate) struct FakeNode {
     pub(crate) orders: Vec<[u32; 8]>,
     /// A bit for each held core. Marking sets bits, as the driver does.
     held: Cell<u64>,
-    /// The number of available cores in a refused mark, instead of the true one.
+    /// The number of available cores that a refused mark reports, instead of the true number.
     pub(crate) available: Option<u32>,
     /// The address ranges of device memory, with their device.
     placed: Vec<(Range<u64>, i32)>,
@@ -92,7 +92,7 @@ impl FakeNode {
         self.commands.borrow().contains(&command)
     }
 
-    /// Marks the first run of free cores that is long enough, or fails with the length of the longest.
+    /// Marks the first run of free cores that is long enough, or fails with the length of the longest run.
     fn mark(&self, range: &mut NcRange) -> i32 {
         let (mut run, mut longest) = (0, 0);
         for core in range.start..=range.end {
@@ -176,7 +176,7 @@ impl Node for FakeNode {
     }
 }
 
-/// Devices by their numbers. Others cannot be opened.
+/// A driver with these devices. Other devices cannot be opened.
 pub(crate) struct FakeDriver(pub(crate) BTreeMap<HostDevice, FakeNode>);
 
 impl Driver for FakeDriver {
@@ -387,7 +387,7 @@ fn in_a_pid_namespace_the_probe_cannot_find_itself() {
     assert_eq!(named, [(RUNTIME, None), (CHILD, None)], "these PIDs are of another PID namespace");
 }
 
-/// A process on a machine with this kernel release that has `/dev/infiniband/uverbs0` open.
+/// Checks a process that has `/dev/infiniband/uverbs0` open, on a machine with this kernel release.
 fn check_with_open_interface(release: Option<&str>, variable: Option<(&str, &str)>) -> Result<()> {
     let machine = tempfile::tempdir().unwrap();
     let descriptors = machine.path().join("proc/self/fd");
@@ -464,7 +464,7 @@ fn incomplete_output_of_a_child_is_recognized() {
     }
 }
 
-/// A trn2.48xlarge whose instance type is unknown.
+/// Returns a trn2.48xlarge whose instance type is unknown.
 fn of_unknown_type() -> Host {
     let mut record: serde_json::Value =
         serde_json::from_str(&Host::from_instance("trn2.48xlarge").unwrap().to_json()).unwrap();
@@ -513,7 +513,7 @@ fn an_address_of_the_driver_replaces_that_of_the_table() {
     assert_eq!(near.entries[0].evidence.to_string(), "table trn2.48xlarge");
 }
 
-/// The file shows users the JSON form, and the schema is tested with it.
+/// The file `example.json` shows users the JSON form. A test of the schema reads the file too.
 #[test]
 fn json_has_every_answer_and_the_reason_of_every_failure() {
     let failing = [("DEVICE_BDF_EXT", -EINVAL), ("CRWL_NC_RANGE_MARK_EXT0", -EINVAL)].into();

@@ -25,8 +25,8 @@ pub struct AddressVector {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Peer(pub(super) fi_addr_t);
 
-/// A buffer for one address of any provider. A provider reads as many bytes as its addresses have, even if the caller
-/// gave fewer: shm a text of up to a file name's length, EFA 32 bytes, TCP a `sockaddr`.
+/// A buffer for one address of any provider. A provider reads the whole length of its addresses, even if the caller
+/// gave fewer bytes: shm reads a text of up to the length of a file name, EFA reads 32 bytes, TCP reads a `sockaddr`.
 #[repr(C, align(16))]
 pub(super) struct AddressBuffer([u8; AddressBuffer::LENGTH]);
 
@@ -37,8 +37,8 @@ impl AddressBuffer {
         Self([0; Self::LENGTH])
     }
 
-    /// Makes a buffer that holds an address, followed by at least one zero byte. `None`: the address is too long for
-    /// any provider.
+    /// Makes a buffer that holds an address, followed by at least one zero byte. Returns `None` if the address is too
+    /// long for any provider.
     fn with(address: &[u8]) -> Option<Self> {
         let mut buffer = Self::new();
         buffer.0[..Self::LENGTH - 1].get_mut(..address.len())?.copy_from_slice(address);
@@ -61,8 +61,8 @@ impl Domain {
     pub fn address_vector(&self) -> Result<AddressVector> {
         let mut attributes = fi_av_attr { type_: FI_AV_TABLE, ..fi_av_attr::default() };
         let mut av: *mut fid_av = ptr::null_mut();
-        // SAFETY: the domain is open, as this handle holds it. The attributes are a local structure, and the function
-        // writes one pointer.
+        // SAFETY: the domain is open, because this handle holds it. The attributes are a local structure, and the
+        // function writes one pointer.
         let status = unsafe { fi_av_open(self.raw()?, &raw mut attributes, &raw mut av, ptr::null_mut()) };
         // SAFETY: `av` is null, or the address vector that libfabric made in this domain just now, which depends on the
         // domain only.
@@ -74,7 +74,7 @@ impl AddressVector {
     /// Adds a peer by the address that [`Endpoint::address`](super::Endpoint::address) returned in the peer's process.
     ///
     /// # Errors
-    /// [`Error::Call`](crate::Error::Call): this is no address of the provider, or libfabric fails.
+    /// [`Error::Call`](crate::Error::Call): the provider does not accept the address, or libfabric fails.
     /// [`Error::Forked`](crate::Error::Forked): in a forked child.
     #[doc(alias = "fi_av_insert")]
     pub fn insert(&self, address: &[u8]) -> Result<Peer> {
@@ -85,8 +85,8 @@ impl AddressVector {
         };
         let mut peer = fi_addr_t::MAX;
         let first = (&raw const buffer).cast();
-        // SAFETY: the vector is open, as this handle holds it. `buffer` is longer than the address of any provider, so
-        // the provider reads inside it. The function writes one `fi_addr_t`.
+        // SAFETY: the vector is open, because this handle holds it. `buffer` is longer than the address of any
+        // provider, so the provider reads inside it. The function writes one `fi_addr_t`.
         match unsafe { fi_av_insert(av, first, 1, &raw mut peer, 0, ptr::null_mut()) } {
             1 => Ok(Peer(peer)),
             0 => Err(invalid(FUNCTION, device, "the provider does not accept this address".to_owned())),
@@ -94,7 +94,8 @@ impl AddressVector {
         }
     }
 
-    /// Returns the `fid_av`, for other code, which must not close it. It is valid as long as this handle exists.
+    /// Returns the `fid_av` for other code, which must not close it. The pointer is valid as long as this handle
+    /// exists.
     ///
     /// # Errors
     /// [`Error::Forked`](crate::Error::Forked): in a forked child.
@@ -102,7 +103,7 @@ impl AddressVector {
         Ok(self.object.get()?.cast())
     }
 
-    /// Closes this handle, and the vector if it was the last.
+    /// Closes this handle, and the vector if this was the last handle.
     ///
     /// # Errors
     /// [`Error::Call`](crate::Error::Call): this was the last handle and libfabric fails to close the object.

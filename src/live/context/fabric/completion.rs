@@ -70,8 +70,8 @@ impl Domain {
         let (format, wait_obj) = (FI_CQ_FORMAT_MSG, FI_WAIT_NONE);
         let mut attributes = fi_cq_attr { size: entries, format, wait_obj, ..fi_cq_attr::default() };
         let mut queue: *mut fid_cq = ptr::null_mut();
-        // SAFETY: the domain is open, as this handle holds it. The attributes are a local structure, and the function
-        // writes one pointer.
+        // SAFETY: the domain is open, because this handle holds it. The attributes are a local structure, and the
+        // function writes one pointer.
         let status = unsafe { fi_cq_open(self.raw()?, &raw mut attributes, &raw mut queue, ptr::null_mut()) };
         // SAFETY: `queue` is null, or the completion queue that libfabric made in this domain just now, which depends
         // on the domain only.
@@ -89,8 +89,8 @@ impl FabricCompletionQueue {
     #[inline]
     pub fn read<'a>(&self, room: &'a mut [Completion]) -> Result<Finished<'a>> {
         let queue = self.object.get()?.cast();
-        // SAFETY: the queue is open, as this handle holds it. It was opened with FI_CQ_FORMAT_MSG, whose entry
-        // `Completion` wraps, and the function writes at most `room.len()` entries.
+        // SAFETY: the queue is open, because this handle holds it. The queue was opened with FI_CQ_FORMAT_MSG, and
+        // `Completion` wraps an entry of this format. The function writes at most `room.len()` entries.
         let status = unsafe { fi_cq_read(queue, room.as_mut_ptr().cast(), room.len()) };
         match usize::try_from(status) {
             Ok(count) => Ok(Finished::Done(&room[..count])),
@@ -112,11 +112,11 @@ impl FabricCompletionQueue {
             return Err(failed("fi_cq_read", device, status));
         }
         let mut buffer = ErrorBuffer::default();
-        // SAFETY: the queue is open, as this handle holds it. The entry was asked for by the API version of the domain,
-        // at most 1.17, and fits `buffer`. With a null `err_data` of size 0, the provider writes no error data
+        // SAFETY: the queue is open, because this handle holds it. The entry has the layout of the domain's API
+        // version, at most 1.17, and fits `buffer`. With a null `err_data` of size 0, the provider writes no error data
         // elsewhere.
         match unsafe { fi_cq_readerr(queue, (&raw mut buffer).cast(), 0) } {
-            NONE => Ok(Finished::Done(&[])), // Another thread took it.
+            NONE => Ok(Finished::Done(&[])), // Another thread took the entry.
             status if status < 0 => Err(failed("fi_cq_readerr", device, status)),
             _ => Ok(Finished::Failed(Failure {
                 operation: buffer.0.op_context.cast(),
@@ -127,8 +127,8 @@ impl FabricCompletionQueue {
         }
     }
 
-    /// Returns the `fid_cq`, for other code, which must not close it. It is valid as long as this handle exists. Its
-    /// format is `FI_CQ_FORMAT_MSG`.
+    /// Returns the `fid_cq` for other code, which must not close it. The pointer is valid as long as this handle
+    /// exists. The format of the queue is `FI_CQ_FORMAT_MSG`.
     ///
     /// # Errors
     /// [`Error::Forked`](crate::Error::Forked): in a forked child.
@@ -136,7 +136,7 @@ impl FabricCompletionQueue {
         Ok(self.object.get()?.cast())
     }
 
-    /// Closes this handle, and the queue if it was the last.
+    /// Closes this handle, and the queue if this was the last handle.
     ///
     /// # Errors
     /// [`Error::Call`](crate::Error::Call): this was the last handle and libfabric fails to close the object.

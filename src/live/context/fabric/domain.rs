@@ -18,12 +18,13 @@ use crate::live::context::registry::{Lease, Registry, Shared};
 use crate::live::vendor;
 use crate::types::Bdf;
 
-/// The open domains and fabrics of this process. Opening a domain may lock `FABRICS` while `DOMAINS` is locked; nothing
-/// locks them in the other order, so there is no deadlock.
+/// The open domains and fabrics of this process. Opening a domain may lock `FABRICS` while `DOMAINS` is locked; no code
+/// locks the two in the other order, so there is no deadlock.
 static DOMAINS: Registry<OpenDomain> = Registry::new();
 static FABRICS: Registry<OpenFabric> = Registry::new();
 
-/// A handle of an open domain. Clones are further handles of the same domain. Each object made in the domain holds it.
+/// A handle of an open domain. Clones are further handles of the same domain. Each object made in the domain holds the
+/// domain.
 #[doc(alias = "fid_domain")]
 #[derive(Debug, Clone)]
 pub struct Domain {
@@ -51,7 +52,7 @@ pub(super) struct Key {
 pub(super) struct FabricKey {
     pub(super) provider: String,
     pub(super) name: String,
-    /// The API version with which libfabric was asked.
+    /// The API version that nearfab requested from libfabric.
     pub(super) version: u32,
 }
 
@@ -67,7 +68,8 @@ pub(super) struct OpenDomain {
     name: String,
     /// The next key for a memory region, for providers that do not choose keys.
     next_key: AtomicU64,
-    /// Dropped after the domain is closed. `None` for a borrowed domain, whose owner holds the fabric.
+    /// A lease of the fabric, dropped after the domain is closed. `None` for a borrowed domain: its owner holds the
+    /// fabric.
     _fabric: Option<Lease<OpenFabric>>,
 }
 
@@ -89,7 +91,7 @@ impl Interface {
     ///
     /// # Errors
     /// [`Error::Call`](crate::Error::Call): libfabric fails, or the domain's threading model does not let all threads
-    /// use it at the same time. [`Error::Forked`](crate::Error::Forked): in a forked child.
+    /// use the domain at the same time. [`Error::Forked`](crate::Error::Forked): in a forked child.
     #[doc(alias = "fi_domain")]
     #[doc(alias = "fi_fabric")]
     pub fn open(&self) -> Result<Domain> {
@@ -116,10 +118,11 @@ impl Interface {
 impl OpenFabric {
     fn open(library: &Fabric, info: NonNull<fi_info>, name: &str) -> Result<Self> {
         let mut raw = ptr::null_mut();
-        // SAFETY: `info` is an entry of libfabric's list, which the caller's interface keeps alive and nothing changes.
+        // SAFETY: `info` is an entry of libfabric's list. The caller's interface keeps the list alive, and nothing
+        // changes the list.
         let attributes = unsafe { (*info.as_ptr()).fabric_attr };
-        // SAFETY: the attributes are those of an entry that libfabric made, as the function requires. It writes one
-        // pointer.
+        // SAFETY: the attributes belong to an entry that libfabric made, as the function requires. The function writes
+        // one pointer.
         let status = unsafe { (library.fi_fabric)(attributes, &raw mut raw, ptr::null_mut()) };
         Ok(Self { raw: made("fi_fabric", name, status, raw)?, name: name.to_owned() })
     }
@@ -129,8 +132,8 @@ impl OpenDomain {
     fn open(fabric: Lease<OpenFabric>, info: NonNull<fi_info>, name: &str) -> Result<Self> {
         let mut raw = ptr::null_mut();
         let parent = fabric.shared()?.raw.as_ptr();
-        // SAFETY: the fabric is open, as the lease holds it. `info` is an entry of libfabric's list with this fabric's
-        // attributes, which the caller's interface keeps alive. The function writes one pointer.
+        // SAFETY: the fabric is open, because the lease holds it. `info` is an entry of libfabric's list, with this
+        // fabric's attributes. The caller's interface keeps the list alive. The function writes one pointer.
         let status = unsafe { fi_domain(parent, info.as_ptr(), &raw mut raw, ptr::null_mut()) };
         let raw = made("fi_domain", name, status, raw)?;
         Ok(Self { raw, name: name.to_owned(), next_key: AtomicU64::new(0), _fabric: Some(fabric) })
@@ -141,9 +144,9 @@ impl Shared for OpenFabric {
     type Key = FabricKey;
 
     unsafe fn close(&self) -> Result<()> {
-        // SAFETY: the object is open: only this function closes it, and the caller promises to call it once, in the
-        // process that opened it, and that nothing uses it from here on. Each object of libfabric begins with its
-        // `fid`.
+        // SAFETY: the object is open, because only this function closes it. The caller promises to call this function
+        // once, in the process that opened the object. The caller also promises that nothing uses the object from here
+        // on. Each object of libfabric begins with its `fid`.
         let status = unsafe { fi_close(self.raw.as_ptr().cast()) };
         if status == 0 { Ok(()) } else { Err(failed("fi_close", &self.name, status)) }
     }
@@ -153,9 +156,9 @@ impl Shared for OpenDomain {
     type Key = Arc<Key>;
 
     unsafe fn close(&self) -> Result<()> {
-        // SAFETY: the object is open: only this function closes it, and the caller promises to call it once, in the
-        // process that opened it, and that nothing uses it from here on. Each object of libfabric begins with its
-        // `fid`.
+        // SAFETY: the object is open, because only this function closes it. The caller promises to call this function
+        // once, in the process that opened the object. The caller also promises that nothing uses the object from here
+        // on. Each object of libfabric begins with its `fid`.
         let status = unsafe { fi_close(self.raw.as_ptr().cast()) };
         if status == 0 { Ok(()) } else { Err(failed("fi_close", &self.name, status)) }
     }
@@ -167,8 +170,8 @@ impl Domain {
     ///
     /// # Safety
     ///
-    /// `domain` is an open `fid_domain` of `interface`, opened through the same libfabric. It stays open until this
-    /// handle, its clones and all objects made in it are dropped.
+    /// `domain` is an open `fid_domain` of `interface`, opened through the same libfabric. The domain stays open until
+    /// this handle, its clones and all objects made in the domain are dropped.
     ///
     /// # Errors
     /// The errors of [`Interface::open`].
@@ -197,7 +200,8 @@ impl Domain {
         self.handle.users()
     }
 
-    /// Returns the `fid_domain`, for other code, which must not close it. It is valid as long as this handle exists.
+    /// Returns the `fid_domain` for other code, which must not close it. The pointer is valid as long as this handle
+    /// exists.
     ///
     /// # Errors
     /// [`Error::Forked`](crate::Error::Forked): in a forked child.
@@ -210,14 +214,14 @@ impl Domain {
     /// Dropping the handle does the same, and logs a failure.
     ///
     /// # Errors
-    /// [`Error::Call`](crate::Error::Call): this was the last user and libfabric fails to close the domain, which
+    /// [`Error::Call`](crate::Error::Call): this was the last user and libfabric fails to close the domain. The domain
     /// counts as closed nevertheless. [`Error::Forked`](crate::Error::Forked): in a forked child.
     #[doc(alias = "fi_close")]
     pub fn close(self) -> Result<Closed> {
         self.handle.close()
     }
 
-    /// Returns the domain. Fails outside the process that opened it.
+    /// Returns the domain. Fails outside the process that opened the domain.
     pub(super) fn raw(&self) -> Result<*mut fid_domain> {
         Ok(self.handle.get()?.raw.as_ptr())
     }
@@ -232,7 +236,7 @@ impl Domain {
         Ok(self.handle.get()?.next_key.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Wraps the object that a function made in the domain. It is closed once, and before `dependencies`.
+    /// Wraps the object that a function made in the domain. The object is closed once, and before `dependencies`.
     ///
     /// # Safety
     ///
@@ -247,9 +251,9 @@ impl Domain {
     ) -> Result<Arc<Object<fid, Self, P>>> {
         let raw = made(function, self.name(), status, raw)?;
         let destroy = Destroy { name: "fi_close", function: fi_close };
-        // SAFETY: the caller promises that libfabric made the object in this domain just now and what it depends on.
-        // Each object of libfabric begins with its `fid`, and `fi_close` closes it; nothing else does. Any thread may
-        // use it: the domain passed `check_threading`.
+        // SAFETY: the caller promises that libfabric made the object in this domain just now, and that the object
+        // depends on the domain and `dependencies` only. Each object of libfabric begins with its `fid`. Only
+        // `fi_close` closes the object. Any thread may use the object, because the domain passed `check_threading`.
         Ok(unsafe { Object::new(raw.cast(), destroy, dependencies, self.clone()) })
     }
 }
@@ -260,7 +264,7 @@ impl Parent for Domain {
     }
 }
 
-/// Returns the object that a function made, or why it made none.
+/// Returns the object that a function made, or the error if the function made none.
 fn made<T>(function: &'static str, device: &str, status: c_int, raw: *mut T) -> Result<NonNull<T>> {
     match NonNull::new(raw) {
         Some(raw) if status == 0 => Ok(raw),

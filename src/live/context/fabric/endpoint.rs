@@ -44,12 +44,12 @@ pub enum Posted {
     QueueFull,
 }
 
-// SAFETY: the type is plain memory for the provider, which ties it to no thread.
+// SAFETY: the type is plain memory for the provider, and the provider ties the memory to no thread.
 unsafe impl Send for Operation {}
 
 impl Domain {
-    /// Makes an endpoint that sends to the peers in `peers`. `send` reports its finished sends, `receive` its finished
-    /// receives.
+    /// Makes an endpoint that sends to the peers in `peers`. `send` reports the finished sends of the endpoint, and
+    /// `receive` reports its finished receives.
     ///
     /// # Errors
     /// [`Error::Call`](crate::Error::Call): libfabric fails, a queue or the vector belongs to another domain, or the
@@ -83,12 +83,12 @@ impl Domain {
             }
         }
         let mut raw: *mut fid_ep = ptr::null_mut();
-        // SAFETY: the domain is open, as this handle holds it. `info` is the entry of libfabric's list from which this
-        // handle's domain was opened, and the interface keeps it alive. The function writes one pointer.
+        // SAFETY: the domain is open, because this handle holds it. `info` is the entry of libfabric's list from which
+        // this handle's domain was opened, and the interface keeps it alive. The function writes one pointer.
         let status = unsafe { fi_endpoint(domain, info.as_ptr(), &raw mut raw, ptr::null_mut()) };
         let dependencies = (peers.clone(), send.clone(), receive.clone());
-        // SAFETY: `raw` is null, or the endpoint that libfabric made in this domain just now. It depends on the domain
-        // and on the objects that it is bound to below, which are `dependencies`.
+        // SAFETY: `raw` is null, or the endpoint that libfabric made in this domain just now. The endpoint depends on
+        // the domain and on `dependencies`, the objects that it is bound to below.
         let endpoint = Endpoint { object: unsafe { self.object(FUNCTION, status, raw, dependencies)? } };
         endpoint.bind_and_enable()?;
         Ok(endpoint)
@@ -102,12 +102,12 @@ impl Endpoint {
         for (to, flags) in
             [(peers.object.get()?, 0), (send.object.get()?, FI_TRANSMIT), (receive.object.get()?, FI_RECV)]
         {
-            // SAFETY: the endpoint and `to` are open, as their handles hold them, and belong to one domain, as
+            // SAFETY: the endpoint and `to` are open, because their handles hold them, and belong to one domain, as
             // `Domain::endpoint` checked. The endpoint's dependencies keep `to` open longer than the endpoint.
             domain.check("fi_ep_bind", unsafe { fi_ep_bind(raw, to, flags) })?;
         }
-        // SAFETY: the endpoint is open, as this handle holds it, and bound to an address vector and to both queues, as
-        // the function requires.
+        // SAFETY: the endpoint is open, because this handle holds it, and bound to an address vector and to both
+        // queues, as the function requires.
         domain.check("fi_enable", unsafe { fi_enable(raw) })
     }
 
@@ -121,8 +121,8 @@ impl Endpoint {
         const FUNCTION: &str = "fi_getname";
         let device = self.object.parent.name();
         let (mut buffer, mut length) = (AddressBuffer::new(), AddressBuffer::LENGTH);
-        // SAFETY: the endpoint is open, as this handle holds it. The function writes at most `length` bytes, the size
-        // of `buffer`.
+        // SAFETY: the endpoint is open, because this handle holds it. The function writes at most `length` bytes, the
+        // size of `buffer`.
         let status = unsafe { fi_getname(self.raw()?, (&raw mut buffer).cast(), &raw mut length) };
         if status != 0 {
             return Err(failed(FUNCTION, device, status));
@@ -158,9 +158,9 @@ impl Endpoint {
     ) -> Result<Posted> {
         let (endpoint, descriptor) = (self.raw()?, FabricMemoryRegion::descriptor_of(region));
         let (start, length) = (memory.cast().as_ptr(), memory.len());
-        // SAFETY: the endpoint is open and enabled, as this handle holds it. The caller promises that the memory and
-        // `operation` stay valid until the completion, that `descriptor` is that of an open region with this memory,
-        // and that `to` is in the address vector.
+        // SAFETY: the endpoint is open and enabled, because this handle holds it. The caller promises that the memory
+        // and `operation` stay valid until the completion, that `descriptor` belongs to an open region with this
+        // memory, and that `to` is in the address vector.
         let status = unsafe { fi_send(endpoint, start, length, descriptor, to.0, operation.as_ptr().cast()) };
         self.posted("fi_send", status)
     }
@@ -169,8 +169,8 @@ impl Endpoint {
     ///
     /// # Safety
     ///
-    /// The conditions of [`send`](Self::send) apply, except that of the peer. In addition, nothing reads or writes the
-    /// memory until the completion was read or the endpoint is closed.
+    /// The conditions of [`send`](Self::send) apply, except the condition about the peer. In addition, nothing reads or
+    /// writes the memory until the completion was read or the endpoint is closed.
     ///
     /// # Errors
     /// [`Error::Call`](crate::Error::Call): libfabric fails. [`Error::Forked`](crate::Error::Forked): in a forked
@@ -187,9 +187,9 @@ impl Endpoint {
         const ANY_PEER: fi_addr_t = fi_addr_t::MAX;
         let (endpoint, descriptor) = (self.raw()?, FabricMemoryRegion::descriptor_of(region));
         let (start, length) = (memory.cast().as_ptr(), memory.len());
-        // SAFETY: the endpoint is open and enabled, as this handle holds it. The caller promises that the memory and
-        // `operation` stay valid until the completion, that nothing else uses the memory until then, and that
-        // `descriptor` is that of an open region with this memory.
+        // SAFETY: the endpoint is open and enabled, because this handle holds it. The caller promises that the memory
+        // and `operation` stay valid until the completion, that nothing else uses the memory until then, and that
+        // `descriptor` belongs to an open region with this memory.
         let status = unsafe { fi_recv(endpoint, start, length, descriptor, ANY_PEER, operation.as_ptr().cast()) };
         self.posted("fi_recv", status)
     }
@@ -210,7 +210,8 @@ impl Endpoint {
         Ok(self.object.get()?.cast())
     }
 
-    /// Returns the `fid_ep`, for other code, which must not close it. It is valid as long as this handle exists.
+    /// Returns the `fid_ep` for other code, which must not close it. The pointer is valid as long as this handle
+    /// exists.
     ///
     /// # Errors
     /// [`Error::Forked`](crate::Error::Forked): in a forked child.
@@ -218,7 +219,7 @@ impl Endpoint {
         Ok(self.raw()?.cast())
     }
 
-    /// Closes this handle, and the endpoint if it was the last.
+    /// Closes this handle, and the endpoint if this was the last handle.
     ///
     /// # Errors
     /// [`Error::Call`](crate::Error::Call): this was the last handle and libfabric fails to close the object.

@@ -24,10 +24,11 @@ use crate::scan::efa::EfaInterface;
 use crate::system::aborting;
 use crate::types::Bdf;
 
-/// Set in a process that has called `fi_getinfo`: its children must not use what libfabric opened then.
+/// Set in a process that has called `fi_getinfo`. A forked child must not use the devices that libfabric opened during
+/// that call.
 static GETINFO_CALLED: PerProcess<()> = PerProcess::new();
 
-/// The subject of errors that are about no domain.
+/// The device in errors that are not about a domain.
 const MACHINE: &str = "this machine";
 
 /// The newest API version of libfabric that nearfab knows: 1.17.
@@ -47,7 +48,8 @@ const MEMORY_MODES: c_int = FI_MR_LOCAL | FI_MR_VIRT_ADDR | FI_MR_ALLOCATED | FI
 pub struct Query {
     /// The provider, such as `efa`, `tcp` or `shm`; `None` for any.
     pub provider: Option<String>,
-    /// The domain; `None` for any. For EFA it is the name of the RDMA device with a suffix such as `-rdm`.
+    /// The domain; `None` for any. The domain of an EFA interface is the name of the RDMA device with a suffix such as
+    /// `-rdm`.
     pub domain: Option<String>,
 }
 
@@ -78,7 +80,8 @@ pub struct Interface {
     pub domain: String,
     /// The kind of endpoints.
     pub endpoint: EndpointKind,
-    /// The PCI address of the device, if the provider reports it. EFA's does; those of TCP and shared memory do not.
+    /// The PCI address of the device, if the provider reports it. The EFA provider reports it. The providers of TCP and
+    /// shared memory do not.
     pub address: Option<Bdf>,
     /// The longest message, in bytes.
     pub max_message: usize,
@@ -89,7 +92,7 @@ pub struct Interface {
     entry: InfoEntry,
 }
 
-/// An entry of libfabric's list. It keeps the list alive.
+/// An entry of libfabric's list. The entry keeps the list alive.
 #[derive(Debug, Clone)]
 struct InfoEntry {
     list: Arc<InfoList>,
@@ -99,7 +102,7 @@ struct InfoEntry {
 
 // SAFETY: the entry points into a list that its `Arc` keeps alive. libfabric ties the list to no thread.
 unsafe impl Send for InfoEntry {}
-// SAFETY: nothing writes a list between `fi_getinfo` and `fi_freeinfo`: libfabric reads it only, and so does nearfab.
+// SAFETY: nothing writes a list between `fi_getinfo` and `fi_freeinfo`: libfabric and nearfab only read it.
 unsafe impl Sync for InfoEntry {}
 
 numbers! {
@@ -112,7 +115,7 @@ numbers! {
     Message = 1,
     /// Unreliable datagrams.
     Datagram = 2,
-    /// Reliable datagrams. MPI, NCCL and NIXL use them.
+    /// Reliable datagrams. MPI, NCCL and NIXL use this kind.
     ReliableDatagram = 3,
 }
 
@@ -126,7 +129,7 @@ impl Interface {
     /// Asks libfabric for interfaces.
     ///
     /// The first call in a process has effects: it opens every EFA interface, may make a CUDA context, and reads the
-    /// environment; later calls find the same interfaces. A program that only lists interfaces should read a [`Host`],
+    /// environment. Later calls find the same interfaces. A program that only lists interfaces should read a [`Host`],
     /// or make this call in a child process. If a variable in the environment would make libfabric abort the process,
     /// this call fails instead.
     ///
@@ -142,7 +145,7 @@ impl Interface {
     /// # Errors
     /// [`Error::Aborts`]: a variable of this process makes libfabric abort. [`Error::Library`],
     /// [`Error::SeveralLibraries`], [`Error::MissingSymbol`]: libfabric cannot be loaded, is loaded more than once, or
-    /// is too old. [`Error::Call`]: it fails. [`Error::BadName`]: a name has a zero byte. [`Error::Forked`]: an
+    /// is too old. [`Error::Call`]: libfabric fails. [`Error::BadName`]: a name has a zero byte. [`Error::Forked`]: an
     /// ancestor of this process has called `find` before. An empty answer is no error.
     #[doc(alias = "fi_getinfo")]
     pub fn find(query: &Query) -> Result<Vec<Self>> {
@@ -171,13 +174,13 @@ impl Interface {
     }
 
     fn of(list: &Arc<InfoList>, info: &fi_info) -> Self {
-        // SAFETY: the pointer is null or valid as long as the entry, and nothing writes the attributes.
+        // SAFETY: the pointer is null, or valid as long as the entry. Nothing writes the attributes.
         let fabric = unsafe { info.fabric_attr.as_ref() };
-        // SAFETY: the pointer is null or valid as long as the entry, and nothing writes the attributes.
+        // SAFETY: the pointer is null, or valid as long as the entry. Nothing writes the attributes.
         let domain = unsafe { info.domain_attr.as_ref() };
-        // SAFETY: the pointer is null or valid as long as the entry, and nothing writes the attributes.
+        // SAFETY: the pointer is null, or valid as long as the entry. Nothing writes the attributes.
         let endpoint = unsafe { info.ep_attr.as_ref() };
-        // SAFETY: the pointer is null or valid as long as the entry, and nothing writes the attributes.
+        // SAFETY: the pointer is null, or valid as long as the entry. Nothing writes the attributes.
         let address = unsafe { info.nic.as_ref() }.and_then(address);
         let key = Arc::new(Key {
             fabric: FabricKey {
@@ -237,7 +240,7 @@ impl InfoList {
         Self { fabric, first: Owned::new(first) }
     }
 
-    /// Makes hints. libfabric allocates them, because newer versions have a longer structure.
+    /// Makes hints. libfabric allocates the hints, because newer versions of libfabric have a longer structure.
     fn hints(fabric: &'static Fabric, query: &Query) -> Result<Self> {
         let copy = |name: &Option<String>| {
             let bad = |text: &String| Error::BadName { text: text.clone(), expected: "a name without a zero byte" };
@@ -278,7 +281,7 @@ impl InfoList {
     fn interfaces(self) -> Vec<Interface> {
         let list = Arc::new(self);
         // SAFETY: `first` is the first entry of the list, which `list` keeps alive during this function. Nothing writes
-        // it.
+        // the list.
         let first = unsafe { list.first.value.as_ref() };
         // SAFETY: `next` is null, or the next entry of the same list, which `list` keeps alive during this function.
         let entries = std::iter::successors(Some(first), |info| unsafe { info.next.as_ref() });
@@ -291,8 +294,8 @@ impl Drop for InfoList {
         // In a forked child the list is not freed: another thread of the parent may have held a lock of libfabric's
         // allocator.
         if let Ok(first) = self.first.get() {
-            // SAFETY: libfabric allocated the list in this process, as `get` shows. It is freed once, here, and nothing
-            // borrows it any more.
+            // SAFETY: libfabric allocated the list in this process, as `get` shows. The list is freed once, here, and
+            // nothing borrows it any more.
             unsafe { (self.fabric.fi_freeinfo)(first.as_ptr()) };
         }
     }
@@ -304,7 +307,7 @@ unsafe impl Send for InfoList {}
 // are shared.
 unsafe impl Sync for InfoList {}
 
-/// Copies a name as libfabric does, with `strdup`: `fi_freeinfo` frees it.
+/// Copies a name as libfabric does, with `strdup`. `fi_freeinfo` frees the copy.
 fn duplicate(name: &CStr) -> *mut c_char {
     // SAFETY: a `CStr` is a valid text that ends with a zero byte.
     unsafe { libc::strdup(name.as_ptr()) }

@@ -28,15 +28,15 @@ impl Domain {
     ///
     /// # Safety
     ///
-    /// The memory stays mapped until the region is closed. While an endpoint, or a peer by `access`, may write it, no
-    /// Rust reference to it is used.
+    /// The memory stays mapped until the region is closed. While an endpoint may write the memory, or a peer may write
+    /// it by `access`, no Rust reference to the memory is used.
     ///
     /// # Errors
     /// [`Error::Call`](crate::Error::Call): libfabric fails. [`Error::Forked`](crate::Error::Forked): in a forked
     /// child.
     #[doc(alias = "fi_mr_reg")]
     pub unsafe fn register(&self, memory: NonNull<[u8]>, access: Access) -> Result<FabricMemoryRegion> {
-        /// Other users of the domain may have taken this many keys.
+        /// The most keys to try: other users of the domain may have taken some keys.
         const ATTEMPTS: usize = 256;
         const TAKEN: i32 = -FI_ENOKEY.cast_signed();
         let (domain, access) = (self.raw()?, access_of(access));
@@ -44,9 +44,9 @@ impl Domain {
         let (mut status, mut raw): (i32, *mut fid_mr) = (TAKEN, ptr::null_mut());
         for _ in 0..ATTEMPTS {
             let key = self.next_key()?;
-            // SAFETY: the domain is open, as this handle holds it. `start` and `length` describe the caller's memory,
-            // which the caller promises to keep mapped and not to use by reference while an endpoint or peer writes it.
-            // The function writes one pointer.
+            // SAFETY: the domain is open, because this handle holds it. `start` and `length` describe the caller's
+            // memory, which the caller promises to keep mapped and not to use by reference while an endpoint or peer
+            // writes it. The function writes one pointer.
             status = unsafe { fi_mr_reg(domain, start, length, access, 0, key, 0, &raw mut raw, ptr::null_mut()) };
             if status != TAKEN {
                 break;
@@ -65,17 +65,18 @@ impl FabricMemoryRegion {
     /// [`Error::Forked`](crate::Error::Forked): in a forked child.
     #[doc(alias = "fi_mr_key")]
     pub fn key(&self) -> Result<u64> {
-        // SAFETY: the region is open, as this handle holds it, so the pointer is valid. libfabric never changes `key`.
+        // SAFETY: the region is open, because this handle holds it, so the pointer is valid. libfabric never changes
+        // `key`.
         Ok(unsafe { (*self.raw()?).key })
     }
 
-    /// Returns the descriptor by which operations name the region; null without a region. Call it in the process that
-    /// made the region.
+    /// Returns the descriptor by which operations name the region; null without a region. Call this function in the
+    /// process that made the region.
     #[inline]
     pub(super) fn descriptor_of(region: Option<&Self>) -> *mut c_void {
         region.map_or(ptr::null_mut(), |region| {
             let region: *mut fid_mr = region.object.get_unchecked().as_ptr().cast();
-            // SAFETY: the region is open, as the handle holds it, so the pointer is valid. libfabric never changes
+            // SAFETY: the region is open, because the handle holds it, so the pointer is valid. libfabric never changes
             // `mem_desc`.
             unsafe { (*region).mem_desc }
         })
@@ -86,7 +87,8 @@ impl FabricMemoryRegion {
         Ok(self.object.get()?.cast())
     }
 
-    /// Returns the `fid_mr`, for other code, which must not close it. It is valid as long as this handle exists.
+    /// Returns the `fid_mr` for other code, which must not close it. The pointer is valid as long as this handle
+    /// exists.
     ///
     /// # Errors
     /// [`Error::Forked`](crate::Error::Forked): in a forked child.
@@ -94,7 +96,7 @@ impl FabricMemoryRegion {
         Ok(self.raw()?.cast())
     }
 
-    /// Closes this handle, and the region if it was the last.
+    /// Closes this handle, and the region if this was the last handle.
     ///
     /// # Errors
     /// [`Error::Call`](crate::Error::Call): this was the last handle and libfabric fails to close the object.
@@ -104,7 +106,7 @@ impl FabricMemoryRegion {
     }
 }
 
-/// Returns libfabric's bits for an access. libfabric has separate bits for messages and for RDMA; verbs has one for
+/// Returns libfabric's bits for an access. libfabric has separate bits for messages and for RDMA; verbs has one bit for
 /// both.
 fn access_of(access: Access) -> u64 {
     let mut bits = FI_SEND | FI_WRITE;

@@ -68,8 +68,8 @@ numbers! {
 }
 
 numbers! {
-    /// A size of instances, by libnrt's numbers. For a size that libnrt does not know, it reports the number after its
-    /// last size. That number grows with libnrt's versions, so it has no name here.
+    /// A size of instances, by libnrt's numbers. libnrt reports an unknown size as the number after its last size. This
+    /// number grows with the versions of libnrt, so it has no name here.
     pub enum NeuronSize: u32;
 
     /// xlarge.
@@ -88,6 +88,6 @@ numbers! {
     Xlarge32 = 6,
     /// 48xlarge.
     Xlarge48 = 7,
-    /// 3xlarge; from a libnrt older than that size, an unknown size.
+    /// 3xlarge. An older libnrt reports an unknown size with this number.
     Xlarge3 = 8,
 }

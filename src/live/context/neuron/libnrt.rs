@@ -19,20 +19,20 @@ use crate::live::vendor;
 use crate::tables::version_rules::Version;
 use crate::types::{Bdf, ContainerDevice, HostDevice};
 
-/// The subject of errors that are about no device.
+/// The device in errors that are not about a device.
 const PROCESS: &str = "this process";
 
-/// libnrt, loaded but not initialized by this handle: the questions that it answers at any time.
+/// libnrt, loaded but not initialized by this handle. libnrt answers the questions of this type at any time.
 ///
-/// Loading libnrt opens no device and reserves no core. nearfab uses the copy that the process has loaded, else the one
-/// that [`crate::vendor`] finds. It never unloads libnrt.
+/// Loading libnrt opens no device and reserves no core. nearfab uses the copy of libnrt that the process has loaded,
+/// else the copy that [`crate::vendor`] finds. nearfab never unloads libnrt.
 #[derive(Debug, Clone, Copy)]
 pub struct NeuronRuntime {
     library: &'static Nrt,
     state: &'static Owned<State>,
 }
 
-/// What nearfab did with libnrt in a process.
+/// The state of libnrt in a process, as nearfab has changed it.
 #[derive(Debug)]
 struct State {
     /// Whether nearfab has begun to initialize libnrt. In a child forked after that, nothing in libnrt works.
@@ -96,7 +96,7 @@ impl NeuronRuntime {
         Ok(Self { library: vendor::nrt()?, state })
     }
 
-    /// Returns the libnrt that the process has loaded; `None` if it has loaded none.
+    /// Returns the libnrt that the process has loaded; `None` if the process has not loaded libnrt.
     pub(super) fn mapped() -> Result<Option<Self>> {
         if vendor::is_nrt_mapped() { Self::load().map(Some) } else { Ok(None) }
     }
@@ -111,8 +111,8 @@ impl NeuronRuntime {
     /// Returns the library's version.
     ///
     /// # Errors
-    /// [`Error::MissingSymbol`]: libnrt is too old to answer. [`Error::Call`]: it fails. [`Error::Forked`]: in a forked
-    /// child.
+    /// [`Error::MissingSymbol`]: libnrt is too old to answer. [`Error::Call`]: libnrt fails. [`Error::Forked`]: in a
+    /// forked child.
     #[doc(alias = "nrt_get_version")]
     pub fn version(&self) -> Result<RuntimeVersion> {
         self.call(|nrt| {
@@ -125,8 +125,8 @@ impl NeuronRuntime {
                 rt_detail: [0; 128],
                 git_hash: [0; 64],
             };
-            // SAFETY: `raw` is a local structure of the function's type. The function writes at most the size that it
-            // is given, which is the structure's. Its documentation allows the call at any time, also before
+            // SAFETY: `raw` is a local structure of the function's type. The function writes at most the given size,
+            // which is the size of the structure. The documentation of libnrt allows the call at any time, also before
             // `nrt_init`.
             let status = unsafe { function(&raw mut raw, size_of::<nrt_version_t>()) };
             check(nrt, "nrt_get_version", status, PROCESS)?;
@@ -139,8 +139,8 @@ impl NeuronRuntime {
     /// Returns the number of logical cores of the machine, or of this container.
     ///
     /// # Errors
-    /// [`Error::MissingSymbol`]: libnrt is too old to answer. [`Error::Call`]: it fails. [`Error::Forked`]: in a forked
-    /// child.
+    /// [`Error::MissingSymbol`]: libnrt is too old to answer. [`Error::Call`]: libnrt fails. [`Error::Forked`]: in a
+    /// forked child.
     #[doc(alias = "nrt_get_total_vnc_count")]
     #[doc(alias = "nrt_get_total_nc_count")]
     pub fn total_cores(&self) -> Result<u32> {
@@ -153,8 +153,8 @@ impl NeuronRuntime {
     /// Returns the number of logical cores that this process's environment allows it to use.
     ///
     /// # Errors
-    /// [`Error::MissingSymbol`]: libnrt is too old to answer. [`Error::Call`]: it fails. [`Error::Forked`]: in a forked
-    /// child.
+    /// [`Error::MissingSymbol`]: libnrt is too old to answer. [`Error::Call`]: libnrt fails. [`Error::Forked`]: in a
+    /// forked child.
     #[doc(alias = "nrt_get_visible_vnc_count")]
     #[doc(alias = "nrt_get_visible_nc_count")]
     pub fn visible_cores(&self) -> Result<u32> {
@@ -167,20 +167,20 @@ impl NeuronRuntime {
     /// Returns the instance type that libnrt detects.
     ///
     /// # Errors
-    /// [`Error::MissingSymbol`]: libnrt is too old to answer. [`Error::Call`]: it fails. [`Error::Forked`]: in a forked
-    /// child.
+    /// [`Error::MissingSymbol`]: libnrt is too old to answer. [`Error::Call`]: libnrt fails. [`Error::Forked`]: in a
+    /// forked child.
     #[doc(alias = "nrt_get_instance_info")]
     pub fn instance(&self) -> Result<NeuronInstance> {
         self.call(|nrt| {
             let function = present(nrt.nrt_get_instance_info())?;
             let mut raw = nrt_instance_info_t::default();
-            // SAFETY: `raw` is a local structure of the function's type. The function writes at most the size that it
-            // is given, which is the structure's.
+            // SAFETY: `raw` is a local structure of the function's type. The function writes at most the given size,
+            // which is the size of the structure.
             let mut status = unsafe { function(&raw mut raw, size_of::<nrt_instance_info_t>()) };
             if status == NRT_INVALID {
                 raw = nrt_instance_info_t::default();
                 // SAFETY: `raw` is longer than `OLD_INSTANCE_INFO`, the size of the structure in older libraries, and
-                // the function writes at most the size that it is given.
+                // the function writes at most the given size.
                 status = unsafe { function(&raw mut raw, OLD_INSTANCE_INFO) };
             }
             check(nrt, "nrt_get_instance_info", status, PROCESS)?;
@@ -205,8 +205,8 @@ impl NeuronRuntime {
             let device = || format!("address {address:p}");
             let mut buffer: [c_char; 64] = [0; 64];
             let mut length = buffer.len();
-            // SAFETY: the function writes at most `length` bytes to `buffer`, which has that many. It compares the
-            // address with the process's device allocations and does not dereference it.
+            // SAFETY: the function writes at most `length` bytes to `buffer`, which has that many. The function
+            // compares the address with the device allocations of the process, and does not dereference the address.
             let status = unsafe { function(address, buffer.as_mut_ptr(), &raw mut length) };
             check(nrt, NAME, status, &device())?;
             let text = text(&buffer);
@@ -220,14 +220,15 @@ impl NeuronRuntime {
     ///
     /// libnrt can be initialized once in a process. After a failure, such as held cores, call `init` again to retry.
     ///
-    /// Do not fork after it: in the child nothing in libnrt works, and nearfab does not call libnrt there.
+    /// Do not fork after `init`: nothing in libnrt works in the child, and nearfab does not call libnrt there.
     ///
     /// # Safety
     ///
     /// Nothing else in this process uses libnrt: not before the call, and not until the returned runtime is closed or
-    /// dropped (or until the process ends, if it is neither). A framework such as PyTorch, JAX or vLLM initializes
-    /// libnrt itself; do not call `init` in its process. The reason: the state of libnrt belongs to the whole process,
-    /// its functions do not all expect a second user, and `nrt_close` frees the memory, models and cores of every user.
+    /// dropped (or until the process ends, if the runtime is never closed or dropped). A framework such as PyTorch, JAX
+    /// or vLLM initializes libnrt itself; do not call `init` in its process. The reason: the state of libnrt belongs to
+    /// the whole process, some of its functions expect no second user, and `nrt_close` frees the memory, models and
+    /// cores of every user.
     ///
     /// Safe code cannot initialize libnrt:
     ///
@@ -260,7 +261,7 @@ impl NeuronRuntime {
         let close = present(self.library.nrt_close())?;
         state.begun.store(true, Ordering::SeqCst);
         // SAFETY: both texts end with a zero byte and are static. No other call runs in libnrt: the write lock excludes
-        // those of nearfab, and the caller promises that there are no others.
+        // the calls of nearfab, and the caller promises that there are no other calls.
         let status = unsafe { init(NRT_FRAMEWORK_TYPE_NO_FW, c"".as_ptr(), c"".as_ptr()) };
         check(self.library, NAME, status, PROCESS)?;
         *phase = Phase::Initialized;
@@ -268,12 +269,12 @@ impl NeuronRuntime {
     }
 }
 
-/// libnrt, initialized by [`NeuronRuntime::init`]: it holds the cores of this process. A process has one such value,
-/// once.
+/// libnrt, initialized by [`NeuronRuntime::init`]. It holds the cores of this process. A process can make one such
+/// value, once.
 ///
-/// [`close`](Self::close) closes libnrt (`nrt_close`), and so does dropping the value. Both close only what this
-/// value's `init` initialized, in the same process and once: a libnrt that a framework initialized is never closed. In
-/// a forked child, dropping does nothing.
+/// [`close`](Self::close) closes libnrt (`nrt_close`), and so does dropping the value. nearfab closes libnrt once, and
+/// only in the process in which `init` initialized it. nearfab never closes a libnrt that a framework initialized. In a
+/// forked child, dropping does nothing.
 ///
 /// ```compile_fail,E0382
 /// # fn main() -> Result<(), nearfab::Error> {
@@ -302,16 +303,16 @@ impl InitializedRuntime {
     /// Returns the host's number of a device.
     ///
     /// # Errors
-    /// [`Error::MissingSymbol`]: libnrt is too old to answer. [`Error::Call`]: it fails. [`Error::Forked`]: in a forked
-    /// child.
+    /// [`Error::MissingSymbol`]: libnrt is too old to answer. [`Error::Call`]: libnrt fails. [`Error::Forked`]: in a
+    /// forked child.
     #[doc(alias = "nrt_host_device_id_get")]
     pub fn host_device(&self, device: ContainerDevice) -> Result<HostDevice> {
         const NAME: &str = "nrt_host_device_id_get";
         self.loaded.call(|nrt| {
             let function = present(nrt.nrt_host_device_id_get())?;
             let mut host = 0;
-            // SAFETY: the function writes one `u32` to `host`. libnrt is initialized, as it requires: this value
-            // exists, and the read lock excludes closing.
+            // SAFETY: the function writes one `u32` to `host`. libnrt is initialized, as the function requires: this
+            // value exists, and the read lock excludes closing.
             let status = unsafe { function(number(NAME, device)?, &raw mut host) };
             check(nrt, NAME, status, &named(device))?;
             Ok(HostDevice(host))
@@ -321,8 +322,8 @@ impl InitializedRuntime {
     /// Returns the PCI address of a device.
     ///
     /// # Errors
-    /// [`Error::MissingSymbol`]: libnrt is too old to answer. [`Error::Call`]: it fails. [`Error::Forked`]: in a forked
-    /// child.
+    /// [`Error::MissingSymbol`]: libnrt is too old to answer. [`Error::Call`]: libnrt fails. [`Error::Forked`]: in a
+    /// forked child.
     #[doc(alias = "nec_get_device_pci_bdf")]
     pub fn address(&self, device: ContainerDevice) -> Result<Bdf> {
         const NAME: &str = "nec_get_device_pci_bdf";
@@ -330,8 +331,8 @@ impl InitializedRuntime {
             let function = present(nrt.nec_get_device_pci_bdf())?;
             let (mut domain, mut bus, mut slot, mut part) = (0, 0, 0, 0);
             let device_number = number(NAME, device)?;
-            // SAFETY: the function writes one `u32` to each of the four numbers. libnrt is initialized, as it requires:
-            // this value exists, and the read lock excludes closing.
+            // SAFETY: the function writes one `u32` to each of the four numbers. libnrt is initialized, as the function
+            // requires: this value exists, and the read lock excludes closing.
             let status =
                 unsafe { function(device_number, &raw mut domain, &raw mut bus, &raw mut slot, &raw mut part) };
             let failed =
@@ -347,8 +348,8 @@ impl InitializedRuntime {
     /// Returns how many physical cores form one logical core in this process (LNC).
     ///
     /// # Errors
-    /// [`Error::MissingSymbol`]: libnrt is too old to answer. [`Error::Call`]: it fails. [`Error::Forked`]: in a forked
-    /// child.
+    /// [`Error::MissingSymbol`]: libnrt is too old to answer. [`Error::Call`]: libnrt fails. [`Error::Forked`]: in a
+    /// forked child.
     #[doc(alias = "nec_get_virtual_core_size")]
     pub fn logical_core_size(&self) -> Result<u32> {
         self.loaded.call(|nrt| count_by(nrt, "nec_get_virtual_core_size", present(nrt.nec_get_virtual_core_size())?))
@@ -357,7 +358,7 @@ impl InitializedRuntime {
     /// Closes libnrt (`nrt_close`) and releases the cores. libnrt cannot be initialized again in this process.
     ///
     /// # Errors
-    /// [`Error::Forked`]: in a forked child, where nothing was closed.
+    /// [`Error::Forked`]: in a forked child. Nothing is closed there.
     #[doc(alias = "nrt_close")]
     pub fn close(mut self) -> Result<()> {
         self.end()
@@ -370,8 +371,8 @@ impl InitializedRuntime {
         *phase = Phase::Closed;
         // SAFETY: `init` of this value succeeded in this process, as `state.get` shows, and `end` runs once: `close`
         // takes the value, and `is_open` keeps `drop` from a second call. No other call runs in libnrt: the write lock
-        // excludes those of nearfab, and the caller of `init` promised that there are no others and that nothing uses
-        // libnrt's objects.
+        // excludes the calls of nearfab, and the caller of `init` promised that there are no other calls and that
+        // nothing uses libnrt's objects.
         unsafe { (self.close)() };
         Ok(())
     }
@@ -419,7 +420,7 @@ fn check(nrt: &Nrt, function: &'static str, status: NRT_STATUS, device: &str) ->
     Err(Error::Call { function, device: device.to_owned(), cause })
 }
 
-/// Returns a status with the library's text for it, if it has one.
+/// Returns a status with the library's text for this status, if the library has such a text.
 fn failure(nrt: &Nrt, status: NeuronStatus) -> NeuronFailure {
     let text = nrt.nrt_get_status_as_str().ok().and_then(|function| {
         // SAFETY: the function takes any number and returns a text or null.

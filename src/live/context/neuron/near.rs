@@ -22,16 +22,16 @@ pub struct NearAddress {
     pub near: NearList<Bdf>,
 }
 
-/// Returns the EFA interfaces, ordered by their nearness to the memory at an address of this process; `None` if it is
-/// no memory of a Neuron device.
+/// Returns the EFA interfaces, ordered by their nearness to the memory at an address of this process; `None` if the
+/// address is not in the memory of a Neuron device.
 ///
-/// If this process has loaded libnrt 2.31 or newer, nearfab asks libnrt. Its answer has the evidence
+/// If this process has loaded libnrt 2.31 or newer, nearfab asks libnrt. The answer of libnrt has the evidence
 /// [`Evidence::Runtime`](crate::Evidence::Runtime) and takes precedence over a table. nearfab never loads libnrt for
 /// this question.
 ///
 /// Without libnrt, or if libnrt does not answer, nearfab asks the driver for the device of the memory, through a node
-/// that stays open like that of a [`Neuron`](super::Neuron). The answer then has the interfaces that are near to this
-/// device ([`Host::near_device`]).
+/// that stays open, like the node of a [`Neuron`](super::Neuron). The answer then has the interfaces that are near to
+/// this device ([`Host::near_device`]).
 ///
 /// The memory is not accessed, so any address is allowed.
 ///

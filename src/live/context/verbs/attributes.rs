@@ -15,8 +15,8 @@ use crate::types::PortState;
 pub struct DeviceAttributes {
     /// The firmware's version; `0.0.0.0` from every driver so far.
     pub firmware: String,
-    /// The node's GUID, in host order; 0 from drivers before 2.12. It does not show the device's PCI address in the
-    /// guest.
+    /// The node's GUID, in host order; 0 from drivers before 2.12. The GUID does not show the device's PCI address in
+    /// the guest.
     pub node_guid: u64,
     /// The GUID of the system image, in host order.
     pub system_image_guid: u64,
@@ -50,7 +50,7 @@ pub struct DeviceAttributes {
     pub max_address_handles: u32,
     /// The capabilities, by the bits of `ibv_device_cap_flags`.
     pub capability_flags: u32,
-    /// The number of ports. An EFA interface has one.
+    /// The number of ports. An EFA interface has one port.
     pub ports: u8,
 }
 
@@ -62,22 +62,23 @@ pub struct PortAttributes {
     pub state: PortState,
     /// The state of the link.
     pub physical_state: PhysicalState,
-    /// The largest MTU by InfiniBand's numbers. It is not the size of EFA's packets: see `max_message_size`.
+    /// The largest MTU by InfiniBand's numbers. This MTU is not the size of EFA's packets: see `max_message_size`.
     pub max_mtu: Mtu,
-    /// The MTU in use, by InfiniBand's numbers. It is not the size of EFA's packets either.
+    /// The MTU in use, by InfiniBand's numbers. This MTU is not the size of EFA's packets either.
     pub active_mtu: Mtu,
-    /// The longest message in bytes. For EFA it is the payload of one packet, the true MTU (8928 was observed).
+    /// The longest message in bytes. For EFA, the longest message is the payload of one packet, which is the true MTU
+    /// (8928 was observed).
     pub max_message_size: u32,
-    /// The lanes of the link. EFA's driver invents width and speed: it picks a pair near the true rate. Drivers before
-    /// 2.13 always report the pair for 100 Gb/s.
+    /// The lanes of the link. EFA's driver invents the width and the speed: it picks a pair near the true rate. Drivers
+    /// before 2.13 always report the pair for 100 Gb/s.
     pub active_width: PortWidth,
     /// The speed of each lane.
     pub active_speed: PortSpeed,
     /// The kind of link. EFA's driver reports unspecified.
     pub link_layer: LinkLayer,
-    /// The number of entries in the GID table. EFA has one.
+    /// The number of entries in the GID table. EFA has one entry.
     pub gid_table_length: u32,
-    /// The number of entries in the partition key table. EFA has one.
+    /// The number of entries in the partition key table. EFA has one entry.
     pub pkey_table_length: u16,
 }
 
@@ -255,7 +256,7 @@ numbers! {
 numbers! {
     /// The kind of a link (`IBV_LINK_LAYER_*`).
     pub enum LinkLayer: u8;
-    /// Neither of the others. EFA's driver reports this.
+    /// Neither InfiniBand nor Ethernet. EFA's driver reports this kind.
     Unspecified = 0,
     /// InfiniBand.
     InfiniBand = 1,
@@ -264,7 +265,7 @@ numbers! {
 }
 
 impl DeviceAttributes {
-    /// Converts the library's structure. The limits are `int` there, and unsigned in the kernel's interface.
+    /// Converts the library's structure. The limits are `int` in the library, and unsigned in the kernel's interface.
     pub(super) fn from_raw(raw: &ibv_device_attr) -> Self {
         Self {
             firmware: text(&raw.fw_ver),

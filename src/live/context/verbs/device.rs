@@ -25,11 +25,11 @@ use crate::scan::efa::{self, EfaInterface};
 use crate::scan::root::HostRoot;
 use crate::types::Bdf;
 
-/// An `ibv_context` that nearfab opened.
+/// An open `ibv_context`, which nearfab opened or another runtime lent.
 #[derive(Debug)]
 pub(super) struct Device {
     verbs: &'static Verbs,
-    /// Open until [`Shared::close`], which the registry calls when no user is left.
+    /// The context. It is open until [`Shared::close`], which the registry calls when no user is left.
     context: NonNull<ibv_context>,
     /// The interface's name in messages.
     name: String,
@@ -59,16 +59,16 @@ impl Device {
             });
         };
         let machine = HostRoot::open(Path::new("/"))?;
-        // Before the node is opened: the path could lead to the node of another interface by now.
+        // This check comes before the node is opened: the path could lead to the node of another interface by now.
         check_unchanged(&machine, interface)?;
-        // libibverbs waits five seconds for a node that refuses, and then reports it as missing.
+        // libibverbs waits five seconds for a node that cannot be opened, and then reports the node as missing.
         try_node(Path::new(&node))?;
         let verbs = vendor::verbs()?;
         let name = format!("{rdma} ({address})");
         let list = DeviceList::get(verbs, &name)?;
         let device = list.find(rdma)?;
-        // Again after the lookup: if the name belonged to the interface before and after, the device in the list is the
-        // interface.
+        // The check is repeated after the lookup: if the name belonged to the interface before and after the lookup,
+        // the device in the list is the interface.
         check_unchanged(&machine, interface)?;
         // SAFETY: `device` is an entry of `list`, which is freed at the end of this function. An open context keeps its
         // device.
@@ -80,7 +80,8 @@ impl Device {
         }
     }
 
-    /// Makes a device of a context that another runtime opened, and finds the EFA interface that it belongs to.
+    /// Makes a device of a context that another runtime opened, and finds the EFA interface that the context belongs
+    /// to.
     ///
     /// # Safety
     ///
@@ -94,7 +95,7 @@ impl Device {
         // returns the context, and never changes it.
         let device = unsafe { (*context.as_ptr()).device };
         // SAFETY: `device` is the device of an open context, which keeps it alive until it is closed. The name is
-        // copied below, before then.
+        // copied below, before the context is closed.
         let name = unsafe { name_of(verbs, device) }.to_string_lossy();
         let interface = interfaces.iter().find(|interface| interface.rdma.as_deref() == Some(&*name));
         let interface = interface.ok_or_else(|| {
@@ -132,14 +133,14 @@ impl Device {
         let status = match unsafe { ibv_context::query_port(self.context.as_ptr()) } {
             Some(query) => {
                 let length = size_of::<ibv_port_attr>();
-                // SAFETY: the operation belongs to this open context. It writes at most `length` bytes, the structure's
-                // size.
+                // SAFETY: the operation belongs to this open context. The operation writes at most `length` bytes, the
+                // structure's size.
                 unsafe { query(self.context.as_ptr(), port, &raw mut attributes, length) }
             }
             None => {
                 let old_part = (&raw mut attributes).cast();
                 // SAFETY: the context is open. This older function writes the older structure, which is the beginning
-                // of this one; the rest stays zero, as it was initialized.
+                // of `ibv_port_attr`. The rest of `attributes` stays zero, as it was initialized.
                 unsafe { (self.verbs.ibv_query_port)(self.context.as_ptr(), port, old_part) }
             }
         };
@@ -165,7 +166,8 @@ impl Device {
         let efadv = vendor::efadv()?;
         let mut attributes = efadv_device_attr::default();
         // SAFETY: the context is open as long as this device exists. The function writes at most `LENGTH` bytes, the
-        // structure's size. For a context that is no EFA's it fails and writes nothing.
+        // structure's size. For a context that does not belong to an EFA interface, the function fails and writes
+        // nothing.
         let status = unsafe { (efadv.efadv_query_device)(self.context.as_ptr(), &raw mut attributes, LENGTH) };
         self.check("efadv_query_device", status)?;
         Ok(attributes)
@@ -177,7 +179,7 @@ impl Device {
         NonNull::new(domain).ok_or_else(|| failed("ibv_alloc_pd", &self.name, io::Error::last_os_error()))
     }
 
-    /// Makes a completion queue without a completion channel: its users poll.
+    /// Makes a completion queue without a completion channel: its users poll the queue.
     pub(super) fn create_cq(&self, entries: u32) -> Result<NonNull<ibv_cq>> {
         let failed = |error| failed("ibv_create_cq", &self.name, error);
         let entries = c_int::try_from(entries).map_err(|e| failed(io::Error::new(io::ErrorKind::InvalidInput, e)))?;
@@ -192,8 +194,8 @@ impl Device {
     pub(super) fn async_fd(&self) -> BorrowedFd<'_> {
         // SAFETY: the context is open as long as this device exists, so the pointer is valid. `async_fd` never changes.
         let fd = unsafe { (*self.context.as_ptr()).async_fd };
-        // SAFETY: the context owns the descriptor and keeps it open until it is closed. The result borrows `self`, and
-        // so ends before.
+        // SAFETY: the context owns the descriptor and keeps it open until it is closed. The result borrows `self`, so
+        // it ends before the context is closed.
         unsafe { BorrowedFd::borrow_raw(fd) }
     }
 
@@ -214,9 +216,9 @@ impl Device {
             (_, error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None), // Other code took the event.
             (_, error) => return Err(failed("ibv_get_async_event", error)),
         }
-        // SAFETY: libibverbs returned the event just now, and it is acknowledged after this call.
+        // SAFETY: libibverbs returned the event just now, and the event is acknowledged after this call.
         let taken = unsafe { AsyncEvent::from_raw(&event) };
-        // SAFETY: libibverbs returned the event above, and it is acknowledged once, here.
+        // SAFETY: libibverbs returned the event above, and the event is acknowledged once, here.
         unsafe { (self.verbs.ibv_ack_async_event)(&raw mut event) };
         Ok(Some(taken))
     }
@@ -235,9 +237,9 @@ impl Shared for Device {
     type Key = Bdf;
 
     unsafe fn close(&self) -> Result<()> {
-        // SAFETY: the context is open: only this function closes it, and the caller promises to call it once, in the
-        // process that opened the context, and that nothing uses the context from here on. The registry never holds a
-        // borrowed device.
+        // SAFETY: the context is open, because only this function closes it. The caller promises to call this function
+        // once, in the process that opened the context. The caller also promises that nothing uses the context from
+        // here on. The registry never holds a borrowed device.
         let status = unsafe { (self.verbs.ibv_close_device)(self.context.as_ptr()) };
         self.check("ibv_close_device", status)
     }
@@ -306,14 +308,14 @@ unsafe fn name_of<'a>(verbs: &Verbs, device: *mut ibv_device) -> &'a CStr {
     // SAFETY: the caller promises a live device of libibverbs.
     let name = unsafe { (verbs.ibv_get_device_name)(device) };
     // SAFETY: the function returns a field of the device: a text that ends with a zero byte, is never changed, and
-    // lives as long as the device, which the caller promises to be as long as the name is used.
+    // lives as long as the device. The caller promises that the device lives as long as the name is used.
     unsafe { CStr::from_ptr(name) }
 }
 
 impl Drop for DeviceList {
     fn drop(&mut self) {
-        // SAFETY: `first` is the list that libibverbs returned, freed once, here. Nothing borrows it any more. A device
-        // that is open stays alive.
+        // SAFETY: `first` is the list that libibverbs returned. The list is freed once, here, and nothing borrows it
+        // any more. An open device stays alive.
         unsafe { (self.verbs.ibv_free_device_list)(self.first.as_ptr()) };
     }
 }
@@ -353,7 +355,7 @@ fn list_of(names: &[impl AsRef<str>]) -> String {
     names.iter().map(AsRef::as_ref).collect::<Vec<_>>().join(", ")
 }
 
-/// Returns what an errno of opening a node means, and what to do.
+/// Returns the meaning of an errno of opening a node, and what to do.
 fn hint(error: &io::Error) -> &'static str {
     match error.raw_os_error() {
         Some(libc::EACCES) => {

@@ -8,7 +8,7 @@ use crate::live::context::c_values::numbers;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct AsyncEvent {
-    /// What happened.
+    /// The kind of the event.
     pub kind: AsyncEventKind,
     /// The queue pair or port that the event is about; `None` for an event about anything else.
     pub subject: Option<AsyncEventSubject>,
@@ -25,8 +25,8 @@ pub enum AsyncEventSubject {
 }
 
 numbers! {
-    /// The kind of an event, by the numbers of `ibv_event_type`. EFA's driver has sent none so far; the events of other
-    /// drivers and of the kernel are listed too.
+    /// The kind of an event, by the numbers of `ibv_event_type`. EFA's driver has sent no event so far. The events of
+    /// other drivers and of the kernel are listed too.
     pub enum AsyncEventKind: u32;
 
     /// A completion queue overran or broke.
@@ -74,15 +74,15 @@ numbers! {
 impl AsyncEvent {
     /// # Safety
     ///
-    /// libibverbs returned the event, and it is not acknowledged yet: libibverbs keeps the event's queue pair until
-    /// then.
+    /// libibverbs returned the event, and the event is not acknowledged yet. libibverbs keeps the event's queue pair
+    /// until the event is acknowledged.
     pub(super) unsafe fn from_raw(raw: &ibv_async_event) -> Self {
         let subject = match raw.event_type {
             verbs::IBV_EVENT_QP_FATAL..=verbs::IBV_EVENT_PATH_MIG_ERR | verbs::IBV_EVENT_QP_LAST_WQE_REACHED => {
                 // SAFETY: for events of these kinds libibverbs sets the union's member `qp`.
                 let pair = unsafe { raw.element.qp };
-                // SAFETY: `pair` is the event's queue pair. Destroying it waits until the event is acknowledged, which
-                // the caller promises to be later.
+                // SAFETY: `pair` is the event's queue pair. Destroying the queue pair waits until the event is
+                // acknowledged. The caller promises that the event is acknowledged later.
                 Some(AsyncEventSubject::QueuePair(unsafe { (*pair).qp_num }))
             }
             verbs::IBV_EVENT_PORT_ACTIVE..=verbs::IBV_EVENT_SM_CHANGE

@@ -20,8 +20,8 @@ use crate::live::vendor;
 
 /// A protection domain: only its queue pairs can use its memory regions.
 ///
-/// Clones are handles of one domain. Each queue pair and memory region of the domain holds it, so the domain is closed
-/// after them.
+/// Clones are handles of one domain. Each queue pair and memory region of the domain holds the domain, so the domain is
+/// closed after them.
 ///
 /// ```no_run
 /// use nearfab::Host;
@@ -61,13 +61,13 @@ pub struct MemoryRegion {
 pub struct Access(u32);
 
 impl Access {
-    /// The interface may read it. It always may.
+    /// The interface may read the memory. An interface always may.
     pub const LOCAL_READ: Self = Self(0);
     /// The interface may write received messages and the results of RDMA reads.
     pub const LOCAL_WRITE: Self = Self(verbs::IBV_ACCESS_LOCAL_WRITE);
-    /// Peers may write it. Requires [`LOCAL_WRITE`](Self::LOCAL_WRITE) too.
+    /// Peers may write the memory. Requires [`LOCAL_WRITE`](Self::LOCAL_WRITE) too.
     pub const REMOTE_WRITE: Self = Self(verbs::IBV_ACCESS_REMOTE_WRITE);
-    /// Peers may read it.
+    /// Peers may read the memory.
     pub const REMOTE_READ: Self = Self(verbs::IBV_ACCESS_REMOTE_READ);
 
     /// Returns the bits of `ibv_access_flags`.
@@ -89,19 +89,19 @@ impl ProtectionDomain {
     pub(super) fn new(efa: &Efa) -> Result<Self> {
         let raw = efa.device()?.alloc_pd()?;
         let destroy = Destroy { name: "ibv_dealloc_pd", function: vendor::verbs()?.ibv_dealloc_pd };
-        // SAFETY: `alloc_pd` made the domain on this interface just now, and nothing else destroys it. It depends on
-        // the context only, which the handle `efa` keeps open. libibverbs is thread-safe.
+        // SAFETY: `alloc_pd` made the domain on this interface just now, and nothing else destroys it. The domain
+        // depends on the context only, which the handle `efa` keeps open. libibverbs is thread-safe.
         Ok(Self { object: unsafe { Object::new(raw, destroy, (), efa.clone()) } })
     }
 
     /// Registers memory of this process.
     ///
-    /// The pages are locked, so the process's limit on locked memory (`RLIMIT_MEMLOCK`) must allow it.
+    /// The pages are locked, so the process's limit on locked memory (`RLIMIT_MEMLOCK`) must be high enough.
     ///
     /// # Safety
     ///
-    /// The memory stays mapped until the region is closed. While the interface, or a peer by `access`, may write it, no
-    /// Rust reference to it is used.
+    /// The memory stays mapped until the region is closed. While the interface may write the memory, or a peer may
+    /// write it by `access`, no Rust reference to the memory is used.
     ///
     /// # Errors
     /// [`Error::Memory`]: the memory cannot be registered; the error has the limits that may be the reason.
@@ -110,9 +110,9 @@ impl ProtectionDomain {
     pub unsafe fn register(&self, memory: NonNull<[u8]>, access: Access) -> Result<MemoryRegion> {
         let (domain, device, verbs) = (self.object.get()?, self.object.parent.device()?, vendor::verbs()?);
         let (start, length) = (memory.cast::<c_void>().as_ptr(), memory.len());
-        // SAFETY: the domain is open, as this handle holds it. `start` and `length` describe the caller's memory, which
-        // the caller promises to keep mapped and not to use by reference while the interface writes it. The kernel
-        // refuses unknown access flags.
+        // SAFETY: the domain is open, because this handle holds it. `start` and `length` describe the caller's memory,
+        // which the caller promises to keep mapped and not to use by reference while the interface writes it. The
+        // kernel refuses unknown access flags.
         let raw = unsafe { (verbs.ibv_reg_mr)(domain, start, length, access.0.cast_signed()) };
         self.region(raw, device, length)
     }
@@ -120,7 +120,7 @@ impl ProtectionDomain {
     /// Registers a part of a dma-buf: memory of another device, which an accelerator's driver exported.
     ///
     /// `address` is the address by which work requests and peers name the first byte. The kernel holds the dma-buf
-    /// until the region is closed; the descriptor may be closed before.
+    /// until the region is closed; the descriptor may be closed earlier.
     ///
     /// # Errors
     /// [`Error::MissingSymbol`]: libibverbs is older than rdma-core 34. [`Error::Memory`]: the memory cannot be
@@ -136,12 +136,12 @@ impl ProtectionDomain {
     ) -> Result<MemoryRegion> {
         let (domain, device, verbs) = (self.object.get()?, self.object.parent.device()?, vendor::verbs_dmabuf()?);
         let (fd, access) = (dmabuf.as_raw_fd(), access.0.cast_signed());
-        // SAFETY: the domain is open, as this handle holds it, and the descriptor is open, as it is borrowed.
+        // SAFETY: the domain is open, because this handle holds it, and the descriptor is open, because it is borrowed.
         // libibverbs follows no address: it passes `offset`, `length`, `address` and `access` to the kernel as numbers.
         // The kernel fails unless the descriptor is a dma-buf that contains the range, and takes `address` as a name
-        // only. So the interface reaches the memory behind the descriptor and no other memory of this process. Memory
-        // behind a descriptor can change at any time, as that of a file: safe code has no reference to it, and a
-        // mapping's unsafe contract excludes such changes.
+        // only. The interface therefore reaches only the memory behind the descriptor, and no other memory of this
+        // process. Memory behind a descriptor can change at any time, like the content of a file. Safe code has no
+        // reference to such memory, and the unsafe contract of a mapping excludes such changes.
         let raw = unsafe { (verbs.ibv_reg_dmabuf_mr)(domain, offset, length, address, fd, access) };
         self.region(raw, device, length)
     }
@@ -149,12 +149,13 @@ impl ProtectionDomain {
     fn region(&self, raw: *mut ibv_mr, device: &Device, length: usize) -> Result<MemoryRegion> {
         let Some(raw) = NonNull::new(raw) else { return Err(refused(io::Error::last_os_error(), device, length)) };
         let destroy = Destroy { name: "ibv_dereg_mr", function: vendor::verbs()?.ibv_dereg_mr };
-        // SAFETY: libibverbs made the region in this domain just now, and nothing else destroys it. It depends on the
-        // domain and the context only, which the two handles keep open. libibverbs is thread-safe.
+        // SAFETY: libibverbs made the region in this domain just now, and nothing else destroys it. The region depends
+        // on the domain and the context only, which the two handles keep open. libibverbs is thread-safe.
         Ok(MemoryRegion { object: unsafe { Object::new(raw, destroy, self.clone(), self.object.parent.clone()) } })
     }
 
-    /// Returns the `ibv_pd`, for other code, which must not destroy it. It is valid as long as this handle exists.
+    /// Returns the `ibv_pd` for other code, which must not destroy it. The pointer is valid as long as this handle
+    /// exists.
     ///
     /// # Errors
     /// [`Error::Forked`]: in a forked child.
@@ -162,7 +163,7 @@ impl ProtectionDomain {
         Ok(self.object.get()?.cast())
     }
 
-    /// Closes this handle, and the domain if it was the last.
+    /// Closes this handle, and the domain if this was the last handle.
     ///
     /// # Errors
     /// [`Error::Call`]: this was the last handle and libibverbs fails to destroy the object. [`Error::Forked`]: in a
@@ -179,7 +180,7 @@ impl MemoryRegion {
     /// # Errors
     /// [`Error::Forked`]: in a forked child.
     pub fn local_key(&self) -> Result<u32> {
-        // SAFETY: the region is open, as this handle holds it, so the pointer is valid. libibverbs never changes
+        // SAFETY: the region is open, because this handle holds it, so the pointer is valid. libibverbs never changes
         // `lkey`.
         Ok(unsafe { (*self.object.get()?).lkey })
     }
@@ -189,7 +190,7 @@ impl MemoryRegion {
     /// # Errors
     /// [`Error::Forked`]: in a forked child.
     pub fn remote_key(&self) -> Result<u32> {
-        // SAFETY: the region is open, as this handle holds it, so the pointer is valid. libibverbs never changes
+        // SAFETY: the region is open, because this handle holds it, so the pointer is valid. libibverbs never changes
         // `rkey`.
         Ok(unsafe { (*self.object.get()?).rkey })
     }
@@ -200,7 +201,8 @@ impl MemoryRegion {
         &self.object.dependencies
     }
 
-    /// Returns the `ibv_mr`, for other code, which must not destroy it. It is valid as long as this handle exists.
+    /// Returns the `ibv_mr` for other code, which must not destroy it. The pointer is valid as long as this handle
+    /// exists.
     ///
     /// # Errors
     /// [`Error::Forked`]: in a forked child.
@@ -208,7 +210,7 @@ impl MemoryRegion {
         Ok(self.object.get()?.cast())
     }
 
-    /// Closes this handle, and the region if it was the last.
+    /// Closes this handle, and the region if this was the last handle.
     ///
     /// # Errors
     /// [`Error::Call`]: this was the last handle and libibverbs fails to destroy the object. [`Error::Forked`]: in a
@@ -219,7 +221,7 @@ impl MemoryRegion {
     }
 }
 
-/// Makes the error of a failed registration, with what its errno means here.
+/// Makes the error of a failed registration, with the meaning of its errno.
 fn refused(cause: io::Error, device: &Device, length: usize) -> Error {
     let hint = match cause.raw_os_error().map(Errno::from_raw) {
         Some(Errno::ENOMEM | Errno::EAGAIN | Errno::EPERM) => {

@@ -33,7 +33,7 @@ pub struct QueuePair {
     object: Arc<Object<ibv_qp, Efa, (ProtectionDomain, CompletionQueue, CompletionQueue)>>,
 }
 
-/// The kind of a queue pair. EFA has these two.
+/// The kind of a queue pair. EFA has these two kinds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum QueuePairKind {
@@ -144,12 +144,13 @@ impl CompletionQueue {
     pub(super) fn new(efa: &Efa, entries: u32) -> Result<Self> {
         let raw = efa.device()?.create_cq(entries)?;
         let destroy = Destroy { name: "ibv_destroy_cq", function: vendor::verbs()?.ibv_destroy_cq };
-        // SAFETY: `create_cq` made the queue on this interface just now, and nothing else destroys it. It depends on
-        // the context only, which the handle `efa` keeps open. libibverbs is thread-safe.
+        // SAFETY: `create_cq` made the queue on this interface just now, and nothing else destroys it. The queue
+        // depends on the context only, which the handle `efa` keeps open. libibverbs is thread-safe.
         Ok(Self { object: unsafe { Object::new(raw, destroy, (), efa.clone()) } })
     }
 
-    /// Returns the `ibv_cq`, for other code, which must not destroy it. It is valid as long as this handle exists.
+    /// Returns the `ibv_cq` for other code, which must not destroy it. The pointer is valid as long as this handle
+    /// exists.
     ///
     /// # Errors
     /// [`Error::Forked`](crate::Error::Forked): in a forked child.
@@ -157,7 +158,7 @@ impl CompletionQueue {
         Ok(self.object.get()?.cast())
     }
 
-    /// Closes this handle, and the queue if it was the last.
+    /// Closes this handle, and the queue if this was the last handle.
     ///
     /// # Errors
     /// [`Error::Call`](crate::Error::Call): this was the last handle and libibverbs fails to destroy the object.
@@ -169,7 +170,8 @@ impl CompletionQueue {
 }
 
 impl ProtectionDomain {
-    /// Makes a queue pair. `send` reports its finished sends, `receive` its finished receives.
+    /// Makes a queue pair. `send` reports the finished sends of the queue pair, and `receive` reports its finished
+    /// receives.
     ///
     /// # Errors
     /// [`Error::Call`](crate::Error::Call): libibverbs or libefa fails, or a completion queue belongs to another
@@ -189,7 +191,7 @@ impl ProtectionDomain {
             QueuePairKind::Srd => "efadv_create_driver_qp",
             QueuePairKind::Ud => "ibv_create_qp",
         };
-        // libibverbs does not check it: it would use the number of the queue on the wrong interface.
+        // libibverbs does not check the interface of a queue: it would use the queue's number on the wrong interface.
         for queue in [send, receive] {
             if !queue.object.parent.is_same(efa)? {
                 let other = queue.object.parent.address();
@@ -200,15 +202,15 @@ impl ProtectionDomain {
         let mut attributes = options.attributes(send.object.get()?, receive.object.get()?);
         let raw = match options.kind {
             QueuePairKind::Ud => {
-                // SAFETY: the domain and the queues are open, as their handles hold them, and belong to one context, as
-                // checked above. The attributes are a local structure, which the function reads and writes.
+                // SAFETY: the domain and the queues are open, because their handles hold them, and belong to one
+                // context, as checked above. The attributes are a local structure, which the function reads and writes.
                 unsafe { (vendor::verbs()?.ibv_create_qp)(self.object.get()?, &raw mut attributes) }
             }
             QueuePairKind::Srd => {
                 let (create, domain) = (vendor::efadv()?.efadv_create_driver_qp, self.object.get()?);
-                // SAFETY: the domain and the queues are open, as their handles hold them, and belong to one context, as
-                // checked above. The attributes are a local structure, which the function reads and writes. For a
-                // context that is no EFA's it fails.
+                // SAFETY: the domain and the queues are open, because their handles hold them, and belong to one
+                // context, as checked above. The attributes are a local structure, which the function reads and writes.
+                // For a context that does not belong to an EFA interface, the function fails.
                 unsafe { create(domain, &raw mut attributes, EFADV_QP_DRIVER_TYPE_SRD) }
             }
         };
@@ -218,23 +220,25 @@ impl ProtectionDomain {
         let destroy = Destroy { name: "ibv_destroy_qp", function: vendor::verbs()?.ibv_destroy_qp };
         let dependencies = (self.clone(), send.clone(), receive.clone());
         // SAFETY: the library made the queue pair in this domain and with these queues just now, and nothing else
-        // destroys it. It depends on them and the context only, which the handles keep open. libibverbs is thread-safe.
+        // destroys it. The queue pair depends on the domain, the queues and the context only, which the handles keep
+        // open. libibverbs is thread-safe.
         Ok(QueuePair { object: unsafe { Object::new(raw, destroy, dependencies, efa.clone()) } })
     }
 }
 
 impl QueuePair {
-    /// Returns its number. Peers address a queue pair by the interface's GID and this number.
+    /// Returns the number of the queue pair. Peers address a queue pair by the interface's GID and this number.
     ///
     /// # Errors
     /// [`Error::Forked`](crate::Error::Forked): in a forked child.
     pub fn number(&self) -> Result<u32> {
-        // SAFETY: the queue pair is open, as this handle holds it, so the pointer is valid. libibverbs never changes
-        // `qp_num`.
+        // SAFETY: the queue pair is open, because this handle holds it, so the pointer is valid. libibverbs never
+        // changes `qp_num`.
         Ok(unsafe { (*self.object.get()?).qp_num })
     }
 
-    /// Returns the `ibv_qp`, for other code, which must not destroy it. It is valid as long as this handle exists.
+    /// Returns the `ibv_qp` for other code, which must not destroy it. The pointer is valid as long as this handle
+    /// exists.
     ///
     /// # Errors
     /// [`Error::Forked`](crate::Error::Forked): in a forked child.
@@ -242,7 +246,7 @@ impl QueuePair {
         Ok(self.object.get()?.cast())
     }
 
-    /// Closes this handle, and the queue pair if it was the last.
+    /// Closes this handle, and the queue pair if this was the last handle.
     ///
     /// # Errors
     /// [`Error::Call`](crate::Error::Call): this was the last handle and libibverbs fails to destroy the object.

@@ -7,8 +7,8 @@ use crate::plan::{PlanOptions, plan};
 #[test]
 fn refusal_of_held_cores_names_attached_processes() {
     let host = Host::from_instance("trn2.48xlarge").unwrap();
-    // The driver reports the cores 0, 5 and 7 of each device as held. The logical cores nc4 to nc7 of neuron1 have the physical
-    // cores 2+3, 0+1, 4+5 and 6+7, so nc5, nc6 and nc7 are held.
+    // The driver reports cores 0, 5 and 7 of each device as held. The logical cores nc4 to nc7 of neuron1 have the
+    // physical cores 2+3, 0+1, 4+5 and 6+7, so nc5, nc6 and nc7 are held.
     let probe = probe_of(&host, |_| FakeNode::default());
     let plan = plan(&host, &PlanOptions::ranks(16)).unwrap();
     let text = plan.refuse_held(&probe).unwrap_err().to_string();

@@ -25,7 +25,7 @@ mod atomic {
 /// A static with one value in each process. For nearfab's C and Python packages; not part of the stable API.
 ///
 /// A lock that a child inherits may stay locked for ever, because the thread that holds it does not exist in the child.
-/// So a child never uses the value of its parent, and makes a new one.
+/// So a child never uses the value of its parent. The child makes a new value.
 #[derive(Debug)]
 pub struct PerProcess<T: 'static> {
     /// The newest value; null before the first. No value is ever freed, because `get` hands out `'static` references.
@@ -39,9 +39,10 @@ pub struct Owned<T: 'static> {
     pub owner: u32,
     /// The owner's generation. An ancestor of the owner may have had the same PID, but never the same generation.
     generation: u32,
-    /// The value. Outside its owner only the atomic and the immutable parts are valid: a lock may be locked for ever.
+    /// The value. Outside the owner, only the atomic and the immutable parts of the value are valid: a lock may be
+    /// locked for ever.
     pub value: T,
-    /// Keeps the parent's value reachable, so that leak checkers do not report it.
+    /// Keeps the parent's value reachable, so that leak checkers do not report the value.
     _inherited: Option<&'static Owned<T>>,
 }
 
@@ -77,7 +78,7 @@ impl<T> Owned<T> {
     /// Returns the value.
     ///
     /// # Errors
-    /// [`Error::Forked`] in every process but the owner.
+    /// [`Error::Forked`] in every process except the owner.
     #[inline]
     pub fn get(&self) -> Result<&T> {
         self.check().map(|()| &self.value)
@@ -94,10 +95,10 @@ fn forked(owner: u32) -> Error {
     Error::Forked { owner }
 }
 
-/// Returns the generation of this process: a number greater than those of all its ancestors.
+/// Returns the generation of this process: a number greater than the generations of all its ancestors.
 ///
-/// A PID does not tell a process from its ancestors: the first process of a nested container can have the PID of its
-/// parent.
+/// A PID does not distinguish a process from its ancestors: the first process of a nested container can have the PID of
+/// its parent.
 fn generation() -> u32 {
     match known_generation() {
         0 => learn_generation(),
@@ -107,21 +108,20 @@ fn generation() -> u32 {
 
 /// Returns the generation, or 0 before the first call of [`generation`] in this process. A new child reads 0.
 ///
-/// Each call of the library compares the generation. A system call there (such as `getpid`) would take several times as
-/// long.
+/// Each call of the library compares the generation. A system call such as `getpid` would take several times as long.
 #[inline]
 fn known_generation() -> u32 {
     // SAFETY: `KNOWN` holds the address of `NOWHERE`, of `CLEARED_BY_FORK`, or of a page that is never unmapped. Each
-    // is aligned for an `AtomicU32`, is initialized (a fresh or wiped page is zero), and is accessed as an `AtomicU32`
-    // only.
+    // of these places is aligned for an `AtomicU32`, is initialized (a fresh or wiped page is zero), and is accessed as
+    // an `AtomicU32` only.
     unsafe { &*KNOWN.load(Ordering::Acquire) }.load(Ordering::Relaxed)
 }
 
-/// The greatest generation of this process and its ancestors. A child inherits it.
+/// The greatest generation of this process and its ancestors. A child inherits this number.
 static NEWEST: AtomicU32 = AtomicU32::new(0);
 
-/// The address of this process's generation. No lock guards it, because a child could inherit the lock while it is
-/// locked.
+/// The address of this process's generation. No lock guards the address, because a child could inherit the lock in its
+/// locked state.
 static KNOWN: AtomicPtr<AtomicU32> = AtomicPtr::new((&raw const NOWHERE).cast_mut());
 
 /// Always 0. [`KNOWN`] points here until the first call of [`learn_generation`].
@@ -133,8 +133,9 @@ static CLEARED_BY_FORK: AtomicU32 = AtomicU32::new(0);
 fn learn_generation() -> u32 {
     let nowhere = (&raw const NOWHERE).cast_mut();
     let place = || wiped_page().map_or_else(|_| cleared_by_fork(), NonNull::as_ptr);
-    // SAFETY: `KNOWN` is `NOWHERE` at first, and nothing else stores in it. A place is `CLEARED_BY_FORK` or a page that is never
-    // unmapped. Both are aligned for an `AtomicU32`, are initialized, and are accessed as an `AtomicU32` only.
+    // SAFETY: `KNOWN` is `NOWHERE` at first, and nothing else stores in it. A place is `CLEARED_BY_FORK` or a page that
+    // is never unmapped. Both places are aligned for an `AtomicU32`, are initialized, and are accessed as an
+    // `AtomicU32` only.
     unsafe { race::generation(&NEWEST, &KNOWN, nowhere, place) }
 }
 
@@ -151,14 +152,14 @@ fn wiped_page() -> nix::Result<NonNull<AtomicU32>> {
     Ok(page.cast())
 }
 
-/// Returns a static that `fork(3)` clears in the child. A child made by the bare system call does not run the handler,
-/// so it is not recognized as a child.
+/// Returns a static that `fork(3)` clears in the child. A child that was made by the bare system call does not run the
+/// handler, so nearfab does not recognize the child.
 fn cleared_by_fork() -> *mut AtomicU32 {
     extern "C" fn clear() {
         CLEARED_BY_FORK.store(0, Ordering::Relaxed);
     }
-    // SAFETY: `clear` has the signature that the function expects and lives as long as the program. It makes one atomic
-    // store, which is allowed in a child of a process with threads.
+    // SAFETY: `clear` has the signature that the function expects and lives as long as the program. `clear` makes one
+    // atomic store, which is allowed in a child of a process with threads.
     unsafe { libc::pthread_atfork(None, None, Some(clear)) };
     (&raw const CLEARED_BY_FORK).cast_mut()
 }

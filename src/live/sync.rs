@@ -1,5 +1,5 @@
-//! The locks and atomics of the registry: the standard library's, or loom's when the registry is model-checked
-//! (`cfg(loom)`).
+//! The locks and atomics of the registry: the types of the standard library, or the types of loom when the registry is
+//! model-checked (`cfg(loom)`).
 
 #[cfg(loom)]
 pub(in crate::live) use loom::sync::{

@@ -1,5 +1,5 @@
-//! Vendor libraries: libibverbs, libefa, libfabric and libnrt. nearfab loads them at run time and links none of them,
-//! so it also runs on machines without them.
+//! Vendor libraries: libibverbs, libefa, libfabric and libnrt. nearfab loads these libraries at run time and links none
+//! of them, so nearfab also runs on machines without them.
 
 use std::sync::OnceLock;
 
@@ -44,7 +44,8 @@ const FABRIC: VendorLibrary = VendorLibrary {
     hint: "MPI, NCCL and NIXL use EFA through it: install the EFA software of AWS",
 };
 
-/// Loaded with `RTLD_GLOBAL`: when memory of a Neuron device is registered, libfabric looks libnrt up by its soname.
+/// libnrt, loaded with `RTLD_GLOBAL`: libfabric looks up libnrt by its soname when memory of a Neuron device is
+/// registered.
 const NRT: VendorLibrary = VendorLibrary {
     kind: Library::Libnrt,
     soname: Nrt::LIBRARY,
@@ -59,19 +60,21 @@ pub(crate) fn verbs() -> Result<&'static Verbs> {
     static TABLE: OnceLock<Verbs> = OnceLock::new();
     once(&TABLE, || {
         let library = VERBS.load()?;
-        // SAFETY: `load` returns a libibverbs, so each address is that of the function of this name, whose prototype
-        // the headers of rdma-core give for this soname. The library is never unloaded, so the addresses stay valid.
+        // SAFETY: `load` returns a libibverbs, so each address belongs to the function of this name. The headers of
+        // rdma-core give the prototype of the function for this soname. The library is never unloaded, so the addresses
+        // stay valid.
         unsafe { Verbs::resolve(|name| library.address(name)) }
     })
 }
 
-/// Returns the functions of libibverbs that register dma-bufs. Versions before rdma-core 34 lack them.
+/// Returns the functions of libibverbs that register dma-bufs. Versions before rdma-core 34 lack these functions.
 pub(crate) fn verbs_dmabuf() -> Result<&'static VerbsDmabuf> {
     static TABLE: OnceLock<VerbsDmabuf> = OnceLock::new();
     once(&TABLE, || {
         let library = VERBS.load()?;
-        // SAFETY: `load` returns a libibverbs, so each address is that of the function of this name, whose prototype
-        // the headers of rdma-core give for this soname. The library is never unloaded, so the addresses stay valid.
+        // SAFETY: `load` returns a libibverbs, so each address belongs to the function of this name. The headers of
+        // rdma-core give the prototype of the function for this soname. The library is never unloaded, so the addresses
+        // stay valid.
         unsafe { VerbsDmabuf::resolve(|name| library.address(name)) }
     })
 }
@@ -81,20 +84,22 @@ pub(crate) fn efadv() -> Result<&'static Efadv> {
     static TABLE: OnceLock<Efadv> = OnceLock::new();
     once(&TABLE, || {
         let library = EFA.load()?;
-        // SAFETY: `load` returns a libefa, so each address is that of the function of this name, whose prototype the
-        // headers of rdma-core give for this soname. The library is never unloaded, so the addresses stay valid.
+        // SAFETY: `load` returns a libefa, so each address belongs to the function of this name. The headers of
+        // rdma-core give the prototype of the function for this soname. The library is never unloaded, so the addresses
+        // stay valid.
         unsafe { Efadv::resolve(|name| library.address(name)) }
     })
 }
 
 static NRT_TABLE: OnceLock<Nrt> = OnceLock::new();
 
-/// Returns the functions of libnrt. A function that this libnrt lacks is an error when it is called.
+/// Returns the functions of libnrt. A function that this libnrt lacks is an error when nearfab calls the function.
 pub(crate) fn nrt() -> Result<&'static Nrt> {
     once(&NRT_TABLE, || {
         let library = NRT.load()?;
-        // SAFETY: `load` returns a libnrt, so each address is that of the function of this name, whose prototype AWS
-        // publishes in libnrt's headers for this soname. The library is never unloaded, so the addresses stay valid.
+        // SAFETY: `load` returns a libnrt, so each address belongs to the function of this name. AWS publishes the
+        // prototype of the function in libnrt's headers for this soname. The library is never unloaded, so the
+        // addresses stay valid.
         Ok(unsafe { Nrt::resolve(|name| library.find(name)) })
     })
 }
@@ -109,13 +114,15 @@ pub(crate) fn fabric() -> Result<&'static Fabric> {
     static TABLE: OnceLock<Fabric> = OnceLock::new();
     once(&TABLE, || {
         let library = FABRIC.load()?;
-        // SAFETY: `load` returns a libfabric, so each address is that of the function of this name, whose prototype
-        // libfabric's headers give for this soname. The library is never unloaded, so the addresses stay valid.
+        // SAFETY: `load` returns a libfabric, so each address belongs to the function of this name. libfabric's headers
+        // give the prototype of the function for this soname. The library is never unloaded, so the addresses stay
+        // valid.
         unsafe { Fabric::resolve(|name| library.address(name)) }
     })
 }
 
-/// Fills the table once. A failure is not kept: the library may be installed while the process runs.
+/// Fills the table once. The next call tries again after a failure: the library may be installed while the process
+/// runs.
 fn once<T>(table: &'static OnceLock<T>, load: impl FnOnce() -> Result<T>) -> Result<&'static T> {
     match table.get() {
         Some(loaded) => Ok(loaded),

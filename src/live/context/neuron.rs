@@ -4,8 +4,8 @@
 //! processes are attached. A [`Neuron`] never reserves a core. nearfab keeps no list of held cores: the driver's
 //! reservations are the truth.
 //!
-//! A [`NeuronRuntime`] is libnrt, loaded but not initialized. It counts cores and names the instance type. Only
-//! [`NeuronRuntime::init`] opens devices and reserves cores, once in a process.
+//! A [`NeuronRuntime`] is libnrt, loaded but not initialized. The loaded libnrt counts cores and names the instance
+//! type. Only [`NeuronRuntime::init`] opens devices and reserves cores, once in a process.
 //!
 //! [`near_address`] returns the EFA interfaces that are near to device memory.
 

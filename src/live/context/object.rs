@@ -1,5 +1,5 @@
 //! An object that a vendor library made on an open device or domain. The object is destroyed once, in the process that
-//! made it. It is destroyed before its parent and its dependencies.
+//! made it. The object is destroyed before its parent and its dependencies.
 
 use std::ffi::c_int;
 use std::ptr::NonNull;
@@ -11,7 +11,7 @@ use crate::live::process::Owned;
 /// Whether closing a handle also closed the device, domain or object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Closed {
-    /// This was the last handle: the device, domain or object is closed.
+    /// The closed handle was the last handle: the device, domain or object is closed.
     Now,
     /// The device, domain or object stays open: other handles or objects use it, and the last of these closes it. A
     /// device or domain that was borrowed from another runtime stays open too, until that runtime closes it.

@@ -193,7 +193,7 @@ mod tests {
 
     const ADDRESS: Bdf = Bdf::new(0, 0xc9, 0, 0);
 
-    /// A device that counts its open instances. There is never more than one.
+    /// A device that counts its open instances: at most one at a time.
     #[derive(Debug)]
     struct Device {
         open: &'static AtomicUsize,

@@ -210,7 +210,7 @@ pub(crate) fn probe_of_with(
     ask_fake_driver(host.neuron_devices(), options, &driver)
 }
 
-/// Asks the driver, on a machine whose `/proc` has the PIDs that the driver reports, the runtime's among them.
+/// Asks the driver on a machine whose `/proc` has the PIDs that the driver reports, including the PID of the runtime.
 fn ask_fake_driver(devices: &[NeuronDevice], options: ProbeOptions, driver: &FakeDriver) -> Probe {
     let machine = tempfile::tempdir().unwrap();
     let process = machine.path().join(format!("proc/{RUNTIME}"));

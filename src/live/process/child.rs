@@ -22,20 +22,22 @@ pub(in crate::live) enum ChildOutput {
     Bytes {
         /// The child's PID in this process's PID namespace.
         pid: Pid,
-        /// The bytes that it wrote.
+        /// The bytes that the child wrote.
         bytes: Vec<u8>,
     },
     /// The deadline passed, and the child was killed.
     TimedOut,
 }
 
-/// Forks a child that runs `run`, which writes to a pipe, and reads the pipe until `is_whole` accepts the bytes. The
-/// pipe's end alone would not do: a child that another thread forks meanwhile keeps the pipe open as long as it lives.
+/// Forks a child that runs `run`, which writes to a pipe, and reads the pipe until `is_whole` accepts the bytes.
+/// Waiting for the end of the pipe would not be enough: a child that another thread forks at the same time keeps the
+/// pipe open until that child ends.
 ///
 /// # Safety
 ///
-/// `run` makes only system calls on memory that exists before the fork. It neither allocates nor takes locks, nor calls
-/// functions that may: the process may have other threads, which do not exist in the child and may hold any lock there.
+/// `run` makes only system calls on memory that exists before the fork. `run` neither allocates nor takes locks, and
+/// calls no function that may do so: the process may have other threads, which do not exist in the child and may hold
+/// any lock there.
 pub(in crate::live) unsafe fn run_in_child(
     deadline: Duration,
     run: impl FnOnce(&mut File) -> io::Result<()>,
@@ -44,12 +46,12 @@ pub(in crate::live) unsafe fn run_in_child(
     let end = Instant::now().checked_add(deadline); // `None`: later than the clock can show.
     let (reader, writer) = pipe2(OFlag::O_CLOEXEC)?;
     let (mut reader, mut writer) = (File::from(reader), File::from(writer));
-    // SAFETY: until it exits, the child makes the system calls below, which neither allocate nor take locks, and calls
-    // `run`, for which the caller promises the same.
+    // SAFETY: until the child exits, it makes the system calls below and calls `run`. The system calls neither allocate
+    // nor take locks, and the caller promises the same for `run`.
     match unsafe { fork() }? {
         ForkResult::Child => {
             let exit = Exit;
-            // If this process ends, nothing else would kill a child that blocks.
+            // If the parent ends, nothing else would kill a child that blocks.
             let _ = set_pdeathsig(Signal::SIGKILL);
             // The parent recognizes a failure by the missing bytes.
             let _ = run(&mut writer);
@@ -77,7 +79,7 @@ pub(in crate::live) unsafe fn run_in_child(
 /// Reads until `is_whole` accepts the bytes or the pipe ends; `None` if `end` comes first.
 fn collect(pipe: &mut File, end: Option<Instant>, is_whole: impl Fn(&[u8]) -> bool) -> io::Result<Option<Vec<u8>>> {
     let mut bytes = Vec::new();
-    let mut chunk = [0; 1 << 16]; // As much as a pipe holds.
+    let mut chunk = [0; 1 << 16]; // The capacity of a pipe.
     loop {
         let left = end.map_or(Duration::MAX, |end| end.saturating_duration_since(Instant::now()));
         // Rounded up: otherwise the last millisecond would be spent in a busy loop.
@@ -97,7 +99,7 @@ fn collect(pipe: &mut File, end: Option<Instant>, is_whole: impl Fn(&[u8]) -> bo
     }
 }
 
-/// Waits for the child's end. A program that waits for all of its children may have done so before.
+/// Waits for the child's end. A program that waits for all of its children may have reaped this child before.
 fn reap(child: Pid) {
     while waitpid(child, None) == Err(Errno::EINTR) {}
 }
@@ -130,7 +132,7 @@ mod tests {
         assert_eq!(waitpid(pid, None), Err(Errno::ECHILD), "it was reaped");
     }
 
-    /// A child that another thread forks while the pipe is open keeps it open.
+    /// A child that another thread forks while the pipe is open keeps the pipe open.
     #[test]
     fn output_is_read_without_waiting_for_other_holders_of_the_pipe() {
         let (mut reader, mut writer) = std::io::pipe().map(|(a, b)| (File::from(OwnedFd::from(a)), b)).unwrap();

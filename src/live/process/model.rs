@@ -16,7 +16,7 @@ mod atomic {
 #[path = "race.rs"]
 mod race;
 
-/// The statics of a process that its generation is kept in.
+/// The statics that hold the generation of a process.
 struct Generations {
     newest: AtomicU32,
     known: AtomicPtr<AtomicU32>,
@@ -29,7 +29,8 @@ unsafe impl Send for Generations {}
 unsafe impl Sync for Generations {}
 
 impl Generations {
-    /// Makes those of a first process, or of a child of the process of a generation: the kernel has cleared its place.
+    /// Makes the statics of a first process, or of a child of a process with generation `parent`. The kernel has
+    /// cleared the child's place.
     fn new(parent: Option<u32>) -> Self {
         let nowhere = place();
         let known = if parent.is_some() { place() } else { nowhere };
@@ -52,7 +53,7 @@ fn place() -> *mut AtomicU32 {
     Box::into_raw(Box::new(AtomicU32::new(0)))
 }
 
-/// Runs two threads that ask for the generation and one that reads it, in every order of their steps.
+/// Runs two threads that ask for the generation and one thread that reads it, in every order of their steps.
 fn race_for_generation(parent: Option<u32>) {
     loom::model(move || {
         let process = Arc::new(Generations::new(parent));
@@ -80,7 +81,7 @@ fn threads_of_a_child_agree_on_a_later_generation() {
     race_for_generation(Some(7));
 }
 
-/// A value that shows whether a thread sees it whole.
+/// A value that shows whether a thread sees all of it.
 struct Value {
     generation: u32,
     content: UnsafeCell<u32>,
@@ -124,7 +125,7 @@ fn race_for_value(inherits: bool) {
         let values = threads.map(|thread| thread.join().expect("no assertion fails"));
         assert_eq!(values[0], values[1], "two values in one process");
         assert_eq!(alive.load(Ordering::SeqCst), 1 + usize::from(inherits), "a value that lost is still there");
-        // Loom counts what is left over.
+        // Loom counts the values that are not dropped.
         for left in [Some(newest.load(Ordering::SeqCst)), parents].into_iter().flatten() {
             // SAFETY: the pointer comes from `Box::into_raw`, and the threads that used it ended.
             drop(unsafe { Box::from_raw(left) });

@@ -16,7 +16,7 @@ use crate::scan::root::HostRoot;
 use crate::system::{self, MappedLibrary};
 use crate::types::Library;
 
-/// A vendor library that may be installed: how to find it, and what to tell users who lack it.
+/// A vendor library that may be installed: the places to search, and a hint for users without the library.
 #[derive(Debug)]
 pub(super) struct VendorLibrary {
     pub(super) kind: Library,
@@ -25,20 +25,20 @@ pub(super) struct VendorLibrary {
     pub(super) variable: Option<&'static str>,
     /// The vendor's install paths, tried if the dynamic loader does not find the soname.
     pub(super) places: &'static [&'static str],
-    /// Whether other libraries can look up its functions by name (`RTLD_GLOBAL`).
+    /// Whether other libraries can look up the functions of this library by name (`RTLD_GLOBAL`).
     pub(super) global: bool,
     /// For users: what does not work without the library, and which package has it.
     pub(super) hint: &'static str,
 }
 
-/// A loaded library. It is never unloaded, because it has threads, exit handlers, thread-local values, and other users
-/// in this process.
+/// A loaded library. A vendor library is never unloaded, because it has threads, exit handlers, thread-local values,
+/// and other users in this process.
 pub(super) struct Loaded {
     soname: &'static str,
     handle: ManuallyDrop<unix::Library>,
 }
 
-/// The file that the program chose for each library. Only [`prefer`] writes it.
+/// The file that the program chose for each library. Only [`prefer`] writes this map.
 static PREFERRED: Mutex<BTreeMap<Library, String>> = Mutex::new(BTreeMap::new());
 
 /// # Safety
@@ -60,11 +60,10 @@ impl VendorLibrary {
             return unsafe { self.load_named(path) };
         }
         if let Some(path) = self.named_by_environment() {
-            // SAFETY: by its documentation the variable names a build of this library. It adds no power to the
-            // environment, which can make the dynamic loader run any file already (LD_PRELOAD, LD_LIBRARY_PATH). Where
+            // SAFETY: by its documentation the variable names a build of this library. The variable adds no power to
+            // the environment, which can already make the dynamic loader run any file (LD_PRELOAD, LD_LIBRARY_PATH). If
             // the loader ignores those variables (in set-user-ID programs), `named_by_environment` returns `None`. A
-            // program that sets a variable in this process calls the unsafe `set_var`, and is responsible for the
-            // file.
+            // program that sets a variable in this process calls the unsafe `set_var`, and is responsible for the file.
             return unsafe { self.load_named(path) };
         }
         let mut copies: Vec<(MappedLibrary, unix::Library)> = self.mapped();
@@ -83,8 +82,9 @@ impl VendorLibrary {
         PREFERRED.lock().unwrap_or_else(PoisonError::into_inner).get(&self.kind).cloned()
     }
 
-    /// Returns the file that the environment variable names; `None` if the variable is unset or empty, and in programs
-    /// that run with more rights than their user (set-user-ID), where the dynamic loader ignores such variables too.
+    /// Returns the file that the environment variable names; `None` if the variable is unset or empty. Also returns
+    /// `None` in programs that run with more rights than their user (set-user-ID): the dynamic loader ignores such
+    /// variables there too.
     fn named_by_environment(&self) -> Option<String> {
         let path = std::env::var_os(self.variable?)?.to_string_lossy().into_owned();
         Some(path).filter(|path| !path.is_empty() && !is_secure_execution())
@@ -115,11 +115,11 @@ impl VendorLibrary {
         !self.mapped().is_empty() || self.find_loaded(self.soname).is_ok()
     }
 
-    /// Returns the copies that this process's dynamic loader has loaded. A file that was mapped in another way, as a
-    /// debugger does to read it, is no copy.
+    /// Returns the copies that this process's dynamic loader has loaded. A file that was mapped in another way, such as
+    /// by a debugger that reads it, is no copy.
     fn mapped(&self) -> Vec<(MappedLibrary, unix::Library)> {
-        // Without a readable list, the soname alone shows whether the loader has the library. A path with U+FFFD in it
-        // is that of another file: the names of these libraries are ASCII.
+        // Without a readable list, the soname alone shows whether the loader has the library. A path with U+FFFD
+        // belongs to another file: the names of these libraries are ASCII.
         let maps = HostRoot::open(Path::new("/")).and_then(|root| root.read_lossy("proc/self/maps"));
         let mapped = system::mapped(&maps.ok().flatten().unwrap_or_default());
         let own = mapped.into_iter().filter(|copy| copy.library == self.kind);
@@ -128,14 +128,14 @@ impl VendorLibrary {
 
     fn find(&self) -> std::result::Result<unix::Library, libloading::Error> {
         let by_name = self.find_loaded(self.soname).or_else(|_| {
-            // SAFETY: the dynamic loader finds the file of this soname in the system's folders or in those of
-            // LD_LIBRARY_PATH, as it does for each program that is linked with the library.
+            // SAFETY: the dynamic loader finds the file of this soname in the system's folders or in the folders of
+            // LD_LIBRARY_PATH, as the loader does for each program that is linked with the library.
             unsafe { self.load_file(self.soname) }
         });
-        // If no install path helps, the loader's answer to the soname is the reason to report.
+        // If no install path works, the loader's answer for the soname is the reason to report.
         by_name.or_else(|error| {
-            // SAFETY: the path is the constant at which the vendor's package installs this library. Its folder belongs
-            // to root.
+            // SAFETY: the path is the constant at which the vendor's package installs this library. The folder of the
+            // file belongs to root.
             let installed = |place: &&str| unsafe { self.load_file(place) }.ok();
             self.places.iter().find_map(installed).ok_or(error)
         })
@@ -143,8 +143,9 @@ impl VendorLibrary {
 
     /// Returns a library that the dynamic loader has loaded already.
     fn find_loaded(&self, name: &str) -> std::result::Result<unix::Library, libloading::Error> {
-        // SAFETY: with RTLD_NOLOAD the loader maps nothing and runs no initializer: it returns an object that it has
-        // loaded, or fails. The returned handle is never closed (`Loaded`), or closing it undoes this reference alone.
+        // SAFETY: with RTLD_NOLOAD the loader maps nothing and runs no initializer: the loader returns an object that
+        // it has already loaded, or fails. The returned handle is never closed (`Loaded`), or closing the handle undoes
+        // this reference alone.
         unsafe { unix::Library::open(Some(name), self.flags() | RTLD_NOLOAD) }
     }
 
@@ -154,8 +155,8 @@ impl VendorLibrary {
     ///
     /// If the loader finds the file, it is a build of this library, and loading it is sound in this process.
     unsafe fn load_file(&self, name: &str) -> std::result::Result<unix::Library, libloading::Error> {
-        // SAFETY: the caller promises that the file's initializers may run here. Its finalizers run at the process's
-        // exit only, because `Loaded` never closes the handle.
+        // SAFETY: the caller promises that the file's initializers may run here. The file's finalizers run at the
+        // process's exit only, because `Loaded` never closes the handle.
         unsafe { unix::Library::open(Some(name), self.flags()) }
     }
 
@@ -184,7 +185,7 @@ impl Loaded {
     }
 
     pub(super) fn find(&self, symbol: &CStr) -> Option<NonNull<c_void>> {
-        // SAFETY: any symbol may be read as a `*mut c_void`: the result is the symbol's address, which is not
+        // SAFETY: any symbol may be read as a `*mut c_void`: the result is the symbol's address, and the address is not
         // dereferenced here.
         let found = unsafe { self.handle.get::<*mut c_void>(symbol) };
         NonNull::new(found.ok()?.into_raw())
@@ -194,8 +195,8 @@ impl Loaded {
     pub(super) fn file(&self, function: &CStr) -> Option<String> {
         let address = self.find(function)?;
         let mut info = MaybeUninit::<libc::Dl_info>::zeroed();
-        // SAFETY: `dladdr` takes any address, without following it, and writes at most one `Dl_info`, which `info` has
-        // room for.
+        // SAFETY: `dladdr` takes any address and does not dereference it. The function writes at most one `Dl_info`,
+        // and `info` has space for one.
         let found = unsafe { libc::dladdr(address.as_ptr(), info.as_mut_ptr()) } != 0;
         // SAFETY: `info` was zeroed, and zero is valid for each field: pointers and, on some systems, integers.
         let name = unsafe { info.assume_init() }.dli_fname;
@@ -203,12 +204,13 @@ impl Loaded {
             return None;
         }
         // SAFETY: the loader set `dli_fname` to the zero-terminated path of the object, which lives until the object is
-        // unloaded: this one never is.
+        // unloaded. This object is never unloaded.
         Some(unsafe { CStr::from_ptr(name) }.to_string_lossy().into_owned())
     }
 }
 
-/// Returns the loader's message. libloading's own message says that dlopen failed, and has the loader's as its source.
+/// Returns the loader's message. libloading's own message says that dlopen failed, and has the loader's message as its
+/// source.
 fn reason(error: &libloading::Error) -> String {
     error.source().map_or_else(|| error.to_string(), ToString::to_string)
 }

@@ -1,4 +1,5 @@
-//! Reports which vendor libraries this process has or would load, and which functions they lack.
+//! Reports the vendor libraries that this process has loaded or would load, and the functions that these libraries
+//! lack.
 
 use std::ffi::CStr;
 use std::mem;
@@ -17,11 +18,11 @@ use crate::types::Library;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Runtime {
-    /// The name that programs load it by.
+    /// The name by which programs load the library.
     pub soname: &'static str,
     /// The file. A link to a file in the same folder is followed.
     pub path: Option<String>,
-    /// The version: libfabric's answer (`fi_version`); for the other libraries the version in the file's name.
+    /// The version. For libfabric, the answer of `fi_version`; for the other libraries, the version in the file's name.
     pub version: Option<String>,
     /// The functions that nearfab uses and this library lacks.
     pub missing: Vec<Missing>,
@@ -43,7 +44,7 @@ struct Functions {
     means: &'static str,
 }
 
-/// The libraries and the functions that nearfab uses. A library follows those that it is linked with.
+/// The libraries and the functions that nearfab uses. A library comes after the libraries that it is linked with.
 const ALL: &[(&VendorLibrary, &[Functions])] = &[
     (
         &VERBS,
@@ -73,9 +74,9 @@ const ALL: &[(&VendorLibrary, &[Functions])] = &[
     ),
 ];
 
-/// Returns every vendor library that nearfab can use, or why it cannot be used.
+/// Returns every vendor library that nearfab can use, or the reason why nearfab cannot use the library.
 ///
-/// Loads the libraries that this process has not loaded. Initializes none of them: opens no device, and does not ask
+/// Loads the libraries that this process has not loaded. Initializes no library: opens no device, and does not ask
 /// libfabric for interfaces.
 ///
 /// ```
@@ -88,23 +89,23 @@ const ALL: &[(&VendorLibrary, &[Functions])] = &[
 /// ```
 ///
 /// # Errors
-/// In the place of each library: [`Error::Library`](crate::Error::Library) if it cannot be loaded;
-/// [`Error::SeveralLibraries`](crate::Error::SeveralLibraries) if the process has loaded it more than once and
-/// [`prefer`] chose none.
+/// In the place of each library: [`Error::Library`](crate::Error::Library) if the library cannot be loaded;
+/// [`Error::SeveralLibraries`](crate::Error::SeveralLibraries) if the process has loaded the library more than once and
+/// [`prefer`] chose no file.
 #[must_use]
 pub fn all() -> Vec<(&'static str, Result<Runtime>)> {
     ALL.iter().map(|(library, functions)| (library.soname, report(library, functions))).collect()
 }
 
-/// Chooses the file to use for a library, if the process has loaded several copies or the dynamic loader would find
-/// another one.
+/// Chooses the file to use for a library, if the process has loaded several copies or if the dynamic loader would find
+/// another file.
 ///
-/// Call it before nearfab uses the library: a library in use stays in use. The choice loads no second copy: if the
-/// process has loaded other copies only, using the library fails
+/// Call this function before nearfab uses the library: a library in use stays in use. The choice loads no second copy:
+/// if the process has loaded other copies only, using the library fails
 /// ([`Error::SeveralLibraries`](crate::Error::SeveralLibraries)).
 ///
 /// For libnrt, the environment variable `NEARFAB_LIBNRT` makes the same choice for a program that is already built.
-/// nearfab ignores it where the dynamic loader ignores `LD_PRELOAD` (in set-user-ID programs).
+/// nearfab ignores the variable if the dynamic loader ignores `LD_PRELOAD` (in set-user-ID programs).
 ///
 /// ```
 /// use nearfab::system::Library;
@@ -116,8 +117,8 @@ pub fn all() -> Vec<(&'static str, Result<Runtime>)> {
 /// # Safety
 ///
 /// If the file at `path` exists when nearfab first uses the library, then:
-/// - the file is a build of `library` with the ABI of its soname: nearfab calls its functions by the prototypes in the
-///   library's headers;
+/// - the file is a build of `library` with the ABI of its soname: nearfab calls the functions of the file by the
+///   prototypes in the library's headers;
 /// - loading the file is sound in this process: its initializers run.
 ///
 /// Safe code cannot choose a file:
@@ -128,7 +129,7 @@ pub fn all() -> Vec<(&'static str, Result<Runtime>)> {
 /// vendor::all();
 /// ```
 pub unsafe fn prefer(library: Library, path: &str) {
-    // SAFETY: the caller makes the promise that the function passes on.
+    // SAFETY: the caller makes the promise that `library::prefer` requires.
     unsafe { library::prefer(library, path) };
 }
 
@@ -146,8 +147,8 @@ fn report(library: &VendorLibrary, functions: &[Functions]) -> Result<Runtime> {
     Ok(Runtime { soname: library.soname, path, version, missing: functions.iter().filter_map(missing).collect() })
 }
 
-/// Returns the file that holds a function. If the loader found it by a link to a file in the same folder, returns that
-/// file.
+/// Returns the file that holds a function. If the loader found the file by a link to a file in the same folder, returns
+/// the target of the link.
 fn file(loaded: &Loaded, function: &str) -> Option<String> {
     let function = std::ffi::CString::new(function).ok()?;
     let path = loaded.file(&function)?;
@@ -162,7 +163,8 @@ fn file(loaded: &Loaded, function: &str) -> Option<String> {
 fn fabric_version(loaded: &Loaded) -> Option<String> {
     const NAME: &CStr = c"fi_version";
     let address = loaded.address(NAME).ok()?;
-    // SAFETY: the address is that of libfabric's `uint32_t fi_version(void)`, whose prototype has never changed.
+    // SAFETY: the address belongs to libfabric's `uint32_t fi_version(void)`. The prototype of this function has never
+    // changed.
     let version = unsafe { mem::transmute::<*mut std::ffi::c_void, unsafe extern "C" fn() -> u32>(address.as_ptr()) };
     // SAFETY: the function takes no argument, reads no state, and may be called at any time, by its manual page.
     let number = unsafe { version() };

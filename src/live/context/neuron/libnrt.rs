@@ -269,8 +269,8 @@ impl NeuronRuntime {
     }
 }
 
-/// libnrt, initialized by [`NeuronRuntime::init`]. It holds the cores of this process. A process can make one such
-/// value, once.
+/// libnrt, initialized by [`NeuronRuntime::init`]. The initialized libnrt holds the cores of this process. A process
+/// can make one such value, once.
 ///
 /// [`close`](Self::close) closes libnrt (`nrt_close`), and so does dropping the value. nearfab closes libnrt once, and
 /// only in the process in which `init` initialized it. nearfab never closes a libnrt that a framework initialized. In a

@@ -29,7 +29,7 @@ use crate::types::Bdf;
 #[derive(Debug)]
 pub(super) struct Device {
     verbs: &'static Verbs,
-    /// The context. It is open until [`Shared::close`], which the registry calls when no user is left.
+    /// The context, open until [`Shared::close`]. The registry calls `close` when no user is left.
     context: NonNull<ibv_context>,
     /// The interface's name in messages.
     name: String,
@@ -128,7 +128,7 @@ impl Device {
 
     pub(super) fn query_port(&self, port: u8) -> Result<ibv_port_attr> {
         let mut attributes = ibv_port_attr::default();
-        // SAFETY: the context is open as long as this device exists, and of a libibverbs whose contexts have this
+        // SAFETY: the context is open as long as this device exists. The contexts of its libibverbs have this
         // operations table.
         let status = match unsafe { ibv_context::query_port(self.context.as_ptr()) } {
             Some(query) => {

@@ -61,7 +61,7 @@ pub struct MemoryRegion {
 pub struct Access(u32);
 
 impl Access {
-    /// The interface may read the memory. An interface always may.
+    /// The interface may read the memory. Every region has this access.
     pub const LOCAL_READ: Self = Self(0);
     /// The interface may write received messages and the results of RDMA reads.
     pub const LOCAL_WRITE: Self = Self(verbs::IBV_ACCESS_LOCAL_WRITE);

@@ -23,8 +23,8 @@ const FLIPPED: [[u32; 8]; 16] = {
 };
 const SWITCHED: [[u32; 8]; 2] = [[4, 5, 6, 7, 2, 3, 0, 1], [6, 7, 4, 5, 0, 1, 2, 3]];
 
-/// A machine of a type, by its table. If the table has no addresses of the Neuron devices, they are behind the switches
-/// of their paired interfaces, with one switch for each two interfaces.
+/// A machine of a type, by its table. If the table has no addresses of the Neuron devices, each device is behind the
+/// switch of its paired interface, with one switch for each two interfaces.
 fn machine(instance_type: &str) -> Host {
     let mut record: serde_json::Value =
         serde_json::from_str(&Host::from_instance(instance_type).unwrap().to_json()).unwrap();
@@ -111,7 +111,7 @@ struct Mutation {
     instance_type: &'static str,
     change: fn(HostDevice, &mut FakeNode),
     refuted: &'static [&'static str],
-    /// The first difference of the first of these: path, expected, found.
+    /// The first difference of the first refuted assumption: path, expected, found.
     difference: [&'static str; 3],
 }
 
@@ -137,7 +137,7 @@ const MUTATIONS: &[Mutation] = &[
         difference: ["/dev/neuron5: GET_LOGICAL_TO_PHYSICAL_NC_MAP", "6,7,4,5,0,1,2,3", "0,1,2,3,4,5,6,7"],
     },
     Mutation {
-        // For even devices this is the order of a plain server, for odd devices that of a flipped one.
+        // Even devices have the order of a plain server, and odd devices have the order of a flipped server.
         instance_type: "trn3p.48xlarge",
         change: |_, node| node.orders = SWITCHED.to_vec(),
         refuted: &["core-map-flipped", "core-map-trn3p"],
@@ -193,7 +193,7 @@ const MUTATIONS: &[Mutation] = &[
         difference: ["/dev/neuron4: DEVICE_BDF_EXT", "a Neuron function of this host", "0000:13:00.0"],
     },
     Mutation {
-        // As if the driver did not add the descriptor's device to the index.
+        // The driver answers as if it did not add the descriptor's device to the index.
         instance_type: "trn2.48xlarge",
         change: |_, node| node.set_address(Bdf::new(0, 0xcc, 0, 0)),
         refuted: &["probed-address"],
@@ -211,7 +211,7 @@ const MUTATIONS: &[Mutation] = &[
         difference: ["/dev/neuron0: DEVICE_BDF_EXT", "0000:10:1c.0", "0000:10:1d.0"],
     },
     Mutation {
-        // The order of the devices in AWS's other table.
+        // The devices have the order of AWS's other table.
         instance_type: "trn3p.48xlarge",
         change: |device, node| {
             let of_0 = InstanceTable::find("trn3p.48xlarge").unwrap().neuron(HostDevice((device.0 + 1) % 16)).unwrap();

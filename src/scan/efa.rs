@@ -16,21 +16,21 @@ use crate::types::{Bdf, Guid};
 const MODULE: &str = "sys/module/efa";
 
 /// An EFA interface: a PCI function `1d0f:efa?`, with the RDMA device and the verbs node that the efa driver made for
-/// it.
+/// the function.
 ///
-/// A function without the driver is listed too, without a name and a node: an interface that is present and not usable
-/// is not the same as no interface.
+/// A function without the driver is listed too, without a name and a node: an unusable interface is not the same as no
+/// interface.
 ///
-/// The driver has all these values in memory. Counters are in the [telemetry](crate::telemetry()), because reading one
-/// costs the device a command.
+/// The driver has all these values in memory. Counters are in the [telemetry](crate::telemetry()), because reading a
+/// counter costs the device a command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct EfaInterface {
     /// The PCI function; its address identifies the interface.
     #[serde(flatten)]
     pub function: PciFunction,
-    /// The name of the RDMA device, such as `rdmap201s0`, for use with other tools. It can change: identify an
-    /// interface by its address.
+    /// The name of the RDMA device, such as `rdmap201s0`, for use with other tools. The name can change: identify an
+    /// interface by its PCI address.
     pub rdma: Option<String>,
     /// The number N of `/dev/infiniband/uverbsN`.
     pub uverbs: Option<u32>,
@@ -40,16 +40,16 @@ pub struct EfaInterface {
     /// into it.
     #[serde(default)]
     pub firmware: Option<String>,
-    /// The GUID of the RDMA node, which identifies the network card behind the interface. It contains the PCI domain
-    /// and bus in the hypervisor: never compare it with a PCI address of this machine. `None` with an efa driver before
-    /// 2.12, and on p4d, whose devices have no GUID.
+    /// The GUID of the RDMA node, which identifies the network card behind the interface. The GUID contains the PCI
+    /// domain and bus in the hypervisor: never compare the GUID with a PCI address of this machine. `None` with an efa
+    /// driver before 2.12, and on p4d, whose devices have no GUID.
     #[serde(default)]
     pub node_guid: Option<Guid>,
     /// The devices whose memory the driver can register directly: `NVIDIA`, `NEURON`, or an empty text for none. `None`
-    /// if the driver does not show it, as the efa driver of the kernel itself.
+    /// if the driver does not show the devices, like the efa driver of the kernel.
     #[serde(default)]
     pub p2p: Option<String>,
-    /// The port. An EFA interface has one.
+    /// The port. An EFA interface has one port.
     #[serde(default)]
     pub port: Option<Port>,
 }
@@ -58,7 +58,7 @@ pub struct EfaInterface {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct EfaDriver {
-    /// The version of the module, such as `3.1.0g`. The module that comes with the kernel has none.
+    /// The version of the module, such as `3.1.0g`. The module of the kernel has no version.
     pub version: Option<String>,
 }
 
@@ -83,9 +83,9 @@ impl EfaInterface {
     }
 }
 
-/// Returns true if the interface still has the name and the node of its discovery. Both can belong to another interface
-/// after the driver was reloaded or a device was renamed. The target of the link in sysfs names the owner:
-/// `…/0000:c9:00.0/infiniband/rdmap201s0`.
+/// Returns true if the interface still has the name and the node of its discovery. The name and the node can belong to
+/// another interface after the driver was reloaded or a device was renamed. The target of the link in sysfs names the
+/// owner: `…/0000:c9:00.0/infiniband/rdmap201s0`.
 #[cfg(feature = "live")]
 pub(crate) fn is_as_seen(root: &HostRoot, interface: &EfaInterface) -> Result<bool> {
     let owns = |class: &str, name: &str| -> Result<bool> {
@@ -144,8 +144,8 @@ fn interface(
     interface
 }
 
-/// Returns the efa module; `None` if it is neither loaded nor built in. The module's folder or a function bound to it
-/// shows it.
+/// Returns the efa module; `None` if the module is neither loaded nor built in. The module's folder, or a function
+/// bound to the module, shows that the module exists.
 pub(crate) fn driver(root: &HostRoot, problems: &mut Problems, functions: &[PciFunction]) -> Option<EfaDriver> {
     let version = problems.take(root.read(&format!("{MODULE}/version"))).flatten();
     let drives = || functions.iter().any(|function| function.driver.as_deref() == Some("efa"));

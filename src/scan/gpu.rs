@@ -11,21 +11,23 @@ const NVIDIA: u16 = 0x10de;
 /// The PCI classes of a GPU, without the programming interface: VGA controller and 3D controller. NVSwitches and audio
 /// functions have other classes.
 const CLASSES: [u32; 2] = [0x0300, 0x0302];
-/// The NVIDIA driver lists here the GPUs that a process can use. Container runtimes mask the other GPUs of the host.
+/// The folder in which the NVIDIA driver lists the GPUs that a process can use. Container runtimes mask the other GPUs
+/// of the host.
 const DRIVER: &str = "proc/driver/nvidia/gpus";
 
 /// An NVIDIA GPU.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Gpu {
-    /// The PCI function. Its address identifies the GPU. CUDA and nvidia-smi may number GPUs in another order.
+    /// The PCI function. The address of the function identifies the GPU. CUDA and nvidia-smi may number GPUs in another
+    /// order.
     #[serde(flatten)]
     pub function: PciFunction,
     /// The number N of `/dev/nvidiaN`; `None` if the NVIDIA driver does not list the GPU.
     #[serde(default)]
     pub minor: Option<u32>,
-    /// Whether this process may open the node. [`NodeAccess::Missing`] if the driver lists other GPUs and not this one,
-    /// as in a container; [`NodeAccess::Unknown`] if the driver lists none.
+    /// Whether this process may open the node. [`NodeAccess::Missing`] if the driver lists only other GPUs, as in a
+    /// container. [`NodeAccess::Unknown`] if the driver lists no GPU.
     #[serde(default = "unknown")]
     pub access: NodeAccess,
 }

@@ -28,25 +28,26 @@ const DRIVER: &str = "neuron-driver";
 pub struct NeuronDevice {
     /// The number of the device on the host.
     pub index: HostDevice,
-    /// The product as the driver names it, such as `Trainium2`. Comes from the PCI id if the driver shows no name.
+    /// The product as the driver names it, such as `Trainium2`. The name comes from the PCI id if the driver shows no
+    /// name.
     pub product: Option<String>,
-    /// The architecture as the driver names it, such as `NDv3`. It does not identify the product: Inferentia2 and
-    /// Trainium2 are both `NDv3`.
+    /// The architecture as the driver names it, such as `NDv3`. The architecture does not identify the product:
+    /// Inferentia2 and Trainium2 are both `NDv3`.
     #[serde(default)]
     pub architecture: Option<String>,
-    /// The serial number, which stays with the chip. The first Inferentia has none, and a device that does not answer
-    /// shows none.
+    /// The serial number, which stays with the chip. The first Inferentia has no serial number, and a device that does
+    /// not answer shows no serial number.
     #[serde(default)]
     pub serial: Option<String>,
     /// The number of physical NeuronCores.
     pub cores: u32,
-    /// The size of the device memory in bytes, from the product. The driver shows the used memory only.
+    /// The size of the device memory in bytes, from the product. The driver shows only the used memory.
     #[serde(default)]
     pub memory: Option<u64>,
-    /// The devices at the other ends of this device's NeuronLinks, in the driver's order, which has no meaning. `None`
-    /// if this user may not read them: drivers before 2.28 show them to root only.
+    /// The devices at the other ends of this device's NeuronLinks. The order is the driver's and has no meaning. `None`
+    /// if this user may not read the links: drivers before 2.28 show the links to root only.
     pub links: Option<Vec<HostDevice>>,
-    /// The place on PCI, if known. The driver's files have no link from a device to its PCI function.
+    /// The place on PCI, if it is known. The driver's files have no link from a device to its PCI function.
     pub location: Option<Location>,
     /// Whether this process may use `/dev/neuronN`.
     pub access: NodeAccess,
@@ -125,7 +126,7 @@ impl NeuronDevice {
     }
 }
 
-/// Returns true if a PCI id is that of a Neuron device.
+/// Returns true if a PCI id belongs to a Neuron device.
 pub(crate) fn is_neuron(id: PciId) -> bool {
     Product::of(id).is_some()
 }
@@ -144,8 +145,8 @@ pub(crate) struct Found {
     pub(crate) unnumbered: Vec<PciFunction>,
 }
 
-/// Reads the driver and its devices. The places of the devices on PCI come from the instance's table, or are certain
-/// because the host has only one device.
+/// Reads the driver and its devices. The places of the devices on PCI come from the table of the instance type. A host
+/// with only one device needs no table.
 pub(crate) fn scan(
     root: &HostRoot,
     problems: &mut Problems,
@@ -173,7 +174,7 @@ pub(crate) fn scan(
         indices = nodes.iter().filter_map(|name| name.parse().ok()).collect();
     }
     indices.sort_unstable();
-    indices.dedup(); // A tree that no kernel made can have neuron05 beside neuron5.
+    indices.dedup(); // A tree that no kernel made can have both neuron05 and neuron5.
     let scanner = Scanner { root, functions, table, product, shown };
     let mut devices: Vec<NeuronDevice> = indices.into_iter().map(|index| scanner.device(problems, index)).collect();
     let first = devices.first().filter(|_| shown);
@@ -188,7 +189,7 @@ pub(crate) fn scan(
     Found { driver, devices, unnumbered }
 }
 
-/// Returns the functions that are not the known place of a device.
+/// Returns the functions that are not known as the place of a device.
 pub(crate) fn unplaced<'a>(
     functions: impl Iterator<Item = &'a PciFunction>,
     devices: &[NeuronDevice],
@@ -222,7 +223,7 @@ impl Scanner<'_> {
         let shown = problems.take(core_folders(&folder)).unwrap_or(0);
         let named = text(problems, "info/architecture/device_name");
         let by_name = named.as_deref().and_then(|name| instances::products().iter().find(|p| p.name == name));
-        // A device with an unknown name is an unknown product, whatever its PCI id is.
+        // A device with an unknown name is an unknown product, even if its PCI id is known.
         let product = if named.is_some() { by_name } else { self.product };
         let cores = if shown > 0 { shown } else { product.map_or(0, |product| product.cores) };
         if shown == 0 && self.shown {
@@ -245,12 +246,12 @@ impl Scanner<'_> {
 /// Returns the number of the folders that the driver shows for the cores of a device.
 fn core_folders(folder: &Folder<'_>) -> Result<u32> {
     let names = folder.list()?;
-    // A set, because a tree that no kernel made can have neuron_core05 beside neuron_core5.
+    // A set, because a tree that no kernel made can have both neuron_core05 and neuron_core5.
     let cores: BTreeSet<u32> = names.iter().filter_map(|name| number(name.strip_prefix("neuron_core")?)).collect();
     Ok(u32::try_from(cores.len()).unwrap_or(u32::MAX))
 }
 
-/// Reads the devices at the other ends of the NeuronLinks. Drivers before 2.28 show them to root only.
+/// Reads the devices at the other ends of the NeuronLinks. Drivers before 2.28 show these devices to root only.
 fn links(problems: &mut Problems, folder: &Folder<'_>) -> Option<Vec<HostDevice>> {
     let parse = |text: &str| -> Option<Vec<HostDevice>> {
         text.split([',', ' ']).filter(|part| !part.is_empty()).map(|part| number(part).map(HostDevice)).collect()
@@ -258,8 +259,8 @@ fn links(problems: &mut Problems, folder: &Folder<'_>) -> Option<Vec<HostDevice>
     problems.take_unless_refused(folder.parse("connected_devices", "device numbers such as 12, 1, 3, 4", parse))
 }
 
-/// Returns the place of a device by the table; `None` if this host contradicts the table, because it shows Neuron
-/// functions and none of them is at the table's address.
+/// Returns the place of a device by the table; `None` if this host contradicts the table: the host shows Neuron
+/// functions, and none of them is at the table's address.
 fn locate(
     problems: &mut Problems,
     functions: &[PciFunction],

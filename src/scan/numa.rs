@@ -14,7 +14,7 @@ const NODES: &str = "sys/devices/system/node";
 pub struct NumaNode {
     /// The number that the kernel gave the node.
     pub node: u32,
-    /// The CPUs of the node. A node with memory only has none.
+    /// The CPUs of the node. A node that has only memory has no CPUs.
     pub cpus: CpuList,
 }
 

@@ -18,14 +18,15 @@ pub struct PciFunction {
     pub address: Bdf,
     /// The vendor and device id.
     pub id: PciId,
-    /// The NUMA node. `None` if the firmware does not state it (sysfs shows -1), which does not mean node 0.
+    /// The NUMA node. `None` if the firmware does not report a node (sysfs shows -1). A missing node does not mean node
+    /// 0.
     pub numa: Option<u32>,
     /// The CPUs that the kernel lists as local to the function.
     pub cpus: CpuList,
     /// The root bus above the function.
     pub root: Option<PciRoot>,
-    /// The bridges between the root bus and the function, from the root down. Empty on flat guests, where every
-    /// function is directly on a root bus.
+    /// The bridges between the root bus and the function, from the root down. The list is empty on flat guests: every
+    /// function is directly on a root bus there.
     pub bridges: Vec<Bdf>,
     /// The kernel driver that is bound to the function.
     pub driver: Option<String>,
@@ -35,9 +36,9 @@ pub struct PciFunction {
 }
 
 impl PciFunction {
-    /// Returns the upstream port of the PCIe switch above the function, which all functions behind the switch have in
-    /// common; `None` if there is no switch. The last bridge above a function is the downstream port of that function
-    /// alone, and the bridge above it is the upstream port.
+    /// Returns the upstream port of the PCIe switch above the function; `None` if no switch is above the function. All
+    /// functions behind a switch have the same upstream port. The last bridge above a function is the downstream port
+    /// of that function alone, and the bridge above this port is the upstream port.
     #[must_use]
     pub fn switch(&self) -> Option<Bdf> {
         self.bridges.iter().rev().nth(1).copied()
@@ -49,7 +50,7 @@ impl PciFunction {
     }
 }
 
-/// The kind of a function: everything that a scan reads to decide whether the function is wanted.
+/// The kind of a function: the values by which a scan decides whether the function is wanted.
 pub(crate) struct Identity {
     pub(crate) address: Bdf,
     pub(crate) id: PciId,
@@ -58,7 +59,7 @@ pub(crate) struct Identity {
     driver: Option<String>,
 }
 
-/// The place of a function: the root bus, and the bridges from there down.
+/// The place of a function: the root bus, and the bridges from the root bus down.
 struct Chain {
     root: PciRoot,
     bridges: Vec<Bdf>,
@@ -72,13 +73,13 @@ pub(crate) struct Found {
     pub(crate) functions: Vec<PciFunction>,
 }
 
-/// Returns the functions that are `wanted`. A function with other functions below it is a bridge: it is never among
-/// them, and only its link is read.
+/// Returns the functions that are `wanted`. A function with other functions below it is a bridge. A bridge is never
+/// returned, and only its link is read.
 pub(crate) fn scan(root: &HostRoot, problems: &mut Problems, wanted: impl Fn(&Identity) -> bool) -> Found {
     let names = problems.take(root.list(DEVICES)).unwrap_or_default();
     let mut addresses: Vec<Bdf> = names.iter().filter_map(|name| name.parse().ok()).collect();
     addresses.sort_unstable();
-    addresses.dedup(); // A tree that no kernel made can have cc:00.0 beside 0000:cc:00.0.
+    addresses.dedup(); // A tree that no kernel made can have both cc:00.0 and 0000:cc:00.0.
     let seen = addresses.len();
     let chains: Vec<Result<Option<Chain>>> = addresses.iter().map(|&address| chain(root, address)).collect();
     let known = chains.iter().filter_map(|chain| chain.as_ref().ok()?.as_ref());
@@ -93,7 +94,7 @@ pub(crate) fn scan(root: &HostRoot, problems: &mut Problems, wanted: impl Fn(&Id
     Found { seen, functions }
 }
 
-/// Reads a function; `None` if it is not wanted.
+/// Reads a function; `None` if the function is not wanted.
 fn function(
     root: &HostRoot,
     problems: &mut Problems,
@@ -111,8 +112,9 @@ fn function(
     Ok(Some(PciFunction { address, id, numa, cpus, root: bus, bridges: bridges.unwrap_or_default(), driver, link }))
 }
 
-/// Reads ids, class and driver of a function; `None` if the function has none. The file `uevent` has all of them, and
-/// saves three files. A tree that was copied from a machine can lack it and have the single attributes.
+/// Reads ids, class and driver of a function; `None` if the function has no ids. The file `uevent` has all these
+/// values, and saves reading three files. A tree that was copied from a machine can lack `uevent` and have the single
+/// attributes.
 fn identity(root: &HostRoot, problems: &mut Problems, folder: &Folder<'_>, address: Bdf) -> Result<Option<Identity>> {
     if let Some(text) = folder.read("uevent")? {
         let value = |key: &str| text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
@@ -125,7 +127,7 @@ fn identity(root: &HostRoot, problems: &mut Problems, folder: &Folder<'_>, addre
     }
     let id = |name: &str| folder.parse(name, "an id such as 0x1d0f", |text| u16::try_from(hex_number(text)?).ok());
     let (Some(vendor), Some(device)) = (id("vendor")?, id("device")?) else { return Ok(None) };
-    // The ids suffice to list the function: an error in class or driver must not hide it.
+    // The ids suffice to list the function: an error in class or driver must not hide the function.
     let class = problems.take(folder.parse("class", "a class such as 0x020000", hex_number)).flatten();
     let driver = problems.take(root.link(&folder.at("driver"))).flatten();
     let driver = driver.and_then(|target| Some(target.rsplit_once('/')?.1.to_owned()));
@@ -151,7 +153,7 @@ fn link(problems: &mut Problems, folder: &Folder<'_>) -> PciLink {
     PciLink { speed: now, width: width("current_link_width"), max_speed: max, max_width: width("max_link_width") }
 }
 
-/// Reads the NUMA node. The kernel writes its number in decimal, unlike the ids.
+/// Reads the NUMA node. The kernel writes the node's number in decimal, unlike the ids.
 fn numa_node(folder: &Folder<'_>) -> Result<Option<u32>> {
     let parse = |text: &str| if text == "-1" { Some(None) } else { number(text).map(Some) };
     Ok(folder.parse("numa_node", "a NUMA node number or -1", parse)?.flatten())

@@ -10,17 +10,16 @@ use crate::types::{Bdf, number};
 pub(crate) const CLASS: &str = "sys/class/infiniband";
 const VERBS: &str = "sys/class/infiniband_verbs";
 
-/// An RDMA device that is not an EFA interface, such as the two mlx5 functions beside the EFAs of p6-b200, or a
-/// software one.
+/// An RDMA device that is not an EFA interface, such as the two mlx5 functions of p6-b200, or a software device.
 ///
-/// nearfab never pairs such a device with an accelerator. It lists the device because other tools list it first, and
-/// because libfabric has been seen to ignore the EFA interfaces as well if such a device cannot be opened.
+/// nearfab never pairs such a device with an accelerator. nearfab lists the device because other tools list it first.
+/// Also, libfabric has been seen to ignore the EFA interfaces if such a device cannot be opened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct RdmaDevice {
     /// The name of the device, such as `ibp115s0f0`.
     pub name: String,
-    /// The PCI function of the device. A software device has none.
+    /// The PCI function of the device. A software device has no PCI function.
     pub function: Option<PciFunction>,
     /// The number N of `/dev/infiniband/uverbsN`.
     pub uverbs: Option<u32>,
@@ -32,7 +31,7 @@ pub struct RdmaDevice {
 pub(crate) struct Listed {
     /// The name; `None` if the kernel lists only the verbs node.
     pub(crate) name: Option<String>,
-    /// The address of its PCI function.
+    /// The address of the device's PCI function.
     pub(crate) address: Option<Bdf>,
     /// The number N of `/dev/infiniband/uverbsN`.
     pub(crate) uverbs: Option<u32>,

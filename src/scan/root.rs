@@ -24,16 +24,17 @@ use rustix::io::{Errno, read};
 
 use crate::error::{Error, Result};
 
-/// An attribute in sysfs has at most one page (4 KiB, on some machines 64 KiB): a longer file is not an attribute.
+/// The limit of other files. An attribute in sysfs has at most one page (4 KiB, on some machines 64 KiB), so a longer
+/// file is not an attribute.
 const LONGEST_FILE: usize = 64 * 1024;
 /// The limit for lists that are long on large machines: the mappings and the environment of a process, the kubelet's
 /// files.
 const LONGEST_LIST: usize = 8 * 1024 * 1024;
 /// The most attempts of one openat2. An attempt fails with EAGAIN if something on the machine is renamed at the same
-/// time, which happens to fewer than one attempt in a hundred.
+/// time. Fewer than one attempt in a hundred fails.
 const ATTEMPTS: u32 = 1000;
-/// For files. NONBLOCK: opening a pipe must not wait for its writer. NOCTTY: a terminal must not become that of the
-/// process.
+/// The flags for files. NONBLOCK: opening a pipe must not wait for its writer. NOCTTY: a terminal must not become the
+/// controlling terminal of the process.
 const READ: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
 const FOLDER: OFlags = OFlags::PATH.union(OFlags::DIRECTORY);
 const LIST: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY);
@@ -48,10 +49,11 @@ const NO_OPENAT2: &str = "the system call openat2 is refused, and nearfab needs 
 /// Below any root but `/`, symbolic links are resolved within the root (openat2 with `RESOLVE_IN_ROOT`): no link of a
 /// foreign tree leads a reader out of the tree.
 ///
-/// No device node is ever opened, because opening alone can do harm: it starts the countdown of a watchdog. Below `sys`
-/// of a real host this costs nothing: the kernel opens no device node on a file system mounted with `nodev`. Elsewhere
-/// the type of each file is checked before it is opened, by stat or in the listing of its folder. A user who may
-/// replace the file by a device node between the check and the opening can still have the node opened.
+/// No device node is ever opened, because opening alone can do harm: opening a watchdog starts its countdown. Below
+/// `sys` of a real host this costs nothing: the kernel opens no device node on a file system mounted with `nodev`.
+/// Elsewhere nearfab checks the type of each file before it opens the file, by stat or in the listing of the folder. A
+/// user with the right to replace the file by a device node between the check and the opening can still cause nearfab
+/// to open the node.
 #[derive(Debug)]
 pub(crate) struct HostRoot {
     dir: OwnedFd,
@@ -59,13 +61,14 @@ pub(crate) struct HostRoot {
     live: bool,
     /// The folder `sys`, if it is mounted with `nodev`.
     nodev_sys: Option<OwnedFd>,
-    /// The folder of the last listing, link or node, with its path. It stays open, because callers go folder by folder.
+    /// The folder of the last listing, link or node, with its path. The folder stays open, because callers read folder
+    /// by folder.
     last_folder: RefCell<Option<(String, OpenFolder)>>,
-    /// The buffer that files are read into.
+    /// The buffer for the content of files.
     content: RefCell<Vec<u8>>,
 }
 
-/// A file to open: an open folder, and the file's path from there.
+/// A file to open: an open folder, and the file's path from this folder.
 struct Place<'a> {
     dir: BorrowedFd<'a>,
     name: &'a str,
@@ -74,9 +77,9 @@ struct Place<'a> {
 
 /// How nearfab makes sure, before it opens a file, that the file is not a device node.
 enum FileTypeCheck {
-    /// By stat.
+    /// nearfab calls stat.
     Stat,
-    /// The listing of the folder said that it is a regular file. A listing does not show what is mounted on the file.
+    /// The listing of the folder shows a regular file. A listing does not show a mount on the file.
     FromListing,
     /// The kernel opens no device node on this file system.
     NotNeeded,
@@ -85,19 +88,19 @@ enum FileTypeCheck {
 /// Whether this process may use a device node: the answer of access(2) for the effective user.
 ///
 /// nearfab does not open the node. The device rules of a container can still refuse a node that access(2) grants; only
-/// opening the node shows that.
+/// opening the node shows the refusal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum NodeAccess {
     /// The node exists, and this user may read and write it.
     Granted,
-    /// The node exists, and this user may not read or may not write it.
+    /// The node exists, and this user may not both read and write it.
     Refused,
     /// The kernel shows the device and the node does not exist, as in a container that was not given the device.
     Missing,
-    /// Not known: the device has no node, the host was not read from a file tree, or a newer nearfab recorded a value
-    /// that this version does not know.
+    /// The access is not known: the device has no node, the host was not read from a file tree, or a newer nearfab
+    /// recorded a value that this version does not know.
     #[serde(other)]
     Unknown,
 }
@@ -130,19 +133,19 @@ impl HostRoot {
         Ok(root)
     }
 
-    /// Sets whether files below `sys` are read as on a file system that is mounted with `nodev`, whatever the tree is
-    /// on.
+    /// Sets whether files below `sys` are read as on a file system that is mounted with `nodev`. The mount of the tree
+    /// does not matter.
     #[cfg(test)]
     pub(crate) fn treat_sys_as_nodev(&mut self, is_nodev: bool) {
         self.nodev_sys = self.open_below("sys", FOLDER).ok().filter(|_| is_nodev);
     }
 
-    /// Returns true if the root is that of this machine.
+    /// Returns true if the root is the root of this machine.
     pub(crate) fn is_live(&self) -> bool {
         self.live
     }
 
-    /// Opens a folder to read several files in it. A folder that does not exist is an empty one.
+    /// Opens a folder to read several files in it. A folder that does not exist counts as an empty folder.
     pub(crate) fn folder(&self, path: &str) -> Folder<'_> {
         Folder { root: self, path: path.to_owned(), open: self.open_folder(path) }
     }
@@ -158,8 +161,8 @@ impl HostRoot {
 
     /// Returns the content of a file below an open folder. `path` is the file's path from the root.
     fn read_in(&self, folder: &OpenFolder, name: &str, path: &str) -> Result<Option<String>> {
-        // A listing shows the file below a mount point. On the live machine nearfab opens without openat2, so the open
-        // would cross the mount point.
+        // A listing shows the file below a mount point. On the live machine nearfab opens files without openat2, so
+        // opening would cross the mount point.
         let is_listed = || !self.live && folder.kind(name) == FileType::RegularFile;
         let check = match folder.is_nodev {
             true => FileTypeCheck::NotNeeded,
@@ -169,7 +172,8 @@ impl HostRoot {
         self.read_at(&Place { dir: folder.dir.as_fd(), name, check }, path)
     }
 
-    /// Returns the content of a file, with U+FFFD in place of bytes that are not UTF-8; `None` if the file does not exist.
+    /// Returns the content of a file, with U+FFFD in place of bytes that are not UTF-8; `None` if the file does not
+    /// exist.
     #[cfg(feature = "live")]
     pub(crate) fn read_lossy(&self, path: &str) -> Result<Option<String>> {
         let is_read = self.load(&Place { dir: self.dir.as_fd(), name: path, check: FileTypeCheck::Stat }, path)?;
@@ -248,11 +252,11 @@ impl HostRoot {
         }
     }
 
-    /// Returns the target of a symbolic link as the link has it; `None` if the link does not exist or is not a link.
+    /// Returns the target of a symbolic link, unresolved; `None` if the link does not exist or is not a link.
     pub(crate) fn link(&self, path: &str) -> Result<Option<String>> {
         let (folder, name) = split_parent(path);
         match self.in_last_folder(folder, |folder| readlinkat(&folder.dir, name, Vec::new())) {
-            Err(Errno::INVAL | Errno::NOENT | Errno::NOTDIR) => Ok(None), // INVAL: it exists and is not a link.
+            Err(Errno::INVAL | Errno::NOENT | Errno::NOTDIR) => Ok(None), // INVAL: the file exists and is not a link.
             Err(e) => Err(self.error(path, e)),
             Ok(target) => target
                 .into_string()
@@ -269,7 +273,8 @@ impl HostRoot {
         } else {
             let (folder, name) = split_parent(node);
             self.in_last_folder(folder, |folder| {
-                // access(2) would resolve a link on this machine, not below the root. A device node is never a link.
+                // access(2) would resolve a link from the root of this machine, not from the root of the tree. A device
+                // node is never a link.
                 let may_be_link = matches!(folder.kind(name), FileType::Symlink | FileType::Unknown);
                 if may_be_link && readlinkat(&folder.dir, name, Vec::new()).is_ok() {
                     return Err(Errno::LOOP);
@@ -291,10 +296,10 @@ impl HostRoot {
         Error::Malformed { path: self.path.join(path), expected, found: found.chars().take(80).collect() }
     }
 
-    /// Opens a regular file for reading; `None` if it does not exist.
+    /// Opens a regular file for reading; `None` if the file does not exist.
     ///
-    /// Tries the short way first: from the open folder. The kernel refuses that way with XDEV if a symbolic link leads
-    /// out of the folder; then the file is opened from the root by its whole path.
+    /// Tries the short way first: from the open folder. The kernel refuses this way with XDEV if a symbolic link leads
+    /// out of the folder. nearfab then opens the file from the root by its whole path.
     fn open_file(&self, place: &Place<'_>, path: &str) -> Result<Option<OwnedFd>> {
         let Place { dir, name, ref check } = *place;
         let is_file = || {
@@ -317,7 +322,7 @@ impl HostRoot {
         self.none_if_missing(path, self.open_below(path, READ))
     }
 
-    /// Opens a folder for listing. If listing is refused, opens it for access to the files in it only.
+    /// Opens a folder for listing. If listing is refused, opens the folder only for access to its files.
     fn open_folder(&self, path: &str) -> rustix::io::Result<OpenFolder> {
         match self.open_folder_as(path, LIST) {
             Err(Errno::ACCESS) => self.open_folder_as(path, FOLDER),
@@ -335,13 +340,14 @@ impl HostRoot {
         Ok(OpenFolder::new(self.open_below(path, flags)?, false))
     }
 
-    /// Returns the folder `sys` and the path from there, if the path is below `sys` and the kernel opens no device node
+    /// Returns the folder `sys` and the path from `sys`, if the path is below `sys` and the kernel opens no device node
     /// there.
     fn below_nodev<'a>(&self, path: &'a str) -> Option<(&OwnedFd, &'a str)> {
         Some((self.nodev_sys.as_ref()?, path.strip_prefix("sys/")?))
     }
 
-    /// Refuses everything but a regular file. The error for a folder is the same as that of reading an open folder.
+    /// Refuses everything except a regular file. The error for a folder is the same as the error of reading an open
+    /// folder.
     fn check_is_file(&self, path: &str, stat: &Stat) -> Result<()> {
         match kind(stat) {
             FileType::RegularFile => Ok(()),
@@ -354,15 +360,15 @@ impl HostRoot {
         self.resolve(&self.dir, path, flags, ResolveFlags::IN_ROOT)
     }
 
-    /// Opens by openat2. On the live machine opens by openat: there the kernel resolves links as the machine's owner
-    /// set them.
+    /// Opens a path by openat2. Opens it by openat on the live machine: the kernel resolves links there as the
+    /// machine's owner set them.
     fn resolve(&self, dir: impl AsFd, path: &str, flags: OFlags, resolve: ResolveFlags) -> Opened {
         let flags = flags | OFlags::CLOEXEC;
         if self.live {
             return openat(dir, path, flags, Mode::empty());
         }
         // Every link in sysfs contains `..`. openat2 fails with EAGAIN on such a path if anything on the machine is
-        // renamed or mounted in the meantime, which says nothing about the path.
+        // renamed or mounted in the meantime, so the failure says nothing about the path.
         for _ in 0..ATTEMPTS {
             match openat2(&dir, path, flags, Mode::empty(), resolve) {
                 Err(Errno::AGAIN) => {}
@@ -372,7 +378,7 @@ impl HostRoot {
         Err(Errno::AGAIN)
     }
 
-    /// Calls `read` with a folder. Opens the folder unless it was also the last one.
+    /// Calls `read` with a folder. Opens the folder, unless it is still open from the last call.
     fn in_last_folder<T>(
         &self,
         path: &str,
@@ -401,7 +407,7 @@ impl HostRoot {
 
 type Opened = rustix::io::Result<OwnedFd>;
 
-/// Returns the limit of a file's length, and its text for an error.
+/// Returns the limit of a file's length, and the text of the limit for an error.
 fn longest(path: &str) -> (usize, &'static str) {
     let of_process = path.starts_with("proc/") && (path.ends_with("/maps") || path.ends_with("/environ"));
     if of_process || path.starts_with("var/lib/kubelet/") {
@@ -415,7 +421,7 @@ fn is_nodev(folder: &OwnedFd) -> bool {
     fstatvfs(folder).is_ok_and(|mount| mount.f_flag.contains(StatVfsMountFlags::NODEV))
 }
 
-/// Returns the folder of a path, and the name in it.
+/// Returns the folder of a path, and the name in the folder.
 fn split_parent(path: &str) -> (&str, &str) {
     path.rsplit_once('/').unwrap_or((".", path))
 }

@@ -14,14 +14,14 @@ use crate::types::{PortState, number};
 pub struct Port {
     /// The state of the port. The efa driver shows `active` whenever the device works.
     pub state: Option<PortState>,
-    /// The rate in Mb/s that the driver shows. It is not the bandwidth and does not identify the generation: efa
+    /// The rate in Mb/s that the driver shows. The rate is not the bandwidth and does not identify the generation: efa
     /// drivers before 2.13 show 100000 for every device.
     pub rate_mbps: Option<u32>,
     /// The only GID of the port, a link-local address.
     pub gid: Option<Ipv6Addr>,
 }
 
-/// Reads the port from the folder of the RDMA device; `None` if sysfs shows nothing of it.
+/// Reads the port from the folder of the RDMA device; `None` if sysfs shows no value of the port.
 pub(super) fn read(problems: &mut Problems, folder: &Folder<'_>) -> Option<Port> {
     let state = folder.parse("ports/1/state", "a port state such as 4: ACTIVE", state);
     let rate = folder.parse("ports/1/rate", "a rate such as 100 Gb/sec (4X EDR)", rate);

@@ -41,15 +41,15 @@ impl CoreMap {
 #[serde(tag = "by", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum CoreMapEvidence {
-    /// The product: runtime and driver number its cores alike, and the driver has no map.
+    /// The product: the runtime and the driver number its cores alike, and the driver has no map.
     Product,
     /// The table in the driver's source code. The driver of this host was not asked for its map.
     DriverTable,
     /// The table in the driver's source code, on a server of an UltraServer. On servers 1 and 3 the driver flips the
     /// dice, and the order differs from the table. Only the driver knows which server this is.
     DriverTableUnlessFlipped,
-    /// An assumption: no table has this product, instance type or device, so runtime and driver are assumed to number
-    /// the cores alike.
+    /// An assumption: no table has this product, instance type or device. nearfab assumes that the runtime and the
+    /// driver number the cores alike.
     Assumed,
 }
 

@@ -19,9 +19,9 @@ pub struct NeuronDriver {
     pub version: Option<String>,
     /// The layout of the driver's files in sysfs.
     pub layout: DriverLayout,
-    /// The names of the attributes of the device class, which are beside the devices. They depend on the platform
-    /// (`ultraserver_mode`) and on the generation of the driver. nearfab does not read the attributes: reading some of
-    /// them costs the firmware a command.
+    /// The names of the attributes of the device class. The attributes are in the same folder as the devices. The names
+    /// depend on the platform (`ultraserver_mode`) and on the generation of the driver. nearfab does not read the
+    /// attributes: reading some attributes costs the firmware a command.
     pub class_attributes: Vec<String>,
 }
 
@@ -36,8 +36,8 @@ pub enum DriverLayout {
     From227,
     /// 2.30: `health_status` names the unhealthy components.
     From230,
-    /// Another layout. Driver 2.31 moved files, and their new places are not published. nearfab reads the files that
-    /// are in the known places; the others are missing from the host.
+    /// Another layout. Driver 2.31 moved files, and the new places of these files are not published. nearfab reads the
+    /// files in the known places. The values of the other files are missing from the host.
     #[serde(other)]
     Unknown,
 }
@@ -53,8 +53,8 @@ impl fmt::Display for DriverLayout {
     }
 }
 
-/// Reads the driver; `None` if it is not loaded. `class` has the names in the class folder, `device` is one of the
-/// devices, and `is_bound` says whether a function is bound to the driver.
+/// Reads the driver; `None` if the driver is not loaded. `class` has the names in the class folder, and `device` is one
+/// of the devices. `is_bound` is true if a function is bound to the driver.
 pub(super) fn read(
     root: &HostRoot,
     problems: &mut Problems,
@@ -102,7 +102,8 @@ fn layout_of_files(root: &HostRoot, problems: &mut Problems, device: Option<&Neu
     }
 }
 
-/// Returns the layout by the version; `None` for a build between releases, whose version does not show its layout.
+/// Returns the layout by the version; `None` for a build between releases, because its version does not show its
+/// layout.
 fn layout_of_version(version: &str) -> Option<DriverLayout> {
     let mut parts = version.split('.');
     let version: (u32, u32) = (number(parts.next()?)?, number(parts.next()?)?);
@@ -139,7 +140,7 @@ mod tests {
     proptest! {
         #[test]
         fn layout_is_that_of_the_first_two_numbers(version in "[0-4]\\.[0-9x]{1,3}(\\.[0-9]{1,3}){0,2}|[0-9.+x]{0,12}|\\PC*") {
-            // The plain reading: both numbers in one, the first times 10^12.
+            // The plain reading combines both numbers in one: the first number times 10^12, plus the second.
             let mut parts = version.split('.').map(|part| {
                 let is_number = !part.is_empty() && part.chars().all(|c| c.is_ascii_digit());
                 is_number.then(|| part.parse::<u32>().ok()).flatten()

@@ -1,6 +1,6 @@
 //! The logical NeuronCore configuration (LNC): how many physical cores form one logical core of the Neuron runtime.
 //!
-//! The driver does not know the configuration. It is set for a process, for a node, or not at all.
+//! The driver does not know the configuration. The configuration is set for a process, for a node, or not at all.
 
 use std::fmt;
 
@@ -10,13 +10,14 @@ use crate::error::Problems;
 use crate::scan::root::HostRoot;
 use crate::types::number;
 
-/// The environment variables that set the configuration. Both mean the same; the first one that is set counts.
+/// The environment variables that set the configuration. Both variables mean the same. The first variable that is set
+/// counts.
 const VARIABLES: [&str; 2] = ["NEURON_LOGICAL_NC_CONFIG", "NEURON_RT_VIRTUAL_CORE_SIZE"];
-/// The file that sets the configuration of a node. AWS's EKS guide lets nodes write `NEURON_LOGICAL_NC_CONFIG=1` into
-/// it at start.
+/// The file that sets the configuration of a node. In AWS's EKS guide, nodes write `NEURON_LOGICAL_NC_CONFIG=1` into
+/// this file at start.
 const NODE_FILE: &str = "opt/aws/neuron/logical_nc_config";
 
-/// How many physical cores form one logical core, and the evidence for it.
+/// How many physical cores form one logical core, and the evidence for this number.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Lnc {
@@ -61,8 +62,8 @@ impl fmt::Display for LncEvidence {
 }
 
 impl Lnc {
-    /// Returns the configuration of devices with so many physical cores if it is not set. Trainium2 and Trainium3, with
-    /// eight cores, default to 2. Products with up to four cores have 1 and no choice.
+    /// Returns the default configuration of devices with this number of physical cores. Trainium2 and Trainium3 have
+    /// eight cores, and the default is 2. Products with up to four cores have only the configuration 1.
     pub(crate) fn default_of(cores: u32) -> Self {
         match cores {
             8 => Self { size: 2, evidence: LncEvidence::Assumed },
@@ -71,8 +72,8 @@ impl Lnc {
         }
     }
 
-    /// Reads the configuration of a host whose devices have so many cores. `environment` is the environment of this
-    /// process if the host is the live machine, and empty for any other host.
+    /// Reads the configuration of a host whose devices have this number of cores. `environment` is the environment of
+    /// this process if the host is the live machine, and empty for any other host.
     pub(crate) fn read(
         root: &HostRoot,
         problems: &mut Problems,

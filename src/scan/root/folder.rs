@@ -10,11 +10,12 @@ use rustix::io::Errno;
 use super::HostRoot;
 use crate::error::Result;
 
-/// An open folder below a root. Files in it are opened by their names, which spares the kernel the walk to the folder.
+/// An open folder below a root. nearfab opens the files in the folder by their names, so the kernel does not walk to
+/// the folder again.
 pub(crate) struct Folder<'a> {
     pub(super) root: &'a HostRoot,
     pub(super) path: String,
-    /// The open folder, or the errno of opening it, which every method returns then.
+    /// The open folder, or the errno of opening the folder. Every method returns this errno.
     pub(super) open: rustix::io::Result<OpenFolder>,
 }
 
@@ -37,7 +38,7 @@ impl Folder<'_> {
         self.root.parse_content(&self.at(name), self.read(name)?, expected, parse)
     }
 
-    /// Returns the names in the folder, in no order. A folder that does not exist is an empty one.
+    /// Returns the names in the folder, in no order. A folder that does not exist counts as an empty folder.
     pub(crate) fn list(&self) -> Result<Vec<String>> {
         let names = self.open.as_ref().map_err(|e| *e).and_then(OpenFolder::names);
         self.root.names(&self.path, names)
@@ -53,9 +54,10 @@ impl Folder<'_> {
 #[derive(Debug)]
 pub(super) struct OpenFolder {
     pub(super) dir: OwnedFd,
-    /// Whether its file system is mounted with `nodev`.
+    /// Whether the file system of the folder is mounted with `nodev`.
     pub(super) is_nodev: bool,
-    /// Names and types, from one getdents call: of a large folder the first ones only.
+    /// The names and types of the files, from one getdents call or from a whole listing. One call returns only the
+    /// first names of a large folder.
     kinds: OnceCell<Vec<(String, FileType)>>,
 }
 
@@ -78,7 +80,7 @@ impl OpenFolder {
         }
         let entries = self.entries(Extent::Whole)?;
         let names = entries.iter().map(|(name, _)| name.clone()).collect();
-        let _ = self.kinds.set(entries); // Fails if the types are known already.
+        let _ = self.kinds.set(entries); // This call fails if the types are known already.
         Ok(names)
     }
 

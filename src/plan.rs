@@ -1,7 +1,7 @@
 //! Divides a host among processes: the cores, EFA interfaces and CPUs of each.
 //!
 //! A plan is a pure function of a [`Host`] and of [`PlanOptions`]. Planning opens no device and binds no process. The
-//! environment of a plan is for processes that are started later; this process keeps its own environment.
+//! environment of a plan is for processes that are started later. This process keeps its own environment.
 
 mod cores;
 mod cpus;
@@ -51,20 +51,20 @@ impl PlanOptions {
         Self { ranks, cores: None, cpus: None, threads: None, kernel: None, narrowed: false }
     }
 
-    /// Uses only these logical cores, such as those of a `NEURON_RT_VISIBLE_CORES` that is already set.
+    /// Uses only these logical cores, such as the cores of a `NEURON_RT_VISIBLE_CORES` that is already set.
     #[must_use]
     pub fn on_cores(self, cores: Vec<LogicalCore>) -> Self {
         Self { cores: Some(cores), ..self }
     }
 
-    /// Uses only these CPUs, such as those that a launcher or a container gives to all ranks together.
+    /// Uses only these CPUs, such as the CPUs that a launcher or a container gives to all ranks together.
     #[must_use]
     pub fn on_cpus(self, cpus: CpuList) -> Self {
         Self { cpus: Some(cpus), ..self }
     }
 
-    /// Uses these CPU cores, as the kernel reports them. Without them, threads of one core are assumed from EC2's numbering,
-    /// and the plan marks them as assumed.
+    /// Uses these CPU cores, as the kernel reports them. Without these CPU cores, the plan assumes the threads of each
+    /// core from EC2's numbering, and marks the threads as assumed.
     #[must_use]
     pub fn with_threads(self, threads: CpuCores) -> Self {
         Self { threads: Some(threads), ..self }
@@ -76,8 +76,8 @@ impl PlanOptions {
         Self { kernel: Some(kernel), ..self }
     }
 
-    /// Restricts each rank to its near interfaces (`FI_EFA_IFACE`). This is not the default: a library may choose better among
-    /// all interfaces, and libfabric reports no error if a restricted rank finds no interface.
+    /// Restricts each rank to its near interfaces (`FI_EFA_IFACE`). Ranks are not restricted by default: a library may
+    /// choose better among all interfaces, and libfabric reports no error if a restricted rank finds no interface.
     #[must_use]
     pub fn narrowed(self) -> Self {
         Self { narrowed: true, ..self }
@@ -93,7 +93,8 @@ pub struct Plan {
     pub lnc: Option<Lnc>,
     /// The ranks, ascending from 0.
     pub ranks: Vec<Rank>,
-    /// The variables in the ranks' environments: the library that reads each, its versions, and why the variable is set.
+    /// The variables in the ranks' environments: the library that reads each, its versions, and why the variable is
+    /// set.
     pub variables: Vec<&'static Variable>,
 }
 
@@ -121,7 +122,7 @@ impl Rank {
     }
 
     /// Returns the variables to set in a process that already has an environment. A variable that only makes a default
-    /// explicit is left out if `is_set` returns true for its name.
+    /// explicit is left out if `is_set` returns true for the name of the variable.
     pub fn variables_beside<'a>(
         &'a self,
         is_set: impl Fn(&str) -> bool + 'a,
@@ -136,8 +137,9 @@ impl Rank {
 
 /// Divides a host among ranks.
 ///
-/// Each rank gets the same number of consecutive logical cores, or of GPUs on a host without Neuron devices. It gets the EFA
-/// interfaces nearest to them, and a part of the CPUs of their NUMA nodes. CPUs are divided by whole cores.
+/// Each rank gets the same number of consecutive logical cores, or of GPUs on a host without Neuron devices. Each rank
+/// gets the EFA interfaces nearest to its cores or GPUs, and a part of the CPUs of their NUMA nodes. CPUs are divided
+/// by whole cores.
 ///
 /// ```
 /// use nearfab::Host;
@@ -156,8 +158,8 @@ impl Rank {
 ///
 /// # Errors
 /// [`Error::NoPlan`](crate::Error::NoPlan) if
-/// - the host has no usable cores and no GPUs, or their number is not a multiple of the number of ranks (the error names the
-///   numbers that fit);
+/// - the host has no usable cores and no GPUs, or their number is not a multiple of the number of ranks (the error
+///   names the numbers that fit);
 /// - a rank would get logical cores that are not consecutive;
 /// - none of the given CPUs is on the NUMA nodes of a rank;
 /// - ranks are restricted to interfaces whose RDMA names are unknown.
@@ -179,7 +181,7 @@ pub fn plan(host: &Host, options: &PlanOptions) -> Result<Plan> {
     Ok(Plan { lnc, ranks, variables })
 }
 
-/// The JSON form of a [`Plan`]. Its variables are looked up again in the table of variables.
+/// The JSON form of a [`Plan`]. The variables of the plan are looked up again in the table of variables.
 #[derive(Deserialize)]
 struct RecordedPlan {
     lnc: Option<Lnc>,

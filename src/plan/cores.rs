@@ -11,14 +11,16 @@ const EXPECTED: &str = "a CPU list such as 0-47,96-143";
 
 /// The online CPUs of a machine, grouped by core. The CPUs of one core are threads that share its execution units.
 ///
-/// A [`Host`] does not hold these groups: reading them takes one file for each core, and only planning needs them.
+/// A [`Host`] does not hold these groups: reading the groups takes one file for each core, and only planning needs the
+/// groups.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CpuCores {
     cores: Vec<CpuList>,
 }
 
 impl CpuCores {
-    /// Reads the groups from the host's tree. A CPU whose core the kernel does not show is a core by itself.
+    /// Reads the groups from the host's tree. If the kernel does not show the core of a CPU, the CPU counts as a
+    /// separate core.
     ///
     /// ```
     /// use nearfab::{CpuCores, Error, Host};
@@ -30,8 +32,8 @@ impl CpuCores {
     /// ```
     ///
     /// # Errors
-    /// [`Error::NoTree`] for a host from a table or a record. [`Error::Read`] or [`Error::Malformed`] if a file cannot be read
-    /// or is not a CPU list.
+    /// [`Error::NoTree`] for a host from a table or a record. [`Error::Read`] or [`Error::Malformed`] if a file cannot
+    /// be read or is not a CPU list.
     pub fn read(host: &Host) -> Result<Self> {
         let path = host.root().ok_or_else(|| Error::NoTree { origin: host.origin().to_string() })?;
         let root = HostRoot::open(path)?;

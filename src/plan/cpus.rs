@@ -15,7 +15,7 @@ use crate::types::CpuList;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct CpuShare {
-    /// The CPUs. The list is empty if the host shows no CPUs; the rank is not bound then.
+    /// The CPUs. The list is empty if the host shows no CPUs. The rank is not bound in this case.
     pub cpus: CpuList,
     /// The NUMA nodes of the rank's cores or GPUs. The list is empty if one of these nodes is unknown.
     pub numa: Vec<u32>,
@@ -49,8 +49,9 @@ pub enum CpuReason {
 pub enum ThreadEvidence {
     /// The kernel shows the threads of each core.
     Kernel,
-    /// The host does not show the threads. They are assumed from EC2's numbering: a NUMA node with two CPU ranges of the same
-    /// length has the first thread of each core in the first range and the second thread in the second range.
+    /// The host does not show the threads. The threads are assumed from EC2's numbering: a NUMA node with two CPU
+    /// ranges of the same length has the first thread of each core in the first range and the second thread in the
+    /// second range.
     Assumed,
     /// The host does not show the threads, and its CPU ranges do not suggest two threads for each core.
     NotKnown,
@@ -74,8 +75,9 @@ impl fmt::Display for CpuReason {
 }
 
 impl CpuShare {
-    /// Returns the CPUs of the share that are in the set that a launcher gave this rank. If the two have no CPU in common, the
-    /// rank gets the CPUs of its NUMA nodes that are in the set; other ranks may get the same CPUs.
+    /// Returns the CPUs of the share that are in the set that a launcher gave this rank. If the share and the set have
+    /// no CPU in common, the rank gets the CPUs of its NUMA nodes that are in the set. Other ranks may get the same
+    /// CPUs.
     ///
     /// # Errors
     /// [`Error::NoPlan`] if the set has no CPU of the rank's NUMA nodes.
@@ -108,7 +110,7 @@ fn not_given(near: &CpuList, numa: &[u32], given: &CpuList) -> Error {
     }
 }
 
-/// Returns the CPUs of each rank. `nodes` has, for each rank, the NUMA node of each of its cores or GPUs.
+/// Returns the CPUs of each rank. For each rank, `nodes` has the NUMA node of each core or GPU of the rank.
 pub(super) fn divide(host: &Host, options: &PlanOptions, nodes: &[Vec<Option<u32>>]) -> Result<Vec<CpuShare>> {
     let all = CpuList::union(host.numa_nodes().iter().map(|node| &node.cpus));
     let given = options.cpus.as_ref();
@@ -121,7 +123,7 @@ pub(super) fn divide(host: &Host, options: &PlanOptions, nodes: &[Vec<Option<u32
         numa.sort_unstable();
         numa.dedup();
         let (cpus, reason) = match numa[..] {
-            // These CPUs are not taken from ranks whose node is known.
+            // The rank shares these CPUs with the ranks that have a known node.
             [] => (
                 if all.is_empty() { given.cloned().unwrap_or_default() } else { allowed(&all) },
                 CpuReason::NodeUnknown,
@@ -185,8 +187,8 @@ fn cores_of(node: &NumaNode, options: &PlanOptions) -> (Vec<CpuList>, ThreadEvid
     (cpus.into_iter().map(|cpu| [cpu].into_iter().collect()).collect(), ThreadEvidence::NotKnown)
 }
 
-/// Gives each rank its part of the cores, by weight. Parts are consecutive, in the order of the ranks. A rank whose part is
-/// less than one core gets one core, which it shares.
+/// Gives each rank its part of the cores, by weight. Parts are consecutive, in the order of the ranks. A rank whose
+/// part is less than one core gets one core and shares this core with other ranks.
 fn dealt(cores: &[CpuList], weights: &[usize], threads: ThreadEvidence) -> BTreeMap<usize, (Vec<CpuList>, CpuReason)> {
     let total: usize = weights.iter().sum();
     let mut turns = BTreeMap::new();

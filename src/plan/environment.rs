@@ -34,7 +34,7 @@ pub(super) fn variables(host: &Host, options: &PlanOptions) -> Vec<&'static Vari
     VARIABLES.iter().filter(needed).collect()
 }
 
-/// The resources of a rank, which decide the values of its variables.
+/// The resources of a rank, which determine the values of the rank's variables.
 pub(super) struct Resources<'a> {
     pub(super) host: &'a Host,
     pub(super) share: &'a Share,
@@ -80,7 +80,7 @@ impl Resources<'_> {
     }
 }
 
-/// Returns the LNC to set, or `None` for a product that has only one.
+/// Returns the LNC to set, or `None` for a product that has only one LNC.
 fn choice(lnc: &Lnc) -> Option<String> {
     (lnc.evidence != LncEvidence::Product).then(|| lnc.size.to_string())
 }

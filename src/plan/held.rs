@@ -6,14 +6,14 @@ use crate::types::probe::{CoreState, DeviceProbe, Probe};
 use crate::types::{HostDevice, LogicalCore, PhysicalCore};
 
 impl Plan {
-    /// Refuses a plan over cores that are held. The driver does not say which process holds a core. It lists the processes
-    /// that are attached to the device if the probe asked for them
+    /// Refuses a plan over cores that are held. The driver does not report which process holds a core. The driver lists
+    /// the processes that are attached to the device, if the probe asked for them
     /// ([`ProbeOptions::with_processes`](crate::probe::ProbeOptions::with_processes)).
     ///
     /// A core whose state the driver did not report counts as free.
     ///
     /// # Errors
-    /// [`Error::NoPlan`] names the cores, the ranks, and the attached processes if they are known.
+    /// [`Error::NoPlan`] names the cores, the ranks, and the attached processes if these are known.
     pub fn refuse_held(&self, probe: &Probe) -> Result<()> {
         refuse(self.ranks.iter(), probe)
     }
@@ -23,7 +23,7 @@ impl Rank {
     /// Refuses a rank whose cores are held; see [`Plan::refuse_held`].
     ///
     /// # Errors
-    /// [`Error::NoPlan`] names the cores and the attached processes if they are known.
+    /// [`Error::NoPlan`] names the cores, and the attached processes if these are known.
     pub fn refuse_held(&self, probe: &Probe) -> Result<()> {
         refuse(std::iter::once(self), probe)
     }
@@ -58,7 +58,7 @@ fn is_held(probe: &Probe, device: HostDevice, core: PhysicalCore) -> bool {
     answers.cores.iter().any(|probed| probed.core == core && matches!(probed.state, Ok(CoreState::Held)))
 }
 
-/// Returns true if the probe itself is among the attached processes. In a PID namespace, a process cannot find its own number
+/// Returns true if the probe itself is among the attached processes. In a PID namespace, a process cannot find its PID
 /// in the list.
 fn includes_probe(probed: &DeviceProbe) -> bool {
     let users = probed.answers.as_ref().ok().and_then(|answers| answers.attachment.as_ref()?.as_ref().ok());

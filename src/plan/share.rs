@@ -31,7 +31,8 @@ pub enum Share {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct GpuUnit {
-    /// The position among the GPUs that this process can see, by PCI address. In a container, only the GPUs of the container have numbers.
+    /// The position among the GPUs that this process can see, by PCI address. In a container, only the GPUs of the
+    /// container have numbers.
     pub number: u32,
     /// The PCI address.
     pub address: Bdf,
@@ -60,7 +61,7 @@ impl Share {
         }
     }
 
-    /// Returns the NUMA node of each core or GPU, or `None` if it is unknown.
+    /// Returns the NUMA node of each core or GPU, or `None` if the node is unknown.
     pub(super) fn nodes(&self, host: &Host) -> Vec<Option<u32>> {
         let of_device = |device| host.find_neuron(device).ok()?.function()?.numa;
         let of_gpu = |address| host.gpus().iter().find(|gpu| gpu.address() == address)?.function.numa;
@@ -145,8 +146,8 @@ fn given(rows: Vec<LogicalCoreRow>, given: Option<&[LogicalCore]>) -> Result<Vec
     Ok(rows.into_iter().filter(|row| given.contains(&row.logical)).collect())
 }
 
-/// Returns the cores of a rank. `NEURON_RT_VISIBLE_CORES` can name only consecutive cores, so others are refused: a range
-/// over them would include cores that the rank was not given.
+/// Returns the cores of a rank. `NEURON_RT_VISIBLE_CORES` can name only consecutive cores, so this function refuses
+/// other cores: a range over other cores would include cores that the rank was not given.
 fn consecutive(rank: u32, cores: &[LogicalCoreRow]) -> Result<Vec<LogicalCoreRow>> {
     let gap = cores.windows(2).find(|pair| pair[0].logical.0.checked_add(1) != Some(pair[1].logical.0));
     match gap {
@@ -161,7 +162,7 @@ fn consecutive(rank: u32, cores: &[LogicalCoreRow]) -> Result<Vec<LogicalCoreRow
     }
 }
 
-/// Splits units into equal runs, one for each rank. There is at least one unit.
+/// Splits units into equal runs, one for each rank. `units` has at least one unit.
 fn equal<'a, T>(units: &'a [T], ranks: u32, what: &str) -> Result<impl Iterator<Item = &'a [T]>> {
     let fits = |ranks: usize| ranks > 0 && units.len().is_multiple_of(ranks);
     let wanted = ranks as usize;
@@ -208,5 +209,5 @@ pub fn visible_cores(text: &str) -> Result<Vec<LogicalCore>> {
     parse().ok_or_else(|| Error::BadName { text: text.to_owned(), expected })
 }
 
-/// The longest range that is accepted. No host has this many cores.
+/// The most cores of a range that is accepted. No host has this many cores.
 const MOST_CORES: u32 = 65536;

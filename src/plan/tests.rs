@@ -50,8 +50,8 @@ fn a_rank_may_end_within_a_device() {
     assert_eq!(plan.ranks[1].environment["NEURON_RT_VISIBLE_CORES"], "3-5");
 }
 
-/// NUMA node 0 has the CPUs 0-47, their second threads 96-143 and the devices 4 to 11. Node 1 has the other CPUs and devices:
-/// the first half of its cores is for neuron0 to neuron3, the second half for neuron12 to neuron15.
+/// NUMA node 0 has the CPUs 0-47, their second threads 96-143 and the devices 4 to 11. Node 1 has the other CPUs and
+/// devices: the first half of the cores of node 1 is for neuron0 to neuron3, the second half for neuron12 to neuron15.
 #[test]
 fn nodes_are_divided_by_whole_cores() {
     let plan = planned("trn2.48xlarge", 4);
@@ -156,7 +156,7 @@ fn environment_fits_the_accelerators_and_the_kernel() {
     assert_eq!(environment_of("trn2.48xlarge", new), trn2);
     let old = PlanOptions::ranks(16).for_kernel("5.10.240-238".parse().unwrap());
     assert_eq!(environment_of("trn2.48xlarge", old)[0], "FI_EFA_FORK_SAFE=1");
-    // This type has only one LNC and no EFA interface, so neither is set.
+    // This type has only one LNC and no EFA interface, so no variable for the LNC or for EFA is set.
     assert_eq!(environment_of("inf2.48xlarge", PlanOptions::ranks(24)), ["NEURON_RT_VISIBLE_CORES=23"]);
     let gpus = ["CUDA_DEVICE_ORDER=PCI_BUS_ID", "CUDA_VISIBLE_DEVICES=6,7", "FI_HMEM=cuda", "FI_PROVIDER=efa"];
     assert_eq!(environment_of("p5.48xlarge", PlanOptions::ranks(4)), gpus);
@@ -240,7 +240,7 @@ fn plan_is_read_back_from_json() {
     assert!(error.contains("FI_NEWER is not of this version"), "{error}");
 }
 
-/// Reads a list of cores in the plainest way: every number that the text names, in order.
+/// Reads a list of cores in the simplest way: every number that the text names, in order.
 fn plain_cores(text: &str) -> Option<Vec<u32>> {
     let number = |text: &str| {
         let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());

@@ -1,6 +1,6 @@
 //! Computes nearness, numbering, links, trees and differences.
 //!
-//! All are pure functions of a [`crate::Host`].
+//! All results are pure functions of a [`crate::Host`].
 
 mod anchor;
 mod diff;

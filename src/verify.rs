@@ -24,10 +24,10 @@ pub struct Verification {
     pub origin: Origin,
     /// True if the Neuron driver was probed.
     pub probed: bool,
-    /// One verdict for each of [`assumptions`], in the same order.
+    /// The verdicts, one for each of [`assumptions`], in the same order.
     pub assumptions: Vec<AssumptionVerdict>,
-    /// One verdict for each kind of fact in the table of the host's type, captured and published facts included. Empty if the
-    /// type has no table, or if the host was made from the table.
+    /// The verdicts, one for each kind of fact in the table of the host's type, captured and published facts included.
+    /// The list is empty if the type has no table, or if the host was made from the table.
     pub facts: Vec<FactVerdict>,
 }
 
@@ -39,7 +39,7 @@ pub struct AssumptionVerdict {
     pub id: &'static str,
     /// The assumption as a sentence.
     pub statement: &'static str,
-    /// What to read on a live host to settle the assumption.
+    /// The values to read on a live host to settle the assumption.
     pub settled_by: &'static str,
     /// Whether the assumption holds on this host.
     #[serde(flatten)]
@@ -53,16 +53,17 @@ pub struct AssumptionVerdict {
 pub enum Verdict {
     /// Every value that the host shows agrees.
     Confirmed {
-        /// How many values agree.
+        /// The number of values that agree.
         agreed: usize,
-        /// The values that the host does not show. They could disagree.
+        /// The values that the host does not show. These values could disagree.
         gaps: Vec<Gap>,
     },
     /// At least one value disagrees.
     Refuted {
         /// The values that disagree.
         differences: Vec<Difference>,
-        /// Other assumptions that the same facts rest on. At least one of these assumptions is wrong.
+        /// The other assumptions that the same facts depend on. At least one of the assumptions, this assumption
+        /// included, is wrong.
         shared_with: Vec<&'static str>,
     },
     /// The host shows no value of the assumption.
@@ -99,11 +100,11 @@ pub enum Reason {
 pub struct FactVerdict {
     /// The kind of fact, see [`Source::fact`].
     pub fact: &'static str,
-    /// How well the fact was known before.
+    /// How reliable the fact was before this comparison.
     pub grade: Grade,
-    /// The ids of the assumptions that the fact rests on.
+    /// The ids of the assumptions that the fact depends on.
     pub assumptions: &'static [&'static str],
-    /// How many values agree.
+    /// The number of values that agree.
     pub agreed: usize,
     /// The values that disagree.
     pub differences: Vec<Difference>,
@@ -150,10 +151,11 @@ impl fmt::Display for Reason {
 
 /// Checks [`assumptions`], and the table of the host's instance type, against a host.
 ///
-/// The result depends only on the host and on the answers of a probe, if there are any. This function reads no file and opens
-/// no device. An assumption is refuted if a fact that rests on it disagrees with the host. It is confirmed if at least one
-/// value agrees and none disagrees. Differences that occur on sound hosts do not count: interfaces that are not attached,
-/// drivers that are not loaded, firmware without NUMA nodes, CPUs that were left out at launch, links in another order.
+/// The result depends only on the host, and on the answers of the probe if the caller passes a probe. This function
+/// reads no file and opens no device. An assumption is refuted if a fact that depends on the assumption disagrees with
+/// the host. An assumption is confirmed if at least one value agrees and no value disagrees. Differences that occur on
+/// sound hosts do not count: interfaces that are not attached, drivers that are not loaded, firmware without NUMA
+/// nodes, CPUs that were left out at launch, links in another order.
 ///
 /// ```
 /// use nearfab::verify::{Reason, Verdict, verify};

@@ -14,7 +14,7 @@ use crate::types::{Bdf, Core, HostDevice, LogicalCore};
 pub enum Anchor {
     /// A physical core, named `neuron5:0`.
     Core {
-        /// The device and the number of the core in it.
+        /// The device, and the number of the core in the device.
         #[serde(flatten)]
         core: Core,
     },
@@ -41,7 +41,7 @@ pub enum Anchor {
 }
 
 impl Host {
-    /// Resolves a name: of a core, a device, an EFA interface or a GPU of this host.
+    /// Resolves the name of a core, a device, an EFA interface or a GPU of this host.
     ///
     /// ```
     /// use nearfab::{Anchor, Host, HostDevice};
@@ -53,8 +53,8 @@ impl Host {
     ///
     /// # Errors
     /// [`Error::NoSuchDevice`] if no such device is at an address, or if an RDMA device is not an EFA interface.
-    /// [`Error::BadName`] if the text has none of the known forms. A device or core that is named by number is not looked
-    /// up.
+    /// [`Error::BadName`] if the text has none of the known forms. A device or core that is named by its number is not
+    /// looked up.
     pub fn anchor(&self, name: &str) -> Result<Anchor> {
         if let Ok(address) = name.parse() {
             return self.anchor_at(address);

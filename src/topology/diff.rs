@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use crate::host::Host;
 use crate::types::{Bdf, HostDevice};
 
-/// One difference between two snapshots.
+/// A difference between two snapshots.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Change {
@@ -118,11 +118,11 @@ impl fmt::Display for Change {
 }
 
 impl Host {
-    /// Returns the differences to a newer snapshot, in the order host, NUMA nodes, EFA interfaces, Neuron devices, other
-    /// parts.
+    /// Returns the differences to a newer snapshot, in the order host, NUMA nodes, EFA interfaces, Neuron devices,
+    /// other parts.
     ///
-    /// A host holds no counters and no other values that change by themselves, so each entry is news. The origin of the two
-    /// snapshots is not compared.
+    /// A host holds no counters and no other values that change by themselves, so each entry is news. The origin of the
+    /// two snapshots is not compared.
     ///
     /// ```
     /// use nearfab::Host;

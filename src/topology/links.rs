@@ -21,12 +21,13 @@ pub struct Links {
     pub evidence: LinkEvidence,
 }
 
-/// The source of NeuronLink neighbours. Both sources are nominal: neither checks whether a link is up.
+/// The source of NeuronLink neighbours. Both sources are nominal: neither source checks whether a link is up.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "by", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum LinkEvidence {
-    /// The Neuron driver. It has one table for each number of devices, which lists a torus even on hosts with NeuronSwitches.
+    /// The Neuron driver. The driver has one table for each number of devices. The table lists a torus even on hosts
+    /// with NeuronSwitches.
     Driver,
     /// The table of the instance type, if the driver does not show the links to this user.
     Table {

@@ -6,16 +6,16 @@ use super::{Evidence, Member, MemberKind, Proximity};
 use crate::host::Host;
 use crate::types::{Bdf, CpuList};
 
-/// The proximity of each two of a host's accelerators and EFA interfaces.
+/// The proximity of each two devices of a host: accelerators and EFA interfaces.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Matrix {
     /// The devices of the rows. The columns have the same devices in the same order.
     pub members: Vec<MatrixMember>,
-    /// One row for each member. JSON has [`Proximity::code`].
+    /// The rows, one for each member. In JSON, each cell is its [`Proximity::code`].
     #[serde(serialize_with = "codes")]
     pub cells: Vec<Vec<Proximity>>,
-    /// The vendor's pairing, which outranks the proximities.
+    /// The vendor's pairing, which takes precedence over the proximities.
     pub pairs: Vec<Pair>,
 }
 
@@ -23,8 +23,8 @@ pub struct Matrix {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct MatrixMember {
-    /// A short name in this matrix. `N5` is the Neuron device 5. `E5`, `G5` and `F5` are the EFA interface, the GPU and the
-    /// Neuron function without a known device number at position 5 of their kind.
+    /// A short name in this matrix. `N5` is the Neuron device 5. `E5`, `G5` and `F5` are the EFA interface, the GPU and
+    /// the Neuron function without a known device number at position 5 of their kind.
     pub id: String,
     /// The kind of the device.
     pub kind: MemberKind,

@@ -19,7 +19,7 @@ use crate::types::Bdf;
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub enum Member<'a> {
-    /// A Neuron device with a number. Its PCI address may be unknown.
+    /// A Neuron device with a number. The PCI address of the device may be unknown.
     Neuron(&'a NeuronDevice),
     /// A Neuron PCI function whose `/dev/neuronN` number is unknown.
     Unnumbered(&'a PciFunction),
@@ -88,8 +88,8 @@ impl<'a> Member<'a> {
     }
 }
 
-/// Writes the name of the device on its host: `neuron5`, a PCI address, or the name of an RDMA device that is not an EFA
-/// interface.
+/// Writes the name of the device on its host: `neuron5`, a PCI address, or the name of an RDMA device that is not an
+/// EFA interface.
 impl fmt::Display for Member<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -122,8 +122,8 @@ impl Host {
         neuron.chain(unnumbered).chain(driverless).chain(gpus).chain(efa).chain(others)
     }
 
-    /// Ranks the EFA interfaces by their nearness to an accelerator of this host: by the vendor's pairing for a numbered
-    /// Neuron device, by place for other accelerators.
+    /// Ranks the EFA interfaces by their nearness to an accelerator of this host: by the vendor's pairing for a
+    /// numbered Neuron device, and by place for other accelerators.
     ///
     /// # Errors
     /// [`Error::NoSuchDevice`] if the device is of another host or is not an accelerator.

@@ -15,8 +15,8 @@ use crate::types::{Bdf, Core, HostDevice};
 /// The facts that a ranking uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Basis {
-    /// The vendor's pairing ranks first, if the instance type has a table and the paired interface is attached. The other
-    /// interfaces are ranked by place.
+    /// The vendor's pairing ranks first, if the instance type has a table and the paired interface is attached. The
+    /// other interfaces are ranked by place.
     #[default]
     Pairing,
     /// Only the PCI path and the NUMA node; the vendor's pairing is ignored.
@@ -58,7 +58,7 @@ impl fmt::Display for Evidence {
     }
 }
 
-/// One neighbour with its rank, written `0000:57:00.0 (rank 1, table trn2.48xlarge)`.
+/// A neighbour with its rank, written `0000:57:00.0 (rank 1, table trn2.48xlarge)`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Near<T> {
@@ -82,11 +82,11 @@ impl<T: fmt::Display> fmt::Display for Near<T> {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct NearList<T> {
-    /// Every candidate of the host, ordered by rank, then by address or number. The first entry is no answer if its
-    /// proximity is unknown: [`NearList::nearest`] leaves such entries out.
+    /// Every candidate of the host, ordered by rank, then by address or number. An entry of rank 1 is no answer if its
+    /// evidence is an unknown proximity: [`NearList::nearest`] leaves such entries out.
     pub entries: Vec<Near<T>>,
-    /// The interface that the table pairs with the device, or that libnrt named for an address, if this host does not have
-    /// that interface. An instance can be launched with fewer interfaces than its type allows.
+    /// The interface that the table pairs with the device, or that libnrt named for an address, if this host does not
+    /// have that interface. An instance can be launched with fewer interfaces than its type allows.
     pub missing_pair: Option<Bdf>,
 }
 
@@ -124,7 +124,7 @@ impl Host {
                 present: format!("{} cores on {}", device.cores, core.device),
             });
         }
-        // All cores of a device share its one PCI function.
+        // All cores of a device share the PCI function of the device.
         self.near_device(core.device, basis)
     }
 
@@ -157,8 +157,8 @@ impl Host {
         self.table().filter(|_| basis == Basis::Pairing)
     }
 
-    /// Ranks the Neuron devices by their nearness to an EFA interface. On trn1.32xlarge, each interface is paired with two
-    /// devices.
+    /// Ranks the Neuron devices by their nearness to an EFA interface. On trn1.32xlarge, each interface is paired with
+    /// two devices.
     ///
     /// ```
     /// use nearfab::{Basis, Host};
@@ -181,9 +181,9 @@ impl Host {
         Ok(NearList { entries: ranked(candidates.collect(), pairing.map(Evidence::of)), missing_pair: None })
     }
 
-    /// Ranks the EFA interfaces by the place of an accelerator's PCI function: a GPU, or a Neuron device with or without a
-    /// known number. Tables pair no GPUs. Interfaces of one rank are ordered by address; on p5, four interfaces have rank 1
-    /// for each GPU.
+    /// Ranks the EFA interfaces by the place of an accelerator's PCI function: a GPU, or a Neuron device with or
+    /// without a known number. Tables pair no GPUs. Interfaces of one rank are ordered by address; on p5, four
+    /// interfaces have rank 1 for each GPU.
     ///
     /// ```
     /// use nearfab::Host;
@@ -221,8 +221,8 @@ impl Host {
         numbered.chain(self.unnumbered()).chain(self.driverless()).chain(gpus)
     }
 
-    /// Returns the id of the device group that contains a Neuron device; see [`InstanceTable::group_id`]. Returns `None` if
-    /// the device is at another address than the table's.
+    /// Returns the id of the device group that contains a Neuron device; see [`InstanceTable::group_id`]. Returns
+    /// `None` if the device is not at the address of the table.
     #[must_use]
     pub fn device_group(&self, device: HostDevice, size: GroupSize) -> Option<String> {
         let table = self.table()?;
@@ -230,14 +230,15 @@ impl Host {
         table.group_id(device, size)
     }
 
-    /// Returns the id of the device group that contains an EFA interface, if all Neuron devices that are paired with the
-    /// interface are in one group of that size. Returns `None` if one of these devices is at another address than the
-    /// table's, as [`Host::device_group`] does.
+    /// Returns the id of the device group that contains an EFA interface, if all Neuron devices that are paired with
+    /// the interface are in one group of that size. Returns `None` if one of these devices is not at the address of the
+    /// table, as [`Host::device_group`] does.
     #[must_use]
     pub fn efa_group(&self, address: Bdf, size: GroupSize) -> Option<String> {
         let table = self.table()?;
         let paired = table.neuron.iter().filter(|row| row.efa == Some(address));
-        // A device that this host does not have keeps its group: ids count interfaces of the table, attached or not.
+        // A device that this host does not have keeps its group: ids depend on the interfaces of the table, attached or
+        // not.
         let elsewhere = |index| self.find_neuron(index).is_ok_and(|device| is_elsewhere(table, device));
         let mut ids = paired.map(|row| if elsewhere(row.index) { None } else { table.group_id(row.index, size) });
         let id = ids.next()??;
@@ -245,13 +246,13 @@ impl Host {
     }
 }
 
-/// Returns the interface that the table pairs with the device. The pairing of a device at another address than the table's
-/// describes other hardware, so there is none.
+/// Returns the interface that the table pairs with the device. Returns `None` if the device is not at the address of
+/// the table, because the pairing then describes other hardware.
 fn pair(table: &InstanceTable, device: &NeuronDevice) -> Option<Bdf> {
     if is_elsewhere(table, device) { None } else { table.neuron(device.index)?.efa }
 }
 
-/// Returns true if the device is at another address than the table's.
+/// Returns true if the device is not at the address of the table.
 fn is_elsewhere(table: &InstanceTable, device: &NeuronDevice) -> bool {
     table.address(device.index).is_some_and(|address| device.address() != Some(address))
 }
@@ -261,10 +262,11 @@ fn by_place<'a>(from: &PciFunction, candidates: impl Iterator<Item = &'a PciFunc
     NearList { entries: ranked(candidates.collect(), None), missing_pair: None }
 }
 
-/// Sorts the candidates (target, proximity, true if paired) and gives equally near candidates the same rank. Ranks have no
-/// gaps. `pairs` is the evidence of a paired candidate.
+/// Sorts the candidates (target, proximity, true if paired) and gives equally near candidates the same rank. Ranks have
+/// no gaps. `pairs` is the evidence of a paired candidate.
 fn ranked<T: Copy + Ord>(mut candidates: Vec<(T, Proximity, bool)>, pairs: Option<Evidence>) -> Vec<Near<T>> {
-    // A paired interface is nearest, whatever its PCI path is: the vendor publishes the pair as the best choice.
+    // A paired interface is nearest, even if other interfaces have a shorter PCI path: the vendor publishes the pair as
+    // the best choice.
     let key = |&(_, proximity, paired): &(T, Proximity, bool)| (!paired, if paired { None } else { Some(proximity) });
     candidates.sort_by_key(|candidate| (key(candidate), candidate.0));
     let mut rank = 0;

@@ -14,11 +14,11 @@ use crate::types::{ContainerDevice, Core, HostDevice, LogicalCore, PhysicalCore}
 pub struct CoreNumbering {
     /// The logical core configuration (LNC) of the numbers; `None` on a host without Neuron devices.
     pub lnc: Option<Lnc>,
-    /// One row for each logical core, in ascending order.
+    /// The rows, one for each logical core, in ascending order.
     pub rows: Vec<LogicalCoreRow>,
 }
 
-/// One logical core with its device and its physical cores.
+/// A logical core with its device and its physical cores.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct LogicalCoreRow {
@@ -50,14 +50,15 @@ impl CoreNumbering {
 }
 
 impl Host {
-    /// Returns the Neuron devices whose device nodes exist, accessible or not. The sysfs of a container shows all devices of
-    /// the host, but the container has only its own nodes. The Neuron runtime numbers devices by nodes.
+    /// Returns the Neuron devices whose device nodes exist, accessible or not. The sysfs of a container shows all
+    /// devices of the host, but the container has only the nodes of its devices. The Neuron runtime numbers devices by
+    /// nodes.
     pub fn visible_neuron(&self) -> impl Iterator<Item = &NeuronDevice> {
         self.neuron_devices().iter().filter(|device| device.access != NodeAccess::Missing)
     }
 
-    /// Returns the GPUs that this process can see: all GPUs of the host, or in a container only those that the NVIDIA driver
-    /// lists. CUDA numbers these GPUs from 0, by PCI address if `CUDA_DEVICE_ORDER` is `PCI_BUS_ID`.
+    /// Returns the GPUs that this process can see: all GPUs of the host, or in a container only the GPUs that the
+    /// NVIDIA driver lists. CUDA numbers these GPUs from 0, by PCI address if `CUDA_DEVICE_ORDER` is `PCI_BUS_ID`.
     pub fn visible_gpus(&self) -> impl Iterator<Item = &Gpu> {
         self.gpus().iter().filter(|gpu| gpu.access != NodeAccess::Missing)
     }

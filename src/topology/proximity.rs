@@ -8,21 +8,21 @@ use crate::scan::pci::PciFunction;
 
 /// The distance between two PCI functions, in order from near to far.
 ///
-/// Flat guests (trn1, p4d) show no PCIe bridges. There, the same root is the closest level.
+/// Flat guests (trn1, p4d) show no PCIe bridges. The same root is the closest level on such guests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Proximity {
-    /// Both are the same function.
+    /// The two functions are the same function.
     SameFunction,
-    /// Both are below one bridge. Traffic between them need not reach the PCI root.
+    /// Both functions are below one bridge. Traffic between them need not reach the PCI root.
     SameSwitch {
         /// The number of bridges that only one of the functions is below: 2 for two ports of one switch.
         bridges: usize,
     },
-    /// Both are below one PCI root and share no bridge.
+    /// Both functions are below one PCI root and share no bridge.
     SameRoot,
-    /// Both are on one NUMA node, below different PCI roots.
+    /// Both functions are on one NUMA node, below different PCI roots.
     SameNuma,
     /// The functions are on different NUMA nodes.
     OtherNuma,
@@ -31,7 +31,7 @@ pub enum Proximity {
 }
 
 impl Proximity {
-    /// Returns the proximity of two functions. `None` is a function that the host does not show.
+    /// Returns the proximity of two functions. Pass `None` for a function that the host does not show.
     #[must_use]
     pub fn between(a: Option<&PciFunction>, b: Option<&PciFunction>) -> Self {
         let (Some(a), Some(b)) = (a, b) else { return Self::Unknown };

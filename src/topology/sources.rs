@@ -6,8 +6,9 @@ use crate::scan::neuron::LocationEvidence;
 use crate::tables::instances::Source;
 
 impl Host {
-    /// Returns the facts of the instance table that this host uses, in the table's order. A host made from the table uses all
-    /// facts. Other hosts use the devices' addresses, the pairing and the links, each only if the host does not show it.
+    /// Returns the facts of the instance table that this host uses, in the table's order. A host made from the table
+    /// uses all facts. Other hosts use the devices' addresses, the pairing and the links. Each of these facts is used
+    /// only if the host does not show it.
     ///
     /// A fact that was not seen on a real host names its [`assumptions`](crate::instances::assumptions).
     ///

@@ -38,14 +38,15 @@ pub struct RootBranch {
     pub below: Vec<Branch>,
 }
 
-/// Bridges with several devices below them, or one device.
+/// A chain of bridges with several devices below, or one device.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "is", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Branch {
     /// A chain of bridges above several devices.
     Bridges {
-        /// The bridges from the root down. The last bridge is the upstream port of a switch if ports of the switch follow.
+        /// The bridges from the root down. The last bridge is the upstream port of a switch if ports of the switch
+        /// follow.
         bridges: Vec<Bdf>,
         /// The branches below the last bridge.
         below: Vec<Self>,
@@ -54,7 +55,7 @@ pub enum Branch {
     Member(Leaf),
 }
 
-/// One device in the tree.
+/// A device in the tree.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Leaf {
@@ -145,7 +146,7 @@ fn bridges(function: Option<&PciFunction>) -> &[Bdf] {
     function.map_or(&[], |function| &function.bridges)
 }
 
-/// Returns the branch of a NUMA node. Appends one if the host does not list the node.
+/// Returns the branch of a NUMA node. Appends a branch if the host does not list the node.
 fn node_of(numa: &mut Vec<NumaBranch>, node: Option<u32>) -> &mut NumaBranch {
     let index = numa.iter().position(|branch| branch.node == node).unwrap_or_else(|| {
         numa.push(NumaBranch { node, cpus: CpuList::default(), roots: Vec::new() });

@@ -1,4 +1,4 @@
-//! Tests the assumptions that no table rests on.
+//! Tests the assumptions that no table depends on.
 
 use std::collections::BTreeSet;
 use std::fmt::{self, Display};
@@ -117,8 +117,8 @@ fn core_map(findings: &mut Findings, host: &Host, probe: Option<&Probe>, order: 
     }
 }
 
-/// Handles a question that failed: a malformed answer differs from the expectation; every other failure leaves the value
-/// unknown.
+/// Handles a question that failed: a malformed answer differs from the expectation; every other failure leaves the
+/// value unknown.
 fn refused(findings: &mut Findings, error: &Error) {
     match error {
         Error::Malformed { path, expected, found } => findings.differ(path.display().to_string(), expected, found),
@@ -148,7 +148,7 @@ fn core_map_none(findings: &mut Findings, host: &Host, probe: Option<&Probe>) {
     }
 }
 
-/// Returns the answers of each device that answered.
+/// Returns the driver's answers for each device whose node was opened.
 fn answers<'a>(
     findings: &mut Findings,
     host: &Host,
@@ -200,7 +200,8 @@ fn product(device: &NeuronDevice) -> Option<&'static Product> {
     products().iter().find(|product| device.product.as_deref() == Some(product.name))
 }
 
-/// Checks that each probed address is the address of a Neuron function of this host, and that no two devices have one address.
+/// Checks that each probed address is the address of a Neuron function of this host, and that no two devices have one
+/// address.
 fn probed_address(findings: &mut Findings, host: &Host, probe: Option<&Probe>) {
     let answers = answers(findings, host, probe, "the address of each device");
     let present: BTreeSet<_> = neuron_functions(host).map(|function| function.address).collect();

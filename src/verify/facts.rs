@@ -53,8 +53,8 @@ pub(super) fn functions(host: &Host) -> impl Iterator<Item = &PciFunction> {
     neuron_functions(host).chain(efa).chain(gpus).chain(others)
 }
 
-/// Compares the CPUs of the NUMA nodes, if the host has as many CPUs as the table. EC2 can launch an instance with fewer cores,
-/// or with one thread for each core; these instances number CPUs differently.
+/// Compares the CPUs of the NUMA nodes, if the host has as many CPUs as the table. EC2 can launch an instance with
+/// fewer cores, or with one thread for each core. Such instances number CPUs differently.
 fn cpus(findings: &mut Findings, host: &Host, table: &InstanceTable) {
     let rows: Vec<(u32, CpuList)> =
         table.numa.iter().map(|row| (row.node, row.cpus.parse().unwrap_or_default())).collect();
@@ -100,7 +100,8 @@ fn at_places(
     findings.miss_some(missing, places.len(), "functions");
 }
 
-/// Compares the NUMA node of each function. The firmware may give no node (-1); such a function is not compared.
+/// Compares the NUMA node of each function. The firmware may report no node (-1) for a function. Such a function is not
+/// compared.
 fn numa(findings: &mut Findings, host: &Host, table: &InstanceTable) {
     let mut places = places(table);
     places.retain(|place| place.numa.is_some());
@@ -114,8 +115,8 @@ fn numa(findings: &mut Findings, host: &Host, table: &InstanceTable) {
     findings.miss_some(without_node, places.len(), "NUMA nodes of functions: the firmware gives none");
 }
 
-/// Compares addresses: every function of the host is at an address of the table. Functions of the table may be missing: they
-/// are not attached, or have fallen off the bus.
+/// Compares addresses: every function of the host is at an address of the table. Functions of the table may be missing
+/// from the host: such functions are not attached, or have disappeared from the bus.
 fn addresses<'a>(
     findings: &mut Findings,
     what: &str,
@@ -174,8 +175,8 @@ fn efa_ids(findings: &mut Findings, host: &Host, table: &InstanceTable) {
     }
 }
 
-/// Compares other RDMA functions at the addresses of the table only. Not every image has these functions, and software can
-/// create RDMA devices at other addresses.
+/// Compares other RDMA functions at the addresses of the table only. Not every image has these functions, and software
+/// can create RDMA devices at other addresses.
 fn foreign(findings: &mut Findings, host: &Host, table: &InstanceTable) {
     let present: Vec<&PciFunction> = host.other_rdma().iter().filter_map(|device| device.function.as_ref()).collect();
     ids(findings, table.foreign, present.iter().copied());
@@ -183,7 +184,8 @@ fn foreign(findings: &mut Findings, host: &Host, table: &InstanceTable) {
     findings.miss_some(missing.count(), table.foreign.len(), "other RDMA functions");
 }
 
-/// Compares the addresses of Neuron functions. Compares the device number of each function if the host or a probe shows it.
+/// Compares the addresses of Neuron functions. Compares the device number of each function if the host or a probe shows
+/// it.
 fn neuron(findings: &mut Findings, host: &Host, table: &InstanceTable) {
     addresses(findings, "Neuron functions", table.neuron, neuron_functions(host));
     let ids = table.product().map_or(&[][..], |product| product.device_ids);
@@ -211,7 +213,7 @@ fn neuron(findings: &mut Findings, host: &Host, table: &InstanceTable) {
     }
 }
 
-/// Compares PCI root and bridges. sysfs shows them in the link of a function.
+/// Compares the PCI root and the bridges. sysfs shows the root and the bridges in the link of a function.
 fn path(findings: &mut Findings, host: &Host, table: &InstanceTable) {
     let places = places(table);
     let mut without_path = 0;
@@ -241,8 +243,8 @@ impl Display for Route<'_> {
     }
 }
 
-/// Checks that the vendor's paired interface is among the nearest by place. Among equally near interfaces, the place cannot
-/// show which one is paired.
+/// Checks that the vendor's paired interface is among the nearest interfaces by place. Among equally near interfaces,
+/// the place cannot show which one is paired.
 fn pairing(findings: &mut Findings, host: &Host, table: &InstanceTable) {
     let pairs: Vec<(HostDevice, Bdf)> = table.neuron.iter().filter_map(|row| Some((row.index, row.efa?))).collect();
     let [mut unattached, mut unplaced] = [0; 2];
@@ -287,8 +289,8 @@ impl Display for OneOf<'_> {
     }
 }
 
-/// Compares sets of neighbours. The driver lists neighbours by the number of devices, so it lists other neighbours if one
-/// device is missing.
+/// Compares sets of neighbours. The driver chooses its list of neighbours by the number of devices, so it lists other
+/// neighbours if one device is missing.
 fn links(findings: &mut Findings, host: &Host, table: &InstanceTable) {
     if host.neuron_devices().len() != table.neuron.len() {
         let what = format!(

@@ -24,11 +24,11 @@ pub struct Difference {
 pub struct Gap {
     /// The value that is not shown.
     pub what: String,
-    /// What would show the value.
+    /// The way to learn the value.
     pub needs: Need,
 }
 
-/// What would show a value that a host does not show.
+/// The way to learn a value that a host does not show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]

@@ -9,10 +9,11 @@ use crate::host::{Host, to_json};
 use crate::redact::Redactor;
 use crate::system::SystemInfo;
 
-/// A host with its system, for a file: to examine it on another machine, to compare it, or to send it with a question.
+/// A host with its system, for a file. Another machine can examine or compare the record, and a user can send it with a
+/// question.
 ///
-/// The file has the form of [`Host::to_json`] and more members. [`Host::from_file`] reads it too, and
-/// [`Record::from_file`] reads the file of a host without its system.
+/// The file has the form of [`Host::to_json`] and more members. [`Host::from_file`] also reads the file of a record,
+/// and [`Record::from_file`] also reads the file of a host without its system.
 ///
 /// ```
 /// use nearfab::{Host, Record};
@@ -35,7 +36,7 @@ pub struct Record {
     redacted: bool,
 }
 
-/// The members of a record beside those of the host.
+/// The members of a record that are not members of the host.
 #[derive(Serialize, Deserialize)]
 struct Rest {
     #[serde(default)]
@@ -46,7 +47,7 @@ struct Rest {
 }
 
 impl Record {
-    /// Records a host with its system as it is now.
+    /// Records a host, with its system as the system is now.
     ///
     /// # Errors
     /// [`Error::Read`] if the root that the host was read from cannot be opened any more.
@@ -79,7 +80,7 @@ impl Record {
         Ok(Self { host, system, redacted })
     }
 
-    /// Returns the whole record as JSON. [`Record::from_json`] returns an equal record from it.
+    /// Returns the whole record as JSON. [`Record::from_json`] returns an equal record from this JSON.
     #[must_use]
     pub fn to_json(&self) -> String {
         #[derive(Serialize)]
@@ -99,12 +100,13 @@ impl Record {
         self.redacted
     }
 
-    /// Returns the record without anything that identifies the machine or its owner, so that it can be given to others.
+    /// Returns the record without anything that identifies the machine or its owner, so that the record can be given to
+    /// others.
     ///
-    /// Replaced are serial numbers, GUIDs and GIDs (which contain MAC addresses), instance ids, host names, network
-    /// addresses, folders other than those of the system and of AWS's packages, names and numbers of processes, and
-    /// values of environment variables. A value stays if it consists of numbers and known words and its variable is
-    /// known to be harmless.
+    /// The copy has replacements for serial numbers, GUIDs and GIDs (which contain MAC addresses), instance ids, host
+    /// names, network addresses, folders except the folders of the system and of AWS's packages, names and numbers of
+    /// processes, and values of environment variables. The value of a variable stays if the variable is known to be
+    /// harmless and the value consists of numbers and known words.
     ///
     /// Equal texts get equal replacements. PCI addresses, NUMA nodes and versions stay, so that the distances between
     /// devices stay the same.

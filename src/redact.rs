@@ -1,4 +1,4 @@
-//! Removes from a record what identifies a machine or its owner.
+//! Removes from a record everything that identifies a machine or its owner.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -14,7 +14,7 @@ use crate::types::{Guid, Library};
 pub(crate) struct Redactor {
     /// The number of each secret, in the order in which the secrets were met.
     numbers: BTreeMap<String, u32>,
-    /// The folder that a tree was read from. Paths below it are judged as paths of a machine.
+    /// The folder that a tree was read from. Paths below this folder are treated as paths of a machine.
     root: Option<String>,
 }
 
@@ -35,13 +35,13 @@ impl Redactor {
         Guid(u64::from(self.number(&guid.to_string())))
     }
 
-    /// Returns the replacement of a GID: a link-local address, as the GIDs of EFA interfaces are.
+    /// Returns the replacement of a GID: a link-local address, like the GIDs of EFA interfaces.
     pub(crate) fn gid(&mut self, gid: Ipv6Addr) -> Ipv6Addr {
         const LINK_LOCAL: u128 = 0xfe80 << 112;
         Ipv6Addr::from(LINK_LOCAL | u128::from(self.number(&gid.to_string())))
     }
 
-    /// Remembers the folder that a tree was read from, and returns its replacement.
+    /// Stores the folder that a tree was read from, and returns the replacement of the folder.
     pub(crate) fn root(&mut self, root: &Path) -> String {
         let root = root.to_string_lossy().into_owned();
         let name = format!("/{}", self.word(&root));
@@ -49,13 +49,14 @@ impl Redactor {
         name
     }
 
-    /// Returns a name unchanged if it consists of numbers and common words, else its replacement.
+    /// Returns a name unchanged if it consists of numbers and common words. Returns the replacement of the name
+    /// otherwise.
     pub(crate) fn name(&mut self, name: &str) -> String {
         if words::are_common(name, &[]) { name.to_owned() } else { self.word(name) }
     }
 
     /// Returns the name of an RDMA device unchanged if the kernel, the device's driver or udev made it: a known prefix,
-    /// numbers and the letters that udev puts between them. Returns its replacement otherwise.
+    /// numbers and the letters that udev puts between them. Returns the replacement of the name otherwise.
     pub(crate) fn rdma_name(&mut self, name: &str) -> String {
         const PREFIXES: [&str; 10] = ["efa_", "ib", "mlx4_", "mlx5_", "rdma", "roce", "rocep", "rxe", "siw", "rdmap"];
         let is_place = |rest: &str| rest.bytes().all(|byte| byte.is_ascii_digit() || b"Ppsfdn".contains(&byte));
@@ -72,8 +73,8 @@ impl Redactor {
         format!("{head}-{}", self.word(version))
     }
 
-    /// Returns a path unchanged if it is one of the system or of a vendor's package. Replaces the folder of any other
-    /// path, and the file name too unless it is a library's.
+    /// Returns a path unchanged if the path belongs to the system or to a vendor's package. Replaces the folder of any
+    /// other path. Also replaces the file name, unless the file is a library.
     pub(crate) fn path(&mut self, path: &str) -> String {
         let below = self.root.clone().filter(|root| root != "/").and_then(|root| {
             let rest = path.strip_prefix(&root)?;
@@ -91,7 +92,7 @@ impl Redactor {
         if is_library { format!("/{}/{file}", self.word(folder)) } else { format!("/{}", self.word(path)) }
     }
 
-    /// Replaces those parts of a path that are known secrets, such as the name that an owner gave an RDMA device.
+    /// Replaces the parts of a path that are known secrets, such as the name that an owner gave an RDMA device.
     fn without_secret_parts(&mut self, path: &str) -> String {
         let parts: Vec<String> = path
             .split('/')
@@ -111,7 +112,7 @@ impl Redactor {
     }
 
     /// Returns the value of an environment variable unchanged if neither the variable nor the value can identify an
-    /// owner. `names` are the names of the host's RDMA devices, which may stay.
+    /// owner. `names` are the names of the host's RDMA devices. These names may stay.
     pub(crate) fn value(&mut self, variable: &str, value: &str, names: &[&str]) -> String {
         if words::PATH_VARIABLES.contains(&variable) {
             return self.paths(value);
@@ -125,8 +126,8 @@ impl Redactor {
 
     /// Returns a sentence without quoted texts, paths, known secrets and words that have the form of an identity.
     ///
-    /// The name of a folder can contain any character, so the end of a path in a sentence is not certain. If in doubt, the
-    /// path is taken to be longer ([`end_of_path`]): replacing too much of a sentence does no harm.
+    /// The name of a folder can contain any character, so the end of a path in a sentence is not certain. If the end is
+    /// in doubt, the longer path is assumed ([`end_of_path`]): replacing too much of a sentence does no harm.
     pub(crate) fn sentence(&mut self, sentence: &str) -> String {
         let mut redacted = String::new();
         let mut rest = sentence;
@@ -155,15 +156,15 @@ impl Redactor {
         let path = text.match_indices('/').map(|(at, _)| at).find(|&at| starts_path(&text[..at], &text[at..]));
         let quote = text.find('"');
         let secret = self.long_secrets().filter_map(|secret| Some((text.find(secret)?, secret.len())));
-        // Of two secrets at one position the longer one.
+        // If two secrets are at one position, the longer secret counts.
         let secret = secret.min_by_key(|&(at, length)| (at, Reverse(length)));
         let secret = secret.map(|(at, length)| (at, Part::Secret(length)));
         let parts = [secret, path.map(|at| (at, Part::Path)), quote.map(|at| (at, Part::Quote))];
         parts.into_iter().flatten().min_by_key(|&(at, _)| at)
     }
 
-    /// Returns the secrets that [`words`](Self::words) does not find, because they consist of several words. Paths are
-    /// not among them, but a relative root is.
+    /// Returns the secrets that [`words`](Self::words) does not find, because these secrets consist of several words.
+    /// Paths are left out, except a relative root.
     fn long_secrets(&self) -> impl Iterator<Item = &str> {
         let is_long = |secret: &&str| secret.contains(is_separator) && !secret.starts_with('/');
         let root = self.root.as_deref().filter(|root| !root.starts_with('/') && !root.is_empty());
@@ -191,7 +192,7 @@ impl Redactor {
 /// A part of a sentence that is replaced as a whole.
 #[derive(Clone, Copy)]
 enum Part {
-    /// A known secret of so many bytes.
+    /// A known secret with this number of bytes.
     Secret(usize),
     /// A path, from its first slash on.
     Path,
@@ -205,7 +206,7 @@ fn is_separator(c: char) -> bool {
 }
 
 /// Returns true if a path begins at the slash between two texts. The slashes of `https://`, `and/or` and relative paths
-/// begin none.
+/// begin no path.
 fn starts_path(before: &str, from_slash: &str) -> bool {
     match before.chars().next_back() {
         None => true,
@@ -218,7 +219,7 @@ fn starts_path(before: &str, from_slash: &str) -> bool {
 ///
 /// After a path, the sentences of [`Error`](crate::Error) end in one of two forms: `: expected FORM, found "TEXT"`, or
 /// `: ` and the text of an errno. Only the last such place in the text counts, because the path can contain these words
-/// too. If a text ends in neither form, all of it is taken for the path.
+/// too. If a text ends in neither form, the whole text counts as the path.
 fn end_of_path(text: &str) -> usize {
     let whole = text.len();
     if let Some(head) = text.strip_suffix('"') {
@@ -235,7 +236,7 @@ fn end_of_path(text: &str) -> usize {
     if is_cause(cause) { path.len() } else { whole }
 }
 
-/// Returns true if a text is that of an errno: `Permission denied (os error 13)`.
+/// Returns true if a text is the text of an errno: `Permission denied (os error 13)`.
 fn is_cause(text: &str) -> bool {
     let Some((text, number)) = text.strip_suffix(')').and_then(|text| text.split_once(" (os error ")) else {
         return false;
@@ -428,8 +429,7 @@ mod tests {
             }
         }
 
-        /// The plain reading: a sentence without slash, quotation mark, colon and full stop is its words, one after the
-        /// other.
+        /// In the plain reading, a sentence without slash, quotation mark, colon and full stop is a sequence of words.
         #[test]
         fn sentence_without_paths_and_quotes_is_replaced_word_by_word(
             words in proptest::collection::vec("[a-z]{1,6}|i-[0-9a-f]{17}|ip-[0-9-]{3,9}", 0..8),

@@ -1,5 +1,5 @@
-//! Reads the system around the devices of a host: the kernel, modules, huge pages, libraries, the kubelet's plugins, and the
-//! limits and environment of a process.
+//! Reads the system around the devices of a host: the kernel, modules, huge pages, libraries, the kubelet's plugins,
+//! and the limits and environment of a process.
 
 mod kubelet;
 mod libraries;
@@ -46,11 +46,11 @@ const SERVICE_ACCOUNT: &str = "var/run/secrets/kubernetes.io";
 
 /// The system around the devices of a host.
 ///
-/// This is not part of a [`Host`]: a host holds devices and their places, so that a difference between two hosts is news,
-/// while many values here change by themselves.
+/// The system is not part of a [`Host`]. A host holds devices and their places, so each difference between two hosts is
+/// news. Many values of the system change by themselves.
 ///
-/// Reading is passive, as discovery is: no device node is opened and no program is run. Files that do not exist are left out.
-/// Files that cannot be read add a sentence to [`SystemInfo::problems`].
+/// Reading is passive, like discovery: no device node is opened and no program is run. Files that do not exist are left
+/// out. Files that cannot be read add a sentence to [`SystemInfo::problems`].
 ///
 /// ```
 /// use nearfab::{Host, SystemInfo};
@@ -68,8 +68,8 @@ pub struct SystemInfo {
     pub kernel: Option<String>,
     /// The kernel modules for the devices that are loaded, or that are built in and have parameters.
     pub modules: Vec<Module>,
-    /// Source folders of drivers in `/usr/src`, such as `aws-neuronx-2.30.2.0`. DKMS builds the modules of the next boot or
-    /// reload from them.
+    /// Source folders of drivers in `/usr/src`, such as `aws-neuronx-2.30.2.0`. DKMS builds the modules of the next
+    /// boot or reload from them.
     pub driver_sources: Vec<String>,
     /// Huge pages, for each page size of the machine.
     pub huge_pages: Vec<HugePages>,
@@ -85,11 +85,11 @@ pub struct SystemInfo {
     pub loader_folders: Vec<String>,
     /// The device plugins and drivers of this machine's kubelet; `None` if the kubelet's folders are not visible.
     pub kubelet: Option<Kubelet>,
-    /// The file that shows that this is a container; `None` if no such file exists.
+    /// The file that shows that the system is a container; `None` if no such file exists.
     pub container: Option<String>,
     /// The examined process: on the live machine this process, unless another was chosen.
     pub process: Option<Process>,
-    /// One sentence for each file that could not be read.
+    /// The files that could not be read, one sentence each.
     pub problems: Vec<String>,
 }
 
@@ -120,7 +120,7 @@ pub struct HugePages {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum RdmaNamespaces {
-    /// Every network namespace sees all RDMA devices. This is the default of the kernel.
+    /// Every network namespace sees all RDMA devices. Shared is the default of the kernel.
     Shared,
     /// Each RDMA device is in one network namespace, and only that namespace sees it.
     Exclusive,
@@ -152,7 +152,7 @@ impl SystemInfo {
             loader_folders: libraries::loader_folders(&root, &mut problems),
             kubelet: kubelet::read(&root, &mut problems),
             container: container(&root, &mut problems),
-            // This process belongs to the live machine, and to no other tree.
+            // This process runs on the live machine. A process does not belong to any other tree.
             process: root.is_live().then(|| Process::own(&root, &mut problems)),
             problems: Vec::new(),
         };

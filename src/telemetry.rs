@@ -16,7 +16,7 @@ pub use neuron::{CoreTelemetry, DeviceState, MemoryUse, NeuronTelemetry, Power, 
 
 /// The counters and measured values of a host's devices, read at one moment from the host's file tree.
 ///
-/// Drivers show different sets of values: a value that the driver does not show is left out. A value that the driver
+/// Drivers show different sets of values. A value that the driver does not show is left out. A value that the driver
 /// shows is kept, even if it cannot be read or is not a number.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -33,8 +33,8 @@ pub struct Telemetry {
 pub struct EfaTelemetry {
     /// The PCI address of the interface.
     pub address: Bdf,
-    /// Counters of the device: commands and failures, such as `cmds_err`. Old kernels show the port's counters here
-    /// too.
+    /// Counters of the device: commands and failures, such as `cmds_err`. Old kernels show the port's counters among
+    /// these counters too.
     pub device: Readings,
     /// Counters of the port: traffic and its failures, such as `rx_bytes` and `retrans_timeout_events`.
     pub port: Readings,
@@ -44,13 +44,13 @@ pub struct EfaTelemetry {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Readings {
-    /// What reading one value costs the device.
+    /// The cost of reading one value for the device.
     pub cost: Cost,
     /// The readings.
     pub values: BTreeMap<String, Reading>,
 }
 
-/// What reading a value costs the device. The cost of the system calls comes on top.
+/// The cost of reading a value for the device. The system calls have an additional cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -59,9 +59,9 @@ pub enum Cost {
     Nothing,
     /// A read of a register of the device, in which the firmware publishes the value.
     RegisterRead,
-    /// A command on the device's admin queue, unless the kernel still has the answer of a few milliseconds ago.
+    /// A command on the device's admin queue, unless the kernel still has an answer that is a few milliseconds old.
     AdminCommand,
-    /// Not known: no published source shows what the driver does for this value.
+    /// The cost is not known: no published source shows what the driver does for this value.
     #[serde(other)]
     Unknown,
 }
@@ -82,7 +82,7 @@ pub enum Reading {
 }
 
 impl Reading {
-    /// Returns the number, or `None` if the reading is not one.
+    /// Returns the number, or `None` if the reading is not a number.
     #[must_use]
     pub fn number(&self) -> Option<u64> {
         if let Self::Number(number) = self { Some(*number) } else { None }
@@ -90,7 +90,7 @@ impl Reading {
 }
 
 impl Readings {
-    /// Returns the number of this name, or `None` if there is no such reading or it is not a number.
+    /// Returns the number of this name, or `None` if no such reading exists or the reading is not a number.
     #[must_use]
     pub fn number(&self, name: &str) -> Option<u64> {
         self.values.get(name)?.number()
@@ -98,7 +98,7 @@ impl Readings {
 }
 
 impl EfaTelemetry {
-    /// Returns true if a name among the readings is that of a counter. The kernel has settings in the same folder.
+    /// Returns true if a name among the readings is the name of a counter. The kernel has settings in the same folder.
     ///
     /// ```
     /// # use nearfab::telemetry::EfaTelemetry;
@@ -112,7 +112,7 @@ impl EfaTelemetry {
     }
 }
 
-/// Reads the telemetry of a host from this machine, or from the tree that the host was read from, as it is now.
+/// Reads the current telemetry of a host from this machine, or from the tree that the host was read from.
 ///
 /// Reading opens no device node. Each group of readings has its cost for the device, see [`Cost`].
 ///
@@ -126,8 +126,8 @@ impl EfaTelemetry {
 /// ```
 ///
 /// # Errors
-/// [`Error::NoTree`] for a host from a table or a record, [`Error::Read`] if the root cannot be opened any more. A file below
-/// the root that cannot be read is a reading ([`Reading::Refused`], [`Reading::Failed`]) and not an error.
+/// [`Error::NoTree`] for a host from a table or a record, [`Error::Read`] if the root cannot be opened any more. A file
+/// below the root that cannot be read is a reading ([`Reading::Refused`], [`Reading::Failed`]) and not an error.
 pub fn telemetry(host: &Host) -> Result<Telemetry> {
     let path = host.root().ok_or_else(|| Error::NoTree { origin: host.origin().to_string() })?;
     let root = HostRoot::open(path)?;
@@ -153,7 +153,7 @@ fn readings(root: &HostRoot, folder: &str, cost: Cost) -> Readings {
     Readings { cost, values: values.collect() }
 }
 
-/// Reads a file; `None` if it does not exist or is a folder.
+/// Reads a file; `None` if the file does not exist or is a folder.
 fn reading(root: &HostRoot, path: &str) -> Option<Reading> {
     match root.read(path) {
         Ok(text) => text.map(|text| number(&text).map_or(Reading::Text(text), Reading::Number)),

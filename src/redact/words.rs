@@ -1,4 +1,4 @@
-//! Words, names and paths that many machines have in common, so that they identify none.
+//! Words, names and paths that many machines have in common, so that they identify no machine.
 
 use crate::tables::efa_variables::EFA_VARIABLES;
 use crate::types::Library;
@@ -6,7 +6,8 @@ use crate::types::Library;
 /// Environment variables that hold a list of folders.
 pub(super) const PATH_VARIABLES: [&str; 4] = ["FI_PROVIDER_PATH", "LD_LIBRARY_PATH", "LD_PRELOAD", "PATH"];
 
-/// Environment variables, beside those of the efa provider, whose numbers and common words do not identify an owner.
+/// Environment variables whose numbers and common words do not identify an owner. The variables of the efa provider are
+/// in [`EFA_VARIABLES`].
 const VARIABLES: [&str; 32] = [
     "AWS_NEURON_VISIBLE_DEVICES",
     "FI_HMEM",
@@ -55,7 +56,7 @@ const COMMON: &[&str] = &[
     "trace", "trn1", "trn2", "trn3", "true", "udp", "userfaultfd", "usr", "verbs", "vpc", "warn", "x", "x86", "yes", "ze",
 ];
 
-/// The folders of the kernel's own files, whose names are the same on every machine.
+/// The folders of the kernel's files. The names of these files are the same on every machine.
 const KERNEL: [&str; 3] = ["/dev", "/proc/sys", "/sys"];
 
 /// Returns true if a text consists of numbers, common words and `names`.
@@ -68,13 +69,13 @@ pub(super) fn are_common(text: &str, names: &[&str]) -> bool {
     text.split([',', ';', '^', ' ']).all(|item| names.contains(&item) || parts(item))
 }
 
-/// Returns true if a variable's value does not identify an owner as long as it consists of numbers and common words.
+/// Returns true if a value of the variable that consists of numbers and common words does not identify an owner.
 pub(super) fn is_harmless_variable(name: &str) -> bool {
     let is_of_efa = name.strip_prefix("FI_EFA_").is_some_and(|rest| EFA_VARIABLES.contains(&rest));
     is_of_efa || VARIABLES.contains(&name)
 }
 
-/// Returns true if a path is one of the kernel's, or consists of words that the system and AWS's packages use for
+/// Returns true if a path belongs to the kernel, or consists of words that the system and AWS's packages use for
 /// folders.
 pub(super) fn is_system_path(path: &str) -> bool {
     let below = |folder: &str| path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));

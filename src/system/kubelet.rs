@@ -8,7 +8,7 @@ use crate::error::Problems;
 use crate::scan::root::HostRoot;
 
 const FOLDER: &str = "var/lib/kubelet";
-/// The kubelet's own socket. It is in the folder of the plugins' sockets.
+/// The kubelet's own socket. The socket is in the folder of the plugins' sockets.
 const OWN_SOCKET: &str = "kubelet.sock";
 const CHECKPOINT: &str = "var/lib/kubelet/device-plugins/kubelet_internal_checkpoint";
 
@@ -19,8 +19,9 @@ const CHECKPOINT: &str = "var/lib/kubelet/device-plugins/kubelet_internal_checkp
 pub struct Kubelet {
     /// The file names of sockets in `device-plugins`. A plugin that has ended may leave its socket behind.
     pub device_plugins: Vec<String>,
-    /// The resources that device plugins registered, such as `aws.amazon.com/neuron`. They come from the kubelet's checkpoint,
-    /// which only root can read: `None` if the file does not exist or this user cannot read it.
+    /// The resources that device plugins registered, such as `aws.amazon.com/neuron`. The resources come from the
+    /// kubelet's checkpoint, which only root can read. `None` if the checkpoint does not exist or this user cannot read
+    /// it.
     pub resources: Option<Vec<String>>,
     /// The names of storage drivers and DRA drivers: the folders in `plugins`.
     pub plugins: Vec<String>,
@@ -48,9 +49,9 @@ pub(super) fn read(root: &HostRoot, problems: &mut Problems) -> Option<Kubelet> 
     (kubelet != Kubelet::default()).then_some(kubelet)
 }
 
-/// Returns the registered resources that have devices, from a text such as
-/// `{"Data": {"RegisteredDevices": {"vpc.amazonaws.com/efa": ["..."]}}}`. The kubelet keeps the resource of a plugin that has
-/// ended, without devices.
+/// Returns the registered resources that have devices, from a text such as `{"Data": {"RegisteredDevices":
+/// {"vpc.amazonaws.com/efa": ["..."]}}}`. After a plugin has ended, the kubelet keeps the plugin's resource without
+/// devices.
 fn resources(text: &str) -> Option<Vec<String>> {
     #[derive(Deserialize)]
     struct Checkpoint {

@@ -26,7 +26,7 @@ const PROGRAMS: [(&str, &[&str]); 2] = [
     ("opt/aws/neuron/bin", &["neuron-ls", "neuron-monitor", "neuron-top"]),
 ];
 const LOADER: &str = "etc/ld.so.conf";
-/// The limit of files that are read. No machine has this many.
+/// The most files that are read. No machine has this number of files.
 const MOST_LOADER_FILES: usize = 256;
 
 /// A library file in a folder of an installer or a distribution.
@@ -40,8 +40,8 @@ pub struct InstalledLibrary {
 }
 
 impl InstalledLibrary {
-    /// Returns the number after `.so.` in the file name. For libnrt, this is the version of the runtime. For other libraries,
-    /// it is the interface version and not the release.
+    /// Returns the number after `.so.` in the file name. For libnrt, this number is the version of the runtime. For
+    /// other libraries, this number is the interface version and not the release.
     #[must_use]
     pub fn version(&self) -> Option<&str> {
         version(&self.path)
@@ -82,7 +82,7 @@ pub(crate) fn version(path: &str) -> Option<&str> {
 pub(super) fn installed(root: &HostRoot, problems: &mut Problems) -> Vec<InstalledLibrary> {
     let mut all = Vec::new();
     for folder in FOLDERS {
-        // A link is a second name of another folder, as lib64 is in some distributions.
+        // A link is a second name of another folder, such as lib64 in some distributions.
         if problems.take(root.link(folder)).flatten().is_some() {
             continue;
         }
@@ -92,7 +92,7 @@ pub(super) fn installed(root: &HostRoot, problems: &mut Problems) -> Vec<Install
             let Some(library) = Library::of_file(&name) else { continue };
             let path = format!("{folder}/{name}");
             let target = problems.take(root.link(&path)).flatten();
-            // A link without a slash points to a file in the same folder, which is listed itself.
+            // A link without a slash points to a file in the same folder, and that file is listed too.
             if target.is_none_or(|target| target.contains('/')) {
                 all.push(InstalledLibrary { library, path: format!("/{path}") });
             }
@@ -166,8 +166,8 @@ pub(crate) fn mapped(maps: &str) -> Vec<MappedLibrary> {
     all
 }
 
-/// Splits a line such as `7f5c8a200000-7f5c8a400000 r-xp 00000000 103:01 1234   /usr/lib/libfabric.so.1` into device with
-/// inode, and path. The dynamic loader treats a file as one object under all its names.
+/// Splits a line such as `7f5c8a200000-7f5c8a400000 r-xp 00000000 103:01 1234 /usr/lib/libfabric.so.1` into the device
+/// with the inode, and the path. The dynamic loader treats a file as one object under all its names.
 fn mapping(line: &str) -> Option<((&str, &str), &str)> {
     let mut fields = line.splitn(6, ' ');
     let file = (fields.nth(3)?, fields.next()?);

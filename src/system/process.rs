@@ -22,19 +22,20 @@ const CAP_IPC_LOCK: u32 = 14;
 #[serde(default)]
 #[non_exhaustive]
 pub struct Process {
-    /// The process number; `None` for the process that runs nearfab. That process inherited its limits and environment from the
-    /// shell or service that started it.
+    /// The process number; `None` for the process that runs nearfab. The process that runs nearfab inherited its limits
+    /// and environment from the shell or service that started it.
     pub pid: Option<u32>,
     /// The name of the process, at most 15 bytes.
     pub name: Option<String>,
     /// The soft limit of memory that the process may lock (`RLIMIT_MEMLOCK`).
     pub locked_memory: Option<Limit>,
-    /// True if the process has `CAP_IPC_LOCK`, which lifts the limit. The capability counts only in the initial user namespace.
+    /// True if the process has `CAP_IPC_LOCK`, which lifts the limit. The capability has this effect only in the
+    /// initial user namespace.
     pub may_exceed: Option<bool>,
-    /// The environment variables at the start of the process that libfabric, libibverbs, the runtimes and the dynamic loader
-    /// read; `None` if this user cannot read them.
+    /// The environment variables at the start of the process that libfabric, libibverbs, the runtimes and the dynamic
+    /// loader read; `None` if this user cannot read the environment.
     pub environment: Option<BTreeMap<String, String>>,
-    /// The vendor libraries that the process has mapped; `None` if this user cannot read them.
+    /// The vendor libraries that the process has mapped; `None` if this user cannot read the process's mappings.
     pub libraries: Option<Vec<MappedLibrary>>,
 }
 
@@ -58,8 +59,8 @@ impl fmt::Display for Limit {
 }
 
 impl Process {
-    /// Reads a process of the host. `pid` is its number in the PID namespace of the `/proc` below the host's root.
-    /// A value that this user cannot read is `None`.
+    /// Reads a process of the host. `pid` is the number of the process in the PID namespace of the `/proc` below the
+    /// host's root. A value that this user cannot read is `None`.
     ///
     /// # Errors
     /// [`Error::NoTree`] for a host from a table or a record. [`Error::Read`] if no such process exists.
@@ -105,8 +106,8 @@ impl Process {
     }
 }
 
-/// Returns the relevant variables of a text of `NAME=VALUE` pairs with zero bytes between them. If a name occurs twice, the
-/// first value counts, as for `getenv`.
+/// Returns the relevant variables of a text of `NAME=VALUE` pairs with zero bytes between them. If a name occurs twice,
+/// the first value counts, as for `getenv`.
 fn started_with(environ: &str) -> BTreeMap<String, String> {
     let pairs = environ.split('\0').filter_map(|pair| pair.split_once('='));
     relevant(pairs.rev().map(|(name, value)| (name.to_owned(), value.to_owned())))

@@ -6,7 +6,7 @@ use crate::redact::Redactor;
 impl SystemInfo {
     /// Returns a redacted copy. `names` are the names of RDMA devices in the redacted host.
     pub(crate) fn redacted(&self, redactor: &mut Redactor, names: &[&str]) -> Self {
-        // Every field is named, so that the compiler reports a new field.
+        // The pattern names every field, so the compiler reports a new field that is not redacted.
         let Self {
             kernel,
             modules,

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use crate::tables::version_rules::Version;
 
-/// The efa provider aborts if one of these is set, to any value.
+/// The variables that make the efa provider abort if they are set, to any value.
 const FORBIDDEN: [&str; 3] = ["FI_EFA_MTU_SIZE", "FI_EFA_TX_IOV_LIMIT", "FI_EFA_RX_IOV_LIMIT"];
 
 /// Returns whether a process with registered memory can fork on this kernel. `variable` returns the value of an
 /// environment variable of the process.
 ///
-/// Kernels from 5.13 on copy registered memory for the child. On older kernels the process must ask for fork safety by
+/// Kernels from 5.13 on copy registered memory for the child. On older kernels the process must request fork safety by
 /// a variable:
 /// - `RDMAV_FORK_SAFE` or `IBV_FORK_SAFE`, which libibverbs reads: set to any value;
 /// - `FI_EFA_FORK_SAFE`, which libfabric reads: set to `1`, `on`, `true` or `yes`, in any case.
@@ -38,7 +38,7 @@ pub fn is_fork_safe(kernel: &Version, variable: impl Fn(&str) -> Option<String>)
 /// The first kernel that copies registered memory for a child.
 const COPIES_FOR_CHILDREN: &str = "5.13";
 
-/// Returns whether the environment asks for fork safety: the only reading of these variables. libfabric parses the
+/// Returns whether the environment requests fork safety. Only this function reads these variables. libfabric parses the
 /// value of `FI_EFA_FORK_SAFE`; libibverbs accepts any value of `RDMAV_FORK_SAFE` and `IBV_FORK_SAFE`, even `0`.
 pub(crate) fn asks_for_fork_safety(variable: impl Fn(&str) -> Option<String>) -> bool {
     variable("FI_EFA_FORK_SAFE").is_some_and(|value| is_on(&value))
@@ -46,8 +46,8 @@ pub(crate) fn asks_for_fork_safety(variable: impl Fn(&str) -> Option<String>) ->
 }
 
 /// Returns the variables that make the efa provider abort the process at the first `fi_getinfo`, for any requested
-/// provider. Each comes with what is wrong with its value. Source: `prov/efa/src/efa_env.c` and `efa_fork_support.c` of
-/// libfabric.
+/// provider. Each variable comes with a description of its invalid value. Source: `prov/efa/src/efa_env.c` and
+/// `efa_fork_support.c` of libfabric.
 ///
 /// ```
 /// use nearfab::system::aborting;

@@ -15,12 +15,13 @@ use crate::types::{HostDevice, PhysicalCore, number};
 pub struct NeuronTelemetry {
     /// The host's number of the device.
     pub device: HostDevice,
-    /// Whether the device works. Only root may read this ([`DeviceState::Unread`] for others). Reading costs nothing.
+    /// Whether the device works. Only root may read the state; other users get [`DeviceState::Unread`]. Reading costs
+    /// nothing.
     pub state: Option<DeviceState>,
     /// Counts of memory errors since the last reset, such as `mem_ecc_uncorrected`. The driver also shows 0 if it could
     /// not read a count.
     pub ecc: Readings,
-    /// Events of the device's components, such as `hw_error_event`. Drivers before 2.27 show none.
+    /// Events of the device's components, such as `hw_error_event`. Drivers before 2.27 show no such events.
     pub health: Readings,
     /// The power that the device draws. Reading costs nothing: the driver asks the firmware once a minute.
     pub power: Option<Power>,
@@ -30,7 +31,7 @@ pub struct NeuronTelemetry {
     pub cores: Vec<CoreTelemetry>,
 }
 
-/// The memory of a core. Reading it costs nothing.
+/// The memory of a core. Reading the memory costs nothing.
 ///
 /// Numbers of zero do not show that a core is idle: the driver does not see all allocations of newer frameworks.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -63,7 +64,7 @@ pub struct MemoryUse {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum DeviceState {
-    /// The device is being reset. Opening it waits for the end of the reset.
+    /// The device is being reset. Opening the device waits for the end of the reset.
     Reset,
     /// The device works.
     Ready,

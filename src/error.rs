@@ -188,7 +188,7 @@ pub enum Error {
     #[error("not probed: {reason}")]
     #[non_exhaustive]
     ProbeRefused {
-        /// What probing could change, and what to do.
+        /// The possible effect of a probe, and what to do.
         reason: String,
     },
     /// The ranks cannot be placed on this host as the caller wants.

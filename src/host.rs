@@ -142,8 +142,8 @@ impl Host {
     /// Reads this machine.
     ///
     /// # Errors
-    /// [`Error::Read`] if `/` cannot be opened. Other files that cannot be read are in [`Host::problems`]. A machine without
-    /// devices is an empty host and not an error, see [`Host::nothing_found`].
+    /// [`Error::Read`] if `/` cannot be opened. Other files that cannot be read are in [`Host::problems`]. A machine
+    /// without devices is an empty host and not an error, see [`Host::nothing_found`].
     pub fn discover() -> Result<Self> {
         Self::from_root("/")
     }

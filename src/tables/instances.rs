@@ -41,9 +41,9 @@ pub(crate) enum Platform {
     Pds,
     /// Four devices behind NeuronSwitches.
     Max,
-    /// One device, of a family whose other types have several.
+    /// A single device, of a family whose other types have several devices.
     Single,
-    /// One server, without connections to others.
+    /// A single server, without connections to other servers.
     Standard,
 }
 
@@ -75,7 +75,7 @@ pub struct InstanceTable {
     pub numa: &'static [NumaRow],
     /// The Neuron devices, in the order of their numbers.
     pub neuron: &'static [NeuronRow],
-    /// The EFA interfaces. A host has those that its owner attached.
+    /// The EFA interfaces. A host has only the interfaces that its owner attached.
     pub efa: &'static [FunctionRow],
     /// The NVIDIA GPUs.
     pub gpu: &'static [FunctionRow],
@@ -109,11 +109,11 @@ pub struct Assumption {
     pub statement: &'static str,
     /// The reason for the assumption.
     pub source: &'static str,
-    /// What to read on a live host to confirm or refute the assumption.
+    /// The values to read on a live host to confirm or refute the assumption.
     pub settled_by: &'static str,
     /// The instance types whose tables depend on the assumption.
     pub instance_types: &'static [&'static str],
-    /// Whether nearfab cannot check the assumption on a host, so that a person has to follow
+    /// True if nearfab cannot check the assumption on a host, so that a person has to follow
     /// [`settled_by`](Self::settled_by).
     pub by_hand: bool,
     /// The check of the assumption. `None` if tables depend on the assumption, or a person has to check it.
@@ -186,7 +186,7 @@ pub struct NeuronRow {
     pub index: HostDevice,
     /// The PCI address, which can be invented. [`InstanceTable::address`] returns known addresses only.
     pub address: Bdf,
-    /// The NUMA node. `None` if the node is unknown, or the device is known to have none.
+    /// The NUMA node. `None` if the node is unknown, or if the device is known to have no node.
     pub numa: Option<u32>,
     /// The bridges between the root bus and the function, from the root down.
     pub bridges: &'static [Bdf],
@@ -204,7 +204,7 @@ pub struct FunctionRow {
     pub address: Bdf,
     /// The vendor and device id.
     pub id: PciId,
-    /// The NUMA node. `None` if the node is unknown, or the device is known to have none.
+    /// The NUMA node. `None` if the node is unknown, or if the device is known to have no node.
     pub numa: Option<u32>,
     /// The bridges between the root bus and the function, from the root down.
     pub bridges: &'static [Bdf],
@@ -270,7 +270,7 @@ pub fn tables() -> &'static [InstanceTable] {
 }
 
 impl Product {
-    /// Returns the Neuron product with a PCI id; `None` if the id is not that of a Neuron device.
+    /// Returns the Neuron product with a PCI id; `None` if the id does not belong to a Neuron device.
     ///
     /// ```
     /// use nearfab::PciId;
@@ -326,7 +326,7 @@ impl InstanceTable {
         self.source("neuron").is_some_and(|source| source.grade < Grade::Invented)
     }
 
-    /// Returns the PCI address of a Neuron device; `None` if it is made up.
+    /// Returns the PCI address of a Neuron device; `None` if the address is made up.
     #[must_use]
     pub fn address(&self, index: HostDevice) -> Option<Bdf> {
         self.places_neuron().then(|| self.neuron(index)).flatten().map(|row| row.address)
@@ -336,10 +336,10 @@ impl InstanceTable {
     /// `resource.aws.com/devicegroup{1,4,8,16}_id`, so that Kubernetes claims that were written for AWS's drivers keep
     /// working.
     ///
-    /// The id depends on the table's EFA addresses and not on the interfaces that are attached to a host, so it is the
-    /// same on every host of a type. For one device it is the address itself. For more devices it is the first 16
-    /// hexadecimal digits of the SHA-256 of the sorted, distinct addresses with commas between them. `None` if the
-    /// table lacks the device, another device of the group, or the pairing.
+    /// The id depends on the table's EFA addresses and not on the interfaces that are attached to a host, so the id is
+    /// the same on every host of a type. The id of one device is the address itself. The id of more devices is the
+    /// first 16 hexadecimal digits of the SHA-256 of the sorted, distinct addresses with commas between them. `None` if
+    /// the table lacks the device, another device of the group, or the pairing.
     ///
     /// ```
     /// use nearfab::instances::{GroupSize, InstanceTable};

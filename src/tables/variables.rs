@@ -11,7 +11,7 @@ use crate::tables::version_rules::Range;
 include!(concat!(env!("OUT_DIR"), "/variables.rs"));
 
 /// An environment variable that selects devices or settings of a library, with the library and the versions that read
-/// it.
+/// the variable.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Variable {
@@ -64,13 +64,13 @@ pub(crate) enum Accelerators {
 }
 
 impl Variable {
-    /// Returns the first version of the library that reads the variable. `None` if every known version does.
+    /// Returns the first version of the library that reads the variable. `None` if every known version reads it.
     #[must_use]
     pub const fn from(&self) -> Option<&'static str> {
         self.versions.from
     }
 
-    /// Returns the first version that does not read the variable any more, if there is one.
+    /// Returns the first version that no longer reads the variable, if such a version exists.
     #[must_use]
     pub const fn below(&self) -> Option<&'static str> {
         self.versions.below

@@ -43,7 +43,8 @@ impl FromStr for Version {
         let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
         let numbers: Option<Vec<u32>> = text[..end].trim_end_matches('.').split('.').map(number).collect();
         match numbers {
-            // The one number of a version such as `2.x.7693.0` does not place it among other versions.
+            // A version such as `2.x.7693.0` begins with one number only, and one number does not determine its place
+            // among other versions.
             Some(numbers) if numbers.len() > 1 => Ok(Self(numbers)),
             _ => Err(ParseVersionError(text.to_owned())),
         }
@@ -155,7 +156,7 @@ impl Rule {
 }
 
 impl Range {
-    /// Returns true if a version is in the range. An unknown version is in the range of every version only.
+    /// Returns true if a version is in the range. An unknown version is in the unlimited range only.
     pub(crate) fn has(&self, version: Option<&Version>) -> bool {
         // The build script has checked that the bounds are versions.
         let bound = |text: Option<&str>| text.and_then(|text| text.parse::<Version>().ok());
@@ -258,7 +259,7 @@ mod tests {
 
         #[test]
         fn version_is_the_dotted_numbers_at_the_beginning(text in "[0-9.]{0,9}[0-9a-z.-]{0,9}|\\PC*") {
-            // The plain reading: digits and full stops are collected one by one.
+            // The plain reading collects digits and full stops one by one.
             let beginning: String = text.chars().take_while(|c| c.is_ascii_digit() || *c == '.').collect();
             let mut parts: Vec<&str> = beginning.split('.').collect();
             while parts.last() == Some(&"") {

@@ -5,9 +5,9 @@ use std::str::FromStr;
 
 /// The address of a PCI function: domain, bus, device, function (`0000:cc:00.0`).
 ///
-/// The address identifies an EFA interface: names such as `rdmap201s0` change with udev rules and containers, the
-/// address does not. Parsing accepts the full form, and the short form without a domain (`cc:00.0`) that older tools
-/// print. Display writes the full form.
+/// The address identifies an EFA interface: names such as `rdmap201s0` change with udev rules and containers, but the
+/// address does not change. Parsing accepts the full form, and the short form without a domain (`cc:00.0`) that older
+/// tools print. Display writes the full form.
 ///
 /// ```
 /// use nearfab::Bdf;

@@ -132,8 +132,8 @@ impl fmt::Display for ParseCpuListError {
 
 impl std::error::Error for ParseCpuListError {}
 
-/// Parses a CPU number of at most six digits. No machine has longer ones, and iterating over ranges of them would take
-/// hours.
+/// Parses a CPU number of at most six digits. No machine has longer CPU numbers, and iterating over ranges of longer
+/// numbers would take hours.
 fn number(text: &str) -> Option<u32> {
     let digits = (1..=6).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
     if digits { text.parse().ok() } else { None }

@@ -1,4 +1,5 @@
-//! Operations on sets of CPUs. They are in a separate file because the build script includes the file of [`CpuList`].
+//! Operations on sets of CPUs. The operations are in a separate file because the build script includes the file of
+//! [`CpuList`].
 
 use super::CpuList;
 

@@ -9,18 +9,19 @@ use crate::error::{Error, Result};
 
 /// The number of a Neuron device on the host: the N of `/dev/neuronN`.
 ///
-/// It is neither the position among the devices of a container ([`ContainerDevice`]) nor the number of a core.
+/// This number is neither the position among the devices of a container ([`ContainerDevice`]) nor the number of a core.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct HostDevice(pub u32);
 
 /// The number of a physical NeuronCore in its device: the K of `neuron_coreK` in sysfs.
 ///
-/// It is not the number of a [`LogicalCore`], which can consist of two physical cores and is numbered across all
-/// devices.
+/// This number is not the number of a [`LogicalCore`]. A logical core can consist of two physical cores, and is
+/// numbered across all devices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct PhysicalCore(pub u32);
 
-/// The number of a Neuron device in a container: its position among the devices whose nodes the container has.
+/// The number of a Neuron device in a container: the position of the device among the devices whose nodes the container
+/// has.
 ///
 /// The Neuron runtime and neuron-ls use this number in a container, while node names and `connected_devices` have the
 /// number on the host ([`HostDevice`]). On a host with all nodes, both numbers are the same.
@@ -29,8 +30,8 @@ pub struct ContainerDevice(pub u32);
 
 /// The number of a logical NeuronCore, as in `NEURON_RT_VISIBLE_CORES`.
 ///
-/// Logical cores are numbered across all visible devices. Each consists of one or two physical cores, by the logical
-/// core configuration ([`Lnc`](crate::Lnc)).
+/// Logical cores are numbered across all visible devices. Each logical core consists of one or two physical cores, by
+/// the logical core configuration ([`Lnc`](crate::Lnc)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct LogicalCore(pub u32);
 

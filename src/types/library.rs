@@ -58,8 +58,8 @@ impl fmt::Display for Library {
     }
 }
 
-/// Returns true if a text is empty or the tag that a Python wheel adds to a library's name: a part of the hash of the
-/// file.
+/// Returns true if a text is empty, or is the tag that a Python wheel adds to a library's name. The tag is a part of
+/// the hash of the file.
 fn is_tag(tag: &str) -> bool {
     let Some(hash) = tag.strip_prefix('-') else { return tag.is_empty() };
     hash.len() >= 6 && hash.bytes().all(|byte| byte.is_ascii_hexdigit())

@@ -1,4 +1,4 @@
-//! The PCIe link of a function, as the kernel reads it from the function's configuration space.
+//! The PCIe link of a function. The kernel reads the values from the function's configuration space.
 
 use std::fmt;
 use std::str::FromStr;
@@ -39,7 +39,7 @@ pub struct PciLink {
 pub enum LinkSpeed {
     /// Millions of transfers per second: 2500 in the first PCIe generation, 32000 in the fifth.
     MegaTransfers(u32),
-    /// The kernel shows `Unknown`, as for many virtual functions.
+    /// The kernel shows `Unknown`, as it does for many virtual functions.
     Unknown,
 }
 

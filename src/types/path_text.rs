@@ -1,4 +1,5 @@
-//! A path as a text in JSON, for `#[serde(with = "path_text")]`: lossless, although a path need not be UTF-8.
+//! A path as a text in JSON, for `#[serde(with = "path_text")]`. The text is lossless, although a path need not be
+//! UTF-8.
 //!
 //! A path in UTF-8 is written unchanged. Each byte that is not UTF-8 is written as a zero byte and two hexadecimal
 //! digits (`"/tmp/\u0000ff"`). No path contains a zero byte, so the text has one meaning only.

@@ -21,8 +21,8 @@ pub struct PciId {
 pub(crate) const AMAZON: u16 = 0x1d0f;
 
 impl PciId {
-    /// Returns true if this is the id of an EFA interface. All generations so far have Amazon's vendor id and a device
-    /// id `0xefa?`.
+    /// Returns true if this id is the id of an EFA interface. All generations so far have Amazon's vendor id and a
+    /// device id `0xefa?`.
     pub(crate) fn is_efa(self) -> bool {
         self.vendor == AMAZON && self.device & 0xfff0 == 0xefa0
     }
@@ -75,7 +75,7 @@ impl FromStr for PciRoot {
     fn from_str(text: &str) -> std::result::Result<Self, String> {
         let parse = || {
             let (domain, bus) = text.strip_prefix("pci")?.split_once(':')?;
-            // The kernel pads the domain to four digits and writes no more zeros, and names are compared as texts.
+            // The kernel pads the domain to four digits and writes no more zeros. Names are compared as texts.
             if domain.len() > 4 && domain.starts_with('0') {
                 return None;
             }

@@ -60,7 +60,7 @@ pub struct DeviceAnswers {
     pub driver: Result<DriverInfo>,
     /// The state of each physical core.
     pub cores: Vec<CoreProbe>,
-    /// The processes that have the device open. `None` unless the probe asked for them
+    /// The processes that have the device open. `None` unless the probe asked for the processes
     /// (`ProbeOptions::with_processes`).
     pub attachment: Option<Result<DeviceUsers>>,
 }
@@ -73,7 +73,7 @@ pub struct DriverInfo {
     pub architecture: Architecture,
     /// The revision of the device. Emulated devices have 240 or 255.
     pub revision: u32,
-    /// The features of the driver, one bit each. `None` with a driver that is too old to list them.
+    /// The features of the driver, one bit each. `None` if the driver is too old to list its features.
     pub features: Option<u64>,
 }
 
@@ -103,7 +103,7 @@ pub struct CoreProbe {
     pub state: Result<CoreState>,
 }
 
-/// Whether a core is reserved by a process. The driver does not say by which process.
+/// Whether a process has reserved a core. The driver does not report which process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -118,7 +118,7 @@ pub enum CoreState {
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct DeviceUsers {
-    /// The number of the device on the host, from the driver. It is the same in every container.
+    /// The number of the device on the host, from the driver. The number is the same in every container.
     pub host_device: Result<HostDevice>,
     /// The processes.
     pub processes: Result<Vec<DeviceUser>>,
@@ -142,7 +142,7 @@ pub struct DeviceUser {
     pub host_memory: u64,
     /// The device memory that the process has allocated, in bytes.
     pub device_memory: u64,
-    /// The data that the process's Neuron runtime publishes about itself. `None` if the runtime published none.
+    /// The data that the process's Neuron runtime publishes about itself. `None` if the runtime published no data.
     pub datastore: Result<Option<Datastore>>,
 }
 

@@ -1,5 +1,5 @@
-//! Reads the TOML files of `data/` and refuses invalid ones. `build.rs` uses this file to make the constants of
-//! `tables::instances`; tests use it too.
+//! Reads the TOML files of `data/` and refuses invalid files. `build.rs` uses this module to make the constants of
+//! `tables::instances`. Tests use this module too.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
@@ -13,7 +13,8 @@ pub(crate) struct Data {
     pub(crate) products: Vec<Product>,
     pub(crate) platforms: Vec<PlatformTypes>,
     pub(crate) assumptions: Vec<Assumption>,
-    /// The instances by type. Each is complete: rows of the type that it is like are copied into it.
+    /// The instances by type. Each instance is complete: it contains copies of the rows that it takes from a type that
+    /// it is like.
     pub(crate) instances: BTreeMap<String, Instance>,
 }
 
@@ -92,7 +93,7 @@ pub(crate) enum Check {
     CoreQuestion,
 }
 
-/// One file of `data/instances/`.
+/// A file of `data/instances/`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Instance {
@@ -218,7 +219,8 @@ impl Data {
                 data.instances.insert(instance.instance_type.clone(), instance);
             }
         }
-        // A type that is like another one is completed after all types with complete files. There is one level only.
+        // A type that is like another type is completed after all types with complete files are read. A completed type
+        // cannot be the model of another type.
         let mut completed = Vec::new();
         for instance in alike {
             let name = instance.instance_type.clone();
@@ -255,7 +257,7 @@ impl Data {
 }
 
 impl Instance {
-    /// Copies the missing rows from the type that this one is like. The copied facts are at most as reliable as the
+    /// Copies the missing rows from the type that this type is like. The copied facts are at most as reliable as the
     /// likeness.
     fn complete(mut self, others: &BTreeMap<String, Self>) -> Result<Self, String> {
         let Some(like) = self.like.take() else { return Ok(self) };
@@ -288,8 +290,8 @@ impl Instance {
         Ok(self)
     }
 
-    /// Returns the kinds of facts that need a source, and whether the file has facts of the kind. `path` is not among
-    /// them: if the path is unknown, there is no source and there are no bridges.
+    /// Returns the kinds of facts that need a source, and whether the file has facts of the kind. The list does not
+    /// contain `path`: if the path is unknown, the file has no source of it and no bridges.
     fn own_facts(&self) -> [(&'static str, bool); 9] {
         let functions = self.efa.iter().chain(&self.gpu).map(|f| f.numa).chain(self.foreign.iter().map(|f| f.numa));
         [
@@ -434,7 +436,7 @@ impl Instance {
     }
 }
 
-/// Copies the rows of another file if this one has none.
+/// Copies the rows of another file if this file has no such rows.
 fn fill<T: Clone>(rows: &mut Vec<T>, others: &[T]) {
     if rows.is_empty() {
         rows.extend_from_slice(others);
@@ -453,7 +455,7 @@ fn unique<T: Ord + Display>(what: &str, values: impl Iterator<Item = T>) -> Resu
     Ok(())
 }
 
-// The path is explicit because the build script includes this file at another place in its tree of modules.
+// The path is explicit because the build script includes this module at another place in its tree of modules.
 #[cfg(test)]
 #[path = "file/tests.rs"]
 mod tests;

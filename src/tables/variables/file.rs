@@ -80,7 +80,7 @@ pub(crate) fn read(text: &str, products: &[&str]) -> Result<Vec<Variable>, Strin
     Ok(variables)
 }
 
-/// Returns true if an entry for each of two accelerators can apply to one host.
+/// Returns true if two entries for these accelerators can apply to the same host.
 fn overlap(one: Option<Accelerators>, other: Option<Accelerators>) -> bool {
     one.is_none() || other.is_none() || one == other
 }

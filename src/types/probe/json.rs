@@ -7,7 +7,8 @@ use super::{Architecture, CoreProbe, CoreState, DeviceAnswers, DeviceProbe, Devi
 use crate::error::{Error, Result};
 use crate::types::{Bdf, Core, HostDevice, PhysicalCore};
 
-/// Serializes the answers without the [`Datastore`](super::Datastore) of each process, whose form is not public.
+/// Serializes the answers without the [`Datastore`](super::Datastore) of each process, because the form of a datastore
+/// is not public.
 impl Serialize for Probe {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
         let mut errors = Errors::default();
@@ -34,7 +35,7 @@ impl DeviceProbe {
 struct Errors(Vec<String>);
 
 impl Errors {
-    /// Returns the answer, or `None` after adding its error.
+    /// Returns the answer, or `None` after adding the error of the answer.
     fn take<T>(&mut self, answer: std::result::Result<T, &Error>) -> Option<T> {
         answer.map_err(|error| self.0.push(error.to_string())).ok()
     }
@@ -84,7 +85,7 @@ impl Device {
         let cores = cores.iter().map(|core| CoreView::of(core, &mut errors)).collect();
         let users = answers.and_then(|answers| Users::of(answers, &mut errors));
         let mut errors = errors.0;
-        errors.dedup(); // A driver that does not know the question refuses it for each core.
+        errors.dedup(); // A driver that does not know the question refuses the question for each core.
         Self {
             device: probe.device,
             address,

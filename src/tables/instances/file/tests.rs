@@ -34,7 +34,7 @@ fn parse(texts: &[&str]) -> Result<Data, String> {
     Data::read(PRODUCTS, PLATFORMS, ASSUMPTIONS, &named)
 }
 
-/// Replaces the first `from` in the good file, and returns the refusal.
+/// Replaces the first `from` in the good file, and returns the error of reading the changed file.
 fn refusal(from: &str, to: &str) -> String {
     assert!(GOOD.contains(from), "the good file has no such line: {from}");
     refused(&[&GOOD.replacen(from, to, 1)])
@@ -192,7 +192,7 @@ fn rows_copied_from_a_like_type_are_at_most_as_reliable_as_the_likeness() {
         "inferred\", text = \"published table\", assumptions = [\"trn2-switch-ports\"]",
     );
     for (text, grade) in [(ALIKE, Grade::Published), (&inferred, Grade::Inferred)] {
-        // This grade is better than both grades of the likeness.
+        // The grade `captured` is better than both grades of the likeness.
         let captured = GOOD.replacen("neuron = { grade = \"published\"", "neuron = { grade = \"captured\"", 1);
         let data = parse(&[text, &captured]).unwrap();
         let [original, alike] = ["trn2.48xlarge", "trn2u.48xlarge"].map(|name| &data.instances[name]);

@@ -239,6 +239,7 @@ mod tests {
         for (more, words) in [
             ("", "names no version"),
             ("runtime.below = '2.x'", "\"2.x\""),
+            ("kernel.from = '6'", "\"6\""),
             ("runtime.below = '2.3'\nproducts = ['Trainium9']", "\"Trainium9\""),
             ("runtime.above = '2.3'", "above"),
         ] {

@@ -45,7 +45,9 @@ pub(crate) fn read(text: &str, products: &[&str]) -> Result<Vec<Rule>, String> {
         if versions.is_empty() {
             return bad("names no version".to_owned());
         }
-        if let Some(odd) = versions.iter().find(|version| version.split('.').any(|part| part.parse::<u32>().is_err())) {
+        // As `Version` parses them: a bound that is not a version would bound nothing.
+        let is_version = |text: &str| text.contains('.') && text.split('.').all(|part| part.parse::<u32>().is_ok());
+        if let Some(odd) = versions.iter().find(|version| !is_version(version)) {
             return bad(format!("has {odd:?}, which is not a version"));
         }
         if let Some(odd) = rule.products.iter().find(|name| !products.contains(&name.as_str())) {

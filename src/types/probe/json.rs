@@ -109,9 +109,10 @@ impl Users {
     fn of(answers: &DeviceAnswers, errors: &mut Errors) -> Option<Self> {
         let attachment: &Result<DeviceUsers> = answers.attachment.as_ref()?;
         let users = errors.take(attachment.as_ref())?;
+        let host_device = errors.take(users.host_device.as_ref()).copied();
         let processes = errors.take(users.processes.as_ref())?;
         Some(Self {
-            host_device: errors.take(users.host_device.as_ref()).copied(),
+            host_device,
             processes: processes.iter().map(User::of).collect(),
             includes_probe: users.includes_probe,
         })

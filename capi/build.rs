@@ -2,11 +2,11 @@
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
-    // The name by which programs that are linked with the library find it when they start.
+    // The loader finds the library by this name when a program that is linked with the library starts.
     println!("cargo:rustc-cdylib-link-arg=-Wl,-soname,libnearfab.so.0");
     // An undefined symbol fails this build instead of the start of a user's program.
     println!("cargo:rustc-cdylib-link-arg=-Wl,-z,defs");
-    // dlclose(3) leaves the library loaded. Otherwise a second dlopen(3) would start with an empty registry: open
-    // devices would be opened a second time, and the handles that the program still has would be unknown.
+    // dlclose(3) leaves the library loaded. If dlclose(3) unloaded the library, a second dlopen(3) would start with an
+    // empty registry. Open devices would be opened a second time, and the program's handles would be unknown.
     println!("cargo:rustc-cdylib-link-arg=-Wl,-z,nodelete");
 }

@@ -15,7 +15,7 @@ pub const NEARFAB_BDF_SIZE: usize = 17;
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct NearfabBdf {
-    /// The PCI domain. It is 0 on every known EC2 instance.
+    /// The PCI domain: 0 on every known EC2 instance.
     pub domain: u32,
     /// The bus.
     pub bus: u8,
@@ -23,7 +23,7 @@ pub struct NearfabBdf {
     pub device: u8,
     /// The function, 0 to 7.
     pub function: u8,
-    /// nearfab writes 0 and does not read it.
+    /// nearfab writes 0 and does not read this field.
     pub reserved: u8,
 }
 
@@ -55,8 +55,8 @@ impl NearfabBdf {
     }
 }
 
-/// Writes a PCI address as text into `buffer`, which has `size` bytes. NEARFAB_BDF_SIZE bytes are enough for every
-/// address. If the text is longer than the buffer, the text is cut as by snprintf(3).
+/// Writes a PCI address as text into `buffer` of `size` bytes. NEARFAB_BDF_SIZE bytes are enough for every address. If
+/// the text is longer than the buffer, the text is cut as by snprintf(3).
 ///
 /// # Errors
 /// NEARFAB_ERROR_INVALID_ARGUMENT if the device or the function of the address is out of range.

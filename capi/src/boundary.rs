@@ -1,4 +1,4 @@
-//! The boundary to C: results become error numbers, error texts are kept for `nearfab_error_text`, and panics stop.
+//! The boundary to C. Results become error numbers, and panics stop. `nearfab_error_text` returns the kept error texts.
 
 use std::any::Any;
 use std::cell::RefCell;
@@ -66,13 +66,13 @@ pub(crate) fn guard(body: impl FnOnce() -> Outcome) -> i32 {
 
 /// Returns the text of this thread's last failure, or an empty text before the first failure.
 pub(crate) fn last_text() -> *const c_char {
-    // A thread that is exiting may call this after its text was dropped.
+    // A thread that is exiting may call this function after the thread's text was dropped.
     LAST_TEXT.try_with(|text| text.borrow().as_ptr()).unwrap_or(c"".as_ptr())
 }
 
 fn keep_text(text: String) {
     let text = CString::new(text.replace('\0', "\u{fffd}")).unwrap_or_default();
-    // In a thread that is exiting, the place for the text may be dropped already: then the text is lost.
+    // In a thread that is exiting, `LAST_TEXT` may be dropped already: then the new text is lost.
     let _ = LAST_TEXT.try_with(|last| last.replace(text));
 }
 

@@ -16,8 +16,8 @@ use crate::pointer::{self, Array, Place};
 /// The open interfaces. A running call holds a clone of the `Arc`, which does not count as a user of the interface.
 static EFAS: Table<Arc<Efa>> = Table::new(Kind::Efa);
 
-/// One user of an open EFA interface. All users in this process share one ibv_context. Close the handle with
-/// nearfab_efa_close. In a forked child the handle is NEARFAB_ERROR_FORKED: open the interface again in the child.
+/// A handle of one user of an open EFA interface. All users in this process share one ibv_context. Close the handle
+/// with nearfab_efa_close. In a forked child the handle is NEARFAB_ERROR_FORKED: open the interface again in the child.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub struct NearfabEfa {
@@ -29,7 +29,7 @@ pub struct NearfabEfa {
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub struct NearfabEfaAttributes {
-    /// The node GUID in host byte order. It is 0 with drivers before 2.12.
+    /// The node GUID in host byte order: 0 with drivers before 2.12.
     pub node_guid: u64,
     /// The size of the largest possible memory region, in bytes.
     pub max_memory_region_size: u64,
@@ -53,7 +53,7 @@ pub struct NearfabEfaAttributes {
     pub max_rdma_size: u32,
     /// The capabilities of the device: the bits EFADV_DEVICE_ATTR_CAPS_* of infiniband/efadv.h.
     pub capabilities: u32,
-    /// The GID of the port, by which peers address the interface.
+    /// The GID of the port. Peers address the interface by this GID.
     pub gid: [u8; 16],
     /// Whether the port is active and carries traffic.
     pub port_active: bool,
@@ -97,13 +97,13 @@ impl NearfabEfaAttributes {
     }
 }
 
-/// Opens the EFA interface at a PCI address. If this process has the interface open already, the new handle shares its
-/// context. Only interfaces of the live machine (nearfab_host_discover) can be opened.
+/// Opens the EFA interface at a PCI address. If this process has the interface open already, the new handle shares the
+/// open context. Only interfaces of the live machine (nearfab_host_discover) can be opened.
 ///
 /// # Errors
 /// - NEARFAB_ERROR_NOT_LIVE if the host is not the live machine.
-/// - NEARFAB_ERROR_NO_SUCH_DEVICE if the host has no such interface, if the interface has no driver, or if it changed
-///   since the host was discovered.
+/// - NEARFAB_ERROR_NO_SUCH_DEVICE if the host has no such interface, if the interface has no driver, or if the
+///   interface changed since the host was discovered.
 /// - NEARFAB_ERROR_NODE_REFUSED if the device node of the interface cannot be opened.
 /// - NEARFAB_ERROR_LIBRARY or NEARFAB_ERROR_MISSING_SYMBOL if libibverbs is not installed or too old.
 /// - NEARFAB_ERROR_CALL if libibverbs fails.
@@ -124,11 +124,11 @@ pub unsafe extern "C" fn nearfab_efa_open(host: NearfabHost, address: NearfabBdf
     })
 }
 
-/// Closes the handle of one user of an interface. `users` may be NULL; otherwise it gets the number of users that are
-/// left in this process. If that number is 0, the interface was closed.
+/// Closes the handle of one user of an interface. If `users` is not NULL, `*users` becomes the number of users that are
+/// left in this process. If `*users` is 0, the interface was closed.
 ///
-/// From then on the handle is an error in every thread. Calls that other threads have begun on the handle end normally;
-/// until the last of them has returned, this user counts as one that is left.
+/// After this call the handle is an error in every thread. Calls that other threads have begun on the handle end
+/// normally. This user counts as left until the last of these calls has returned.
 ///
 /// # Errors
 /// NEARFAB_ERROR_CALL if libibverbs reports a failure: the interface still counts as closed. NEARFAB_ERROR_FORKED,
@@ -142,7 +142,8 @@ pub unsafe extern "C" fn nearfab_efa_close(efa: NearfabEfa, users: *mut usize) -
         let efa = EFAS.remove(efa.raw)?;
         let users_before = efa.users()?;
         let left = match Arc::into_inner(efa).map(Efa::close).transpose()? {
-            // Another thread's call still holds the interface: dropping that call's clone ends this use.
+            // Another thread's call still holds the interface. The interface loses this user when that call drops its
+            // clone.
             None => users_before,
             Some(Closed::Now) => 0,
             // At least 1: another user may have opened the interface after `users_before` was read.
@@ -157,7 +158,7 @@ pub unsafe extern "C" fn nearfab_efa_close(efa: NearfabEfa, users: *mut usize) -
     })
 }
 
-/// Gets the number of users that the interface has in this process. The user that owns the handle is one of them.
+/// Gets the number of users of the interface in this process, including the user that owns the handle.
 ///
 /// # Errors
 /// NEARFAB_ERROR_FORKED, NEARFAB_ERROR_INVALID_HANDLE, NEARFAB_ERROR_INVALID_ARGUMENT.

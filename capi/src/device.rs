@@ -9,18 +9,18 @@ use crate::boundary::{Failure, Outcome, guard};
 use crate::host::NearfabHost;
 use crate::pointer::{self, Array, Growing, Place};
 
-/// How many bytes a name in a structure has, including the NUL. Longer names are cut.
+/// The size of a name in a structure, in bytes, including the NUL. Longer names are cut.
 pub const NEARFAB_NAME_SIZE: usize = 64;
 
 /// Whether this process may use a device node, as access(2) reports. The device rules of a container can refuse a node
-/// that is granted here: only opening the node shows that.
+/// that access(2) grants. Only opening the node shows such a refusal.
 #[repr(C)]
 pub enum NearfabAccess {
     /// Unknown: the host is not a machine, or access(2) failed.
     Unknown = 0,
-    /// The node exists, and this user may read and write it.
+    /// The node exists, and this user may read and write the node.
     Granted = 1,
-    /// The node exists, and this user may not read and write it.
+    /// The node exists, and this user may not read and write the node.
     Refused = 2,
     /// The node does not exist.
     Missing = 3,
@@ -44,7 +44,7 @@ pub struct NearfabNeuronInfo {
     pub address_known: bool,
     /// Always 0.
     pub reserved: [u8; 3],
-    /// The driver's name of the product, such as "Trainium2". It is empty if the driver does not name it.
+    /// The driver's name of the product, such as "Trainium2", or "" if the driver does not name the product.
     pub product: [c_char; NEARFAB_NAME_SIZE],
 }
 
@@ -52,7 +52,7 @@ pub struct NearfabNeuronInfo {
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub struct NearfabEfaInfo {
-    /// The PCI address. It identifies the interface.
+    /// The PCI address, which identifies the interface.
     pub address: NearfabBdf,
     /// The NUMA node, or -1 if it is unknown.
     pub numa_node: i32,
@@ -60,7 +60,7 @@ pub struct NearfabEfaInfo {
     pub uverbs: i32,
     /// A NEARFAB_ACCESS_ number for /dev/infiniband/uverbsN.
     pub access: u32,
-    /// The name of the RDMA device, such as "rdmap201s0". It is empty if the driver made no RDMA device.
+    /// The name of the RDMA device, such as "rdmap201s0", or "" if the driver made no RDMA device.
     pub rdma: [c_char; NEARFAB_NAME_SIZE],
 }
 
@@ -107,8 +107,8 @@ pub unsafe extern "C" fn nearfab_neuron_count(host: NearfabHost, count: *mut usi
     guard(|| unsafe { put_count(host, count, |host| host.neuron_devices().len()) })
 }
 
-/// Describes the Neuron device at `position`. Positions start at 0 and follow the order of the device numbers, in which
-/// there may be gaps. `size` is sizeof *info.
+/// Describes the Neuron device at `position`. Positions start at 0 and follow the order of the device numbers. The
+/// device numbers may have gaps. `size` is sizeof *info.
 ///
 /// # Errors
 /// NEARFAB_ERROR_FORKED, NEARFAB_ERROR_INVALID_HANDLE, NEARFAB_ERROR_INVALID_ARGUMENT.
@@ -158,7 +158,7 @@ pub unsafe extern "C" fn nearfab_efa_get(
     guard(|| unsafe { put_info(host.get()?.efa_interfaces(), position, info, size) })
 }
 
-/// Writes a number of devices of a host.
+/// Writes the number of some devices of a host.
 ///
 /// # Safety
 /// `count` is null or points to a number that this call may write.

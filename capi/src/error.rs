@@ -4,8 +4,8 @@ use std::ffi::c_char;
 
 use crate::boundary;
 
-/// The numbers that the functions return. They are the same in Rust (`nearfab::ErrorCode`) and Python
-/// (`nearfab.ErrorCode`), and no number is reused.
+/// The numbers that the functions return. Rust (`nearfab::ErrorCode`) and Python (`nearfab.ErrorCode`) have the same
+/// numbers. No number is reused.
 #[repr(C)]
 pub enum NearfabError {
     /// The call succeeded.
@@ -59,9 +59,9 @@ pub enum NearfabError {
 }
 
 /// Returns the text of this thread's last failure, for people, in UTF-8: what failed, why, and what to do. The text is
-/// empty before the first failure. A call that succeeds does not change it.
+/// empty before the first failure. A call that succeeds does not change the text.
 ///
-/// The text stays valid and unchanged until the next failure on this thread. Do not free it.
+/// The text stays valid and unchanged until the next failure on this thread. Do not free the text.
 #[unsafe(no_mangle)]
 pub extern "C" fn nearfab_error_text() -> *const c_char {
     boundary::last_text()

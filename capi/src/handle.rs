@@ -10,12 +10,13 @@ use crate::boundary::{Failure, Outcome};
 
 /// The values behind the handles of one kind.
 ///
-/// A handle is looked up and never dereferenced. Its upper 8 bits are the kind of the value, the next 24 bits are the
-/// number of a slot, and the lower 32 bits are the generation: how many values the slot has held before. So a handle
-/// that is zero, closed, made up or of another kind is an error and does no harm.
+/// A handle is looked up and never dereferenced. The upper 8 bits of a handle are the kind of the value. The next 24
+/// bits are the number of a slot. The lower 32 bits are the generation: how many values the slot has held before. A
+/// handle that is zero, closed, made up or of another kind is therefore an error and does no harm.
 ///
-/// A forked child has other slots than its parent, and numbers them from the parent's last number on. So the child
-/// recognizes the parent's handles without taking the parent's lock, which may stay locked for ever in the child.
+/// A forked child has other slots than its parent. The child's first slot number follows the parent's last slot number.
+/// The child thus recognizes the parent's handles without taking the parent's lock. The parent's lock may stay locked
+/// for ever in the child.
 pub(crate) struct Table<T: 'static> {
     kind: Kind,
     slots: PerProcess<Slots<T>>,
@@ -39,11 +40,11 @@ impl Kind {
 }
 
 struct Slots<T> {
-    /// The number of this process's first slot. Lower numbers are slots of ancestors.
+    /// The number of this process's first slot. Lower numbers belong to slots of ancestors.
     first: u32,
     /// The process ID of the parent from which this process inherited handles, or 0.
     parent: u32,
-    /// The number after the last slot. A forked child reads it without the lock.
+    /// The number after the last slot. A forked child reads this number without the lock.
     end: AtomicU32,
     lists: RwLock<Lists<T>>,
 }
@@ -110,7 +111,7 @@ impl<T: Clone + Send + Sync + 'static> Table<T> {
         let slot = lists.all.get_mut(index as usize).filter(|slot| slot.generation == generation);
         let slot = slot.ok_or_else(|| self.stale(handle))?;
         let value = slot.value.take().ok_or_else(|| self.stale(handle))?;
-        // A slot is not used again after its last generation, so that its old handles never become valid.
+        // A slot is not used again after its last generation. Otherwise old handles of the slot would become valid.
         if let Some(next) = slot.generation.checked_add(1) {
             slot.generation = next;
             lists.free.push(index);

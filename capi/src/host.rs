@@ -10,8 +10,9 @@ use crate::pointer::{self, Place};
 
 pub(crate) static HOSTS: Table<Host> = Table::new(Kind::Host);
 
-/// A host: a snapshot of the EFA interfaces and Neuron devices of one machine, their places, and whether this process
-/// may use them. A host never changes: to see a change of the machine, make a new host. Free it with nearfab_host_free.
+/// A handle of a host: a snapshot of the EFA interfaces and Neuron devices of one machine. The snapshot has the places
+/// of the devices, and whether this process may use each device. A host never changes: to see a change of the machine,
+/// make a new host. Free a host with nearfab_host_free.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub struct NearfabHost {
@@ -25,8 +26,8 @@ impl NearfabHost {
     }
 }
 
-/// Discovers this machine. It opens no device, and needs no privilege and no vendor library. A machine without devices
-/// gives a host without devices.
+/// Discovers this machine. The discovery opens no device, and needs no privilege and no vendor library. A machine
+/// without devices gives a host without devices.
 ///
 /// # Errors
 /// NEARFAB_ERROR_READ if the folder / cannot be opened, NEARFAB_ERROR_INVALID_ARGUMENT.
@@ -39,8 +40,8 @@ pub unsafe extern "C" fn nearfab_host_discover(host: *mut NearfabHost) -> i32 {
     guard(|| unsafe { put_host(host, || Ok(Host::discover()?)) })
 }
 
-/// Reads the file tree below the folder `root`: the machine's root at /host in a container, or copied or emulated
-/// folders sys and dev.
+/// Makes a host from the file tree below the folder `root`. `root` can be the machine's root at /host in a container,
+/// or a folder with copied or emulated folders sys and dev.
 ///
 /// # Errors
 /// NEARFAB_ERROR_READ if the folder cannot be opened, NEARFAB_ERROR_INVALID_ARGUMENT.
@@ -79,7 +80,7 @@ pub unsafe extern "C" fn nearfab_host_from_instance(instance_type: *const c_char
 /// Reads a host that was recorded as JSON in a file.
 ///
 /// # Errors
-/// NEARFAB_ERROR_READ if the file cannot be read, NEARFAB_ERROR_RECORD if it does not contain a recorded host,
+/// NEARFAB_ERROR_READ if the file cannot be read, NEARFAB_ERROR_RECORD if the file does not contain a recorded host,
 /// NEARFAB_ERROR_INVALID_ARGUMENT.
 ///
 /// # Safety
@@ -94,8 +95,8 @@ pub unsafe extern "C" fn nearfab_host_from_file(path: *const c_char, host: *mut 
     })
 }
 
-/// Frees a host. From then on its handle is an error in every thread. Calls that other threads have begun on the handle
-/// end normally.
+/// Frees a host. After this call the handle is an error in every thread. Calls that other threads have begun on the
+/// handle end normally.
 ///
 /// # Errors
 /// NEARFAB_ERROR_FORKED, NEARFAB_ERROR_INVALID_HANDLE.
@@ -104,9 +105,9 @@ pub extern "C" fn nearfab_host_free(host: NearfabHost) -> i32 {
     guard(|| HOSTS.remove(host.raw).map(drop))
 }
 
-/// Writes the instance type into `buffer`, which has `size` bytes. The text is what the firmware of the machine
-/// reports, and empty if the firmware reports nothing. If the text is longer than the buffer, it is cut as by
-/// snprintf(3). `length` may be NULL; otherwise it gets the length of the whole text without the NUL.
+/// Writes the instance type into `buffer` of `size` bytes. The firmware of the machine reports the instance type. The
+/// text is empty if the firmware reports no instance type. If the text is longer than the buffer, the text is cut as by
+/// snprintf(3). If `length` is not NULL, `*length` becomes the length of the whole text without the NUL.
 ///
 /// # Errors
 /// NEARFAB_ERROR_FORKED, NEARFAB_ERROR_INVALID_HANDLE, NEARFAB_ERROR_INVALID_ARGUMENT.
@@ -128,9 +129,9 @@ pub unsafe extern "C" fn nearfab_host_instance_type(
     })
 }
 
-/// Writes the whole host as JSON into `buffer`, which has `size` bytes. nearfab_host_from_file reads a file with this
-/// text. If the text is longer than the buffer, it is cut as by snprintf(3): call this function with a `size` of 0
-/// first to get the `length` of the whole text without the NUL. `length` may be NULL.
+/// Writes the whole host as JSON into `buffer` of `size` bytes. nearfab_host_from_file reads a file with this text. If
+/// the text is longer than the buffer, the text is cut as by snprintf(3). If `length` is not NULL, `*length` becomes
+/// the length of the whole text without the NUL. To get only the length, call this function with a `size` of 0.
 ///
 /// # Errors
 /// NEARFAB_ERROR_FORKED, NEARFAB_ERROR_INVALID_HANDLE, NEARFAB_ERROR_INVALID_ARGUMENT.

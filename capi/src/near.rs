@@ -10,13 +10,13 @@ use crate::device::NEARFAB_NAME_SIZE;
 use crate::host::NearfabHost;
 use crate::pointer::{self, Array, Growing, Place};
 
-/// What nearness is judged by.
+/// The evidence that decides nearness.
 #[repr(C)]
 pub enum NearfabBasis {
-    /// The vendor's pairing first, if the instance type has a table and the paired interface is attached. All other
-    /// devices by their places.
+    /// The vendor's pairing decides first, if the instance type has a table and the paired interface is attached. The
+    /// places decide for all other devices.
     Pairing = 0,
-    /// The places on PCI and the NUMA nodes only. The vendor's pairing is ignored.
+    /// Only the places on PCI and the NUMA nodes decide. The vendor's pairing is ignored.
     Place = 1,
 }
 
@@ -29,8 +29,8 @@ pub enum NearfabProximity {
     SameFunction = 1,
     /// Both devices are below a common PCIe bridge.
     SameSwitch = 2,
-    /// Both devices are below the same PCI root, without a common bridge. This is the closest level on hosts that show
-    /// no bridges.
+    /// Both devices are below the same PCI root, without a common bridge. On hosts that show no bridges, SAME_ROOT is
+    /// the closest level.
     SameRoot = 3,
     /// Both devices are on the same NUMA node, below different PCI roots.
     SameNuma = 4,
@@ -41,7 +41,7 @@ pub enum NearfabProximity {
 /// The kind of evidence for a rank.
 #[repr(C)]
 pub enum NearfabEvidence {
-    /// Evidence that has no number in this header: read evidence_text.
+    /// Evidence without a number in this header: read evidence_text.
     Other = 0,
     /// The vendor's pairing, from the table of the instance type.
     Table = 1,
@@ -149,9 +149,9 @@ pub unsafe extern "C" fn nearfab_near_core(
     guard(|| unsafe { put_list(list, entries, entry_size, count) })
 }
 
-/// Lists the EFA interfaces that are nearest to a physical core: one interface if the evidence decides, several if they
-/// are equally near, none if nothing is known or the host has no interface. The arguments and errors are those of
-/// nearfab_near_core.
+/// Lists the EFA interfaces that are nearest to a physical core. The list has one interface if the evidence decides,
+/// and several interfaces if they are equally near. The list is empty if nothing is known or the host has no interface.
+/// The arguments and errors are those of nearfab_near_core.
 ///
 /// # Safety
 /// `count` points to a size_t, `entries` points to `*count` times `entry_size` bytes.
@@ -199,8 +199,9 @@ pub unsafe extern "C" fn nearfab_near_efa(
     guard(|| unsafe { put_list(list, entries, entry_size, count) })
 }
 
-/// Lists the Neuron devices that are nearest to an EFA interface: several if they are equally near, none if nothing is
-/// known or the host has no Neuron device. The arguments and errors are those of nearfab_near_efa.
+/// Lists the Neuron devices that are nearest to an EFA interface. The list has several devices if they are equally
+/// near. The list is empty if nothing is known or the host has no Neuron device. The arguments and errors are those of
+/// nearfab_near_efa.
 ///
 /// # Safety
 /// `count` points to a size_t, `entries` points to `*count` times `entry_size` bytes.
@@ -219,9 +220,10 @@ pub unsafe extern "C" fn nearfab_nearest_to_efa(
     guard(|| unsafe { put_list(list, entries, entry_size, count) })
 }
 
-/// Finds out whether this host lacks the EFA interface that the vendor pairs with a Neuron device. That happens if
-/// fewer interfaces than possible were attached at launch; nearness is then judged by place only. If the interface is
-/// missing, `address` gets its PCI address; otherwise `address` is not changed.
+/// Finds out whether this host lacks the EFA interface that the vendor pairs with a Neuron device. A host lacks paired
+/// interfaces if fewer interfaces than possible were attached at launch. Without the paired interface, only the places
+/// decide nearness. If the interface is missing, `*address` becomes the PCI address of the interface; otherwise
+/// `*address` is not changed.
 ///
 /// # Errors
 /// NEARFAB_ERROR_NO_SUCH_DEVICE if the host has no such device, NEARFAB_ERROR_FORKED, NEARFAB_ERROR_INVALID_HANDLE,

@@ -1,4 +1,4 @@
-//! Pointers from C callers: checked for null, then read or written.
+//! Reads and writes through pointers from C callers, after a check for null.
 
 use std::ffi::{CStr, OsStr, c_char};
 use std::os::unix::ffi::OsStrExt;
@@ -41,7 +41,7 @@ unsafe fn c_text<'a>(name: &str, text: *const c_char) -> Outcome<&'a CStr> {
 pub(crate) struct Place<T>(*mut T);
 
 impl<T: Copy> Place<T> {
-    /// Returns the place, or refuses a null pointer before any work is done.
+    /// Returns the place. Refuses a null pointer, so that a function fails before it does any work.
     ///
     /// # Safety
     /// `pointer` is null or valid for reads and writes of a `T` while the place is used.
@@ -60,14 +60,14 @@ impl<T: Copy> Place<T> {
     }
 }
 
-/// A structure that grows: later versions add fields after the last one.
+/// A structure that grows: later versions of nearfab add fields after the last field.
 pub(crate) trait Growing: Copy {
-    /// The size in the first version that had the structure. It never changes.
+    /// The size of the structure in the first version that had the structure. This size never changes.
     const FIRST: usize;
 }
 
-/// Implements [`Growing`] for a structure. The compiler checks that no padding follows the last field: a field that is
-/// added in padding would not change the size, and the size tells the versions of a structure apart.
+/// Implements [`Growing`] for a structure. The compiler checks that no padding follows the last field: a field in
+/// former padding would not change the size, and only the size distinguishes the versions of a structure.
 macro_rules! growing {
     ($structure:ident, first: $first:literal, last: $last:ident) => {
         impl $crate::pointer::Growing for $structure {
@@ -86,8 +86,8 @@ macro_rules! growing {
 }
 pub(crate) use growing;
 
-/// The caller's array of structures. A structure is shorter than this library's if the caller was compiled with an
-/// older header, and longer if the header was newer.
+/// The caller's array of structures. The caller's structure is shorter than this library's structure if the caller was
+/// compiled with an older header, and longer if the header was newer.
 pub(crate) struct Array<T> {
     first: *mut T,
     size: usize,
@@ -113,8 +113,9 @@ impl<T: Growing> Array<T> {
         Ok(Self { first, size, length })
     }
 
-    /// Writes as many values as the array has room for, and returns their number. If the caller's structure is shorter
-    /// than this library's, only the first fields are written. If it is longer, its last bytes are filled with zeros.
+    /// Writes as many values as the array has room for, and returns the number of written values. If the caller's
+    /// structure is shorter than this library's structure, only the first fields are written. If the caller's structure
+    /// is longer, its last bytes are filled with zeros.
     pub(crate) fn fill(self, values: impl IntoIterator<Item = T>) -> usize {
         let known = self.size.min(size_of::<T>());
         let mut count = 0;
@@ -135,8 +136,8 @@ impl<T: Growing> Array<T> {
     }
 }
 
-/// Writes a text as snprintf(3) does: cut to `size` bytes including the NUL. Writes the length of the whole text into
-/// `length`.
+/// Writes a text as snprintf(3) does: the text is cut to `size` bytes including the NUL. Writes the length of the whole
+/// text into `length`.
 ///
 /// # Safety
 /// `buffer` is valid for writes of `size` bytes unless that is 0, `length` is null or valid for a write.
@@ -160,7 +161,7 @@ pub(crate) unsafe fn put_text(text: &str, buffer: *mut c_char, size: usize, leng
     Ok(())
 }
 
-/// Returns a text as the array of a structure: cut if it is too long, with zeros after it.
+/// Returns a text as an array for a structure. A text that is too long is cut, and zeros fill the rest of the array.
 pub(crate) fn name<const N: usize>(text: &str) -> [c_char; N] {
     let mut array = [0; N];
     for (to, from) in array.iter_mut().zip(cut(text, N - 1).bytes()) {

@@ -109,7 +109,7 @@ static void near(nearfab_host_t host)
     CHECK(neurons[0].evidence == NEARFAB_EVIDENCE_PLACE);
     CHECK(strcmp(neurons[0].evidence_text, "same PCIe switch") == 0);
 
-    /* The paired interface alone is nearest. By place, both interfaces of the switch are. */
+    /* By pairing, only the paired interface is nearest. By place, both interfaces of the switch are nearest. */
     CHECK_CODE(nearfab_nearest_to_core(host, 5, 0, NEARFAB_BASIS_PAIRING, efas, sizeof *efas, NULL), BAD);
     count = 3;
     CHECK_CODE(nearfab_nearest_to_core(host, 5, 8, NEARFAB_BASIS_PAIRING, efas, sizeof *efas, &count),

@@ -1,4 +1,4 @@
-/* On a machine with EFA interfaces, two users of one interface share one context, which the second close closes. */
+/* On a machine with EFA interfaces, two users of an interface share one context. The second close closes it. */
 #include <nearfab.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -35,7 +35,7 @@ int main(void)
     CHECK(attributes.port_active && attributes.max_queue_pairs > 0 && attributes.max_message_size == 8928);
     CHECK(attributes.gid[0] == 0xfe && attributes.gid[1] == 0x80);
 
-    /* In the child the inherited handles are errors, and its calls change nothing in the parent. */
+    /* In the child the inherited handles are errors, and the child's calls change nothing in the parent. */
     child = fork();
     CHECK(child >= 0);
     if (child == 0) {

@@ -1,6 +1,6 @@
 /*
- * records TREE FILE: writes the host of TREE to FILE as JSON, reads it back, and finds that the interface paired with
- * device 5 is missing.
+ * records TREE FILE: writes the host of TREE to FILE as JSON and reads FILE back. The interface paired with device 5
+ * must be missing.
  */
 #include <nearfab.h>
 #include <string.h>

@@ -1,13 +1,14 @@
 /*
- * reloaded LIBRARY [open]: loads the library, closes it, and loads it again. Handles that were made before stay valid.
- * With "open", on a machine that has EFA interfaces, an interface that was opened before is shared afterwards.
+ * reloaded LIBRARY [open]: loads the library, closes the library, and loads it again. Handles that were made before the
+ * close stay valid. With "open", on a machine that has EFA interfaces, an interface that was opened before the close is
+ * shared after the second load.
  */
 #include <dlfcn.h>
 #include <nearfab.h>
 #include <stddef.h>
 #include <string.h>
 
-/* The functions of the library, which this program is not linked with. All are null while the library is closed. */
+/* Pointers to the functions of the library, which this program is not linked with. All are null until load(). */
 static struct {
     const char *(*error_text)(void);
     int32_t (*host_discover)(nearfab_host_t *);

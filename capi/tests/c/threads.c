@@ -19,7 +19,7 @@ static void *work(void *argument)
 
     CHECK(strcmp(nearfab_error_text(), "") == 0);
     pthread_barrier_wait(&start);
-    /* All threads free this host: one of them succeeds. */
+    /* All threads try to free this host: one thread succeeds. */
     freed = nearfab_host_free(raced) == NEARFAB_ERROR_NONE;
     for (round = 0; round < ROUNDS; round++) {
         char expected[32];

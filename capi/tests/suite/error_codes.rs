@@ -38,7 +38,7 @@ fn a_sentence_under_another_code_is_found() {
     assert_eq!((memory.name.as_str(), memory.sentence.as_str()), ("MEMORY", "Of two lines."));
 }
 
-/// Compares code by code, so that a failure shows the one that differs.
+/// Compares code by code, so that a failure shows the code that differs.
 fn check(codes: &[Documented]) {
     let in_rust = in_rust();
     for (code, expected) in codes.iter().zip(&in_rust) {
@@ -47,8 +47,8 @@ fn check(codes: &[Documented]) {
     assert_eq!(codes.len(), in_rust.len());
 }
 
-/// Names and numbers are those of the compiled library. A sentence is the documentation of the code, or of the error
-/// that the documentation of the code names.
+/// Returns the codes with the names and numbers of the compiled library. The sentence of a code is the code's
+/// documentation. If that documentation only names an error, the sentence is the error's documentation.
 fn in_rust() -> Vec<Documented> {
     let source = read("src/error.rs");
     let errors = variants(&source, "pub enum Error {");

@@ -11,7 +11,7 @@ use nearfab_emu::{Defect, skipped};
 
 use crate::support::{Linked, Program, run, top};
 
-/// Returns a line for each interface: rank, address, proximity, evidence; then a line for each nearest interface.
+/// Returns a line for each interface (rank, address, proximity, evidence), then a line for each nearest interface.
 fn rust(tree: &Path, device: u32) -> String {
     let host = Host::from_root(tree).unwrap();
     let near = host.near_core(format!("neuron{device}:0").parse().unwrap(), Basis::Pairing).unwrap();
@@ -33,7 +33,8 @@ fn name(proximity: Proximity) -> &'static str {
     }
 }
 
-/// Returns the interpreter in `NEARFAB_PYTHON`, which has the module. `cargo xtask test` sets the variable.
+/// Returns the interpreter that `NEARFAB_PYTHON` names. This interpreter has the module nearfab. `cargo xtask test`
+/// sets the variable.
 pub(crate) fn interpreter() -> Option<OsString> {
     let interpreter = env::var_os("NEARFAB_PYTHON");
     if interpreter.is_none() {
@@ -42,7 +43,7 @@ pub(crate) fn interpreter() -> Option<OsString> {
     interpreter
 }
 
-/// Pairs on trn1 and trn2, a host without EFA interfaces, and a host of which neither pairs nor places are known.
+/// Compares pairs on trn1 and trn2, a host without EFA interfaces, and a host without known pairs and places.
 #[test]
 fn rust_c_and_python_give_the_same_answer() {
     let c = Program::compile("the C interface", "capi/tests/c/near_core.c", Linked::Dynamically);

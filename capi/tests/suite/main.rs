@@ -1,5 +1,5 @@
-//! The C interface as its users see it: programs that are compiled against the header and linked with the library. If
-//! there is an interpreter with the Python module, the Python interface is tested with them.
+//! Tests the C interface as its users see it, with programs that are compiled against the header and linked with the
+//! library. If an interpreter has the Python module, the tests also run the Python interface.
 
 #[cfg(test)]
 mod contexts;

@@ -40,7 +40,8 @@ fn a_recorded_host_is_read_back_and_its_missing_pair_is_reported() {
     nearfab_emu::write_tree_with(table, &[Defect::NoCoreStatistics], &tree).unwrap();
     fs::remove_file(tree.join("sys/bus/pci/devices/0000:57:00.0")).unwrap();
 
-    // Not under valgrind: the valgrind of Debian 12 does not know openat2(2), which reads trees.
+    // The program does not run under valgrind: the valgrind of Debian 12 does not know openat2(2), and nearfab reads
+    // trees with openat2(2).
     program.run(&[tree.to_str().unwrap(), record.to_str().unwrap()]);
 }
 

@@ -12,24 +12,24 @@ use tempfile::TempDir;
 /// How a program is linked with the library.
 #[derive(Clone, Copy)]
 pub(crate) enum Linked {
-    /// With libnearfab.so.0, which the loader finds when the program starts.
+    /// The loader finds libnearfab.so.0 when the program starts.
     Dynamically,
-    /// With libnearfab.a and the libraries that docs/reference/c.md names.
+    /// The program contains libnearfab.a and needs the libraries that docs/reference/c.md names.
     Statically,
-    /// Not linked: the program loads libnearfab.so.0 itself.
+    /// The program is not linked with the library and loads libnearfab.so.0 itself.
     AtRunTime,
 }
 
 /// A compiled C program.
 pub(crate) struct Program {
-    /// The folder of the program and the library. It is deleted when the program is dropped.
+    /// The folder of the program and the library. Dropping the `Program` deletes the folder.
     folder: TempDir,
     file: PathBuf,
 }
 
 impl Program {
-    /// Compiles a source, whose path is relative to the top of the source tree. Returns `None` and reports the test as
-    /// skipped if this machine has no C compiler.
+    /// Compiles the source at a path below the top of the source tree. Returns `None` and reports the test as skipped
+    /// if this machine has no C compiler.
     pub(crate) fn compile(test: &str, source: &str, linked: Linked) -> Option<Self> {
         let compiler = env::var("CC").unwrap_or_else(|_| "cc".to_owned());
         if !runs(&compiler) {
@@ -61,7 +61,7 @@ impl Program {
         Some(Self { folder, file })
     }
 
-    /// Returns the path of the shared library, for a program that loads it itself.
+    /// Returns the path of the shared library, for a program that loads the library itself.
     pub(crate) fn library(&self) -> String {
         self.folder.path().join("libnearfab.so.0").to_str().unwrap().to_owned()
     }
@@ -99,7 +99,7 @@ pub(crate) fn run(command: &mut Command) -> String {
     stdout.into_owned()
 }
 
-/// Links the shared library into a folder under its two names, as an installation does.
+/// Makes links to the shared library in a folder, with the two names that an installation has.
 fn install(folder: &Path) {
     let library = built().join("libnearfab.so");
     for name in ["libnearfab.so", "libnearfab.so.0"] {
@@ -107,8 +107,7 @@ fn install(folder: &Path) {
     }
 }
 
-/// Returns the folder of the built libraries. They are built here because cargo builds no cdylib or staticlib for the
-/// tests of a package.
+/// Builds the libraries and returns their folder. Cargo builds no cdylib or staticlib for the tests of a package.
 fn built() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| {
@@ -130,7 +129,7 @@ pub(crate) fn read_elf(test: &str, options: &[&str]) -> Option<String> {
     Some(run(Command::new("readelf").env("LC_ALL", "C").args(options).arg(built().join("libnearfab.so"))))
 }
 
-/// Whether a program is installed.
+/// Returns true if a program is installed.
 fn runs(program: &str) -> bool {
     let mut command = Command::new(program);
     command.arg("--version").stdout(Stdio::null()).stderr(Stdio::null());

@@ -1,4 +1,4 @@
-//! Compiles the kubelet's protocol files if the feature `generate` is on. Otherwise it does nothing.
+//! Compiles the kubelet's protocol files if the feature `generate` is on. Does nothing otherwise.
 
 use std::error::Error;
 

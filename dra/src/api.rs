@@ -6,8 +6,8 @@ use tokio::time::Instant;
 
 use crate::error::{Error, Result};
 
-/// How long the driver waits for the API server. The kubelet gives up on a call after 45 s; a shorter limit lets the
-/// reason reach the pod's events.
+/// How long the driver waits for the API server. The kubelet abandons a call after 45 s. With a shorter limit, the
+/// reason of a failure reaches the pod's events.
 const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 
 /// Returns the deadline for the requests of a call that begins now.
@@ -28,7 +28,8 @@ pub(crate) async fn request_until<T>(
 ) -> Result<T> {
     match tokio::time::timeout_at(deadline, request).await {
         Ok(Ok(answer)) => Ok(answer),
-        // Only the API server's own message; kube would print the whole status around it.
+        // The error contains only the API server's own message. The `Display` of the `kube::Error` would add the whole
+        // status.
         Ok(Err(kube::Error::Api(status))) => Err(Error::Api { action, source: status }),
         Ok(Err(error)) => Err(Error::Api { action, source: Box::new(error) }),
         Err(_) => Err(Error::ApiTimeout { action, limit: ANSWER_LIMIT }),

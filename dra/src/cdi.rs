@@ -1,9 +1,9 @@
-//! CDI files: they tell the container runtime which device nodes a claim puts into a container.
+//! CDI files, which list the device nodes of a claim for the container runtime.
 //!
-//! Each claim has one file with one CDI device per allocated device, so that a container that references one request
-//! of the claim gets the devices of that request and no others. The files set no environment variables: the driver does
-//! not know the container when it prepares a claim, and a variable from a CDI file would replace the user's own.
-//! Format: <https://github.com/cncf-tags/container-device-interface/blob/main/SPEC.md>.
+//! Each claim has one file with one CDI device per allocated device. So a container that references one request of the
+//! claim gets only the devices of that request. The files set no environment variables: the driver does not know the
+//! container when it prepares a claim, and a variable from a CDI file would replace the user's own. Format:
+//! <https://github.com/cncf-tags/container-device-interface/blob/main/SPEC.md>.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -22,12 +22,13 @@ const KIND: &str = "nearfab.dev/claim";
 /// The first CDI version with `hostPath`. Every container runtime that Kubernetes 1.34 supports reads it.
 const VERSION: &str = "0.5.0";
 
-/// A file's name is the vendor, the class and the claim's UID, as CDI advises for files that come and go.
+/// A file's name contains the vendor, the class and the claim's UID, as CDI advises for files that are created and
+/// removed at run time.
 const PREFIX: &str = "nearfab.dev-claim_";
 const SUFFIX: &str = ".json";
 
-/// Returns the CDI name that the kubelet hands to the container runtime for a prepared device. It is unique on the host
-/// for each device and share, because the kubelet tells devices apart by it.
+/// Returns the CDI name that the kubelet hands to the container runtime for a prepared device. Each device and share
+/// has a unique name on the host, because the kubelet distinguishes devices by this name.
 pub fn device_id(uid: &str, device: &PreparedDevice) -> String {
     format!("{KIND}={}", device_name(uid, device))
 }
@@ -43,7 +44,7 @@ fn device_name(uid: &str, device: &PreparedDevice) -> String {
 fn parse_device_name(uid: &str, name: &str) -> Option<Hold> {
     let rest = name.strip_suffix(uid)?.strip_suffix('_')?;
     let (device, share) = rest.split_once('_').map_or((rest, None), |(device, share)| (device, Some(share)));
-    // The name does not say whether the claim only monitors the device, so the device counts as held.
+    // The name does not show whether the claim only monitors the device, so the device counts as held.
     Some(Hold { device: device.to_owned(), share_id: share.map(str::to_owned), admin_access: false })
 }
 
@@ -55,8 +56,8 @@ pub struct CdiDir {
 }
 
 impl CdiDir {
-    /// Opens the CDI files in `dir`, which is created if it does not exist. The container runtime finds the device nodes
-    /// below `runtime_root`.
+    /// Opens the CDI files in `dir`. Creates `dir` if the folder does not exist. The container runtime finds the device
+    /// nodes below `runtime_root`.
     ///
     /// # Errors
     /// When the folder cannot be created.
@@ -89,11 +90,11 @@ impl CdiDir {
     pub fn claims(&self) -> Result<Vec<String>> {
         let names = durable::list(&self.dir, PREFIX)?;
         let uid = |name: &String| Some(name.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?.to_owned());
-        // This driver wrote no file whose name is not a UID.
+        // This driver writes only files with a UID in the name, so other files are not claims of this driver.
         Ok(names.iter().filter_map(uid).filter(|uid| check_uid(uid).is_ok()).collect())
     }
 
-    /// Returns the holds on the devices that the claim's file hands out: none if the claim has no file.
+    /// Returns the holds on the devices that the claim's file hands out. Returns no hold if the claim has no file.
     ///
     /// # Errors
     /// When the file cannot be read, or does not have the form that this driver writes.
@@ -132,7 +133,7 @@ impl CdiDir {
         DeviceNode {
             path: path.to_owned(),
             host_path: (host_path != path).then_some(host_path),
-            // A container only opens the node. Without this limit the runtime would also let it make nodes.
+            // A container only opens the node. Without this limit the runtime would also let the container make nodes.
             permissions: "rw",
         }
     }

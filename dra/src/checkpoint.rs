@@ -1,7 +1,9 @@
-//! Checkpoints: which devices each prepared claim holds, kept on disk because the driver may be replaced while pods run.
+//! Checkpoints: the files that list the devices of each prepared claim. They are on disk because the driver may be
+//! replaced while pods run.
 //!
-//! The driver writes one JSON file per claim, named by the claim's UID. It writes the checkpoint before the CDI file and
-//! removes it after the CDI file, so that at any moment each device that was handed out is in a checkpoint.
+//! The driver writes one JSON file per claim, named by the claim's UID. The driver writes the checkpoint before the CDI
+//! file and removes the checkpoint after the CDI file. So each device that was handed out is in a checkpoint at any
+//! moment.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -32,7 +34,7 @@ pub struct Checkpoint {
     pub devices: Vec<PreparedDevice>,
 }
 
-/// One device of a prepared claim.
+/// A device of a prepared claim.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PreparedDevice {
@@ -71,8 +73,8 @@ pub struct Hold {
 }
 
 impl Hold {
-    /// Returns true if two claims cannot have these two holds at once: both are on the same device, no claim only
-    /// monitors it, and at least one of them is not a share.
+    /// Returns true if two claims cannot have these two holds at once: both holds are on the same device, neither claim
+    /// only monitors the device, and at least one hold is not a share.
     pub fn conflicts_with(&self, other: &Self) -> bool {
         let shared = self.share_id.is_some() && other.share_id.is_some();
         self.device == other.device && !self.admin_access && !other.admin_access && !shared
@@ -103,7 +105,8 @@ pub struct StoredCheckpoints {
     pub current: Vec<Checkpoint>,
     /// Checkpoints of this boot that another version of the driver wrote. The driver leaves them unchanged.
     pub foreign: Vec<ForeignCheckpoint>,
-    /// UIDs of claims that were prepared in an earlier boot. No process that could use their devices still runs.
+    /// UIDs of claims that were prepared in an earlier boot. No process that could use the devices of these claims
+    /// still runs.
     pub earlier_boot: Vec<String>,
     /// UIDs of claims whose checkpoint was damaged and renamed, now or earlier.
     pub damaged: Vec<String>,
@@ -116,7 +119,7 @@ pub struct ForeignCheckpoint {
     pub uid: String,
     /// The checkpoint's file.
     pub path: PathBuf,
-    /// The claim's holds, or why they could not be read.
+    /// The claim's holds, or the reason why the holds could not be read.
     pub holds: Result<Vec<Hold>, String>,
 }
 
@@ -130,13 +133,13 @@ impl Checkpoints {
         Ok(Self { dir: dir.to_owned(), boot_id })
     }
 
-    /// Returns a new checkpoint of this boot, which is not written yet.
+    /// Returns a new checkpoint of this boot. Does not write the checkpoint.
     pub fn new_checkpoint(&self, claim: Claim, devices: Vec<PreparedDevice>) -> Checkpoint {
         Checkpoint { version: VERSION, boot_id: self.boot_id.clone(), claim, devices }
     }
 
-    /// Reads all checkpoints. Renames a damaged checkpoint and keeps it for a person to look at, so that it stops
-    /// neither the driver nor the other claims.
+    /// Reads all checkpoints. Renames a damaged checkpoint, so that the checkpoint stops neither the driver nor the
+    /// other claims, and a person can look at the file.
     ///
     /// # Errors
     /// When the folder or a file in it cannot be read, or a damaged checkpoint cannot be renamed.
@@ -163,7 +166,7 @@ impl Checkpoints {
         durable::write(&self.dir, &file_name(&checkpoint.claim.uid)?, &to_json(checkpoint))
     }
 
-    /// Removes a claim's checkpoint durably, and its damaged checkpoints too. Succeeds if the claim has none.
+    /// Removes a claim's checkpoint and damaged checkpoints durably. Succeeds if the claim has no checkpoint.
     ///
     /// # Errors
     /// When a file cannot be removed.
@@ -238,7 +241,7 @@ enum Parsed {
     Foreign(Result<Vec<Hold>, String>),
 }
 
-/// The members that every version of the format has: they decide whether the driver reads the rest.
+/// The members that every version of the format has. With these members the driver decides whether to read the rest.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Header {
@@ -266,7 +269,7 @@ pub(crate) fn check_uid(uid: &str) -> Result<()> {
     if well_formed { Ok(()) } else { Err(Error::BadUid { uid: uid.to_owned() }) }
 }
 
-/// Returns the JSON text of a file of the driver. It is indented, since people read these files when something is wrong.
+/// Returns the JSON text of a file of the driver. The text is indented, since people read these files after a failure.
 pub(crate) fn to_json(value: &impl Serialize) -> Vec<u8> {
     let mut text = serde_json::to_vec_pretty(value).expect("plain data with string keys is always JSON");
     text.push(b'\n');

@@ -1,9 +1,9 @@
 //! The published device model: the devices of a host, with the names and attributes that Kubernetes sees.
 //!
-//! Names, order and attributes are an interface that claims rely on. A name follows the hardware: it contains the number
-//! of a Neuron device or the PCI address of an EFA interface. So an interface that is missing after a boot renames no
-//! other device. The order follows the topology, since the scheduler takes the first devices that fit: Neuron devices by
-//! number, EFA interfaces by the number of the Neuron device that they are paired with.
+//! Names, order and attributes are an interface that claims rely on. A name follows the hardware: it contains the
+//! number of a Neuron device or the PCI address of an EFA interface. An interface that is missing after a boot thus
+//! renames no other device. The order follows the topology, since the scheduler takes the first devices that fit.
+//! Neuron devices are in the order of their numbers. EFA interfaces are in the order of their paired Neuron devices.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -25,14 +25,14 @@ pub enum Value {
 /// Attributes by their qualified names. A name without a domain belongs to the driver's own domain.
 pub type Attributes = BTreeMap<&'static str, Value>;
 
-/// One device of the host, as Kubernetes sees it.
+/// A device of the host, as Kubernetes sees the device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Device {
     /// The device's name in the node's pool, a DNS label.
     pub name: String,
     /// The attributes that selectors and constraints of a claim can use.
     pub attributes: Attributes,
-    /// The path of the device node, on the host and in a container; or why the device has no usable node.
+    /// The path of the device node, on the host and in a container, or the reason why the device has no usable node.
     pub node: Result<PathBuf, String>,
 }
 
@@ -59,7 +59,8 @@ impl Inventory {
     pub fn from_host(host: &Host) -> Self {
         let neuron = host.neuron_devices().iter().map(|device| self::neuron(host, device));
         let mut interfaces: Vec<&EfaInterface> = host.efa_interfaces().iter().collect();
-        // Interfaces without a pair come last. The sort is stable, so they keep the order of their addresses.
+        // Interfaces without a pair are last. The sort is stable, so these interfaces stay in the order of their
+        // addresses.
         interfaces.sort_by_key(|efa| first_paired(host, efa.address()).unwrap_or(HostDevice(u32::MAX)));
         let efa = interfaces.into_iter().map(|efa| self::efa(host, efa));
         let devices: Vec<Device> = neuron.chain(efa).collect();
@@ -114,7 +115,8 @@ fn efa(host: &Host, efa: &EfaInterface) -> Device {
     }
 }
 
-/// Returns the first Neuron device that the table of the instance type pairs with an interface. The host may lack it.
+/// Returns the first Neuron device that the table of the instance type pairs with an interface. The host may lack this
+/// device.
 fn first_paired(host: &Host, efa: Bdf) -> Option<HostDevice> {
     host.table()?.neuron.iter().find(|row| row.efa == Some(efa)).map(|row| row.index)
 }

@@ -1,4 +1,5 @@
-//! Files that survive a crash whole: after it, a file has its old content or its new content, never a part.
+//! Writes, renames and removes files so that each file survives a crash whole: after the crash, the file has its old
+//! content or its new content, never a part.
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write as _};
@@ -6,8 +7,8 @@ use std::path::Path;
 
 use crate::error::{Error, Result};
 
-/// The suffix of a file while it is being written. The driver takes such a file for no checkpoint, and a container runtime
-/// takes it for no CDI file.
+/// The suffix of a file that is being written. The driver reads no such file as a checkpoint, and a container runtime
+/// reads no such file as a CDI file.
 const UNFINISHED: &str = ".tmp";
 
 /// Writes `content` to `dir/name` durably. Writes nothing if the file already has this content.
@@ -68,7 +69,7 @@ pub(crate) fn create_dir(dir: &Path) -> Result<()> {
     fs::create_dir_all(dir).map_err(failed("create", dir))
 }
 
-/// Syncs a folder: a rename or removal in it is durable only after that.
+/// Syncs a folder. A rename or removal in the folder is durable only after the sync.
 fn sync(dir: &Path) -> Result<()> {
     File::open(dir).and_then(|dir| dir.sync_all()).map_err(failed("sync", dir))
 }

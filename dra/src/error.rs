@@ -33,7 +33,7 @@ pub enum Error {
         limit: usize,
     },
 
-    /// One of the driver's two servers stopped before the driver was stopped.
+    /// A server of the driver stopped before the driver was stopped.
     #[error("the server on {} stopped unexpectedly", path.display())]
     Server {
         /// The server's socket.
@@ -85,7 +85,7 @@ pub enum Error {
         limit: usize,
     },
 
-    /// The text that the kubelet sent as a claim's UID is not one, and cannot be part of a file's name.
+    /// The kubelet sent a claim's UID that is not a UID and cannot be part of a file's name.
     #[error("invalid claim UID {uid:?}: expected 1 to 64 letters, digits and '-'")]
     BadUid {
         /// The text that the kubelet sent.
@@ -164,13 +164,13 @@ pub enum Error {
 /// The result of a function of this crate that can fail.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Returns an error and its causes on one line, for logs and for the kubelet, which both take plain text.
+/// Returns an error and its causes on one line, as plain text for logs and for the kubelet.
 pub fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {
         let cause_text = cause.to_string();
-        // The text of some libraries' errors already ends with the text of the cause.
+        // Some libraries' errors have a text that already ends with the text of the cause.
         if !text.ends_with(&cause_text) {
             text.push_str(": ");
             text.push_str(&cause_text);

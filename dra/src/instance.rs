@@ -1,8 +1,8 @@
 //! The lock that lets one driver at a time serve a node.
 //!
-//! During an update the new driver starts while the old driver still serves. Both would change the same checkpoints and
-//! take each other's sockets, so the new driver waits for a lock that the old driver holds. The kernel releases the lock
-//! when the process that holds it ends, however it ends.
+//! During an update the new driver starts while the old driver still serves. Two drivers would change the same
+//! checkpoints and take each other's sockets. So the new driver waits for a lock that the old driver holds. The kernel
+//! releases the lock when the process of the old driver ends for any reason.
 
 use std::fs::{File, TryLockError};
 use std::path::Path;
@@ -13,10 +13,11 @@ use tracing::info;
 use crate::durable::{create_dir, failed};
 use crate::error::Result;
 
-/// The time between two attempts to take the lock: a thread that waits in `flock` could not be stopped.
+/// The time between two attempts to take the lock. The driver polls, because a thread that waits in `flock` could not
+/// be stopped.
 const POLL: Duration = Duration::from_millis(100);
 
-/// The lock of the only driver that serves this node. Dropping it releases the lock.
+/// The lock of the only driver that serves this node. Dropping an `InstanceLock` releases the lock.
 #[derive(Debug)]
 pub struct InstanceLock(#[expect(dead_code, reason = "the open file holds the lock")] File);
 
@@ -28,7 +29,8 @@ impl InstanceLock {
     pub async fn acquire(dir: &Path) -> Result<Self> {
         create_dir(dir)?;
         let path = dir.join("lock");
-        // The file is never removed: a waiting driver has it open, and would then lock a file that no other driver opens.
+        // The file is never removed. A waiting driver has the file open, and would otherwise lock a file that no other
+        // driver opens.
         let file = File::options().create(true).append(true).open(&path).map_err(failed("open", &path))?;
         let mut logged = false;
         loop {

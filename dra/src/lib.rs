@@ -1,13 +1,13 @@
 //! A Kubernetes DRA driver that hands Neuron devices and their near EFA interfaces to pods.
 //!
-//! The driver runs on each node beside the kubelet and does three things:
+//! The driver runs on each node beside the kubelet. The driver has three tasks:
 //!
-//! - It publishes the node's devices with their locations ([`slices`], [`device`]).
-//! - It registers with the kubelet ([`registration`], [`serve`]).
-//! - It turns the claims that the scheduler has allocated into device nodes in containers ([`plugin`], [`prepare`]).
+//! - Publish the node's devices with their locations ([`slices`], [`device`]).
+//! - Register with the kubelet ([`registration`], [`serve`]).
+//! - Put the devices of allocated claims into containers, as device nodes ([`plugin`], [`prepare`]).
 //!
-//! The prepared claims are on disk, in checkpoints for the driver ([`checkpoint`]) and in files for the container runtime
-//! ([`cdi`]), so that they outlive the driver. One driver at a time works on these files ([`instance`]). The driver opens
+//! Prepared claims outlive the driver: they are on disk, in checkpoints for the driver ([`checkpoint`]) and in files
+//! for the container runtime ([`cdi`]). Only one driver at a time works on these files ([`instance`]). The driver opens
 //! no device and needs no vendor library.
 
 #![forbid(unsafe_code)]
@@ -45,8 +45,8 @@ use crate::prepare::Preparer;
 use crate::registration::plugin_dir;
 use crate::slices::Publisher;
 
-/// The driver's name in claims, in device classes and in the kubelet's registry. Kubernetes also takes it as the domain of
-/// attributes that name no domain.
+/// The driver's name in claims, in device classes and in the kubelet's registry. Kubernetes also uses this name as the
+/// domain of attributes that name no domain.
 pub const DRIVER: &str = "nearfab.dev";
 
 /// The names and folders that the driver works with.
@@ -73,7 +73,7 @@ pub struct Config {
 ///
 /// # Errors
 /// When the driver cannot start, or cannot continue. An API server that does not answer is no error: the driver tries
-/// again to publish.
+/// to publish again.
 pub async fn run(config: Config, client: Client, shutdown: impl Future<Output = ()>) -> Result<()> {
     let mut shutdown = pin!(shutdown);
     let plugin_dir = plugin_dir(&config.kubelet_dir);
@@ -92,13 +92,14 @@ pub async fn run(config: Config, client: Client, shutdown: impl Future<Output = 
     let preparer = Arc::new(Preparer::new(config.node_name.clone(), config.root, checkpoints, cdi, instance_lock));
     preparer.recover(preparer.lock().await, &inventory)?;
 
-    // `preparer` keeps the instance lock until this function returns, which is after the sockets are removed.
+    // `preparer` keeps the instance lock until this function returns. The sockets are removed before this function
+    // returns.
     let plugin = Plugin::new(client.clone(), config.node_name.clone(), Arc::clone(&preparer));
     let publisher = Publisher::new(client, config.node_name, spec);
     let registered = Arc::new(Notify::new());
     let publishing = async {
-        // The scheduler must not see the devices before: a pod with a device of an unregistered driver fails, and the
-        // kubelet tries again only much later.
+        // The scheduler must not see the devices before the registration: a pod with a device of an unregistered driver
+        // fails, and the kubelet tries again only much later.
         registered.notified().await;
         publisher.run().await
     };

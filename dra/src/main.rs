@@ -95,7 +95,7 @@ async fn client(kubeconfig: Option<&Path>) -> anyhow::Result<Client> {
 }
 
 fn config(flags: Flags) -> anyhow::Result<Config> {
-    // The driver sends this path to the kubelet, which does not know the driver's working folder.
+    // The driver sends this path to the kubelet. The kubelet does not know the driver's working folder.
     let kubelet_dir = std::path::absolute(flags.kubelet_dir).context("cannot use --kubelet-dir")?;
     Ok(Config {
         node_name: flags.node_name,
@@ -108,15 +108,16 @@ fn config(flags: Flags) -> anyhow::Result<Config> {
     })
 }
 
-/// Returns the boot ID of the kernel that runs this process. The tree at `--root` does not matter: this machine's processes
-/// use the claims.
+/// Returns the boot ID of the kernel that runs this process. The tree at `--root` does not matter, because this
+/// machine's processes use the claims.
 fn boot_id() -> anyhow::Result<String> {
     const PATH: &str = "/proc/sys/kernel/random/boot_id";
     let text = fs::read_to_string(PATH).with_context(|| format!("cannot read {PATH}"))?;
     Ok(text.trim().to_owned())
 }
 
-/// Returns a future that is ready at the first SIGTERM, which the kubelet sends, or SIGINT, which a terminal sends.
+/// Returns a future that is ready at the first SIGTERM or SIGINT. The kubelet sends SIGTERM, and a terminal sends
+/// SIGINT.
 fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;

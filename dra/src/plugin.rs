@@ -1,7 +1,7 @@
 //! The gRPC service that the kubelet calls to prepare and release claims.
 //!
-//! An error of one claim is returned for that claim alone: an error of the call would fail all claims in it. The kubelet
-//! repeats its calls, even after a success, and sends only the name and UID of a claim.
+//! An error of one claim is returned only for that claim: an error of the call would fail all claims of the call. The
+//! kubelet repeats its calls, even after a success. The kubelet sends only the name and UID of a claim.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -83,7 +83,7 @@ impl DraPlugin for Plugin {
         &self,
         request: Request<NodePrepareResourcesRequest>,
     ) -> Result<Response<NodePrepareResourcesResponse>, Status> {
-        // One deadline for all claims, since the kubelet waits for one answer.
+        // All claims share one deadline, since the kubelet waits for one answer.
         let deadline = api::deadline();
         let mut claims = HashMap::new();
         for claim in request.into_inner().claims {
@@ -117,15 +117,15 @@ impl From<dra::Claim> for Claim {
     }
 }
 
-/// Logs the error of a claim and returns its text for the kubelet, which shows the text in the pod's events.
+/// Logs the error of a claim and returns its text for the kubelet. The kubelet shows the text in the pod's events.
 fn report(action: &str, claim: &Claim, error: &Error) -> String {
     let text = with_causes(error);
     warn!(%claim, error = text, "cannot {action} the claim");
     text
 }
 
-/// Runs `work` on another thread, since it waits for the disk and one thread answers all calls of the kubelet. `work` runs
-/// to its end even if the kubelet gives up on the call.
+/// Runs `work` on another thread, since `work` waits for the disk and one thread answers all calls of the kubelet.
+/// `work` runs to its end even if the kubelet abandons the call.
 async fn run_blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
     tokio::task::spawn_blocking(work).await.map_err(|source| Error::Interrupted { source })?
 }

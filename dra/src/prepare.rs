@@ -1,5 +1,5 @@
-//! Prepares and releases claims. To prepare a claim, the driver writes the checkpoint and then the CDI file; to release
-//! it, the driver removes the two files in reverse order.
+//! Prepares and releases claims. To prepare a claim, the driver writes the checkpoint and then the CDI file. To release
+//! a claim, the driver removes the CDI file and then the checkpoint.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -27,8 +27,8 @@ pub struct Preparer {
 }
 
 /// The guard of one change to the prepared claims. No other call and no other process may change the holds on devices
-/// between the check of a device and the write of its checkpoint. A change that outlives its call keeps the guard, so the
-/// next call waits for it, and so does the next driver.
+/// between the check of a device and the write of its checkpoint. A change that outlives its call keeps the guard. The
+/// next call and the next driver therefore wait for the end of the change.
 #[derive(Debug)]
 pub struct ChangeGuard(#[expect(dead_code, reason = "dropping it releases the lock")] OwnedMutexGuard<InstanceLock>);
 
@@ -44,9 +44,10 @@ impl Preparer {
         ChangeGuard(Arc::clone(&self.lock).lock_owned().await)
     }
 
-    /// Makes the device nodes in the checkpoints equal to those in `inventory`, and the CDI files equal to the
-    /// checkpoints. They can differ after a crash between two steps, after /run was emptied while pods run, after a kernel
-    /// driver was loaded again and numbered its device nodes differently, and after a boot.
+    /// Makes the device nodes in the checkpoints equal to the nodes in `inventory`, and the CDI files equal to the
+    /// checkpoints. The files can differ after a boot, after a crash between two steps, and after /run was emptied
+    /// while pods run. The nodes can differ after a kernel driver was loaded again and numbered its device nodes
+    /// differently.
     ///
     /// # Errors
     /// When a folder cannot be read, or a file in it cannot be written or removed.
@@ -90,8 +91,8 @@ impl Preparer {
         Ok(())
     }
 
-    /// Prepares `claim`, whose allocation names the devices `allocated` of this driver. A second call changes nothing, and
-    /// fails if a device is no longer usable: a container must not start without its device.
+    /// Prepares `claim`. The allocation of `claim` names the devices `allocated` of this driver. A second call changes
+    /// nothing. A second call fails if a device is no longer usable: a container must not start without its device.
     ///
     /// # Errors
     /// When a device is not usable or another claim holds it, and when a file cannot be read or written.
@@ -101,7 +102,7 @@ impl Preparer {
         claim: Claim,
         allocated: &[DeviceRequestAllocationResult],
     ) -> Result<Checkpoint> {
-        // Discovered for each call: the numbers of device nodes may have changed since the slice was published.
+        // Each call discovers the devices: the numbers of device nodes may have changed since the slice was published.
         let inventory = Inventory::discover(&self.root)?;
         let devices = allocated.iter().map(|result| self.resolve(result, &inventory)).collect::<Result<_>>()?;
         let checkpoint = self.checkpoints.new_checkpoint(claim, devices);
@@ -151,8 +152,9 @@ impl Preparer {
         })
     }
 
-    /// Refuses a claim with a device that another claim holds. The scheduler allocates no device twice, but its knowledge
-    /// can be wrong: after a pod was deleted by force, or a claim's status was edited.
+    /// Refuses a claim with a device that another claim holds. The scheduler allocates no device twice. But the
+    /// scheduler's view of a device can be wrong after a pod was deleted by force, or after a claim's status was
+    /// edited.
     fn refuse_held(&self, wanted: &Checkpoint, stored: StoredCheckpoints) -> Result<()> {
         let wanted_holds: Vec<Hold> = wanted.devices.iter().map(Hold::from).collect();
         let refuse = |holder: String, holds: &[Hold]| {

@@ -2,10 +2,11 @@
 //! for its name.
 //!
 //! # The name of the socket
-//! The kubelet dials the socket by its bare path, and its gRPC library sends that path, percent-encoded, as the HTTP/2
-//! `:authority`. A `%` is not legal in a host name, so the HTTP stack under tonic would reset the stream and the kubelet
-//! would never register the driver. A `%` is legal in the user information of an authority, which ends with an `@`. So
-//! the name of the socket contains an `@`, and a plain host name follows it.
+//! The kubelet dials the socket by its bare path. The kubelet's gRPC library sends that path, percent-encoded, as the
+//! HTTP/2 `:authority`. A `%` is not legal in a host name. With a `%` in the host name, the HTTP stack under tonic
+//! would reset the stream, and the kubelet would never register the driver. A `%` is legal in the user information of
+//! an authority. The user information ends with an `@`. So the name of the socket contains an `@`, and a plain host
+//! name follows the `@`.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,7 +22,7 @@ use crate::proto::registration::{InfoRequest, PluginInfo, RegistrationStatus, Re
 /// The kubelet's plugin type for DRA drivers.
 const PLUGIN_TYPE: &str = "DRAPlugin";
 
-/// The version text that the kubelet compares. It is not the name of the gRPC service.
+/// The version text that the kubelet compares. This text is not the name of the gRPC service.
 const SUPPORTED_VERSION: &str = "v1.DRAPlugin";
 
 /// Returns the path of the socket on which the driver registers, in the folder that the kubelet watches.
@@ -34,13 +35,13 @@ pub fn plugin_dir(kubelet_dir: &Path) -> PathBuf {
     kubelet_dir.join("plugins").join(DRIVER)
 }
 
-/// Returns the path of the socket on which the kubelet prepares claims. Its name contains an `@` too, since kubelets before
-/// 1.37 may dial it by its bare path.
+/// Returns the path of the socket on which the kubelet prepares claims. The name of this socket contains an `@` too,
+/// since kubelets before 1.37 may dial the socket by its bare path.
 pub fn plugin_socket(kubelet_dir: &Path) -> PathBuf {
     plugin_dir(kubelet_dir).join("dra@plugin.sock")
 }
 
-/// The gRPC service that tells the kubelet the driver's name and socket.
+/// The gRPC service that sends the driver's name and socket to the kubelet.
 #[derive(Debug)]
 pub struct Registrar {
     endpoint: PathBuf,
@@ -49,8 +50,9 @@ pub struct Registrar {
 }
 
 impl Registrar {
-    /// Returns a service that gives the kubelet `endpoint` as the driver's socket. It notifies `registered` when the kubelet
-    /// has registered the driver, and sends the kubelet's reason to `refused` if the kubelet refuses.
+    /// Returns a service that gives the kubelet `endpoint` as the driver's socket. The service notifies `registered`
+    /// when the kubelet has registered the driver. If the kubelet refuses to register the driver, the service sends the
+    /// kubelet's reason to `refused`.
     pub fn new(endpoint: PathBuf, registered: Arc<Notify>, refused: mpsc::Sender<String>) -> Self {
         Self { endpoint, registered, refused }
     }

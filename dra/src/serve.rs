@@ -1,4 +1,5 @@
-//! Serves the driver's two Unix sockets: the kubelet registers the driver on one and prepares claims on the other.
+//! Serves the driver's two Unix sockets. The kubelet registers the driver on the first socket and prepares claims on
+//! the second socket.
 
 use std::fs::{self, Permissions};
 use std::io::{self, ErrorKind};
@@ -24,14 +25,16 @@ use crate::registration::{Registrar, plugin_socket, registration_socket};
 /// The length of `sun_path` in a Unix socket's address, without its final zero byte.
 const LONGEST_SOCKET_PATH: usize = 107;
 
-/// How long running calls may take after the driver received a signal to stop. It is less than a pod's default grace period of 30 s.
+/// How long running calls may take after the driver received a signal to stop. This time is less than a pod's default
+/// grace period of 30 s.
 const DRAIN_LIMIT: Duration = Duration::from_secs(20);
 
 /// Serves the kubelet until `shutdown` is ready, then lets the running calls finish. Notifies `registered` when the
 /// kubelet has registered the driver.
 ///
-/// The registration socket is created last, since the kubelet calls the driver as soon as it sees that socket. It is
-/// removed last too: when it disappears, the kubelet drops its connection and any call that still runs.
+/// The registration socket is created last, since the kubelet calls the driver as soon as it sees that socket. The
+/// registration socket is also removed last: when the registration socket disappears, the kubelet drops its connection
+/// and any call that still runs.
 ///
 /// Only one driver at a time may serve a `kubelet_dir`: see [`InstanceLock`](crate::instance::InstanceLock).
 ///
@@ -46,7 +49,7 @@ pub async fn serve(
     let (endpoint, incoming) = Socket::bind(plugin_socket(kubelet_dir))?;
     let (drain, draining) = oneshot::channel::<()>();
     let draining = async {
-        // Dropping the sender makes this ready, and nothing is ever sent.
+        // Dropping the sender makes `draining` ready. The sender never sends a value.
         let _ = draining.await;
     };
     let calls = Server::builder().add_service(DraPluginServer::new(plugin));
@@ -73,7 +76,7 @@ pub async fn serve(
     outcome
 }
 
-/// A socket's file. Dropping this removes the file.
+/// A socket's file. Dropping a `Socket` removes the file.
 struct Socket {
     path: PathBuf,
     /// The device and inode of the file. A later file at the same path may belong to another driver.
@@ -88,7 +91,7 @@ impl Socket {
         if let Some(dir) = path.parent() {
             create_dir(dir)?;
         }
-        // A driver that was killed leaves its socket. No process listens on it any more.
+        // A driver that was killed leaves its socket. No process listens on this socket any more.
         remove_stale(&path)?;
         let listener = UnixListener::bind(&path).map_err(failed("listen on", &path))?;
         let created = identity(&path).map_err(failed("stat", &path))?;

@@ -1,7 +1,9 @@
-//! Publishes the devices of this node as a ResourceSlice, and restores the slice when it changes.
+//! Publishes the devices of this node as a ResourceSlice, and restores the slice when another program changes the
+//! slice.
 //!
-//! One slice holds the node's whole pool. Other programs delete it regularly: the kubelet deletes it when the kubelet
-//! starts, and the garbage collector deletes it with the node. So the driver watches its own slices and repairs them.
+//! A single slice holds the node's whole pool. Other programs delete the slice regularly: the kubelet deletes the slice
+//! when the kubelet starts, and the garbage collector deletes the slice with the node. The driver therefore watches its
+//! own slices and repairs them.
 
 use std::convert::Infallible;
 use std::pin::pin;
@@ -27,11 +29,11 @@ use crate::{DRIVER, api};
 /// The largest number of devices in one slice that Kubernetes accepts, for devices without taints and counters.
 const DEVICES_PER_SLICE: usize = 128;
 
-/// How long to wait after a failed attempt, and after a write: against another writer that keeps changing the slice, the
-/// driver writes at most once in this time.
+/// How long to wait after a failed attempt, and after a write. If another program keeps changing the slice, the driver
+/// writes at most once in this time.
 const RETRY: Duration = Duration::from_secs(5);
 
-/// Returns the contents of the slice of `node`, with the pool's first generation. It leaves out devices without a usable
+/// Returns the contents of the slice of `node`, with the pool's first generation. Leaves out devices without a usable
 /// device node.
 ///
 /// # Errors
@@ -67,7 +69,8 @@ pub struct Publisher {
     node: String,
     /// The contents that the driver writes.
     wanted: ResourceSliceSpec,
-    /// The contents that the server stored, if they differ from `wanted`. Writing `wanted` again would change nothing.
+    /// The contents that the server stored, if these contents differ from `wanted`. Writing `wanted` again would change
+    /// nothing.
     stored: Option<ResourceSliceSpec>,
     /// When the driver wrote the slice last.
     last_write: Option<Instant>,
@@ -79,13 +82,13 @@ impl Publisher {
         Self { slices: Api::all(client.clone()), nodes: Api::all(client), node, wanted, stored: None, last_write: None }
     }
 
-    /// Publishes, watches and repairs the slice for ever. Logs an attempt that fails and tries again.
+    /// Publishes, watches and repairs the slice for ever. Logs each failed attempt and tries again.
     pub async fn run(mut self) -> Infallible {
         let selected = watcher::Config::default().fields(&self.selector());
         let mut events = pin!(watcher::watcher(self.slices.clone(), selected).default_backoff());
         loop {
             match events.next().await {
-                // Parts of a list: `InitDone` follows when the list is complete.
+                // `Init` and `InitApply` are parts of a list. `InitDone` follows when the list is complete.
                 Some(Ok(Event::Init | Event::InitApply(_))) => {}
                 Some(Ok(Event::InitDone | Event::Apply(_) | Event::Delete(_))) => {
                     if let Some(last_write) = self.last_write {
@@ -105,7 +108,8 @@ impl Publisher {
         }
     }
 
-    /// Makes this node's slices in the API server equal to the wanted contents. Writes nothing if they already are.
+    /// Makes this node's slices in the API server equal to the wanted contents. Writes nothing if the slices are
+    /// already equal.
     ///
     /// # Errors
     /// When the API server refuses a request or does not answer.
@@ -166,8 +170,8 @@ impl Publisher {
         Ok(())
     }
 
-    /// Notes the slice that the server stored. An older server drops fields that it does not know, and an admission webhook
-    /// can change fields; without this note the driver would write them again and again.
+    /// Notes the slice that the server stored. An older server drops fields that it does not know. An admission webhook
+    /// can change fields. Without this note the driver would write such fields again and again.
     fn note_write(&mut self, stored: ResourceSlice, action: &str) {
         let devices = stored.spec.devices.as_ref().map_or(0, Vec::len);
         info!(slice = stored.name_any(), devices, "{action} the node's slice");
@@ -184,7 +188,8 @@ impl Publisher {
         equal_but_generation(present, &self.wanted) || self.stored.as_ref().is_some_and(is_stored)
     }
 
-    /// Returns the node as the owner of the slice, so that the garbage collector deletes the slice with the node.
+    /// Returns the owner of the slice: the node. With this owner, the garbage collector deletes the slice with the
+    /// node.
     async fn owner(&self) -> Result<OwnerReference> {
         let node = api::request(format!("get node {}", self.node), self.nodes.get(&self.node)).await?;
         Ok(OwnerReference {
@@ -206,13 +211,13 @@ impl Publisher {
     }
 }
 
-/// Returns true if `owner` owns the slice. An earlier node of the same name has another UID, and the garbage collector
-/// would delete the slice with it.
+/// Returns true if `owner` owns the slice. An earlier node of the same name has another UID. The garbage collector
+/// would delete the slice of the earlier node.
 fn is_owned_by(slice: &ResourceSlice, owner: &OwnerReference) -> bool {
     slice.owner_references().iter().any(|present| present.uid == owner.uid)
 }
 
-/// Compares all but the generation, which only counts the changes.
+/// Returns true if two slices are equal apart from the generation. The generation only counts the changes.
 fn equal_but_generation(a: &ResourceSliceSpec, b: &ResourceSliceSpec) -> bool {
     let mut a = a.clone();
     a.pool.generation = b.pool.generation;

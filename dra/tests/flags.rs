@@ -1,4 +1,4 @@
-//! Tests of the flags that the program refuses before it starts.
+//! Tests of the flags that the program refuses before the driver starts.
 
 use std::process::Command;
 

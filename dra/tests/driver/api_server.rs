@@ -65,8 +65,8 @@ impl ApiServer {
         Client::new(service, "default")
     }
 
-    /// Drops this attribute from the objects that the client writes from now on, as an older server does with fields that
-    /// it does not know.
+    /// Drops this attribute from all objects that the client writes after this call. An older server also drops fields
+    /// that it does not know.
     pub(crate) fn drop_attribute(&self, attribute: &'static str) {
         self.state().dropped_attribute = Some(attribute);
     }

@@ -1,5 +1,5 @@
-//! Calls that run at the same time or are cancelled. The tests call the plugin without a socket. Their clock is paused: it
-//! advances only when every task waits.
+//! Calls that run at the same time or are cancelled. The tests call the plugin without a socket. The clock of these
+//! tests is paused: the clock advances only when every task waits.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -78,7 +78,7 @@ async fn a_cancelled_call_changes_nothing() {
     assert!(names(&bed.path("claims")).is_empty());
 }
 
-/// The kubelet gives up on a call after 45 s and then drops the reason.
+/// The kubelet abandons a call after 45 s and then drops the reason.
 #[tokio::test(start_paused = true)]
 async fn all_claims_of_a_call_share_one_deadline_for_the_api_server() {
     let bed = Bed::new();

@@ -1,4 +1,5 @@
-//! The published devices of two instance types. Claims rely on them, so a change here is a change of an interface.
+//! The published devices of two instance types. Claims rely on the published devices, so a change here is a change of
+//! an interface.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -46,7 +47,7 @@ fn trn1_32xlarge_is_published_as_agreed() {
     assert_published("trn1.32xlarge", include_str!("golden/trn1.32xlarge.txt"));
 }
 
-/// Compares the group ids with those that AWS's drivers publish. They were computed with AWS's own program.
+/// Compares the group ids with the ids that AWS's drivers publish. AWS's own program computed the expected ids.
 #[test]
 fn group_ids_equal_those_of_aws() {
     let trn1 = [
@@ -62,7 +63,7 @@ fn group_ids_equal_those_of_aws() {
     for (instance_type, groups) in [("trn1.32xlarge", trn1), ("trn2.48xlarge", trn2)] {
         let table = InstanceTable::find(instance_type).unwrap();
         for device in &inventory(instance_type).devices {
-            // An EFA interface is in the groups of the Neuron devices that it is paired with.
+            // An EFA interface is in the groups of its paired Neuron devices.
             let index = match &device.attributes.get("index") {
                 Some(Value::Int(index)) => u32::try_from(*index).unwrap(),
                 _ => {
@@ -146,7 +147,7 @@ fn a_device_without_a_usable_node_is_not_published() {
     put("dev/neuron10", "");
     put("sys/class/neuron_device/neuron2/info/architecture/arch_type", "NDv3");
     put("sys/module/neuron/version", "2.26.5.0");
-    // An interface that the efa driver is not bound to, such as one that is bound to vfio-pci.
+    // An interface without the efa driver, such as an interface that is bound to vfio-pci.
     put("sys/bus/pci/devices/0000:57:00.0/uevent", "PCI_ID=1D0F:EFA2\n");
 
     let inventory = Inventory::discover(dir.path()).unwrap();

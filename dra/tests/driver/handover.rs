@@ -21,7 +21,7 @@ async fn a_new_driver_waits_until_the_old_driver_ends_and_then_serves() {
     let sockets = inodes(&kubelet);
 
     let new = bed.start();
-    // This call takes longer than a driver needs to create its sockets, if it does not wait.
+    // A driver that did not wait would create its sockets before this call returns.
     let first = claim("first", "u-1");
     allocate(&bed, &first, &[("chip", "neuron-5")]);
     assert_eq!(kubelet.prepare(&first).await.error, "");

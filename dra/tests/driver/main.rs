@@ -1,5 +1,4 @@
-//! Tests of the driver from outside: its device model, and its work with a kubelet and an API server that the tests
-//! emulate.
+//! Tests of the driver from outside: the device model, and the driver's work with an emulated kubelet and API server.
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 
@@ -30,7 +29,8 @@ use kubelet::Kubelet;
 const NODE: &str = "node1";
 const BOOT: &str = "boot-1";
 
-/// The tree of a trn2.48xlarge, written once for all tests that only read it: it has thousands of files.
+/// The tree of a trn2.48xlarge, for all tests that only read the tree. The tree is written once, because it has
+/// thousands of files.
 static HOST: LazyLock<PathBuf> = LazyLock::new(|| {
     let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("trn2.48xlarge");
     if dir.exists() {
@@ -54,12 +54,12 @@ struct Driver {
 }
 
 impl Bed {
-    /// Creates a bed whose node is a trn2.48xlarge.
+    /// Creates a bed with a node of type trn2.48xlarge.
     fn new() -> Self {
         Self::with_host(|_| HOST.clone())
     }
 
-    /// Creates a bed whose node is a host with its tree at the path that `host` returns. `host` gets the bed's folder.
+    /// Creates a bed with a node that has its tree at the path that `host` returns. `host` gets the bed's folder.
     fn with_host(host: impl FnOnce(&Path) -> PathBuf) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let host = host(dir.path());
@@ -136,7 +136,7 @@ fn names(folder: &Path) -> Vec<String> {
     names
 }
 
-/// Waits for a future, and fails the test if it takes too long.
+/// Waits for a future, and fails the test if the future takes too long.
 async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
     let limit = Duration::from_secs(20);
     tokio::time::timeout(limit, future).await.unwrap_or_else(|_| panic!("waited {limit:?} in vain for {what}"))

@@ -1,4 +1,4 @@
-//! Tests that the driver restores a changed slice in the API server, and writes nothing to an unchanged one.
+//! Tests that the driver restores a changed slice in the API server, and writes nothing to an unchanged slice.
 
 use std::time::Duration;
 
@@ -141,7 +141,8 @@ async fn nothing_is_published_before_the_kubelet_registered_the_driver() {
     let driver = bed.start();
     let kubelet = bed.kubelet();
     until("the driver's socket", || kubelet.registration_socket().exists()).await;
-    // This call reads a claim from the API server. It takes longer than a driver needs to list slices, if it does not wait.
+    // This call reads a claim from the API server. A driver that did not wait would list slices before this call
+    // returns.
     let claim = claim("absent", "uid-1");
     assert_ne!(kubelet.prepare(&claim).await.error, "");
     assert_eq!(bed.api.requests().iter().filter(|request| request.contains(SLICES)).count(), 0);

@@ -27,7 +27,7 @@ async fn killed_with_two_claims() -> Bed {
     bed
 }
 
-/// Starts a driver and waits until the kubelet has registered it: it has recovered by then.
+/// Starts a driver and waits until the kubelet has registered the driver. The driver recovers before the registration.
 async fn restart(bed: &Bed) -> crate::Driver {
     let driver = bed.start();
     bed.kubelet().register().await;
@@ -102,7 +102,7 @@ async fn a_damaged_checkpoint_is_renamed_and_its_claim_keeps_its_devices() {
     let error = kubelet.prepare(&other).await.error;
     assert!(error.contains("neuron-1 is held by claim with UID u-1"), "{error}");
 
-    // The claim can be prepared again and released. The release removes its damaged checkpoints too.
+    // The claim can be prepared again and released. The release removes the claim's damaged checkpoints too.
     let first = claim("c-1", "u-1");
     assert_eq!(kubelet.prepare(&first).await.error, "");
     assert!(bed.path("claims/u-1.json").exists());
@@ -113,7 +113,7 @@ async fn a_damaged_checkpoint_is_renamed_and_its_claim_keeps_its_devices() {
     driver.stop().await;
 }
 
-/// Compares the names and types of the JSON members with those that version 1 of the format has had since its first release.
+/// Compares the JSON members with the names and types that version 1 of the format has had since its first release.
 #[tokio::test]
 async fn a_checkpoint_of_format_version_1_is_read_and_written() {
     let bed = Bed::new();
@@ -173,7 +173,7 @@ async fn a_checkpoint_that_the_disk_cannot_read_is_not_renamed() {
     assert_eq!(names(&bed.path("cdi")), CDI);
 }
 
-/// Changes a checkpoint to the form that a later version of the driver may write, and returns it.
+/// Changes a checkpoint to the form that a later version of the driver may write, and returns the changed checkpoint.
 fn rewrite_as_foreign(bed: &Bed, change: impl FnOnce(&mut Value)) -> Vec<u8> {
     let path = bed.path("claims/u-1.json");
     let mut checkpoint: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();

@@ -1,4 +1,4 @@
-//! Tests of the driver's answers when the kubelet registers it and calls it.
+//! Tests of the driver's answers when the kubelet registers and calls the driver.
 
 use std::fs;
 use std::os::unix::net::UnixStream;
@@ -55,7 +55,8 @@ async fn the_kubelet_registers_the_driver() {
     assert!(names(&bed.path("kubelet/plugins_registry")).is_empty(), "the driver left its registration socket");
 }
 
-/// Shows why the socket has an `@` in its name. If the first address begins to parse, the `@` can be removed.
+/// Shows why the socket has an `@` in its name. If a later version of the library parses the first address, the `@` can
+/// be removed.
 #[test]
 fn a_bare_socket_path_is_not_a_valid_authority() {
     let authority =
@@ -140,12 +141,13 @@ async fn a_claim_is_prepared_and_released() {
     assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), expected);
     let (_, checkpoint) = bed.only_file("claims");
 
-    // The kubelet repeats a call, for instance after the kubelet was restarted.
+    // The kubelet repeats a call, for instance after a restart of the kubelet.
     assert_eq!(kubelet.prepare(&claim).await, answer);
     assert_eq!(bed.only_file("cdi").1, text);
     assert_eq!(bed.only_file("claims").1, checkpoint);
 
-    // A claim may be deleted from the API server before it is released: the driver does not read it.
+    // A claim may be deleted from the API server before its release: to release a claim, the driver does not read the
+    // claim.
     assert_eq!(kubelet.unprepare(&claim).await, "");
     assert!(names(&bed.path("cdi")).is_empty());
     assert!(names(&bed.path("claims")).is_empty());
@@ -239,7 +241,7 @@ async fn a_device_without_its_node_is_not_prepared() {
     allocate(&bed, &claim, &[("chip", "neuron-7")]);
     assert_eq!(kubelet.prepare(&claim).await.error, "");
 
-    // The same claim, prepared again.
+    // The same claim is prepared again.
     fs::remove_file(bed.path("dev/neuron7")).unwrap();
     let error = kubelet.prepare(&claim).await.error;
     assert_eq!(error, "neuron-7 cannot be used on this node: /dev/neuron7 is missing");

@@ -1,10 +1,11 @@
-//! The files that the kernel itself creates for each device of a class, beside those of the driver.
+//! The files that the kernel itself creates for each device of a class, beside the driver's files.
 
 use crate::tree::{Error, Tree};
 
 /// Files in a device's `power` folder if no driver manages the device's power, as captured with Neuron driver 2.24.7.
 ///
-/// On a real host, reading `autosuspend_delay_ms` fails with EIO. No file of a tree can fail so: here the file is empty.
+/// On a real host, reading `autosuspend_delay_ms` fails with EIO. Reading a file of a tree cannot fail with EIO, so the
+/// emulated file is empty.
 const POWER: [(&str, u32, &str); 9] = [
     ("async", 0o644, "disabled\n"),
     ("autosuspend_delay_ms", 0o644, ""),

@@ -15,60 +15,67 @@ use crate::tree::{Edit, Error};
 
 /// A difference between a host and the table of its instance type: damage, a missing part, an unusual driver.
 ///
-/// [`Defect::FORMS`] lists the texts of defects. Several defects can be combined; they take effect in their order.
+/// [`Defect::FORMS`] lists the texts of defects. Several defects can be combined. Combined defects take effect in their
+/// order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Defect {
-    /// sysfs shows the Neuron device of this number, and its node is missing: udev did not run, or this is a container
-    /// without the device.
+    /// sysfs shows the Neuron device of this number, and the device's node is missing: udev did not run, or the host is
+    /// a container without the device.
     NeuronNodeMissing(u32),
-    /// The node of this Neuron device exists, and only root may open it. AWS's documentation since 2026 sets mode 0660 and
-    /// group `neuron`, which refuses users outside the group. Here the mode is 000.
+    /// The node of this Neuron device exists, and only root may open it. AWS's documentation since 2026 sets mode 0660
+    /// and group `neuron`, which refuses users outside the group. The emulated mode is 000.
     NeuronNodeRefused(u32),
     /// The node `/dev/infiniband/uverbsN` of an RDMA device is missing.
     VerbsNodeMissing(u32),
-    /// The node `/dev/infiniband/uverbsN` exists, and only root may open it (mode 000). In a pod with one EFA interface of
-    /// p5, opening the other nodes fails with EPERM because of the container's device rules. No tree can have such rules.
+    /// The node `/dev/infiniband/uverbsN` exists, and only root may open it (mode 000). In a pod with one EFA interface
+    /// of p5, opening the other nodes fails with EPERM because of the container's device rules. A tree cannot have
+    /// device rules.
     VerbsNodeRefused(u32),
     /// Only these Neuron devices have a node, while sysfs shows all devices: a container with some of the devices.
     Container(Vec<u32>),
-    /// The NUMA node of every PCI function is -1, as captured on trn1.2xlarge, g5.48xlarge and hpc6a: their firmware gives
-    /// no NUMA node.
+    /// The NUMA node of every PCI function is -1, as captured on trn1.2xlarge, g5.48xlarge and hpc6a. The firmware of
+    /// these types gives no NUMA node.
     NoNuma,
-    /// The Neuron driver is not loaded: its package is not installed, or was not built for this kernel. Only the first
-    /// Inferentia makes the kernel load the driver by device id.
+    /// The Neuron driver is not loaded: the driver's package is not installed, or the driver was not built for this
+    /// kernel. The kernel loads the driver by device id only for the first Inferentia.
     NeuronDriverUnbound,
-    /// The efa driver is not loaded: the kernel has none, like Debian's kernel, and AWS's installer did not run.
+    /// The efa driver is not loaded: the kernel, such as Debian's kernel, has no efa driver, and AWS's installer did
+    /// not run.
     EfaDriverUnbound,
-    /// The host also has two ConnectX functions. Their verbs nodes have higher numbers than those of the EFA interfaces.
+    /// The host also has two ConnectX functions. The verbs nodes of ConnectX have higher numbers than the verbs nodes
+    /// of EFA interfaces.
     Mlx5Beside,
-    /// The host also has two ConnectX functions, and their driver was loaded first, as captured on p6-b200. Their verbs
-    /// nodes have lower numbers than those of the EFA interfaces, and they come first in the RDMA list.
+    /// The host also has two ConnectX functions, and the ConnectX driver was loaded first, as captured on p6-b200. The
+    /// verbs nodes of ConnectX have lower numbers than the verbs nodes of EFA interfaces. The ConnectX devices are
+    /// first in the RDMA list.
     Mlx5First,
-    /// The driver's folder of this Neuron device is empty: the device is just being removed.
+    /// The driver's folder of this Neuron device is empty, as while the device is being removed.
     NeuronAttributesGone(u32),
     /// The PCI function of this Neuron device is missing, and the driver still shows the device.
     NeuronFunctionGone(u32),
-    /// The folder of this EFA interface's RDMA device is empty: the RDMA device is just being removed.
+    /// The folder of this EFA interface's RDMA device is empty, as while the RDMA device is being removed.
     EfaAttributesGone(Bdf),
-    /// The PCI function of this EFA interface is missing, and its RDMA device is still listed: the interface was detached
-    /// while a process had the RDMA device open.
+    /// The PCI function of this EFA interface is missing, and the RDMA device is still listed: the interface was
+    /// detached while a process had the RDMA device open.
     EfaFunctionGone(Bdf),
     /// The efa driver is bound to this EFA interface, and the interface has no RDMA device, as captured on 13 hosts of
     /// hpc6a.
     EfaWithoutRdma(Bdf),
-    /// Only this number of EFA interfaces is attached, the last by address. EFA interfaces are attached one by one when an
-    /// instance is launched. On trn2.48xlarge nodes of EKS 15 are attached, since the card of the primary interface has a
-    /// plain ENA. That this card is the first by address is inferred.
+    /// Only this number of EFA interfaces is attached, the last by address. EFA interfaces are attached one by one when
+    /// an instance is launched. On trn2.48xlarge nodes of EKS, 15 EFA interfaces are attached, since the card of the
+    /// primary interface has a plain ENA. It is inferred that the card of the primary interface is the first card by
+    /// address.
     EfaAttached(usize),
-    /// The attribute at this path below the root contains garbage. No kernel writes such a text, but tools that copy trees
-    /// do, and a failing device can return any text.
+    /// The attribute at this path below the root contains garbage. The kernel writes no garbage, but tools that copy
+    /// trees can write garbage, and a failing device can return any text.
     Garbage(String),
-    /// This release of the Neuron driver is loaded. In 2.31 files moved, and their new paths are not known: here the class
-    /// has devices, and neither the class nor the devices have an attribute that nearfab knows.
+    /// The Neuron driver is loaded in this release. Release 2.31 moved files to paths that are not known. In an
+    /// emulated tree of 2.31 the class has devices, and neither the class nor the devices have an attribute that
+    /// nearfab knows.
     NeuronDriver(NeuronDriver),
-    /// The cores of Neuron devices show no statistics. No such host is known. Statistics are nine of ten files, so tests that
-    /// write many trees leave them out.
+    /// The cores of Neuron devices show no statistics. No such host is known. Nine of ten files are statistics, so
+    /// tests that write many trees leave out the statistics.
     NoCoreStatistics,
     /// The firmware names an instance type that nearfab does not know: `trn9.48xlarge`.
     UnknownProduct,
@@ -102,7 +109,7 @@ impl Defect {
         ("no-product", "the firmware names no instance type"),
     ];
 
-    /// Returns defects that apply to a table: at least one of each kind, if one of that kind applies.
+    /// Returns defects that apply to a table. Each kind of defect that applies occurs at least once.
     #[must_use]
     pub fn all(table: &InstanceTable) -> Vec<Self> {
         let (devices, efas) = (table.neuron.len(), table.efa.len());
@@ -140,7 +147,7 @@ impl Defect {
         all
     }
 
-    /// Returns true if a host of the table's type can have this defect, and the defect changes the host.
+    /// Returns true if a host of the table's type can have this defect and the defect changes the host.
     #[must_use]
     pub fn applies(&self, table: &InstanceTable) -> bool {
         let is_device = |index: &u32| (*index as usize) < table.neuron.len();
@@ -224,8 +231,8 @@ impl Defect {
     }
 }
 
-/// Adds two ConnectX functions on buses that no table uses. Their verbs nodes get the numbers from `place` on. Their place
-/// on the first NUMA node is invented.
+/// Adds two ConnectX functions on buses that no table uses. The ConnectX verbs nodes get the numbers from `place` on.
+/// The place of the functions on the first NUMA node is invented.
 fn add_mlx5(plan: &mut Plan, place: usize) {
     let addresses = [0xfd, 0xfe].map(|bus| Bdf::new(0, bus, 0, 0));
     plan.functions.extend(addresses.map(|address| Function {

@@ -4,23 +4,24 @@ use std::fmt;
 
 use nearfab::instances::Product;
 
-/// A release of the Neuron driver. Each release shows other files.
+/// A release of the Neuron driver. The releases show different files.
 ///
-/// The files of 2.24 are captured. Those of the other releases follow their source or AWS's documentation: see
-/// `tests/captured`.
+/// The files of 2.24 are captured. The files of the other releases follow the source of each release or AWS's
+/// documentation: see `tests/captured`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum NeuronDriver {
     /// 2.24.7, the last release for the first Inferentia. All releases up to 2.26 show the same files.
     V2_24,
     /// 2.27.4 shows health as counts of errors.
     V2_27,
-    /// 2.28.0 lets every user read the core count and the connected devices; before, only root could.
+    /// 2.28.0 lets every user read the core count and the connected devices. Before 2.28.0 only root could read them.
     V2_28,
     /// 2.29.0 shows the power of each die.
     V2_29,
     /// 2.30.2 shows health by component, and attributes of the class that depend on the platform.
     V2_30,
-    /// 2.31.7 moved files to paths that are not public. Here each device has only the files that the kernel itself creates.
+    /// 2.31.7 moved files to paths that are not public. In an emulated tree each device has only the files that the
+    /// kernel itself creates.
     V2_31,
 }
 
@@ -41,7 +42,7 @@ impl NeuronDriver {
         }
     }
 
-    /// Returns true if the release supports a product. 2.25 dropped the first Inferentia and added Trainium3.
+    /// Returns true if the release supports a product. Release 2.25 dropped the first Inferentia and added Trainium3.
     #[must_use]
     pub fn supports(self, product: &Product) -> bool {
         match product.name {

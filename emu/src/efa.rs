@@ -1,4 +1,4 @@
-//! RDMA devices as their drivers and ib_uverbs show them: those of EFA interfaces, and ConnectX devices.
+//! RDMA devices of EFA interfaces and ConnectX devices, as their drivers and ib_uverbs show them.
 
 use nearfab::Bdf;
 
@@ -9,12 +9,12 @@ use crate::tree::{Error, Tree};
 
 const VERBS: &str = "sys/class/infiniband_verbs";
 
-/// The differences between the RDMA device of an EFA interface and that of a ConnectX function.
+/// The values that differ between the RDMA device of an EFA interface and the RDMA device of a ConnectX function.
 struct Kind {
     /// The beginning of the device's name by udev's rule.
     prefix: &'static str,
-    /// The attributes of the device. An EFA has neither `hca_type` nor `hw_rev` nor `board_id`, and its `fw_ver` is empty: the
-    /// efa driver implements none of them.
+    /// The attributes of the device. An EFA has no `hca_type`, no `hw_rev` and no `board_id`, and the `fw_ver` of an
+    /// EFA is empty: the efa driver implements none of these attributes.
     device: &'static [(&'static str, &'static str)],
     link_layer: &'static str,
     rate: &'static str,
@@ -40,8 +40,8 @@ const INFINIBAND: Kind = Kind {
     rate: "400 Gb/sec (4X NDR)",
 };
 
-/// Attributes of a port with the same value on all hosts. `gid_attrs/ndevs/0` is left out: it names the network device of a
-/// GID, and an EFA has none.
+/// Attributes of a port with the same value on all hosts. `gid_attrs/ndevs/0` is left out: this attribute names the
+/// network device of a GID, and the GID of an EFA has no network device.
 const PORT: [(&str, &str); 9] = [
     ("state", "4: ACTIVE"),
     ("phys_state", "5: LinkUp"),
@@ -56,12 +56,13 @@ const PORT: [(&str, &str); 9] = [
 
 pub(crate) fn write(tree: &Tree, plan: &Plan) -> Result<(), Error> {
     if plan.functions.iter().any(|function| function.driver == Some(EFA_DRIVER)) {
-        // The efa driver in the kernel shows no version. This is the version of AWS's own driver.
+        // The efa driver in the kernel shows no version. The written version is the version of AWS's own driver.
         tree.attribute("sys/module/efa/version", 0o444, "3.1.0g")?;
         tree.link(&format!("sys/bus/pci/drivers/{EFA_DRIVER}/module"), "sys/module/efa")?;
     }
     for function in plan.functions.iter().filter(|function| function.driver == Some(EFA_DRIVER)) {
-        // Only AWS's driver has this file: it names the device memory that the driver can register. Here it names none.
+        // Only AWS's driver has this file, which names the device memory that the driver can register. The emulated
+        // driver can register no device memory.
         tree.attribute(&format!("{}/p2p", function.folder()), 0o444, "")?;
     }
     if !plan.rdma.is_empty() {
@@ -74,8 +75,9 @@ pub(crate) fn write(tree: &Tree, plan: &Plan) -> Result<(), Error> {
     Ok(())
 }
 
-/// Returns the folder of a function's RDMA device. Its name follows udev's rule: the domain if it is not zero, bus and
-/// device in decimal, and the function if it is not zero or if the device can have several functions, like ConnectX.
+/// Returns the folder of a function's RDMA device. The folder's name follows udev's rule: the domain if the domain is
+/// not zero, then bus and device in decimal, then the function if the function is not zero or the device can have
+/// several functions, like ConnectX.
 pub(crate) fn rdma_folder(function: &Function) -> String {
     let (kind, address) = (kind(function), function.address);
     let domain = if address.domain() == 0 { String::new() } else { format!("P{}", address.domain()) };
@@ -107,8 +109,9 @@ fn write_rdma(tree: &Tree, function: &Function) -> Result<(), Error> {
     class::device(tree, "sys/class/infiniband", &path, None)
 }
 
-/// Returns the GUID of an EFA's node. The first generation has none. In later generations the upper half is the reversed
-/// MAC address, which is invented here from bus and device; the lower half identifies a card of the host.
+/// Returns the GUID of an EFA's node. The first generation has no GUID. In later generations the upper half of the GUID
+/// is the reversed MAC address. The emulated MAC address is made up from bus and device. The lower half of the GUID
+/// identifies a card of the host.
 fn node_guid(address: Bdf, device: u16) -> String {
     if device == 0xefa0 {
         return "0000:0000:0000:0000".to_owned();

@@ -10,7 +10,7 @@ pub(crate) const CLASS_INFINIBAND: u32 = 0x02_0700;
 const CLASS_3D_CONTROLLER: u32 = 0x03_0200;
 const CLASS_SYSTEM_PERIPHERAL: u32 = 0x08_8000;
 
-/// The name of the efa driver on the PCI bus. Its module has the same name.
+/// The name of the efa driver on the PCI bus. The kernel module of the efa driver has the same name.
 pub(crate) const EFA_DRIVER: &str = "efa";
 /// The name of the Neuron driver on the PCI bus.
 pub(crate) const NEURON_DRIVER: &str = "neuron-driver";
@@ -27,8 +27,8 @@ pub(crate) struct Function {
 }
 
 impl Function {
-    /// Returns the function's folder in `sys/devices`. If a table does not know the bridges, the tree has none: then each
-    /// function is on its own root bus, and no two functions look nearer than they are known to be.
+    /// Returns the function's folder in `sys/devices`. If the table does not know the bridges, the tree has no bridges.
+    /// Without bridges each function is on its own root bus, so no two functions look nearer than they are known to be.
     pub(crate) fn folder(&self) -> String {
         let root = self.bridges.first().unwrap_or(&self.address);
         let mut path = format!("sys/devices/pci{:04x}:{:02x}", root.domain(), root.bus());
@@ -69,8 +69,9 @@ pub(crate) fn functions(table: &InstanceTable) -> Vec<Function> {
         .collect()
 }
 
-/// Returns the functions with an RDMA device in the order of their verbs nodes. The kernel numbers these nodes in the order
-/// in which drivers find the functions: by address, and on p6-b200 the ConnectX functions first.
+/// Returns the functions with an RDMA device in the order of their verbs nodes. The kernel numbers these nodes in the
+/// order in which drivers find the functions. Drivers find functions in the order of the addresses, but the ConnectX
+/// functions of p6-b200 first.
 pub(crate) fn verbs_order(functions: &[Function]) -> Vec<Bdf> {
     let has_rdma = |function: &&Function| is_efa(function.id) || function.class == CLASS_INFINIBAND;
     let mut all: Vec<(bool, Bdf)> =

@@ -1,4 +1,5 @@
-//! Writes synthetic hosts: file trees with the `sys`, `proc` and `dev` of an instance type, as its kernel shows them.
+//! Writes synthetic hosts: file trees with the `sys`, `proc` and `dev` of an instance type, as the kernel shows these
+//! folders.
 //!
 //! Three independent programs read these trees: nearfab with `--root`, `lstopo -i TREE --if fsroot`, and libibverbs with
 //! `SYSFS_PATH=TREE/sys`. The trees have each attribute that the drivers create, with the same permissions.
@@ -65,7 +66,7 @@ pub fn write_tree(table: &InstanceTable, dir: &Path) -> Result<(), Error> {
 /// ```
 ///
 /// # Errors
-/// [`Error::DoesNotApply`] if no host of the type can have a defect. [`Error::Write`] as for [`write_tree`], and if one
+/// [`Error::DoesNotApply`] if no host of the type can have a defect. [`Error::Write`] as for [`write_tree`], and if a
 /// defect removes a file that another defect changes.
 pub fn write_tree_with(table: &InstanceTable, defects: &[Defect], dir: &Path) -> Result<(), Error> {
     let mut plan = Plan::new(table);

@@ -10,7 +10,7 @@ use crate::tree::{Error, Tree};
 
 const CPUS: &str = "sys/devices/system/cpu";
 const NODES: &str = "sys/devices/system/node";
-/// The memory of each NUMA node. Its size is arbitrary: no test checks it.
+/// The memory of each NUMA node. The size is arbitrary: no test checks the size.
 const MEMORY_KB: u64 = 64 << 20;
 
 pub(crate) fn write(tree: &Tree, plan: &Plan) -> Result<(), Error> {
@@ -55,8 +55,9 @@ pub(crate) fn write(tree: &Tree, plan: &Plan) -> Result<(), Error> {
     tree.attribute("proc/mounts", 0o444, "sysfs /sys sysfs rw 0 0")
 }
 
-/// Returns the number and the CPUs of the core that `cpu` is a thread of. On EC2 the CPUs of a node are one range, with one
-/// thread per core, or two ranges of equal length, of which the second has the second threads.
+/// Returns the number and the CPUs of the core that `cpu` is a thread of. On EC2 machines with one thread per core, the
+/// CPUs of a node are one range. On other EC2 machines, the CPUs of a node are two ranges of equal length, and the
+/// second range has the second threads.
 fn core_of(node: &CpuList, cpu: u32) -> (usize, CpuList) {
     let all: Vec<u32> = node.iter().collect();
     let threads = node.to_string().split(',').count();
@@ -81,7 +82,7 @@ pub(crate) fn all_cpus(numa: &[NumaRow]) -> CpuList {
     cpus(&numa.iter().map(|row| row.cpus).collect::<Vec<_>>().join(","))
 }
 
-/// Parses a CPU list of a table. The build checks these lists, so that parsing cannot fail here.
+/// Parses a CPU list of a table. The build of nearfab checks these lists, so parsing cannot fail here.
 pub(crate) fn cpus(list: &str) -> CpuList {
     list.parse().unwrap_or_default()
 }

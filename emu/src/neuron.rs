@@ -9,7 +9,8 @@ use crate::tree::{Error, Tree};
 pub(crate) const DEVICES: &str = "sys/devices/virtual/neuron_device";
 const CLASS: &str = "sys/class/neuron_device";
 const MODULE: &str = "sys/module/neuron";
-/// The major number of the Neuron nodes. The kernel assigns it when the driver is loaded; this value was captured.
+/// The major number of the Neuron nodes. The kernel assigns the number when the driver is loaded. This value was
+/// captured.
 const MAJOR: u32 = 239;
 
 /// The product names, with the names of the device's architecture, its cores' architecture and the instance family.
@@ -39,7 +40,7 @@ const PARAMETERS: [(&str, u32); 15] = [
     ("userver_etimeout", 600),
     ("wc_enable", 1),
 ];
-/// Parameters of later releases. They come from modinfo of the build 2.x.7693, which is no release of [`NeuronDriver`].
+/// Parameters of later releases. The source is modinfo of the build 2.x.7693, which is no release of [`NeuronDriver`].
 const PARAMETERS_LATER: [(&str, u32); 2] = [("userver_pds_node_cnt", 0), ("userver_pds_server_id", 0)];
 
 type Values = &'static [(&'static str, &'static str)];
@@ -54,15 +55,15 @@ const ULTRASERVER: Values = &[
 ];
 /// Attributes of the class from 2.30 on, on platforms without NeuronSwitches.
 const PERFORMANCE: Values = &[("hbm_7200_capable", "0"), ("current_perf_profile", "0")];
-/// Attributes of the class from 2.30 on, on platforms with NeuronSwitches. Their values outside of a reservation are not
-/// captured.
+/// Attributes of the class from 2.30 on, on platforms with NeuronSwitches. The values of these attributes outside of a
+/// reservation are not captured.
 const SWITCHED: Values =
     &[("node_id", "-1"), ("node_cnt", "0"), ("reservation_id", "0000000000000000"), ("ultraserver_mode", "")];
 
-/// The product names that driver 2.30.2 takes for UltraServers.
+/// The product names that driver 2.30.2 treats as UltraServers.
 const ULTRASERVER_TYPES: [&str; 5] =
     ["trn2p.48xlarge", "trn2eu.48xlarge", "trn2u.48xlarge", "trn2u-ac.24xlarge", "trn3p.48xlarge"];
-/// The product names that driver 2.30.2 takes for platforms with NeuronSwitches.
+/// The product names that driver 2.30.2 treats as platforms with NeuronSwitches.
 const SWITCHED_TYPES: [&str; 10] = [
     "trn2es.48xlarge",
     "trn3.48xlarge",
@@ -96,7 +97,7 @@ pub(crate) fn write(tree: &Tree, plan: &Plan) -> Result<(), Error> {
 
 fn write_module(tree: &Tree, driver: NeuronDriver) -> Result<(), Error> {
     tree.attribute(&format!("{MODULE}/version"), 0o444, driver.version())?;
-    // The srcversion of 2.24.7; no other release's is public.
+    // The srcversion of 2.24.7. The srcversion of every other release is not public.
     tree.attribute(&format!("{MODULE}/srcversion"), 0o444, "581D17543E4AA798F2CC707")?;
     let later = PARAMETERS_LATER.iter().filter(|_| driver >= NeuronDriver::V2_30);
     for (name, value) in PARAMETERS.iter().chain(later) {
@@ -116,7 +117,8 @@ fn class_attributes(
         NeuronDriver::V2_30 if is_of(&SWITCHED_TYPES) => &[SWITCHED],
         NeuronDriver::V2_30 if is_of(&ULTRASERVER_TYPES) => &[PERFORMANCE, ULTRASERVER],
         NeuronDriver::V2_30 => &[PERFORMANCE],
-        // Captured with 2.24 and read in the source of 2.26. That 2.27 to 2.29 have the same is assumed.
+        // Captured with 2.24 and read in the source of 2.26. Releases 2.27 to 2.29 are assumed to have the same
+        // attributes.
         _ => &[ULTRASERVER],
     };
     sets.iter().flat_map(|set| set.iter().copied())

@@ -23,7 +23,7 @@ const COMMON: [(&str, u32, &str); 15] = [
     ("d3cold_allowed", 0o644, "1\n"),
     ("dma_mask_bits", 0o444, "64\n"),
     ("driver_override", 0o644, "(null)\n"),
-    // These functions have only message-signalled interrupts.
+    // The functions of a tree have only message-signalled interrupts.
     ("irq", 0o444, "0\n"),
     ("msi_bus", 0o644, "1\n"),
     ("power_state", 0o444, "D0\n"),
@@ -31,7 +31,7 @@ const COMMON: [(&str, u32, &str); 15] = [
     ("rescan", 0o200, ""),
     ("reset", 0o200, ""),
     ("reset_method", 0o644, "flr\n"),
-    // No region is assigned: the sizes of the regions are not public for any of these devices.
+    // No region is assigned, because the sizes of the regions are not public for any device.
     ("resource", 0o444, RESOURCE),
     ("revision", 0o444, "0x00\n"),
 ];
@@ -130,9 +130,9 @@ fn local_cpus(nodes: &[NumaRow], numa: Option<u32>) -> CpuList {
     node_cpus.unwrap_or_else(|| all_cpus(nodes))
 }
 
-/// Returns the current speed and width of a link, and its maximum speed and width. The values of EFA interfaces are
-/// captured: unknown on p4d, 15.75 GB/s on p5, 31.5 GB/s on p5en, 63 GB/s on p6. Those of GPUs and of the ConnectX-7 of p6
-/// are captured too. Those of Neuron devices are captured on inf2.
+/// Returns the current speed and width of a link, and the link's maximum speed and width. The values of EFA interfaces
+/// are captured: unknown on p4d, 15.75 GB/s on p5, 31.5 GB/s on p5en, 63 GB/s on p6. The values of GPUs and of the
+/// ConnectX-7 of p6 are captured too. The values of Neuron devices are captured on inf2.
 fn link(id: PciId) -> [&'static str; 4] {
     match id.device {
         _ if id == BRIDGE => ["Unknown", "255", "Unknown", "255"],

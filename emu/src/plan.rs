@@ -54,7 +54,7 @@ impl Plan {
         self.rdma.iter().filter_map(|address| self.functions.iter().find(|function| function.address == *address))
     }
 
-    /// Unloads a driver: its functions have no driver then.
+    /// Unloads a driver, so that the driver's functions have no driver.
     pub(crate) fn unbind(&mut self, driver: &str) {
         let bound = self.functions.iter_mut().filter(|function| function.driver == Some(driver));
         bound.for_each(|function| function.driver = None);

@@ -45,7 +45,7 @@ fn write_neuron(tree: &Tree, driver: NeuronDriver) -> Result<(), Error> {
     let package = format!("PACKAGE_VERSION={version}");
     tree.attribute(&format!("usr/src/aws-neuronx-{version}/dkms.conf"), 0o644, package)?;
     let runtime = runtime_version(driver);
-    // The versioned file names are not made from the sonames.
+    // The file names contain the library's plain name, such as `libnrt.so`, and not the soname.
     for (name, soname) in [("libnrt.so", "libnrt.so.1"), ("libnccom.so", "libnccom.so.2")] {
         let file = format!("{FOLDER}/{name}.{runtime}");
         tree.bytes(&file, 0o644, b"")?;
@@ -54,12 +54,12 @@ fn write_neuron(tree: &Tree, driver: NeuronDriver) -> Result<(), Error> {
     for program in ["neuron-ls", "neuron-monitor", "neuron-top"] {
         tree.bytes(&format!("opt/aws/neuron/bin/{program}"), 0o755, b"")?;
     }
-    // AWS's package does not write this file: the administrator of the machine does.
+    // The administrator of the machine writes this file. AWS's package does not write it.
     tree.attribute("etc/ld.so.conf.d/aws-neuron.conf", 0o644, "/opt/aws/neuron/lib")
 }
 
-/// Returns the version of the runtime that AWS ships with a driver, by the release notes of the Neuron SDK 2.28 to 2.33. For
-/// older drivers it is the oldest of these versions.
+/// Returns the version of the runtime that AWS ships with a driver, by the release notes of the Neuron SDK 2.28 to
+/// 2.33. Returns the oldest of these versions for older drivers.
 fn runtime_version(driver: NeuronDriver) -> &'static str {
     match driver {
         NeuronDriver::V2_24 => "2.30.50.0",
@@ -70,7 +70,7 @@ fn runtime_version(driver: NeuronDriver) -> &'static str {
     }
 }
 
-/// Writes a library's file, and the link to it with the name of its soname.
+/// Writes a library's file, and a link to the file. The link's name is the soname.
 fn library(tree: &Tree, folder: &str, soname: &str, version: &str) -> Result<(), Error> {
     let file = format!("{folder}/{soname}.{version}");
     tree.bytes(&file, 0o755, b"")?;

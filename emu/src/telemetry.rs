@@ -1,4 +1,4 @@
-//! Counters and measurements of devices, with the values of a machine that was just started.
+//! Counters and measurements of devices, with the values that a machine has directly after its start.
 
 use crate::driver::NeuronDriver;
 use crate::efa::rdma_folder;
@@ -36,8 +36,8 @@ struct Statistics {
 
 use NeuronDriver::{V2_24, V2_27, V2_29, V2_30, V2_31};
 
-/// The files of a Neuron device. The source of 2.30.2 has `fw_api_version` and `fw_build`; which driver after 2.26 added them
-/// is not known.
+/// The files of a Neuron device. The source of 2.30.2 has `fw_api_version` and `fw_build`. The driver release after
+/// 2.26 that added these two files is not known.
 const DEVICE_FILES: [Statistics; 10] = [
     files("", "fw_api_version fw_build", "0").mode(0o444).since(V2_30),
     files("", "reset", "1").mode(0o600),
@@ -48,7 +48,7 @@ const DEVICE_FILES: [Statistics; 10] = [
     files("stats/hardware/health_status", "unhealthy_components", "").mode(0o444).since(V2_30),
     files("stats/memory_usage/host_mem", SIZES, "0").subfolders(HOST_MEMORY),
     files("stats/power", "utilization", POWER),
-    // One value per die; the form of this file is not captured.
+    // `utilization_raw` has one value per die. The form of this file is not captured.
     files("stats/power", "utilization_raw", POWER).since(V2_29),
 ];
 /// The files of a NeuronCore.
@@ -109,7 +109,8 @@ fn write_all(tree: &Tree, neuron: &Neuron, parent: &str, all: &[Statistics]) -> 
     all.iter().filter(shown).try_for_each(|statistics| statistics.write(tree, parent))
 }
 
-/// Returns files of these names. Every user may read them, root resets them by a write, and all drivers before 2.31 show them.
+/// Returns files of these names. Every user may read the files, root resets the files by a write, and all drivers
+/// before 2.31 show the files.
 const fn files(folder: &'static str, files: &'static str, content: &'static str) -> Statistics {
     Statistics { folder, subfolders: "", files, content, mode: 0o644, since: V2_24, until: V2_31, on_inferentia: true }
 }

@@ -35,11 +35,11 @@ pub enum Error {
     },
 }
 
-/// The root folder of a tree. All paths that its functions take are relative to it.
+/// The root folder of a tree. All paths in calls of the methods are relative to the root folder.
 pub(crate) struct Tree {
     root: PathBuf,
     /// The open folders from the root down to the folder of the last written entry, with their names. The next entry is
-    /// mostly in one of these folders.
+    /// usually in one of these folders.
     open: RefCell<Vec<(String, OwnedFd)>>,
 }
 
@@ -76,7 +76,7 @@ impl Tree {
             let new = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_WRONLY | OFlag::O_CLOEXEC;
             let mut file = File::from(openat(folder, name, new, Mode::empty())?);
             file.write_all(content)?;
-            // Not set by openat, since the process's umask would remove bits.
+            // `openat` does not set the mode, since the process's umask would remove bits.
             Ok(fchmod(&file, Mode::from_bits_truncate(mode))?)
         })
     }

@@ -1,5 +1,5 @@
-//! Compares the emulated trees with captured trees of the real Neuron driver 2.24.7: the entries, permissions and contents
-//! must be equal, except for the differences that this file lists with their reasons.
+//! Compares the emulated trees with captured trees of the real Neuron driver 2.24.7. The entries, permissions and
+//! contents must be equal, except for the differences that this file lists with their reasons.
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
 
@@ -72,7 +72,7 @@ fn emulated_tree_of_2_24_equals_captured_trees() {
     assert_eq!(differing, named, "a listed difference did not occur");
 }
 
-/// Reads a captured tree. Its lines are `F mode path b'content'`, `L path -> target` and `D mode node major:minor`.
+/// Reads a captured tree with lines such as `F mode path b'content'`, `L path -> target` and `D mode node major:minor`.
 fn captured(family: &str) -> BTreeMap<String, Entry> {
     let file = format!("{}/../tests/captured/neuron-sysfs-{family}-driver-2.24.7.txt", env!("CARGO_MANIFEST_DIR"));
     let text = fs::read_to_string(file).unwrap();
@@ -93,7 +93,7 @@ fn captured(family: &str) -> BTreeMap<String, Entry> {
             }
         };
         let path = path.trim_start_matches('/');
-        // The capture lists only the first core. Its header says that the other cores have the same files.
+        // The capture lists only the first core. By the header of the capture, the other cores have the same files.
         for core in (1..cores.parse().unwrap()).filter(|_| path.contains("/neuron_core0/")) {
             let path = path.replace("/neuron_core0/", &format!("/neuron_core{core}/"));
             entries.insert(path, Entry { mode: entry.mode, content: entry.content.clone() });

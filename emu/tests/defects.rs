@@ -78,7 +78,8 @@ fn combined_defects_all_take_effect() {
     let host = Host::from_root(dir.path()).unwrap();
     assert_eq!(host.problems(), [""; 0]);
     assert_eq!((host.efa_interfaces().len(), host.other_rdma().len()), (15, 2));
-    // The first interface by address is not attached. The next one has its number after the two ConnectX functions.
+    // The first interface by address is not attached. The number of the next interface follows the numbers of the two
+    // ConnectX functions.
     assert_eq!(host.efa_interfaces()[0].address().to_string(), "0000:57:00.0");
     assert_eq!((host.efa_interfaces()[0].uverbs, host.efa_interfaces()[0].access), (Some(2), NodeAccess::Missing));
     let granted = host.neuron_devices().iter().filter(|device| device.access == NodeAccess::Granted);

@@ -1,4 +1,4 @@
-//! Tests that an emulated EFA interface has exactly the files that its driver and the kernel create.
+//! Tests that an emulated EFA interface has exactly the files that the efa driver and the kernel create.
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
 
@@ -17,7 +17,7 @@ const RDMA: &str = "device fw_ver:444 node_desc:644 node_guid:444 node_type:444 
     subsystem sys_image_guid:444 uevent:644";
 /// The files of the verbs device, without its power folder.
 const VERBS: &str = "abi_version:444 dev:444 device ibdev:444 subsystem uevent:644";
-/// The files of the PCI function that pci-sysfs creates, and `p2p` of AWS's own driver.
+/// The files that pci-sysfs creates for the PCI function, and the file `p2p` of AWS's own driver.
 const FUNCTION: &str = "ari_enabled:444 broken_parity_status:644 class:444 config:644 consistent_dma_mask_bits:444 \
     current_link_speed:444 current_link_width:444 d3cold_allowed:644 device:444 dma_mask_bits:444 driver \
     driver_override:644 enable:644 irq:444 local_cpulist:444 local_cpus:444 max_link_speed:444 max_link_width:444 \
@@ -43,7 +43,7 @@ fn interface_has_exactly_the_files_of_its_driver() {
     let own = all.iter().filter(|path| !path.starts_with("infiniband")).cloned().collect::<BTreeSet<_>>();
     assert_eq!(own, set(FUNCTION));
 
-    // Captured with an older driver, which had all counters in one folder.
+    // The counters were captured with an older driver. The older driver has all counters in one folder.
     let captures = include_str!("../../tests/captured/captures.json");
     let captures: Vec<serde_json::Value> = serde_json::from_str(captures).unwrap();
     let listing = captures.iter().find(|capture| capture["kind"] == "hw_counters listing").unwrap();

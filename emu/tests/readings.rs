@@ -1,7 +1,7 @@
 //! Tests that no reading of an undamaged emulated host fails.
 //!
-//! nearfab opens files differently on a file system that is mounted with `nodev`, so the test covers one of the two ways: that
-//! of the file system with the target folder.
+//! nearfab has another way to open files on file systems that are mounted with `nodev`. The test covers only the way
+//! for the file system of the target folder.
 
 use std::collections::BTreeSet;
 
@@ -10,9 +10,9 @@ use nearfab::{Host, SystemInfo, telemetry};
 use nearfab_emu::{Defect, NeuronDriver, write_tree_with};
 use serde_json::Value;
 
-/// Returns the undamaged hosts: for each instance type the host without the statistics of cores, which are most of its
-/// files; and for each Neuron product and release of the driver, a host with the first devices and all of their files. 2.31 is
-/// left out: its layout is not known, which is a problem of every such host.
+/// Returns the undamaged hosts. Each instance type has a host without the statistics of cores, which are most of a
+/// host's files. Each Neuron product and release of the driver has a host with the first devices and all of their
+/// files. Release 2.31 is left out: its layout is not known, so every host with 2.31 reports a problem.
 fn undamaged_hosts() -> Vec<(InstanceTable, Vec<Defect>)> {
     let applying = |table: &InstanceTable, defects: &[Defect]| {
         defects.iter().filter(|defect| defect.applies(table)).cloned().collect::<Vec<_>>()
@@ -59,8 +59,8 @@ fn collect_failures(path: &str, value: &Value, failures: &mut Vec<String>) {
 
 #[test]
 fn no_reading_of_an_undamaged_host_fails() {
-    // ext4 creates files slowly in a folder where files were just removed, as in /tmp while other tests run. So the trees are in
-    // the target folder, and stay until the end of the test.
+    // ext4 creates files slowly in a folder where files were just removed, as in /tmp while other tests run. The trees
+    // are therefore in the target folder, and stay until the end of the test.
     let place = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let mut failures = Vec::new();
     for (number, (table, defects)) in undamaged_hosts().iter().enumerate() {

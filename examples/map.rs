@@ -1,5 +1,5 @@
-//! Draws a host as SVG: its NUMA nodes, its PCIe switches or root buses, and a line from each Neuron device to the EFA
-//! interfaces that are nearest to it.
+//! Draws a host as SVG: its NUMA nodes, its PCIe switches or root buses, and a line from each Neuron device to the
+//! nearest EFA interfaces.
 //!
 //! ```sh
 //! cargo run --example map -- trn2.48xlarge > trn2.svg   # an instance type
@@ -86,7 +86,7 @@ fn draw(host: &Host) -> Result<String, Box<dyn Error>> {
 }
 
 /// Draws one group: devices on the left, interfaces on the right, and a line from each device to its nearest
-/// interfaces. A device of which no nearest interface is known gets no line.
+/// interfaces. A device without a known nearest interface gets no line.
 fn cell(
     svg: &mut String,
     host: &Host,

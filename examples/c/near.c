@@ -1,5 +1,5 @@
 /*
- * Prints the EFA interfaces that are nearest to each NeuronCore, and how nearfab knows.
+ * Prints the EFA interfaces that are nearest to each NeuronCore, and the evidence.
  *
  *     near                           of this machine
  *     near --root DIR                of the file tree below a folder, such as /host in a container

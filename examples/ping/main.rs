@@ -1,5 +1,5 @@
-//! Two processes send a number to each other through libfabric: `cargo run --release --example ping -- tcp`. On a host
-//! with EFA interfaces use `efa` in place of `tcp`.
+//! Two processes send a number to each other through libfabric. Run: `cargo run --release --example ping -- tcp`. On a
+//! host with EFA interfaces use `efa` instead of `tcp`.
 
 #![expect(clippy::print_stdout, reason = "an example prints")]
 #![expect(unsafe_code, reason = "libfabric uses the memory of a message until the message is sent")]

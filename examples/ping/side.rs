@@ -16,7 +16,7 @@ use nearfab::context::fabric::{
 /// A result with an error of libfabric or of the other process.
 pub(crate) type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
-/// How many round trips are made before the measurement, so that all connections exist.
+/// The number of round trips before the measurement. These round trips make all connections.
 const WARM_UP: u64 = 100;
 
 /// The result of the measurement.
@@ -35,11 +35,12 @@ pub(crate) struct Calls {
     pub(crate) sends: u64,
     /// Receives.
     pub(crate) receives: u64,
-    /// Reads of the completion queue. Most of them found it empty.
+    /// Reads of the completion queue. Most reads find an empty queue.
     pub(crate) reads: u64,
 }
 
-/// Starts `other`, which must call [`answer`], and sends it `rounds` numbers. Each number comes back plus one.
+/// Starts `other` and sends `rounds` numbers to `other`. `other` must call [`answer`], which returns each number plus
+/// one.
 pub(crate) fn ask(provider: &str, rounds: u64, mut other: Command) -> Result<Report> {
     let (mut line, remote) = UnixStream::pair()?;
     let mut other = other.stdin(Stdio::from(OwnedFd::from(remote))).spawn()?;
@@ -48,11 +49,11 @@ pub(crate) fn ask(provider: &str, rounds: u64, mut other: Command) -> Result<Rep
     let start = Instant::now();
     (0..rounds).try_for_each(|number| side.round(number))?;
     let report = Report { round_trip: start.elapsed() / u32::try_from(rounds)?, calls: side.calls };
-    drop(line); // The other process waits for this before it ends, so its last message arrives.
+    drop(line); // The other process ends only after this drop, so the last message arrives.
     if other.wait()?.success() { Ok(report) } else { Err("the other process failed".into()) }
 }
 
-/// Answers the process that called [`ask`], whose socket is the standard input of this process.
+/// Answers the process that called [`ask`]. The standard input of this process is a socket to that process.
 pub(crate) fn answer(provider: &str, rounds: u64) -> Result<()> {
     let mut line = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     let mut side = Side::open(provider, &mut line)?;
@@ -163,7 +164,7 @@ impl Side {
         Ok(())
     }
 
-    // Each library call has its own function, so that a profiler shows them separately.
+    // Each library call has its own function, so that a profiler shows the calls separately.
 
     #[inline(never)]
     fn send_one(&mut self) -> nearfab::Result<Posted> {

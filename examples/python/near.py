@@ -1,4 +1,4 @@
-"""Print the EFA interfaces that are nearest to each NeuronCore, and how nearfab knows.
+"""Print the EFA interfaces that are nearest to each NeuronCore, and the evidence.
 
 near.py                           of this machine
 near.py --root DIR                of the file tree below a folder, such as /host in a container

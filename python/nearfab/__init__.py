@@ -1,4 +1,4 @@
-"""Which AWS EFA interface is near which Neuron (Trainium, Inferentia) core, and who may use them now.
+"""Find the AWS EFA interfaces near each Neuron (Trainium, Inferentia) core, and whether this process may use them.
 
 >>> import nearfab
 >>> host = nearfab.Host.from_instance("trn2.48xlarge")  # on a Trainium instance: Host.discover()
@@ -38,7 +38,7 @@ __all__ = [
 
 
 class ErrorCode(IntEnum):
-    """The numbers in ``NearfabError.code``. They are the same in Rust and C, and no number is reused."""
+    """The numbers in ``NearfabError.code``. Rust and C have the same numbers. No number is reused."""
 
     READ = 1
     """A file or folder cannot be read."""

@@ -5,9 +5,9 @@ _Near = TypeVar("_Near")
 
 
 class NearList(list[_Near]):
-    """All interfaces or devices of a host in the order of nearness: what near_core and near_efa return.
+    """All interfaces or devices of a host in the order of nearness. near_core and near_efa return a NearList.
 
-    Rank 1 alone does not mean near: if nothing is known, every entry has rank 1. The nearest ones are in ``nearest``.
+    Rank 1 alone does not mean near: if nothing is known, every entry has rank 1. ``nearest`` has the nearest entries.
     """
 
     __slots__ = ("_nearest",)

@@ -10,8 +10,8 @@ use pyo3::prelude::*;
 use crate::error::raise;
 use crate::host::{Host, to_address};
 
-/// One user of an open EFA interface. All users in this process share one ibv_context. Call close, or use the object in
-/// a with statement. In a forked child its methods raise NearfabError: open the interface again in the child.
+/// A user of an open EFA interface. All users in this process share one ibv_context. Call close, or use the object in a
+/// with statement. In a forked child the object's methods raise NearfabError: open the interface again in the child.
 #[pyclass(frozen, module = "nearfab")]
 pub(crate) struct Efa {
     address: String,
@@ -26,9 +26,9 @@ pub(crate) struct Efa {
 pub(crate) struct EfaAttributes {
     /// The firmware version. Every driver so far reports "0.0.0.0".
     firmware: String,
-    /// The node GUID. It is 0 with drivers before 2.12.
+    /// The node GUID: 0 with drivers before 2.12.
     node_guid: u64,
-    /// The GID of the port, by which peers address the interface.
+    /// The GID of the port. Peers address the interface by this GID.
     gid: String,
     /// Whether the port is active and carries traffic.
     port_active: bool,
@@ -59,7 +59,7 @@ pub(crate) struct EfaAttributes {
 #[pymethods]
 impl Efa {
     /// Opens the EFA interface at a PCI address. If this process has the interface open already, the new object shares
-    /// its context. Only interfaces of the live machine (Host.discover) can be opened.
+    /// the open context. Only interfaces of the live machine (Host.discover) can be opened.
     #[staticmethod]
     fn open(py: Python<'_>, host: &Host, address: &str) -> PyResult<Self> {
         let address = to_address(py, address)?;
@@ -79,7 +79,7 @@ impl Efa {
         self.lock().is_none()
     }
 
-    /// Returns the number of users that the interface has in this process. This object is one of them.
+    /// Returns the number of users of the interface in this process, including this object.
     fn users(&self, py: Python<'_>) -> PyResult<usize> {
         self.call(py, OpenEfa::users)
     }
@@ -93,7 +93,7 @@ impl Efa {
     /// call on this object is running, the object is closed when that call ends. Closing an object again does nothing.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         let open = self.lock().take();
-        // If another thread's call still holds the interface, dropping that call's clone closes it.
+        // If another thread's call still holds the interface, the drop of that call's clone closes the interface.
         match open.and_then(Arc::into_inner) {
             Some(efa) => py.detach(|| efa.close()).map(drop).map_err(|error| raise(py, &error)),
             None => Ok(()),
@@ -139,7 +139,8 @@ impl Drop for Efa {
     fn drop(&mut self) {
         if let Some(efa) = self.lock().take() {
             // Closing can wait for another thread that opens or closes an interface, so other Python threads run
-            // meanwhile. If the interpreter is ending, `try_attach` drops the closure, which closes the interface too.
+            // meanwhile. If the interpreter is ending, `try_attach` drops the closure. The drop of the closure closes
+            // the interface too.
             let _ = Python::try_attach(|py| py.detach(|| drop(efa)));
         }
     }

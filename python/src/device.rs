@@ -8,12 +8,12 @@ use pyo3::types::PyTuple;
 #[pyclass(frozen, eq, hash, get_all, module = "nearfab")]
 #[derive(PartialEq, Eq, Hash)]
 pub(crate) struct EfaInterface {
-    /// The PCI address. It identifies the interface.
+    /// The PCI address, which identifies the interface.
     address: String,
-    /// The NUMA node, or None if it is unknown.
+    /// The NUMA node, or None if the node is unknown.
     numa_node: Option<u32>,
-    /// The name of the RDMA device, such as "rdmap201s0", for use with other tools. It can change, so it does not
-    /// identify the interface. None if the driver made no RDMA device.
+    /// The name of the RDMA device, such as "rdmap201s0", for use with other tools, or None if the driver made no RDMA
+    /// device. The name can change, so the name does not identify the interface.
     rdma: Option<String>,
     /// The path of the verbs device node on the host, or None if the driver made no such node.
     node: Option<String>,
@@ -28,20 +28,20 @@ pub(crate) struct NeuronDevice {
     /// The host's number of the device: N in /dev/neuronN.
     #[pyo3(get)]
     index: u32,
-    /// The driver's name of the product, such as "Trainium2", or None if the driver does not name it.
+    /// The driver's name of the product, such as "Trainium2", or None if the driver does not name the product.
     #[pyo3(get)]
     product: Option<String>,
     /// The number of physical NeuronCores.
     #[pyo3(get)]
     cores: u32,
     links: Option<Vec<u32>>,
-    /// The PCI address, or None if it is unknown.
+    /// The PCI address, or None if the address is unknown.
     #[pyo3(get)]
     address: Option<String>,
-    /// How the PCI address is known, such as "table trn2.48xlarge", or None if it is unknown.
+    /// The evidence for the PCI address, such as "table trn2.48xlarge", or None if the address is unknown.
     #[pyo3(get)]
     address_evidence: Option<String>,
-    /// The NUMA node, or None if it is unknown.
+    /// The NUMA node, or None if the node is unknown.
     #[pyo3(get)]
     numa_node: Option<u32>,
     /// The path of the device node on the host.
@@ -61,8 +61,8 @@ impl EfaInterface {
 
 #[pymethods]
 impl NeuronDevice {
-    /// The numbers of the devices to which NeuronLink connects this device, without order or repetition. None if the
-    /// driver does not show them to this user.
+    /// The numbers of the devices to which NeuronLink connects this device, without order or repetition, or None if the
+    /// driver does not show the numbers to this user.
     #[getter]
     fn links<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyTuple>>> {
         self.links.as_ref().map(|links| PyTuple::new(py, links)).transpose()

@@ -12,8 +12,8 @@ create_exception!(
     "An error of nearfab. The text is for people. The attribute code is for programs: a number of ErrorCode."
 );
 
-/// Returns the class of the exception. The class has the code 0, so an exception that Python code raises has a code as
-/// well.
+/// Returns the class of the exception. The class has the code 0, so an exception that Python code raises has a code
+/// too.
 pub(crate) fn exception(py: Python<'_>) -> PyResult<Bound<'_, PyType>> {
     let class = py.get_type::<NearfabError>();
     class.setattr("code", 0)?;

@@ -11,8 +11,8 @@ use crate::device::{EfaInterface, NeuronDevice};
 use crate::error::raise;
 use crate::near::{NearEfa, NearNeuron, near_list};
 
-/// A snapshot of the EFA interfaces and Neuron devices of one machine, their places, and whether this process may use
-/// them.
+/// A snapshot of the EFA interfaces and Neuron devices of one machine, with their places, and whether this process may
+/// use each device.
 ///
 /// A host never changes: to see a change of the machine, make a new host. Making a host opens no device, and needs no
 /// privilege and no vendor library.
@@ -28,8 +28,8 @@ impl Host {
         make(py, nearfab::Host::discover)
     }
 
-    /// Reads the file tree below a folder: the machine's root at /host in a container, or copied or emulated folders
-    /// sys and dev.
+    /// Makes a host from the file tree below a folder: the machine's root at /host in a container, or a folder with
+    /// copied or emulated folders sys and dev.
     #[staticmethod]
     fn from_root(py: Python<'_>, root: PathBuf) -> PyResult<Self> {
         make(py, || nearfab::Host::from_root(root))
@@ -53,7 +53,8 @@ impl Host {
         make(py, || nearfab::Host::from_json(text))
     }
 
-    /// Returns the whole host as JSON. from_json makes an equal host of it, except that it is not live.
+    /// Returns the whole host as JSON. from_json makes an equal host of this text, except that the new host is not
+    /// live.
     fn to_json(&self, py: Python<'_>) -> String {
         py.detach(|| self.0.to_json())
     }
@@ -69,14 +70,14 @@ impl Host {
         if self.0.is_live() { "this machine".to_owned() } else { self.0.origin().to_string() }
     }
 
-    /// Whether this host is the machine on which the process runs. Only the devices of such a host can be opened.
+    /// Whether this host is the machine on which the process runs. Only the devices of a live host can be opened.
     #[getter]
     fn is_live(&self) -> bool {
         self.0.is_live()
     }
 
-    /// The product name that the machine's firmware reports, which is the instance type on EC2. None if it reports
-    /// none.
+    /// The product name that the machine's firmware reports, or None if the firmware reports no product name. On EC2
+    /// the product name is the instance type.
     #[getter]
     fn instance_type(&self) -> Option<&str> {
         self.0.instance_type()
@@ -94,14 +95,16 @@ impl Host {
         PyTuple::new(py, self.0.neuron_devices().iter().map(NeuronDevice::from).collect::<Vec<_>>())
     }
 
-    /// What discovery could not read, and what it found inconsistent. Each is one sentence.
+    /// The problems of the host: values that discovery could not read, and inconsistent values. Each problem is one
+    /// sentence.
     #[getter]
     fn problems<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         PyTuple::new(py, self.0.problems())
     }
 
     /// Lists the EFA interfaces by their nearness to a physical core: core number core of the Neuron device that has
-    /// the number device on the host. The basis "pairing" puts the vendor's pairing first; "place" ignores it.
+    /// the number device on the host. The basis "pairing" puts the vendor's pairing first. The basis "place" ignores
+    /// the pairing.
     #[pyo3(signature = (device, core, *, basis = "pairing"))]
     fn near_core<'py>(&self, py: Python<'py>, device: u32, core: u32, basis: &str) -> PyResult<Bound<'py, PyAny>> {
         let core = Core { device: HostDevice(device), core: PhysicalCore(core) };
@@ -110,7 +113,7 @@ impl Host {
     }
 
     /// Lists the Neuron devices by their nearness to the EFA interface at a PCI address such as "0000:cc:00.0". The
-    /// basis "pairing" puts the vendor's pairing first; "place" ignores it.
+    /// basis "pairing" puts the vendor's pairing first. The basis "place" ignores the pairing.
     #[pyo3(signature = (address, *, basis = "pairing"))]
     fn near_efa<'py>(&self, py: Python<'py>, address: &str, basis: &str) -> PyResult<Bound<'py, PyAny>> {
         let address = to_address(py, address)?;
@@ -119,8 +122,8 @@ impl Host {
     }
 
     /// Returns the PCI address of the EFA interface that the vendor pairs with a Neuron device, if this host lacks the
-    /// interface. That happens if fewer interfaces than possible were attached at launch; nearness is then judged by
-    /// place only.
+    /// interface. A host lacks paired interfaces if fewer interfaces than possible were attached at launch. Without the
+    /// paired interface, only the places decide nearness.
     fn missing_pair(&self, py: Python<'_>, device: u32) -> PyResult<Option<String>> {
         let near = self.0.near_device(HostDevice(device), Basis::Pairing).map_err(|error| raise(py, &error))?;
         Ok(near.missing_pair.map(|address| address.to_string()))

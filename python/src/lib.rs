@@ -1,5 +1,5 @@
-//! The Python interface of nearfab: the module `nearfab._native`. `nearfab/__init__.py` exports its classes, and
-//! `nearfab/_native.pyi` has their types.
+//! The Python interface of nearfab: the module `nearfab._native`. `nearfab/__init__.py` exports the classes of the
+//! module, and `nearfab/_native.pyi` has the types of the classes.
 
 #![deny(unsafe_code)]
 

@@ -41,8 +41,8 @@ pub(crate) struct NearNeuron {
     evidence: String,
 }
 
-/// Makes a Python `NearList`, a list with the property `nearest`. It is a class in Python because the stable ABI of
-/// CPython 3.10 lets no class in Rust extend `list`.
+/// Makes a Python `NearList`, a list with the property `nearest`. `NearList` is written in Python because the stable
+/// ABI of CPython 3.10 lets no class in Rust extend `list`.
 pub(crate) fn near_list<'py, T, N>(py: Python<'py>, list: &NearList<T>) -> PyResult<Bound<'py, PyAny>>
 where
     N: for<'a> From<&'a Near<T>> + IntoPyObject<'py>,

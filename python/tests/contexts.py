@@ -1,4 +1,4 @@
-"""On a machine with EFA interfaces, two users of one interface share one context, which the second close closes.
+"""On a machine with EFA interfaces, two users of one interface share one context. The second close closes the context.
 
 The tests in capi/ start this program and count the calls of libibverbs.
 """

@@ -1,5 +1,5 @@
-//! The cost of sharing an open interface: `Efa::open` of an open interface and its drop, with a stand-in for libibverbs on an
-//! emulated machine. `cargo bench --bench contexts`.
+//! Measures the cost of sharing an open interface: `Efa::open` of an open interface, and the drop of the new handle.
+//! The benchmark uses a stand-in for libibverbs on an emulated machine. Run: `cargo bench --bench contexts`.
 
 #[path = "../tests/support/allocations.rs"]
 mod allocations;
@@ -65,6 +65,6 @@ fn open_and_drop(host: &Host, efa: Bdf) -> Duration {
 
 fn print(text: &str) {
     use std::io::Write;
-    // If the reader of the table is gone, there is nothing left to do.
+    // A failed write is ignored: the reader of the table is gone.
     let _ = std::io::stdout().write_all(text.as_bytes());
 }

@@ -1,7 +1,7 @@
-//! The cost of discovery, compared with lstopo and with a program that only makes the same system calls.
+//! Compares the cost of discovery with lstopo and with a program that only makes the same system calls.
 //!
-//! `cargo xtask bench` runs it: `discovery NEARFAB`, with the release build of the command line. It prints a table in
-//! Markdown.
+//! `cargo xtask bench` runs `discovery NEARFAB`. NEARFAB is the release build of the command line. The benchmark prints
+//! a table in Markdown.
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark prints, and fails if it cannot run")]
 
@@ -37,7 +37,7 @@ fn main() {
         let Ok(table) = InstanceTable::find(instance_type) else { continue };
         let tree = scratch.path().join(name);
         write(table, variant, &tree);
-        // On a file system that allows device nodes, nearfab checks the type of a file before it opens it.
+        // On a file system that allows device nodes, nearfab checks the type of a file before it opens the file.
         let plain = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         let plain_tree = plain.path().join("tree");
         write(table, variant, &plain_tree);
@@ -116,8 +116,8 @@ fn millis(time: Duration) -> String {
     format!("{:.2} ms", time.as_secs_f64() * 1e3)
 }
 
-/// Returns the least time of each piece of work: other load of the machine only adds to it. The pieces take turns, so that
-/// other load affects all of them.
+/// Returns the least time of each piece of work, because other load of the machine only adds time. The pieces take
+/// turns, so that other load affects all pieces.
 fn least_times<const N: usize>(works: [&dyn Fn(); N]) -> [Duration; N] {
     let mut least = [Duration::MAX; N];
     for _ in 0..60 {
@@ -142,7 +142,7 @@ fn compile_floor(folder: &Path) -> PathBuf {
     program
 }
 
-/// The system calls of a program, from the first on the tree to its first output.
+/// The system calls of a program, from the first call on the tree to the first output of the program.
 struct Trace(Vec<String>);
 
 fn trace(command: Command, tree: &Path) -> Trace {
@@ -158,7 +158,7 @@ fn trace(command: Command, tree: &Path) -> Trace {
 }
 
 impl Trace {
-    /// Returns the job for the floor program: each access once, without links that do not exist.
+    /// Returns the job for the floor program. The job has each access once and no links that do not exist.
     fn job(&self, tree: &Path) -> String {
         let mut seen = BTreeSet::new();
         let mut job = String::new();
@@ -192,7 +192,7 @@ impl Trace {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Variant {
     Whole,
-    /// lstopo reads ten files for each CPU, and nearfab none.
+    /// lstopo reads ten files for each CPU. nearfab reads no file for a CPU.
     FewCpus,
     Eightfold,
 }
@@ -240,7 +240,7 @@ fn repeat(tree: &Path, folder: &Path, domain: u32) {
     }
 }
 
-/// Returns whether a name was made by [`moved`].
+/// Returns true if [`moved`] made the name.
 fn is_of_copy(name: &str) -> bool {
     (1..8).any(|domain| name.contains(&format!("000{domain}:")))
         || ["neuron", "uverbs"].iter().any(|kind| number_after(name, kind).is_some_and(|(_, number, _)| number >= 16))

@@ -1,10 +1,10 @@
 /*
- * The counterpart of examples/ping/side.rs in C: the same calls of libfabric in the same order, without nearfab.
- * `cargo bench --bench ping` compares the two.
+ * The counterpart of examples/ping/side.rs in C: the same calls of libfabric in the same order, without nearfab. `cargo
+ * bench --bench ping` compares the C program with the Rust program.
  *
  *   cc -O2 -o ping ping.c -lfabric && ./ping PROVIDER ROUNDS
  *
- * It prints the nanoseconds of a round trip, and the numbers of sends, receives and reads.
+ * The program prints the nanoseconds of a round trip, and the numbers of sends, receives and reads.
  */
 #define _GNU_SOURCE
 #include <stdio.h>

@@ -1,5 +1,5 @@
-//! The cost of messages through nearfab, compared with the same loop in C: the instructions around each call of libfabric, and
-//! the time of a round trip. `cargo bench --bench ping` runs it.
+//! Compares the cost of messages through nearfab with the same loop in C: the instructions around each call of
+//! libfabric, and the time of a round trip. Run: `cargo bench --bench ping`.
 
 #![expect(unsafe_code, reason = "the library reads and writes memory of the caller while it sends and receives")]
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark prints, and fails if it cannot run")]
@@ -14,9 +14,9 @@ use std::path::Path;
 use std::process::Command;
 
 const ANSWER: &str = "answer";
-/// The providers that every host has, with so many round trips that they take a good part of a second.
+/// The providers that every host has, with enough round trips to take a large part of a second.
 const PROVIDERS: [(&str, u64); 2] = [("tcp", 20_000), ("shm", 300_000)];
-/// Round trips under callgrind: so many that the instructions of connecting do not matter.
+/// The number of round trips under callgrind. With this number, the instructions of connecting do not matter.
 const COUNTED_ROUNDS: u64 = 20_000;
 const PAIRS: u32 = 30;
 /// Student's t for 29 degrees of freedom, both sides.
@@ -71,7 +71,8 @@ fn run(mut command: Command) -> (f64, [f64; 3]) {
     (nanoseconds, [sends, receives, reads])
 }
 
-/// Returns the program's own instructions in a function for each call of it, without those of libfabric.
+/// Returns the number of the program's own instructions for each call of a function, without the instructions of
+/// libfabric.
 fn instructions(program: &Path, provider: &str, call: usize, function: &str, scratch: &Path) -> f64 {
     let file = scratch.join("callgrind.out");
     let mut valgrind = Command::new("valgrind");
@@ -90,7 +91,7 @@ fn self_cost(text: &str, program: &Path) -> f64 {
     let (mut is_own, mut is_inclusive, mut cost) = (false, false, 0.0);
     for line in text.lines() {
         if let Some(object) = line.strip_prefix("ob=") {
-            // A name appears once with its number, later only the number.
+            // The first line about an object has its number and name, later lines have only the number.
             let (number, name) = object.split_once(' ').unwrap_or((object, ""));
             let name = if name.is_empty() { names[number] } else { name };
             names.insert(number, name);
@@ -108,7 +109,7 @@ fn self_cost(text: &str, program: &Path) -> f64 {
     cost
 }
 
-/// Measures both programs in turns. Each is first as often as the other.
+/// Measures both programs in turns. Each program is first in half of the pairs.
 fn times(own: &Path, twin: &Path, provider: &str, rounds: u64) -> String {
     let time = |program: &Path| {
         let mut command = Command::new(program);

@@ -1,4 +1,4 @@
-//! Generates the bindings from the installed headers if the feature `generate` is on. Otherwise it does nothing.
+//! Generates the bindings from the installed headers if the feature `generate` is on. Does nothing otherwise.
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
@@ -22,8 +22,9 @@ mod generate {
         |query_device|query_port|query_gid|alloc_pd|dealloc_pd|reg_mr|reg_dmabuf_mr|dereg_mr|create_cq|destroy_cq\
         |create_qp|destroy_qp|get_async_event|ack_async_event)|efadv_(query_device|create_driver_qp)";
 
-    /// The types in the signatures of these functions, without those of src/objects.rs: the library creates those and hands
-    /// out pointers, and they contain types that have another size on another architecture, such as a pthread mutex.
+    /// The types in the signatures of these functions, without the types of src/objects.rs. The library creates objects
+    /// of the types of src/objects.rs and returns pointers to them. These objects contain types that have another size
+    /// on another architecture, such as a pthread mutex.
     const TYPES: &str = "ibv_device_attr|ibv_port_attr|_compat_ibv_port_attr|ibv_gid|ibv_gid__bindgen_ty_1|efadv_device_attr\
         |ibv_atomic_cap|ibv_port_state|ibv_mtu|__u64|__be64|ibv_mr|ibv_qp_init_attr|ibv_qp_cap|ibv_qp_type\
         |ibv_access_flags|ibv_async_event|ibv_async_event__bindgen_ty_1|ibv_event_type";
@@ -68,7 +69,8 @@ mod generate {
         println!("cargo::rerun-if-changed=wrapper.h");
     }
 
-    /// The exported functions of libfabric that nearfab calls. Its other functions are in the tables of its objects.
+    /// The exported functions of libfabric that nearfab calls. The other functions of libfabric are in the tables of
+    /// libfabric's objects.
     const FABRIC_FUNCTIONS: &str = "fi_(getinfo|freeinfo|dupinfo|fabric|version|strerror)";
 
     /// The objects of libfabric, their tables, and the attributes that create them.
@@ -111,8 +113,8 @@ mod generate {
         println!("cargo::rerun-if-changed=wrapper-fabric.h");
     }
 
-    /// Sets the types of macros. bindgen derives a type from the value, and would give small flags another type than large
-    /// flags.
+    /// Sets the types of macros. bindgen derives a type from the value, and would give small flags and large flags
+    /// different types.
     #[derive(Debug)]
     struct Macros;
 

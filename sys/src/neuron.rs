@@ -1,11 +1,12 @@
 //! ioctls of the Neuron driver (`/dev/neuronN`): the numbers and arguments of the commands that nearfab sends.
 //!
-//! They are written by hand from the behaviour of the drivers 2.24 to 2.30, for 64-bit processes: the driver serves no
-//! other processes. Three facts matter to a caller:
+//! The declarations are written by hand from the behaviour of the drivers 2.24 to 2.30. They are for 64-bit processes:
+//! the driver serves no other processes. Three facts matter to a caller:
 //!
 //! - An ioctl returns -1 with errno, or the number of bytes that the driver could not copy. Every value but 0 is a failure.
-//! - The driver compares the direction and size in a command's number, and does not follow them: the number of
-//!   [`DEVICE_BASIC_INFO`] declares that the driver reads a pointer, but the driver fills a structure of 8 bytes.
+//! - The driver compares the whole number of a command, and does not act by the direction and size in the number. The
+//!   number of [`DEVICE_BASIC_INFO`] declares that the driver reads a pointer, but the driver fills a structure of 8
+//!   bytes.
 //! - *Any descriptor* marks a command that also works on a descriptor opened write-only. The other commands need a readable
 //!   descriptor. The two kinds of descriptor have different side effects when they are opened and closed.
 
@@ -21,10 +22,10 @@ pub const DEVICE_BDF_EXT: c_ulong = 0x8008_4e6a;
 pub const HOST_DEVICE_ID: c_ulong = 0x8004_4e72;
 /// Fills the [`NcMap`] that a [`NcMapRequest`] points to. Any descriptor.
 pub const GET_LOGICAL_TO_PHYSICAL_NC_MAP: c_ulong = 0xc010_4e78;
-/// Reserves the cores of a [`NcRange`] for the process. Any descriptor. Closing the descriptor frees the cores only if it was
-/// opened write-only.
+/// Reserves the cores of a [`NcRange`] for the process. Any descriptor. Closing the descriptor frees the cores only if
+/// the descriptor was opened write-only.
 pub const NC_RANGE_MARK_EXT0: c_ulong = 0xc050_4e55;
-/// Frees those cores in the bitmap of a [`NcRange`] that the process has reserved. Any descriptor.
+/// Frees the cores in the bitmap of a [`NcRange`] that the process has reserved. Any descriptor.
 pub const NC_RANGE_UNMARK_EXT0: c_ulong = 0x4050_4e56;
 /// Fills a [`VaPlacement`] with the device whose memory is mapped at an address of the calling process. Any descriptor. Fails
 /// with ENXIO if the address belongs to no device.
@@ -36,7 +37,8 @@ pub const ACQUIRE_NEURON_DS: c_ulong = 0x8008_4e47;
 /// Releases the datastore that [`ACQUIRE_NEURON_DS`] found.
 pub const RELEASE_NEURON_DS: c_ulong = 0x8008_4e48;
 
-/// The largest number of processes that can be attached to a device, which means with a readable descriptor.
+/// The largest number of processes that can be attached to a device. An attached process has a readable descriptor of
+/// the device.
 pub const MAX_PROCESSES: usize = 16;
 /// The largest number of entries in a core map.
 pub const MAX_NC_MAP: usize = 128;
@@ -46,8 +48,8 @@ pub const FEATURE_BIG_CORE_MAPS: u64 = 8;
 pub const NC_MAP_AS_WIRED: u32 = 0;
 /// Value of [`AppsInfo::flags`]: the driver fills all fields of each process.
 pub const APPS_ALL: u16 = 0xf;
-/// The errno of a command that the device's architecture does not support. It is internal to the kernel and has no name in
-/// user space (it is not `EOPNOTSUPP`).
+/// The errno of a command that the device's architecture does not support. This errno is internal to the kernel and has
+/// no name in user space. `EOPNOTSUPP` is another errno.
 pub const ENOTSUPP: i32 = 524;
 
 /// Argument of [`DEVICE_BASIC_INFO`].
@@ -120,7 +122,7 @@ impl Default for NcMap {
     }
 }
 
-/// One core of a [`NcMap`].
+/// A core of a [`NcMap`].
 #[repr(C)]
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct NcMapEntry {
@@ -142,7 +144,7 @@ pub struct NcRange {
     pub end: u32,
     /// After EBUSY: the largest number of consecutive free cores that the driver found.
     pub max_nc_available: u32,
-    /// The cores that the driver reserved, or input: the cores to free.
+    /// The cores that the driver reserved. For [`NC_RANGE_UNMARK_EXT0`], input: the cores to free.
     pub bitmap: [u64; 8],
 }
 
@@ -166,7 +168,7 @@ pub struct AppsInfo {
 pub struct AppInfo {
     /// The process's PID in the initial PID namespace.
     pub pid: i32,
-    /// A bit map of those of the first four cores that the process has locked for a model.
+    /// A bit map of the cores, among the first four, that the process has locked for a model.
     pub nc_lock_map: u8,
     /// The UUIDs of the models on these cores.
     pub uuids: [[u8; 32]; 4],
@@ -194,7 +196,7 @@ pub struct DatastoreInfo {
 pub struct VaPlacement {
     /// Input: the address.
     pub va: u64,
-    /// The number on the host of the device that owns the memory. It need not be the descriptor's device.
+    /// The host's number of the device that owns the memory. The descriptor may be of another device.
     pub device_index: i32,
     /// The number of the device's memory.
     pub hbm_index: i32,

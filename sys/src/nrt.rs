@@ -1,12 +1,13 @@
 //! The functions of libnrt, the Neuron runtime, that nearfab calls.
 //!
-//! They are written by hand from AWS's publications (the runtime's API reference, the headers in aws-neuron-sdk). Four facts
-//! matter to a caller:
+//! The declarations are written by hand from AWS's publications (the runtime's API reference, the headers in
+//! aws-neuron-sdk). Four facts matter to a caller:
 //!
-//! - Not every version of the library exports all functions that its headers declare: 2.31.24 has no
-//!   `nrt_get_status_as_str`. So the table has or lacks each function separately, see [`Nrt`].
-//! - A function that fills a structure takes the size that the caller knows, or the structure grows only at its end.
-//! - `NRT_STATUS` is a number here and no enum, since newer versions add values.
+//! - Some versions of the library do not export all functions that their headers declare: 2.31.24 has no
+//!   `nrt_get_status_as_str`. The table therefore has or lacks each function separately, see [`Nrt`].
+//! - A function that fills a structure takes the caller's size of the structure, or the structure grows only at its
+//!   end.
+//! - `NRT_STATUS` is a number in this crate and not an enum, since newer versions add values.
 //! - Functions that count cores count logical cores, under both of their names.
 
 use core::ffi::{CStr, c_char, c_int, c_void};
@@ -54,13 +55,15 @@ pub struct nrt_instance_info_t {
     pub family: u32,
     /// The number of the instance size.
     pub size: u32,
-    /// The name of the architecture. The structure of older libraries ends before it, see [`OLD_INSTANCE_INFO`].
+    /// The name of the architecture. The structure of older libraries ends before this field, see
+    /// [`OLD_INSTANCE_INFO`].
     pub arch_name: [c_char; 16],
     /// The revision of the device.
     pub device_revision: [c_char; 8],
 }
 
-/// The size of [`nrt_instance_info_t`] in older libraries, where it ends before [`nrt_instance_info_t::arch_name`].
+/// The size of [`nrt_instance_info_t`] in older libraries. There the structure ends before
+/// [`nrt_instance_info_t::arch_name`].
 pub const OLD_INSTANCE_INFO: usize = 8;
 
 /// A function that a library does not have.
@@ -83,7 +86,7 @@ impl core::error::Error for MissingSymbol {}
 /// Makes a table out of C prototypes. The library may lack each of the functions.
 macro_rules! table {
     ($($(#[$doc:meta])* fn $function:ident($($argument:ident: $type:ty),*) $(-> $result:ty)?;)*) => {
-        /// The functions of `libnrt.so.1` that nearfab calls, or those of them that the loaded library has.
+        /// The functions of `libnrt.so.1` that nearfab calls and that the loaded library has.
         ///
         /// A method with the name of each function returns the function, or [`MissingSymbol`].
         ///
@@ -110,8 +113,8 @@ macro_rules! table {
             ///
             /// # Safety
             ///
-            /// Each address must be that of libnrt's function with this name, and the library must stay mapped as long as the
-            /// table or a copy of the table is used.
+            /// Each address must be the address of libnrt's function with this name. The library must stay mapped as
+            /// long as the table or a copy of the table is used.
             pub unsafe fn resolve(mut address: impl FnMut(&'static CStr) -> Option<NonNull<c_void>>) -> Self {
                 Self {
                     $($function: {
@@ -155,22 +158,23 @@ table! {
     fn nrt_get_instance_info(info: *mut nrt_instance_info_t, instance_info_len: usize) -> NRT_STATUS;
     /// Counts the logical cores of the machine. All functions that count cores may be called before `nrt_init`.
     fn nrt_get_total_vnc_count(vnc_count: *mut u32) -> NRT_STATUS;
-    /// Counts the logical cores of the machine. This is the older name of `nrt_get_total_vnc_count`.
+    /// Counts the logical cores of the machine, under the older name of `nrt_get_total_vnc_count`.
     fn nrt_get_total_nc_count(nc_count: *mut u32) -> NRT_STATUS;
     /// Counts the logical cores that this process may use.
     fn nrt_get_visible_vnc_count(vnc_count: *mut u32) -> NRT_STATUS;
-    /// Counts the logical cores that this process may use. This is the older name of `nrt_get_visible_vnc_count`.
+    /// Counts the logical cores that this process may use, under the older name of `nrt_get_visible_vnc_count`.
     fn nrt_get_visible_nc_count(nc_count: *mut u32) -> NRT_STATUS;
-    /// Returns the number on the host of the device with this number in the container.
+    /// Writes the host's number of the device that has the number `neuron_dev` in the container.
     fn nrt_host_device_id_get(neuron_dev: c_int, host_device_id: *mut u32) -> NRT_STATUS;
     /// Writes the PCI address, as text, of the EFA interface that is attached to the device whose memory is at `va`. Exported
     /// since 2.31.
     ///
-    /// `len` is the size of the buffer with the zero byte; the function sets it to the length of the text without the zero
-    /// byte. Fails with [`NRT_RESOURCE`] if the buffer is too small.
+    /// `*len` is the size of the buffer with the zero byte. The function sets `*len` to the length of the text without
+    /// the zero byte. Fails with [`NRT_RESOURCE`] if the buffer is too small.
     fn nrt_get_attached_efa_bdf(va: *const c_void, efa_bdf: *mut c_char, len: *mut usize) -> NRT_STATUS;
-    /// Fills the PCI address of the device with this number in the container. Returns 0 after a success.
+    /// Writes the PCI address of the device that has the number `neuron_dev` in the container. Returns 0 after a
+    /// success.
     fn nec_get_device_pci_bdf(neuron_dev: c_int, domain: *mut u32, bus_num: *mut u32, pci_slot: *mut u8, dev_func: *mut u8) -> c_int;
-    /// Fills the number of physical cores that form a logical core.
+    /// Writes the number of physical cores that form a logical core.
     fn nec_get_virtual_core_size(virtual_core_size: *mut u32) -> NRT_STATUS;
 }

@@ -1,5 +1,5 @@
-//! C types that libibverbs creates and hands out pointers to. Some have public first fields; the rest of these types has
-//! another size on another architecture, or in another version.
+//! C types of objects that libibverbs creates and returns as pointers. Some of these types have public first fields.
+//! The other fields have another size on another architecture, or in another version.
 
 use core::ffi::{c_int, c_void};
 use core::marker::{PhantomData, PhantomPinned};
@@ -11,7 +11,7 @@ macro_rules! opaque {
     ($($(#[$doc:meta])* $name:ident)*) => {$(
         $(#[$doc])*
         ///
-        /// It exists only behind a pointer that the library returned.
+        /// An object of this type exists only behind a pointer that the library returned.
         #[repr(C)]
         #[derive(Debug)]
         pub struct $name {
@@ -38,11 +38,11 @@ opaque! {
 
 /// A device opened by `ibv_open_device`.
 ///
-/// It exists only behind a pointer that the library returned.
+/// An object of this type exists only behind a pointer that the library returned.
 #[repr(C)]
 #[derive(Debug)]
 pub struct ibv_context {
-    /// The device, which stays valid as long as the context.
+    /// The device. The device stays valid as long as the context.
     pub device: *mut ibv_device,
     ops: [*mut c_void; 32],
     /// The descriptor of the device node.
@@ -58,7 +58,7 @@ pub struct ibv_context {
 
 /// A queue pair that `ibv_create_qp` created.
 ///
-/// It exists only behind a pointer that the library returned.
+/// An object of this type exists only behind a pointer that the library returned.
 #[repr(C)]
 #[derive(Debug)]
 pub struct ibv_qp {
@@ -76,9 +76,9 @@ pub struct ibv_qp {
     pub srq: *mut ibv_srq,
     /// The kernel's handle of the queue pair.
     pub handle: u32,
-    /// The number of the queue pair, which peers use as its address.
+    /// The number of the queue pair. Peers address the queue pair by this number.
     pub qp_num: u32,
-    /// The state at creation. EFA does not update it.
+    /// The state at creation. EFA does not update this field.
     pub state: u32,
     /// The type of the queue pair.
     pub qp_type: ibv_qp_type,
@@ -101,26 +101,27 @@ struct Extended {
 impl ibv_context {
     /// Returns the device's own port query, or `None` if the library is too old to have one.
     ///
-    /// The macro `ibv_query_port` in the headers finds the operation in the same way.
+    /// This function finds the operation in the same way as the macro `ibv_query_port` in the headers.
     ///
     /// # Safety
     ///
     /// libibverbs must have opened the context, and the context must not be closed.
     pub unsafe fn query_port(context: *mut Self) -> Option<QueryPort> {
-        // SAFETY: the caller promises that libibverbs opened the context and that it is not closed, so it is valid for reads.
+        // SAFETY: the caller promises that libibverbs opened the context and that the context is not closed, so the
+        // context is valid for reads.
         let is_extended = unsafe { (*context).abi_compat }.addr() == usize::MAX;
         if !is_extended {
             return None;
         }
         let extended = context.wrapping_byte_sub(offset_of!(Extended, context)).cast::<Extended>();
-        // SAFETY: `abi_compat` marks an extended context. libibverbs allocates each extended context as the last field of a
-        // `verbs_context`, and the size is a field of every version of it, directly before the context.
+        // SAFETY: `abi_compat` marks an extended context. libibverbs allocates each extended context as the last field
+        // of a `verbs_context`. Every version of `verbs_context` has the size as the field directly before the context.
         let size = unsafe { (*extended).sz };
         if size < size_of::<Extended>() {
             return None;
         }
-        // SAFETY: `size` shows that this `verbs_context` is large enough to contain the field, which tests/layouts.rs compares
-        // with the headers. It is a function of this type or NULL.
+        // SAFETY: `size` shows that this `verbs_context` is large enough to contain the field. tests/layouts.rs
+        // compares the field with the headers. The value of the field is a function of the type `QueryPort`, or NULL.
         unsafe { (*extended).query_port }
     }
 }

@@ -1,14 +1,15 @@
-//! The functions that libfabric's headers define inline: calls through the tables of its objects.
+//! The functions that libfabric's headers define inline. These functions call through the tables of libfabric's
+//! objects.
 //!
-//! A table begins with its size in the loaded library. A function returns `-FI_ENOSYS` if its operation is beyond that size,
-//! if the operation is null, or if the object has no table. The functions have the names, arguments and results of those in
-//! the headers (fi_endpoint(3), fi_domain(3), fi_av(3), fi_cq(3), fi_mr(3), fi_msg(3)).
+//! A table begins with its size in the loaded library. A function returns `-FI_ENOSYS` if its operation is beyond that
+//! size, if the operation is null, or if the object has no table. The functions have the same names, arguments and
+//! results as in the headers (fi_endpoint(3), fi_domain(3), fi_av(3), fi_cq(3), fi_mr(3), fi_msg(3)).
 //!
 //! # Safety
 //!
-//! The same conditions apply to all functions. Objects and attributes must be valid as the manual pages require: one library
-//! created all of them, it stays mapped, and the objects are not closed. No more threads may use the objects at the same time
-//! than the domain's threading model allows.
+//! The same conditions apply to all functions. Objects and attributes must be valid as the manual pages require: a
+//! single library created all of them, the library stays mapped, and the objects are not closed. No more threads may
+//! use the objects at the same time than the domain's threading model allows.
 
 #![expect(
     clippy::missing_safety_doc,
@@ -22,7 +23,7 @@ use crate::fabric::*;
 
 /// Returns the status of a missing operation, `-FI_ENOSYS`.
 #[cold]
-#[inline(never)] // Otherwise each call would load this constant before it is needed.
+#[inline(never)] // If `missing` were inlined, each call would load this constant before the constant is needed.
 fn missing() -> i16 {
     const STATUS: i16 = {
         assert!(FI_ENOSYS == 38);
@@ -44,11 +45,12 @@ macro_rules! call {
         if size <= offset_of!($kind, $operation) {
             return missing().into();
         }
-        // SAFETY: the size is that of the library's own structure. All of its fields after the size are pointers, so a field
-        // that begins before the structure's end also ends before it.
+        // SAFETY: the size is that of the library's own structure. All fields of the structure after the size are
+        // pointers, so a field that begins before the structure's end also ends before the structure's end.
         match unsafe { (&raw const (*table).$operation).read() } {
             // SAFETY: the operation belongs to the object's own table, so the library that created the object takes the
-            // arguments. They are those of the caller, who promises that they are valid by the module's conditions.
+            // arguments. The arguments come from the caller, and the caller promises that the arguments are valid by
+            // the module's conditions.
             Some(operation) => unsafe { operation($($argument),*) },
             None => missing().into(),
         }
@@ -98,8 +100,8 @@ pub unsafe fn fi_enable(endpoint: *mut fid_ep) -> c_int {
     call!(unsafe { (*object).ops }, fi_ops, control(object, COMMAND, core::ptr::null_mut()))
 }
 
-/// Reads the endpoint's own address. Returns 0 or a negative error. `length` is the length of the buffer; the call sets it to
-/// the length of the address.
+/// Reads the endpoint's own address. Returns 0 or a negative error. `*length` is the length of the buffer. The call
+/// sets `*length` to the length of the address.
 pub unsafe fn fi_getname(endpoint: *mut fid_ep, address: *mut c_void, length: *mut usize) -> c_int {
     // SAFETY: `endpoint` is valid by the module's conditions, so its field `cm` can be read.
     call!(unsafe { (*endpoint).cm }, fi_ops_cm, getname(endpoint.cast(), address, length))

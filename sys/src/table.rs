@@ -30,8 +30,8 @@ macro_rules! table {
             ///
             /// # Safety
             ///
-            /// Each address must be that of the C function with this name in the library that the headers belong to, and
-            /// the library must stay mapped as long as the table or a copy of the table is used.
+            /// Each address must be the address of the C function with this name in the library that the headers belong
+            /// to. The library must stay mapped as long as the table or a copy of the table is used.
             ///
             /// # Errors
             ///
@@ -45,8 +45,8 @@ macro_rules! table {
                         };
                         let found = address(NAME)?;
                         // SAFETY: the caller promises that `found` is the address of the C function with this name. The
-                        // comparison below makes the compiler check that its type is that of the header. Data and function
-                        // pointers have the same size on every system with dlsym.
+                        // comparison below makes the compiler check that the function has the type of the header. Data
+                        // and function pointers have the same size on every system with dlsym.
                         unsafe { core::mem::transmute::<NonNull<c_void>, unsafe extern "C" fn($($type),*) $(-> $result)?>(found) }
                     },)*
                 })
@@ -61,7 +61,8 @@ table! {
     /// The functions of `libibverbs.so.1` that nearfab calls. rdma-core has all of them since version 20.
     pub struct Verbs of verbs;
 
-    /// Returns the RDMA devices whose node exists, as an array that ends with NULL. Free it with `ibv_free_device_list`.
+    /// Returns the RDMA devices that have a node, as an array that ends with NULL. Free the array with
+    /// `ibv_free_device_list`.
     ///
     /// Returns NULL with errno ENOSYS if the kernel has no RDMA subsystem. After a success errno is undefined.
     fn ibv_get_device_list(num_devices: *mut c_int) -> *mut *mut ibv_device;
@@ -69,9 +70,10 @@ table! {
     fn ibv_free_device_list(list: *mut *mut ibv_device);
     /// Returns the kernel's name of the device. The text is valid as long as the device.
     fn ibv_get_device_name(device: *mut ibv_device) -> *const c_char;
-    /// Opens the device. Returns NULL and sets errno after a failure. Waits five seconds if the node exists and refuses.
+    /// Opens the device. Returns NULL and sets errno after a failure. Waits five seconds if the node exists and cannot
+    /// be opened.
     fn ibv_open_device(device: *mut ibv_device) -> *mut ibv_context;
-    /// Closes the device, even if objects of it still exist. Returns 0, or -1 and sets errno.
+    /// Closes the device, even if objects of the device still exist. Returns 0, or -1 and sets errno.
     fn ibv_close_device(context: *mut ibv_context) -> c_int;
     /// Fills the attributes of the device. Returns 0 or an errno value.
     fn ibv_query_device(context: *mut ibv_context, device_attr: *mut ibv_device_attr) -> c_int;
@@ -83,10 +85,10 @@ table! {
     fn ibv_alloc_pd(context: *mut ibv_context) -> *mut ibv_pd;
     /// Destroys a protection domain. Returns 0 or an errno value (EBUSY if the domain still has objects).
     fn ibv_dealloc_pd(pd: *mut ibv_pd) -> c_int;
-    /// Registers memory, which must stay mapped. Returns NULL and sets errno after a failure.
+    /// Registers memory. The memory must stay mapped. Returns NULL and sets errno after a failure.
     ///
-    /// The headers have a macro with this name, which calls `ibv_reg_mr_iova2` for optional access flags. nearfab uses no
-    /// optional access flag.
+    /// The headers have a macro with this name. The macro calls `ibv_reg_mr_iova2` for optional access flags. nearfab
+    /// uses no optional access flag.
     fn ibv_reg_mr(pd: *mut ibv_pd, addr: *mut c_void, length: usize, access: c_int) -> *mut ibv_mr;
     /// Ends the registration of memory. Returns 0 or an errno value.
     fn ibv_dereg_mr(mr: *mut ibv_mr) -> c_int;
@@ -109,7 +111,7 @@ table! {
     /// The function of `libibverbs.so.1` that rdma-core has since version 34.
     pub struct VerbsDmabuf of verbs;
 
-    /// Registers a part of a dma-buf, which gets the device address `iova`. Returns NULL and sets errno after a failure.
+    /// Registers a part of a dma-buf at the device address `iova`. Returns NULL and sets errno after a failure.
     fn ibv_reg_dmabuf_mr(pd: *mut ibv_pd, offset: u64, length: usize, iova: u64, fd: c_int, access: c_int) -> *mut ibv_mr;
 }
 
@@ -119,18 +121,20 @@ table! {
 
     /// Fills the attributes that only an EFA interface has. Returns 0 or an errno value (EOPNOTSUPP for other devices).
     ///
-    /// `inlen` is the caller's size of the structure. If it is larger than the library's size, the last bytes are zero.
+    /// `inlen` is the caller's size of the structure. If `inlen` is larger than the library's size, the last bytes are
+    /// zero.
     fn efadv_query_device(ibvctx: *mut ibv_context, attr: *mut efadv_device_attr, inlen: u32) -> c_int;
     /// Creates a queue pair of a type that only EFA has, such as SRD. Returns NULL and sets errno after a failure.
     fn efadv_create_driver_qp(ibvpd: *mut ibv_pd, attr: *mut ibv_qp_init_attr, driver_qp_type: u32) -> *mut ibv_qp;
 }
 
 table! {
-    /// The exported functions of `libfabric.so.1` that nearfab calls. libfabric has all of them since version 1.5. Its other
-    /// functions are in the tables of its objects, see [`operations`](crate::operations).
+    /// The exported functions of `libfabric.so.1` that nearfab calls. libfabric has all of them since version 1.5. The
+    /// other functions of libfabric are in the tables of libfabric's objects, see [`operations`](crate::operations).
     pub struct Fabric of fabric;
 
-    /// Returns the newest interface version of the library, with the major number in the upper half. It has no side effect.
+    /// Returns the newest interface version of the library, with the major number in the upper half. Has no side
+    /// effect.
     fn fi_version() -> u32;
     /// Returns the interfaces that match `hints`, as a list for `fi_freeinfo`. The result is 0 or a negative error
     /// (`-FI_ENODATA` if nothing matches).

@@ -1,5 +1,5 @@
-//! Compares the bindings of libfabric with the installed headers by C compilers, and calls the functions that the headers
-//! define inline through tables as older and newer libraries have them.
+//! Compares the bindings of libfabric with the installed headers by C compilers. Calls the functions that the headers
+//! define inline, through tables of the sizes that older and newer libraries have.
 
 #[macro_use]
 #[expect(unused_macros, reason = "the test declares all fields of its structures")]
@@ -189,8 +189,8 @@ unsafe extern "C" fn send(
     length.cast_signed() + isize::from(to == 2) * 2
 }
 
-/// Calls an operation of tables with several sizes. A table of an older library ends before the operation, and then the
-/// result is `-FI_ENOSYS`.
+/// Calls an operation of tables with several sizes. A table of an older library ends before the operation. For such a
+/// table the result is `-FI_ENOSYS`.
 #[test]
 fn an_operation_beyond_the_size_of_its_table_is_missing() {
     let mut ops = fi_ops { size: size_of::<fi_ops>(), close: Some(close), ..Default::default() };

@@ -1,8 +1,8 @@
 //! Compares the bindings of libibverbs and libefa with the installed headers by C compilers.
 //!
-//! bindgen's own assertions compare the structures with the headers that the bindings were generated from. This test compares
-//! them with the installed headers, which may be newer. A structure may have grown at its end, unless the library fills it
-//! without knowing the caller's size.
+//! bindgen's own assertions compare the structures with the headers that the bindings were generated from. This test
+//! compares the structures with the installed headers, which may be newer. A structure may have grown at its end,
+//! unless the library fills the structure without knowing the caller's size.
 
 #[macro_use]
 mod c;
@@ -161,8 +161,8 @@ fn assertions() -> String {
     c
 }
 
-/// Asserts that the exported `ibv_query_port` is the older function, behind a macro of the same name; see the crate's
-/// documentation.
+/// C text that asserts that the exported `ibv_query_port` is the older function, behind a macro of the same name. See
+/// the crate's documentation.
 const EXPORTED_PORT_QUERY: &str = r#"
 #ifndef ibv_query_port
 #error "ibv_query_port is no longer a macro: compare the headers with the crate's documentation"

@@ -1,5 +1,5 @@
-//! Compares the Neuron ioctls, which are written by hand, with C: with structures that this test declares as the driver takes
-//! them, and with numbers that the kernel's own macros compute.
+//! Compares the hand-written Neuron ioctls with C. This test declares the structures as the driver takes them. The
+//! kernel's own macros compute the numbers.
 
 #[expect(unused_macros, reason = "this test shares only the compilers with the other tests")]
 mod c;

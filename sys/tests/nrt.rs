@@ -1,5 +1,6 @@
-//! Compares libnrt's functions and structures, which are written by hand, with C: with declarations that this test takes from
-//! AWS's published reference, and also with AWS's headers if NEURON_INCLUDE_DIR names their folder.
+//! Compares the hand-written functions and structures of libnrt with C. The declarations of this test are from AWS's
+//! published reference. If NEURON_INCLUDE_DIR names the folder of AWS's headers, this test also compares with the
+//! headers.
 
 #[expect(unused_macros, reason = "this test shares only the compilers with the other tests")]
 mod c;
@@ -37,13 +38,14 @@ NRT_STATUS nrt_host_device_id_get(int neuron_dev, uint32_t *host_device_id);
 NRT_STATUS nrt_get_attached_efa_bdf(const void *va, char *efa_bdf, size_t *len);
 ";
 
-/// Declarations of the header `nrt/nec.h`. That header does not compile as published, so the test never includes it.
+/// Declarations of the header `nrt/nec.h`. The header `nrt/nec.h` does not compile as published, so the test never
+/// includes the header.
 const COLLECTIVES: &str = "
 int nec_get_device_pci_bdf(int neuron_dev, uint32_t *domain, uint32_t *bus_num, uint8_t *pci_slot, uint8_t *dev_func);
 NRT_STATUS nec_get_virtual_core_size(uint32_t *virtual_core_size);
 ";
 
-/// AWS's headers, with the headers that they need and do not include.
+/// AWS's headers, with the headers that AWS's headers need and do not include.
 const VENDORS: &str = "
 #include <stddef.h>
 #include <stdint.h>
@@ -73,8 +75,8 @@ fn c_type(rust: &str) -> String {
     }
 }
 
-/// Makes the Rust compiler compare the types with those of the table, and the C compiler compare them with the header. Fails if
-/// a function of the table is missing here.
+/// Makes the Rust compiler compare the types with the types of the table, and the C compiler compare the types with the
+/// header. Fails if the list lacks a function of the table.
 macro_rules! prototypes {
     ($c:ident; $($function:ident($($type:ty),*) -> $result:ty;)*) => {{
         $(
@@ -152,7 +154,8 @@ fn c_agrees_with_the_published_declarations() {
 #[test]
 fn c_agrees_with_the_vendors_headers() {
     if env::var_os(NEURON_INCLUDE).is_none() {
-        // `eprintln!` would not do: cargo shows its output only if the test fails.
+        // The line does not go through `eprintln!`, because cargo shows the output of `eprintln!` only if the test
+        // fails.
         let _ = writeln!(io::stderr(), "SKIPPED libnrt's headers: {NEURON_INCLUDE} is not set to their folder");
         return;
     }
@@ -177,7 +180,7 @@ fn a_wrong_prototype_or_layout_is_refused() {
     }
 }
 
-/// Resolves a table from a library with one function, as an older library lacks some functions.
+/// Resolves a table from a library with only one function: older libraries lack some functions.
 #[test]
 fn a_library_may_lack_any_of_the_functions() {
     extern "C" fn close() {}

@@ -1,11 +1,12 @@
-//! Compares the bindings with C by C compilers: the machine's own, and Debian's for aarch64, which has another ABI.
+//! Compares the bindings with C by C compilers: the machine's own compiler, and Debian's compiler for aarch64, which
+//! has another ABI.
 
 use std::env;
 use std::fs;
 use std::io::{self, Write as _};
 use std::process::{Command, Output};
 
-/// The environment variable with the folder of libnrt's headers. AWS does not let others redistribute them.
+/// The environment variable with the folder of libnrt's headers. AWS does not let others redistribute these headers.
 pub(crate) const NEURON_INCLUDE: &str = "NEURON_INCLUDE_DIR";
 
 /// Appends a `_Static_assert` for the structure's alignment and for each field's offset and size. The pattern has no `..`, so
@@ -28,7 +29,8 @@ macro_rules! structure {
     }};
 }
 
-/// Appends a `_Static_assert` for the offset and size of each first field of a structure whose other fields are private.
+/// Appends a `_Static_assert` for the offset and size of each public first field of a structure with private other
+/// fields.
 macro_rules! beginning {
     ($c:ident, $name:ident { $($field:ident),* }) => {$({
         let (name, field) = (stringify!($name), concat!(stringify!($name), ".", stringify!($field)));
@@ -64,7 +66,8 @@ pub(crate) fn compilers(test: &str, headers: &str, package: &str) -> Vec<Compile
                 format!("cannot run {}: {error}; install it (Debian: gcc, gcc-aarch64-linux-gnu with libc6-dev-arm64-cross)", compiler.0)
             }
         };
-        // `eprintln!` would not do: cargo shows its output only if the test fails.
+        // The line does not go through `eprintln!`, because cargo shows the output of `eprintln!` only if the test
+        // fails.
         let _ = writeln!(io::stderr(), "SKIPPED {test}: {reason}");
         false
     });

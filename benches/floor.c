@@ -1,5 +1,5 @@
-/* The least cost of discovery. This program lists the same folders, reads the same files and links, and checks access to
- * the same nodes as nearfab. The program does nothing else.
+/* The least cost of discovery. This program lists the same folders, reads the same files and links, and checks access
+ * to the same nodes as nearfab. The program does nothing else.
  *
  *     floor ROOT JOB
  *

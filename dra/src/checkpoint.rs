@@ -1,5 +1,5 @@
-//! Checkpoints: the files that list the devices of each prepared claim. They are on disk because the driver may be
-//! replaced while pods run.
+//! Checkpoints: the files that list the devices of each prepared claim. The checkpoints are on disk because the driver
+//! may be replaced while pods run.
 //!
 //! The driver writes one JSON file per claim, named by the claim's UID. The driver writes the checkpoint before the CDI
 //! file and removes the checkpoint after the CDI file. So each device that was handed out is in a checkpoint at any

@@ -1,7 +1,7 @@
 //! ioctls of the Neuron driver (`/dev/neuronN`): the numbers and arguments of the commands that nearfab sends.
 //!
-//! The declarations are written by hand from the behaviour of the drivers 2.24 to 2.30. They are for 64-bit processes:
-//! the driver serves no other processes. Three facts matter to a caller:
+//! The declarations are written by hand from the behaviour of the drivers 2.24 to 2.30. The declarations are for 64-bit
+//! processes: the driver serves no other processes. Three facts matter to a caller:
 //!
 //! - An ioctl returns -1 with errno, or the number of bytes that the driver could not copy. Every value but 0 is a failure.
 //! - The driver compares the whole number of a command, and does not act by the direction and size in the number. The

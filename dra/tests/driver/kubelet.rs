@@ -1,5 +1,5 @@
 //! A kubelet that finds the registration socket, registers the driver and calls the driver. Method names are written
-//! out here, as in the kubelet. They do not come from the driver's protocol files.
+//! out here, as in the kubelet. The method names do not come from the driver's protocol files.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};

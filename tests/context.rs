@@ -1,4 +1,4 @@
-//! Opening EFA interfaces through a stand-in for libibverbs, on an emulated machine.
+//! Tests of opening EFA interfaces through a stand-in for libibverbs, on an emulated machine.
 
 #[path = "support/allocations.rs"]
 mod allocations;
@@ -50,7 +50,7 @@ fn share_and_close() -> Result<()> {
     assert_eq!(third.close()?, Closed::Now);
     assert_eq!(calls("ibv_close_device"), 2);
 
-    // A closed interface can be opened again. A drop closes too.
+    // A closed interface can be opened again. A drop of the last handle closes too.
     drop(Efa::open(&host, efa[0])?);
     assert_eq!((calls("ibv_open_device"), calls("ibv_close_device")), (3, 3));
     assert_eq!(calls("ibv_free_device_list"), calls("ibv_get_device_list"));
@@ -249,7 +249,8 @@ fn an_interface_that_the_library_does_not_list_is_explained() {
     });
 }
 
-/// Swaps the entries of two devices of a class, as renaming them or loading their driver again may do.
+/// Swaps the entries of two devices of a class. Renaming the devices or loading their driver again may swap entries
+/// like this.
 fn swap(class: &str, names: [&str; 2]) {
     let class = Path::new("/sys/class").join(class);
     let [one, other] = names.map(|name| class.join(name));
@@ -279,7 +280,7 @@ fn an_interface_whose_names_were_given_to_another_is_not_opened() {
         refused(efa[1]);
         assert_eq!(calls("ibv_open_device"), 0);
 
-        // An interface that kept its names is opened. A new discovery finds the renamed ones.
+        // An interface that kept its names is opened. A new discovery finds the renamed interfaces.
         Efa::open(&host, efa[2]).unwrap();
         swap("infiniband_verbs", ["uverbs0", "uverbs1"]);
         Efa::open(&Host::discover().unwrap(), efa[0]).unwrap();

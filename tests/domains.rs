@@ -1,5 +1,5 @@
-//! Objects in domains of libfabric: through a stand-in that aborts if an object is closed before its children, and through the
-//! real library, over TCP and shared memory.
+//! Tests of objects in domains of libfabric. Some tests use a stand-in that aborts if an object is closed before its
+//! children. Other tests use the real library, over TCP and shared memory.
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
 
@@ -24,7 +24,7 @@ use nearfab::context::{Access, Closed};
 use nearfab::{Error, Result};
 use support::{Ends, Machine, calls, check_ends, log, on_machine, orders};
 
-/// One object of each kind, and the other domain of the same fabric.
+/// An object of each kind, and the other domain of the same fabric.
 struct All {
     domain: Option<Domain>,
     other: Option<Domain>,
@@ -54,7 +54,7 @@ fn memory() -> NonNull<[u8]> {
 }
 
 fn register(domain: &Domain) -> Result<FabricMemoryRegion> {
-    // SAFETY: it is static, and the stand-in writes nothing.
+    // SAFETY: the memory is static, and the stand-in writes nothing.
     unsafe { domain.register(memory(), Access::LOCAL_READ) }
 }
 
@@ -115,7 +115,7 @@ fn only_the_same_key_shares_a_domain() {
         let other = first[5].open().unwrap();
         assert_eq!((calls("fi_fabric"), calls("fi_domain")), (2, 3));
 
-        // A list is freed with its last interface. A domain keeps its interface.
+        // A list is freed with its last interface. An open domain keeps its interface.
         drop((first, second));
         assert_eq!((same.clone().close().unwrap(), same.users().unwrap()), (Closed::Later, 2));
         assert_eq!((domain.close().unwrap(), same.close().unwrap()), (Closed::Later, Closed::Now));
@@ -304,7 +304,7 @@ fn completions_name_their_operations() {
     });
 }
 
-/// libfabric has other flags for the uses of memory than verbs.
+/// libfabric and verbs have different flags for the uses of memory.
 #[test]
 fn access_flags_are_those_of_libfabric() {
     on_machine("access_flags_are_those_of_libfabric", Machine::add_fabric, || {
@@ -319,12 +319,12 @@ fn access_flags_are_those_of_libfabric() {
     });
 }
 
-/// The tables of an older library end before the function.
+/// The tables of an older library end before the tested function.
 #[test]
 fn a_function_that_an_older_library_lacks_is_reported() {
     on_machine("a_function_that_an_older_library_lacks_is_reported", Machine::add_fabric, || {
         let operation = Operation::default();
-        // SAFETY: the call fails, so the operation is not used after it.
+        // SAFETY: the call fails, so the operation is not used after the call.
         let receive = |endpoint: &Endpoint| unsafe { endpoint.receive(memory(), None, NonNull::from(&operation)) };
         let without = |table: &str, function: &str, call: &dyn Fn() -> Result<()>| {
             // SAFETY: this process has one thread.
@@ -432,7 +432,7 @@ fn many_threads_share_one_domain() {
                 });
             }
         });
-        // Opening and closing alternate, so the domain was open once at a time.
+        // Opening and closing alternate, so the domain was never open twice at a time.
         let of_domain = |line: &String| line.starts_with("fi_domain") || line == "fi_close(domain)";
         let domains: Vec<String> = log().into_iter().filter(of_domain).collect();
         assert!(domains.chunks(2).all(|pair| pair[0] == "fi_domain rdmap201s0-rdm" && pair[1] == "fi_close(domain)"));

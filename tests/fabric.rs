@@ -1,4 +1,5 @@
-//! Interfaces that libfabric finds: through the real library, and through a stand-in for a host with EFA interfaces.
+//! Tests of the interfaces that libfabric finds, with the real library, and with a stand-in for a host with EFA
+//! interfaces.
 
 #[expect(dead_code, reason = "no test here opens a device")]
 mod support;
@@ -78,7 +79,7 @@ fn a_name_with_a_zero_byte_is_refused() {
     }
 }
 
-/// Every host has TCP and shared memory. Neither has a PCI function.
+/// Every host has TCP and shared memory. TCP and shared memory have no PCI function.
 #[test]
 fn the_real_library_finds_tcp_and_shared_memory() {
     for provider in ["tcp", "shm"] {

@@ -1,4 +1,5 @@
-//! Neuron contexts: nodes without a driver, and a stand-in for libnrt that aborts on calls with undefined behaviour.
+//! Tests of Neuron contexts with nodes without a driver, and with a stand-in for libnrt. The stand-in aborts on calls
+//! with undefined behaviour.
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
 
@@ -73,7 +74,8 @@ fn is_neuron(path: &std::path::Path) -> bool {
     path.file_name().unwrap().to_str().unwrap().starts_with("neuron")
 }
 
-/// Fails unless the answer says that the node has no Neuron driver: nodes of the emulated machine have none.
+/// Fails unless the answer says that the node has no Neuron driver: nodes of the emulated machine have no Neuron
+/// driver.
 fn assert_not_the_driver<T: std::fmt::Debug>(answer: Result<T>) {
     let error = answer.unwrap_err();
     let Error::Driver { cause, node, .. } = &error else { panic!("{error}") };
@@ -125,7 +127,7 @@ fn a_forked_child_opens_devices_again() {
             in_a_child(|| {
                 let forked = is_forked(device.address()) && is_forked(device.driver());
                 let forked = forked && is_forked(device.cores()) && is_forked(device.users());
-                // The child opens the device itself and can list the processes that have it open.
+                // The child opens the device itself and can list the processes that have the device open.
                 let own = self::device().unwrap();
                 assert_not_the_driver(own.address());
                 assert_not_the_driver(own.users().unwrap().processes);
@@ -151,14 +153,16 @@ fn a_refused_or_absent_device_is_explained() {
         let error = Neuron::open(&host, HostDevice(16), ProbeOptions::default()).unwrap_err();
         assert!(matches!(error, Error::NoSuchDevice { .. }), "{error}");
 
-        // A process with a node open for use is not forked: the end of the child could end the use.
+        // A process that has a node open for use is not forked: the end of the child could end the parent's use of the
+        // node.
         let other = fs::OpenOptions::new().read(true).write(true).open("/dev/neuron5").unwrap();
         let device = Neuron::open(&host, HostDevice(4), ProbeOptions::default()).unwrap();
         let error = device.users().unwrap_err();
         assert!(matches!(&error, Error::ProbeRefused { reason, .. } if reason.contains("/dev/neuron5")), "{error}");
         drop(other);
         device.users().unwrap();
-        // A node that is open write-only allows the fork, whoever opened it. So does a descriptor with an odd name.
+        // A node that is open write-only allows the fork, even if other code opened the node. A descriptor with an odd
+        // name allows the fork too.
         let _other = fs::OpenOptions::new().write(true).open("/dev/neuron5").unwrap();
         let odd = std::env::temp_dir().join(std::ffi::OsStr::from_bytes(b"nearfab-\xff"));
         let _odd = fs::File::create(&odd).unwrap();
@@ -186,7 +190,7 @@ fn a_member_of_an_ultraserver_is_opened_only_on_request() {
 
 /// Initializes the stand-in.
 fn init(libnrt: NeuronRuntime) -> Result<InitializedRuntime> {
-    // SAFETY: the library is a stand-in, which nothing else in these processes uses.
+    // SAFETY: the library is a stand-in, and no other code in these processes uses the library.
     unsafe { libnrt.init() }
 }
 
@@ -328,13 +332,13 @@ const FAILING: [&str; 11] = [
     "nrt_get_attached_efa_bdf",
 ];
 
-/// Makes each function fail in turn, each in a new child.
+/// Makes each function fail in turn. Each failure is in a new child.
 fn fail_each() {
     for function in FAILING {
         let instead = match function {
-            // These are called only if the newer name is missing.
+            // The functions with the older names are called only if the library lacks the newer names.
             "nrt_get_total_nc_count" | "nrt_get_visible_nc_count" => continue,
-            // nearfab then asks the driver, and this machine has none.
+            // After this failure nearfab asks the driver, and this machine has no Neuron driver.
             "nrt_get_attached_efa_bdf" => "GET_VA_PLACEMENT",
             same => same,
         };
@@ -407,11 +411,11 @@ fn each_function_that_is_missing_is_named() {
     on_machine("each_function_that_is_missing_is_named", lacking_each, || {
         for functions in lacks() {
             in_a_child(|| {
-                // SAFETY: the stand-in has the prototypes of the functions that it has.
+                // SAFETY: each function of the stand-in has the prototype of libnrt's function.
                 unsafe { prefer(Library::Libnrt, &library(&lacking(&functions))) };
                 let answer = call(functions[0]);
                 match functions[..] {
-                    // nearfab has a name for this number.
+                    // nearfab has its own name for this number.
                     ["nrt_get_status_as_str"] => {
                         let described = NeuronRuntime::load().unwrap().describe(NeuronStatus(4));
                         assert_eq!(described.unwrap(), "NRT_RESOURCE (4)");
@@ -472,7 +476,7 @@ fn a_status_without_a_name_has_its_number() {
 
 fn fork_with_everything_open() -> Result<()> {
     let (device, libnrt) = (device()?, NeuronRuntime::load()?);
-    // What was only loaded can be loaded by the child too.
+    // The child can load a library that the parent only loaded and did not initialize.
     in_a_child(|| is_forked(libnrt.total_cores()) && is_forked(init(libnrt)) && call("nrt_get_version").is_ok());
 
     let mut open = Some(init(libnrt)?);
@@ -514,7 +518,7 @@ fn valgrind_finds_no_error_in_forks() {
     on_machine("valgrind_finds_no_error_in_forks", under_valgrind, || fork_with_everything_open().unwrap());
 }
 
-/// Returns an address that the stand-in takes for device memory.
+/// Returns an address that the stand-in treats as device memory.
 fn memory() -> *const c_void {
     ptr::without_provenance(0x7f00_0000_1000)
 }
@@ -524,7 +528,7 @@ fn near() -> Result<Option<NearAddress>> {
 }
 
 fn near_by_libnrt() -> Result<()> {
-    // nearfab does not load libnrt to ask it.
+    // nearfab asks libnrt only if libnrt is already loaded.
     assert_not_the_driver(near());
     assert_eq!((log().len(), open_nodes().len()), (0, 1));
     NeuronRuntime::load()?;

@@ -1,4 +1,5 @@
-//! Vendor libraries of a process: a mapped library is used, and two copies are refused by name.
+//! Tests of the vendor libraries of a process: a mapped library is used, and two mapped copies are refused with their
+//! names.
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
 
@@ -25,7 +26,7 @@ fn runtime(soname: &str) -> Result<Runtime> {
     vendor::all().into_iter().find(|(name, _)| *name == soname).unwrap().1
 }
 
-/// Maps a library, as another part of the process would.
+/// Maps a library, as another part of the process would map it.
 fn map(path: &Path) {
     // SAFETY: the stand-ins have no initializers, and the initializers of the real library are sound in any process.
     let library = unsafe { unix::Library::open(Some(path), RTLD_NOW | RTLD_LOCAL) }.unwrap();
@@ -44,7 +45,7 @@ fn fabric(machine: &Machine, name: &str, version: &str) -> std::result::Result<(
     machine.compile(name, &text).map_err(|_| Skip("no C compiler".to_owned()))
 }
 
-/// Returns the machine's folder of libraries. In the search path, valgrind's folder comes before it.
+/// Returns the machine's folder of libraries. In the search path, valgrind's folder is before this folder.
 fn libraries() -> PathBuf {
     let searched = std::env::var_os("LD_LIBRARY_PATH").unwrap();
     std::env::split_paths(&searched).find(|folder| folder.ends_with("lib")).unwrap()
@@ -87,7 +88,8 @@ fn two_copies_are_refused_by_name_unless_one_is_preferred() {
     });
 }
 
-/// A preference chooses among copies. If another copy is mapped already, loading the preferred one would make a second.
+/// A preference chooses among copies. If another copy is mapped already, loading the preferred copy would map a second
+/// copy.
 #[test]
 fn a_preferred_copy_is_refused_beside_a_mapped_one() {
     let name = "a_preferred_copy_is_refused_beside_a_mapped_one";
@@ -98,7 +100,7 @@ fn a_preferred_copy_is_refused_beside_a_mapped_one() {
     };
     on_machine(name, prepare, || {
         let [one, other] = ["libfabric.so.1", HASHED].map(|file| libraries().join(file));
-        // A mapped file whose name is not UTF-8 does not matter.
+        // A mapped file with a name that is not UTF-8 does not matter.
         let odd = std::env::temp_dir().join(OsStr::from_bytes(b"nearfab-\xff"));
         std::fs::copy(libraries().join("odd.so"), &odd).unwrap();
         map(&odd);
@@ -166,7 +168,7 @@ fn a_missing_function_is_listed_with_its_consequence() {
     });
 }
 
-/// One is the distribution's library, the other a copy of it under a wheel's name.
+/// The first libfabric is the distribution's library. The second libfabric is a copy of the first under a wheel's name.
 #[test]
 fn two_real_libfabrics_are_refused_by_name() {
     let Ok(found) = runtime("libfabric.so.1") else {
@@ -184,7 +186,7 @@ fn two_real_libfabrics_are_refused_by_name() {
 const NAMED: &str = "NEARFAB_LIBNRT";
 const ELSEWHERE: &str = "libnrt.so.2.34.10.0";
 
-/// Adds a libnrt to the machine, and a second one that only an environment variable names.
+/// Adds a libnrt to the machine, and a second libnrt that only an environment variable names.
 fn two_runtimes(machine: &mut Machine) -> std::result::Result<(), Skip> {
     for name in ["libnrt.so.1", ELSEWHERE] {
         let text = "void nrt_init(void) {}\nvoid nrt_get_version(void) {}\nvoid nrt_get_attached_efa_bdf(void) {}\n";

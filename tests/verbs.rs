@@ -1,5 +1,5 @@
-//! Domains, regions and queues of an open EFA interface, through a stand-in for libibverbs that aborts if an object is destroyed
-//! before its children.
+//! Tests of domains, regions and queues of an open EFA interface, through a stand-in for libibverbs. The stand-in
+//! aborts if an object is destroyed before its children.
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
 
@@ -21,7 +21,7 @@ use nearfab::context::{
 use nearfab::{Error, Host, Result};
 use support::{Machine, calls, check_ends, log, on_machine, orders};
 
-/// One object of each kind.
+/// An object of each kind.
 struct All {
     efa: Option<Efa>,
     domain: Option<ProtectionDomain>,
@@ -32,7 +32,7 @@ struct All {
     ud: Option<QueuePair>,
 }
 
-/// Functions of libibverbs that create an object, as [`support::Ends`] has them.
+/// The functions of libibverbs that create an object, in the form of [`support::Ends`].
 const ENDS: [(&str, &str, &[&str]); 7] = [
     ("ibv_create_qp", "ibv_destroy_qp", &[]),
     ("efadv_create_driver_qp", "ibv_destroy_qp", &[]),
@@ -92,7 +92,7 @@ fn close_in_every_order() -> Result<()> {
         let start = log().len();
         let mut all = All::new()?;
         order.iter().for_each(|&which| all.drop_one(which));
-        drop(all); // Drops the second region, which no object depends on.
+        drop(all); // Drops the second region. No object depends on the second region.
         check_ends(&ENDS, start, order);
     }
     Ok(())
@@ -189,7 +189,7 @@ fn refused_queue_pairs_and_memory_regions_have_a_reason() {
         let text = error.to_string();
         assert!(text.contains("at most 103079215104 bytes, in pages of 4096 bytes or more"), "{text}");
 
-        // Numbers of another interface's queues are valid numbers on this interface too.
+        // The numbers of another interface's queues are valid numbers on this interface too.
         let other = Efa::open(&host, host.efa_interfaces()[1].address()).unwrap().completion_queue(16).unwrap();
         for (send, receive) in [(&other, &queue), (&queue, &other)] {
             let error = domain.queue_pair(&QueuePairOptions::srd(), send, receive).unwrap_err();

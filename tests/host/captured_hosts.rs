@@ -1,4 +1,4 @@
-//! Trees that are made only of facts that others captured on real hosts.
+//! Trees that contain only facts that other people captured on real hosts.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -66,7 +66,7 @@ fn text(value: &Value) -> &str {
     value.as_str().expect("a text")
 }
 
-/// Writes a PCI function below `above`, which is a root and bridges, as the kernel shows it.
+/// Writes a PCI function below `above`, as the kernel shows the function. `above` has the root and the bridges.
 pub(crate) fn function(root: &Path, above: &str, address: &str, id: &str, numa: Option<&Value>) {
     let (class, driver) = match id {
         _ if id.starts_with("1d0f:7") => ("88000", "neuron-driver"),

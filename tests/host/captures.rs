@@ -64,8 +64,8 @@ fn tables_and_trees_agree_with_every_capture() {
     assert_eq!(compared, expected.into());
 }
 
-/// The interfaces nearest to each GPU are behind its switch or on its root, in the order of their addresses. The groups are
-/// captured, except for p5: of it only pieces are captured, and its switches are published.
+/// The interfaces nearest to each GPU are behind its switch or on its root, in the order of their addresses. The groups
+/// are captured, except for p5. Only parts of p5 are captured, and the switches of p5 are published.
 #[test]
 fn interfaces_near_each_gpu_are_those_of_its_switch_or_root() {
     // GPUs, and the interfaces beside them.
@@ -202,7 +202,7 @@ fn lstopo_and_fi_info(table: &InstanceTable, host: &Host, data: &Value) {
     }
 }
 
-/// Compares the two buses that are in the listing.
+/// Compares the two buses that the listing contains.
 fn lspci(table: &InstanceTable, host: &Host, data: &Value) {
     for bus in ["10", "20"] {
         let on_bus = |address: &Bdf| format!("{:02x}", address.bus()) == bus;
@@ -230,7 +230,8 @@ fn resource_slices(table: &InstanceTable, host: &Host, data: &Value) {
     assert_eq!(table.gpu.iter().map(|row| row.address).collect::<BTreeSet<_>>(), addresses(&data["gpu"]));
 }
 
-/// The two mlx5 functions are listed first. So they have the first verbs nodes, and no EFA interface has one of these.
+/// The two mlx5 functions are listed first, so the mlx5 functions have the first two verbs nodes. No EFA interface has
+/// one of the first two nodes.
 fn verbs_order(table: &InstanceTable, host: &Host, data: &Value) {
     assert_eq!((data["first_two"].as_str(), data["then"].as_str()), (Some("mlx5 devices"), Some("EFA")));
     assert_eq!(table.foreign.len(), 2);
@@ -283,7 +284,7 @@ fn neuron_ls(table: &InstanceTable, host: &Host, data: &Value) {
     assert_eq!(row.address, address(&data["bdf"]));
     assert_eq!(row.numa, Some(number(&data["numa_node"])));
     assert_eq!(cpus_of(table, 0).to_string(), data["cpu_affinity"].as_str().unwrap());
-    // Four logical cores of two physical ones each.
+    // The device has four logical cores of two physical cores each.
     assert_eq!(table.product().unwrap().cores, number(&data["cores"]) * number(&data["logical_neuroncore_config"]));
     assert_eq!(host.neuron_devices()[0].address(), Some(row.address));
 }
@@ -304,7 +305,8 @@ fn neuron_ls_json(table: &InstanceTable, host: &Host, data: &Value) {
     assert_eq!(function.cpus.to_string(), captured["cpu_affinity"].as_str().unwrap());
 }
 
-/// Compares device numbers by kind, which are the same on each of the four root buses (`per_root_a0_90_20_10`).
+/// Compares device numbers by kind. The device numbers are the same on each of the four root buses
+/// (`per_root_a0_90_20_10`).
 fn lspci_tv(table: &InstanceTable, host: &Host, data: &Value) {
     let captured = |kind: &str| -> BTreeSet<Bdf> {
         let devices = texts(&data["per_root_a0_90_20_10"][kind]);
@@ -314,7 +316,7 @@ fn lspci_tv(table: &InstanceTable, host: &Host, data: &Value) {
     assert_eq!(table.neuron.iter().map(|row| row.address).collect::<BTreeSet<_>>(), captured("NeuronDevice"));
     assert_eq!(table.efa.iter().map(|row| row.address).collect::<BTreeSet<_>>(), captured("EFA"));
     assert!(table.neuron.iter().all(|row| row.bridges.is_empty()));
-    // One interface is named in the kernel's log.
+    // The kernel's log names an interface.
     let named = data["dmesg"][0].as_str().unwrap();
     assert!(named.contains(name_of(host, "0000:a0:1a.0".parse().unwrap())), "{named}");
 }

@@ -1,5 +1,5 @@
-//! Compares the host of every instance type, with and without each defect, with a description. The description is made from
-//! the files of `data/` and the meaning of the defect, without the library and the emulator.
+//! Compares the host of every instance type, with and without each defect, with a description. The description comes
+//! from the files of `data/` and the meaning of the defect. The description uses neither the library nor the emulator.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -30,7 +30,8 @@ fn a_host_is_as_the_data_files_and_the_defect_describe_it() {
                     let table = InstanceTable::find(&of.instance_type).unwrap();
                     check(table, of, &products, None);
                     let mut defects = Defect::all(table);
-                    // With the devices of another type, which is checked with all defects, only the name can matter.
+                    // A type with the devices of another type is checked only with defects that depend on the name. The
+                    // other type is checked with all defects.
                     defects.retain(|defect| !of.has_devices_of_another || depends_on_name(defect));
                     defects.iter().for_each(|defect| check(table, of, &products, Some(defect)));
                 }
@@ -39,14 +40,14 @@ fn a_host_is_as_the_data_files_and_the_defect_describe_it() {
     });
 }
 
-/// Returns whether a host with the defect depends on the name of its instance type: the Neuron driver goes by the name.
+/// Returns true if a host with the defect depends on the name of its instance type. The Neuron driver acts by the name.
 fn depends_on_name(defect: &Defect) -> bool {
     matches!(defect, Defect::NeuronDriver(_) | Defect::NoProduct | Defect::UnknownProduct)
 }
 
 /// Writes a tree with a defect, reads the host from it, and compares the host with its description.
 fn check(table: &InstanceTable, of: &Type, products: &[Product], defect: Option<&Defect>) {
-    // The tree without a defect has the statistics of cores, which change nothing of the host.
+    // The tree without a defect has the statistics of cores. The statistics change nothing in the host.
     let tree = match defect {
         Some(defect) => tree_of(table, std::slice::from_ref(defect)),
         None => tree::folder(),
@@ -63,8 +64,8 @@ fn check(table: &InstanceTable, of: &Type, products: &[Product], defect: Option<
     assert_eq!(Host::from_json(&host.to_json()).unwrap(), host, "{name}: read back");
 }
 
-/// Compares every field of a host with the expected one, and its problems: exactly one problem contains all parts of each
-/// expected one, and there are no other problems.
+/// Compares every field of a host with the expected field. Compares the problems: for each expected problem, exactly
+/// one problem contains all parts, and the host has no other problems.
 fn assert_as_described(name: &str, host: &Host, expected: &Value, problems: &[Vec<String>]) {
     let actual: Value = serde_json::from_str(&host.to_json()).unwrap();
     let fields = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();

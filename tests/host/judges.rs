@@ -1,4 +1,5 @@
-//! Compares hosts with what independent programs read from the same trees: lstopo for places, libibverbs for EFA interfaces.
+//! Compares hosts with the readings of independent programs from the same trees: lstopo for places, libibverbs for EFA
+//! interfaces.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -10,7 +11,7 @@ use roxmltree::{Document, Node};
 
 use crate::tree::tree_of;
 
-/// Runs an independent program. Returns `None` and prints that the test is skipped if the program is not installed.
+/// Runs an independent program. If the program is not installed, returns `None` and prints that the test is skipped.
 fn judged_by(test: &str, command: &mut Command) -> Option<String> {
     let output = match command.output() {
         Ok(output) => output,
@@ -58,7 +59,7 @@ fn lstopo_sees_the_same_parents_and_numa_nodes() {
             assert_eq!(Some(root_bus(object)), function.root, "{name}");
             let nodes: BTreeSet<u32> = match function.numa {
                 Some(node) => BTreeSet::from([node]),
-                // A function on no node is near all nodes.
+                // A function without a node is near all nodes.
                 None => table.numa.iter().map(|row| row.node).collect(),
             };
             assert_eq!(numa_nodes(object), nodes, "{} {name}", table.instance_type);

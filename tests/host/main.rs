@@ -1,4 +1,5 @@
-//! Everything that nearfab does without a vendor library, in one program: each program links the whole library.
+//! Tests of everything that nearfab does without a vendor library. The tests are in one program, because each program
+//! links the whole library.
 //!
 //! A test that changes the state of its process (environment, working directory, limits) runs its body in a child process.
 

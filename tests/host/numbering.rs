@@ -9,7 +9,8 @@ use nearfab_emu::Defect;
 
 use crate::tree::tree_of;
 
-/// Returns a host of the type as a container with the nodes of `devices` sees it. `lnc` is written into the node's file.
+/// Returns a host of the type, as seen in a container with the nodes of `devices`. `lnc` is written into the node's
+/// file.
 fn container(instance_type: &str, devices: &[u32], lnc: Option<u32>) -> Host {
     let table = InstanceTable::find(instance_type).unwrap();
     let tree = tree_of(table, &[Defect::Container(devices.to_vec())]);
@@ -41,7 +42,8 @@ fn two_of_sixteen_devices_have_three_different_numbers_each() {
     let lnc = numbering.lnc.as_ref().unwrap();
     assert_eq!((lnc.size, &lnc.evidence), (2, &LncEvidence::NodeFile));
     assert_eq!(numbering.rows.len(), 8);
-    // The driver's table lists the cores of device 13 in its fourth order, those of device 14 in its third.
+    // The driver's table lists the cores of device 13 in its fourth order, and the cores of device 14 in its third
+    // order.
     let third = numbering.row(LogicalCore(2)).unwrap();
     assert_eq!((third.device, third.container), (HostDevice(13), ContainerDevice(0)));
     assert_eq!(third.physical, physical([0, 1]));

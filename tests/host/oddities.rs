@@ -1,4 +1,4 @@
-//! Hosts with something odd: it is reported, and everything else is read.
+//! Tests of hosts with an oddity: the oddity is reported, and everything else is read.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -20,7 +20,7 @@ fn tree_with(defects: &[Defect]) -> tempfile::TempDir {
     tree_of(InstanceTable::find("trn2.48xlarge").unwrap(), defects)
 }
 
-/// The kernel fails to resolve a path with `..` that races with a rename anywhere. Links in sysfs have `..`.
+/// The kernel may fail to resolve a path with `..` while any file is renamed. Links in sysfs have `..`.
 #[test]
 fn renames_elsewhere_hide_no_device() {
     let tree = tree();
@@ -98,7 +98,7 @@ fn a_device_that_is_not_where_its_table_says_has_no_pair_and_no_group() {
     assert_eq!(near.nearest().count(), 0, "an unknown distance is no tie");
     assert!(near.entries.iter().all(|near| near.evidence.to_string() == "unknown"));
     assert_eq!(host.device_group(HostDevice(0), GroupSize::One), None);
-    // The others keep theirs.
+    // The other devices keep their pairs and groups.
     let near = host.near_device(HostDevice(3), Basis::Pairing).unwrap();
     let nearest: Vec<String> = near.nearest().map(|near| near.target.to_string()).collect();
     assert_eq!(nearest, ["0000:ca:00.0"]);

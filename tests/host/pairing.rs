@@ -1,4 +1,4 @@
-//! Compares pairs, groups and nearness with what AWS publishes.
+//! Compares pairs, groups and nearness with AWS's publications.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
@@ -25,7 +25,7 @@ impl Published {
     }
 }
 
-/// The host of each type twice: from its table, and scanned from an emulated tree.
+/// Two hosts of each type: the host from the type's table, and the host scanned from an emulated tree.
 static HOSTS: LazyLock<Vec<(&InstanceTable, [Host; 2])>> = LazyLock::new(|| {
     let both = |table: &'static InstanceTable| {
         let tree = tree_of(table, &[]);
@@ -81,7 +81,8 @@ fn by_place_the_published_pair_is_among_the_nearest() {
                 assert!(near.entries.iter().all(|near| matches!(near.evidence, Evidence::Place { .. })));
                 assert!(near.entries.iter().all(|near| !near.evidence.to_string().contains("table")));
                 let nearest: Vec<Bdf> = near.nearest().map(|near| near.target).collect();
-                // Two interfaces are behind each switch of trn2 and on each root bus of trn1, four on each root bus of trn1n.
+                // Each switch of trn2 and each root bus of trn1 has two interfaces. Each root bus of trn1n has four
+                // interfaces.
                 let ties = if table.instance_type == "trn1n.32xlarge" { 4 } else { 2 };
                 assert_eq!(nearest.len(), ties, "{} {}", table.instance_type, device.index);
                 assert!(nearest.contains(&pairs[&device.index.0]), "{} {}", table.instance_type, device.index);
@@ -107,7 +108,8 @@ fn each_interface_is_nearest_to_the_devices_paired_with_it() {
     }
 }
 
-/// No place of a trn3 device is published. The emulated tree has invented ones, which must not appear in an answer.
+/// No place of a trn3 device is published. The emulated tree has invented places. Invented places must not appear in an
+/// answer.
 #[test]
 fn invented_places_appear_in_no_answer() {
     for (table, hosts) in HOSTS.iter().filter(|(table, _)| table.invented().next().is_some()) {
@@ -150,7 +152,7 @@ fn an_unattached_pair_is_named_and_the_rest_is_ranked_by_place() {
     assert_eq!(nearest.len(), 1);
     assert_eq!((nearest[0].target.to_string().as_str(), nearest[0].rank), ("0000:ca:00.0", 1));
     assert_eq!(nearest[0].evidence.to_string(), "same PCIe switch");
-    // The group ids stay those of the table, so that they are the same on every host of a type.
+    // The group ids still come from the table, so that the ids are the same on every host of a type.
     assert_eq!(host.device_group(HostDevice(0), GroupSize::One).as_deref(), Some("0000:c9:00.0"));
 }
 

@@ -1,4 +1,4 @@
-//! Probing an emulated machine, whose Neuron nodes have no driver, and hosts that are not probed.
+//! Tests of probing an emulated machine with Neuron nodes without a driver, and of hosts that are not probed.
 
 use std::fs::{self, File, Permissions};
 use std::io::ErrorKind;
@@ -65,7 +65,7 @@ fn nodes_of_another_driver_are_recognized() {
                     assert_not_the_neuron_driver(device.answers.unwrap(), &format!("/dev/{}", device.device));
                 }
             }
-            // Each node is open once after any number of probes, and write-only.
+            // After any number of probes, each node is open once, and write-only.
             let mut nodes = open_nodes();
             nodes.sort_unstable();
             nodes.dedup_by(|one, other| one.0 == other.0);

@@ -1,4 +1,4 @@
-//! Properties of every value: what is written is read back, and texts mean what a plain reading says.
+//! Properties of every value: a written value is read back, and the library reads a text like a plain reading.
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
@@ -10,12 +10,13 @@ use nearfab::{Bdf, Core, CpuList, Guid, Host, HostDevice, LinkSpeed, LinkWidth, 
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 
-/// Independent, simple readings of the same texts. The fuzz targets compare the library with them too.
+/// Independent, simple readings of the same texts. The fuzz targets compare the library with these readings too.
 #[expect(dead_code, unreachable_pub, reason = "the fuzz targets use all of it")]
 #[path = "../../fuzz/src/readings.rs"]
 mod readings;
 
-/// Compares the library's reading of a text with a plain reading in its written form. The written form is read as the same.
+/// Compares the library's reading of a text with a plain reading, in the written form. The library must read the
+/// written form as the same value.
 fn compare<T: FromStr + Display + PartialEq>(text: &str, plain: Option<String>) -> Result<(), TestCaseError> {
     let read = text.parse::<T>().ok();
     prop_assert_eq!(read.as_ref().map(ToString::to_string), plain, "{:?}", text);
@@ -141,7 +142,7 @@ proptest! {
         prop_assert!(text.parse::<CpuList>().is_err());
     }
 
-    /// A record from which any devices are removed, and to which any problem is added, is read back equal.
+    /// A record is read back equal after any devices are removed and any problem is added.
     #[test]
     fn hosts_are_read_back(
         table in any::<proptest::sample::Index>(),

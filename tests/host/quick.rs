@@ -1,4 +1,5 @@
-//! One host of each family, in a few seconds: a fault in what nearfab reads, answers or plans should fail one of these tests.
+//! Tests a host of each family, in a few seconds. A fault in nearfab's readings, answers or plans should fail at least
+//! one test.
 //!
 //! The expected values are captured on real hosts, published by AWS, or worked out by hand.
 
@@ -52,7 +53,7 @@ fn device(host: &Host, number: u32, basis: Basis) -> NearList<Bdf> {
     host.near_device(HostDevice(number), basis).unwrap()
 }
 
-/// Returns how many neighbours have each rank, and the evidence: `1 x 1 table trn2.48xlarge, 2 x 1 same PCIe switch`.
+/// Returns each rank with the number of neighbours and the evidence: `1: 1 table trn2.48xlarge, 2: 1 same PCIe switch`.
 fn ranks<T>(list: &NearList<T>) -> String {
     let mut ranks: BTreeMap<(u32, String), usize> = BTreeMap::new();
     list.entries.iter().for_each(|near| *ranks.entry((near.rank, near.evidence.to_string())).or_default() += 1);
@@ -179,7 +180,7 @@ fn gpu_types_have_their_interfaces_cpus_and_variables() {
     ] {
         for host in hosts(instance_type) {
             assert_eq!(nearest(&host.near_function(bdf(gpu)).unwrap()), efas, "{instance_type}");
-            // GPU 4 is the first one of NUMA node 1, except on g5, where no device has a node.
+            // GPU 4 is the first GPU of NUMA node 1, except on g5. No device of g5 has a NUMA node.
             assert_eq!(cpus(&host, 8)[4], rank, "{instance_type}");
             let gpus = "CUDA_DEVICE_ORDER=PCI_BUS_ID CUDA_VISIBLE_DEVICES=6,7 FI_HMEM=cuda FI_PROVIDER=efa";
             assert!(environment(&host, &PlanOptions::ranks(4)).starts_with(gpus), "{instance_type}");
@@ -213,7 +214,7 @@ fn cores_are_divided_into_ranks_with_cpus_and_variables() {
         assert!(text.ends_with(": 1, 2, 4, 8, 16, 32, 64"), "{text}");
     }
     for host in hosts("trn1.32xlarge") {
-        // Devices 0, 1, 4, 5, 8, 9, 12 and 13 are on node 0, four cores to each rank.
+        // Devices 0, 1, 4, 5, 8, 9, 12 and 13 are on node 0. Each rank has four cores.
         assert_eq!(cpus(&host, 8)[..2], ["0-7,64-71", "32-39,96-103"]);
         assert!(environment(&host, &PlanOptions::ranks(32)).ends_with(" NEURON_RT_VISIBLE_CORES=31"));
     }
@@ -260,7 +261,7 @@ fn groups_links_and_core_numbers_are_the_vendors() {
         let physical = &host.numbering().rows[4].physical;
         assert_eq!(physical.iter().map(|core| core.0).collect::<Vec<_>>(), [6, 7]);
     }
-    // A container has nodes of two devices, and the node's file has one core to a logical core.
+    // A container has nodes of two devices. The node's file sets one physical core per logical core.
     let tree = tree("trn2.48xlarge", &[Defect::Container(vec![13, 14])]);
     write(tree.path(), "opt/aws/neuron/logical_nc_config", "NEURON_LOGICAL_NC_CONFIG=2\nNEURON_LOGICAL_NC_CONFIG=1\n");
     let host = Host::from_root(tree.path()).unwrap();
@@ -457,7 +458,7 @@ fn hosts_are_verified_against_their_tables() {
     let [confirmed, refuted, untestable] = verification.counts();
     assert_eq!((confirmed, refuted, confirmed + untestable), (4, 0, verification.assumptions.len()));
     assert!(verification.facts.iter().all(|fact| fact.differences.is_empty() && fact.agreed > 0));
-    // It rests on the CPUs of two NUMA nodes and on the nodes of 32 functions.
+    // The assumption trn2-numa depends on the CPUs of two NUMA nodes and on the nodes of 32 functions.
     let numa = verification.assumptions.iter().find(|assumption| assumption.id == "trn2-numa").unwrap();
     assert!(matches!(numa.verdict, Verdict::Confirmed { agreed: 34, .. }), "{numa:?}");
     set_node(tree.path(), "1\n", "48-95,144-191\n");
@@ -522,7 +523,7 @@ fn versions_that_fail_together_are_known() {
         };
         rules().iter().filter(|rule| rule.holds(&versions)).map(|rule| rule.id).collect()
     };
-    // Of the releases of the SDK none is broken.
+    // No release of the SDK is broken.
     for (driver, runtime) in
         [("2.26.10.0", "2.31.24"), ("2.28.0.0", "2.32.31"), ("2.29.0.0", "2.33.10"), ("2.30.2.0", "2.34.10")]
     {

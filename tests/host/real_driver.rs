@@ -1,4 +1,4 @@
-//! The scanners on trees that the real Neuron driver made.
+//! Tests of the scanners on trees that the real Neuron driver made.
 
 use nearfab::{DriverLayout, Host, HostDevice, LocationEvidence, NodeAccess};
 
@@ -30,7 +30,8 @@ fn devices_of_the_real_driver_are_read() {
     }
 }
 
-/// Before driver 2.28 only root may read neighbours and the number of cores. That is no problem of the host.
+/// Before driver 2.28 only root may read neighbours and the number of cores. nearfab reports no problem for these
+/// unreadable files.
 #[test]
 fn users_who_are_not_root_see_no_neighbours() {
     let tree = recorded("trn2");

@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use crate::tree::tree_of;
 use crate::write::write;
 
-/// The file is from `nearfab list -o json` of version 0.1.0, before fields were added for the second time, on a host where some
-/// nodes are missing.
+/// `nearfab list -o json` of version 0.1.0 wrote the file on a host without some nodes, before fields were added for
+/// the second time.
 #[test]
 fn a_record_of_the_first_version_is_read() {
     let host = Host::from_file("tests/data/host-format-1.json").unwrap();
@@ -21,7 +21,7 @@ fn a_record_of_the_first_version_is_read() {
     assert_eq!((&efa.port, &efa.node_guid, &efa.p2p), (&None, &None, &None));
     assert_eq!((host.gpus().len(), host.other_rdma().len()), (0, 0));
     assert_eq!((host.efa_driver(), host.neuron_driver()), (None, None));
-    // Its fields suffice to number cores. The cores of the device without a node have no number.
+    // The fields of the record suffice to number cores. The cores of the device without a node have no number.
     assert_eq!(host.lnc().unwrap().evidence, LncEvidence::Assumed);
     assert_eq!(host.numbering().rows.len(), 60);
 }

@@ -1,4 +1,4 @@
-//! Trees that the real Neuron driver made, rebuilt from their recordings.
+//! Rebuilds trees that the real Neuron driver made, from recordings of the trees.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -19,7 +19,8 @@ fn rebuild(recording: &str, root: &Path) {
                 write(root, path, &content(literal));
                 let mode = Permissions::from_mode(u32::from_str_radix(mode, 8).unwrap());
                 fs::set_permissions(root.join(path.trim_start_matches('/')), mode).unwrap();
-                // The recording has only the first core. Its header says that the others are alike.
+                // The recording has only the first core. By the header of the recording, the other cores have the same
+                // files.
                 if let Some((device, attribute)) = path.split_once("/neuron_core0/") {
                     for core in 1..cores_of(&text) {
                         write(root, &format!("{device}/neuron_core{core}/{attribute}"), &content(literal));

@@ -140,7 +140,7 @@ fn a_record_is_read_as_a_host_and_a_host_as_a_record() {
     // A host without system information is a record too.
     let plain = Record::from_json(&host.to_json()).unwrap();
     assert_eq!((plain.host, plain.system), (host, None));
-    // Fields and words of a newer nearfab are skipped.
+    // Fields and words of a newer version of nearfab are skipped.
     let newer = record.to_json().replacen("\"ptrace_scope\"", "\"colour\": 1, \"ptrace_scope\"", 1);
     let newer = newer.replacen("\"rdma_namespaces\": \"shared\"", "\"rdma_namespaces\": \"woven\"", 1);
     assert!(Record::from_json(&newer).is_ok());

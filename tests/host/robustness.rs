@@ -1,5 +1,5 @@
-//! Broken and hostile trees: discovery reads nothing outside of the tree, does not block and opens no device node. A bad
-//! attribute is a problem that names it and hides nothing else.
+//! Broken and hostile trees: discovery reads nothing outside of the tree, does not block and opens no device node. A
+//! bad attribute causes a problem that names the attribute, and hides nothing else.
 
 use std::env;
 use std::fs::{self, File, Permissions};
@@ -57,7 +57,7 @@ impl Tree {
     }
 }
 
-/// Returns the EFA interface whose attributes are replaced. It is on NUMA node 0.
+/// Returns the EFA interface with the replaced attributes. This interface is on NUMA node 0.
 fn victim() -> Bdf {
     "0000:57:00.0".parse().unwrap()
 }
@@ -137,7 +137,7 @@ fn only_the_beginning_of_a_huge_attribute_is_read() {
     assert!(with - before <= 64 * 1024, "{} bytes more", with - before);
 }
 
-/// Returns the bytes that this thread reads while it does `work`, by the kernel's count.
+/// Returns the number of bytes that this thread reads during `work`, by the kernel's count.
 fn bytes_read_by(work: impl FnOnce()) -> u64 {
     let count = || -> u64 {
         let text = fs::read_to_string("/proc/thread-self/io").unwrap();
@@ -203,12 +203,12 @@ fn node_refusal() -> i32 {
     if nodev() { Errno::EACCES as i32 } else { Errno::ENXIO as i32 }
 }
 
-/// Returns whether this is the run of [`all_these_tests_pass_on_a_file_system_without_device_nodes`].
+/// Returns true in the run of [`all_these_tests_pass_on_a_file_system_without_device_nodes`].
 fn nodev() -> bool {
     env::var_os(TREE).is_some_and(|place| place == "nodev")
 }
 
-/// Returns whether the file system of a folder forbids device nodes.
+/// Returns true if the file system of a folder forbids device nodes.
 fn forbids_nodes(folder: &str) -> bool {
     statvfs(folder).is_ok_and(|system| system.flags().contains(FsFlags::ST_NODEV))
 }
@@ -355,7 +355,8 @@ fn all_these_tests_pass_on_a_file_system_without_device_nodes() {
     assert_passed(&command.output().unwrap());
 }
 
-/// Returns the program that runs a command in a new mount namespace, if the system lets this user create one.
+/// Returns the program that runs a command in a new mount namespace, if the system lets this user create a mount
+/// namespace.
 fn unshare() -> Option<Command> {
     let command = || {
         let user = if geteuid().is_root() { "--mount" } else { "--mount --map-root-user" };

@@ -99,7 +99,7 @@ fn a_link_that_the_kernel_does_not_know_is_unknown_and_no_problem() {
     assert_eq!(efa.function.link, expected);
 }
 
-/// GUID and GID were captured on one p5 host.
+/// The GUID and the GID were captured on a p5 host.
 #[test]
 fn captured_guid_and_gid_are_read() {
     let captures: Vec<Value> = serde_json::from_str(include_str!("../captured/captures.json")).unwrap();
@@ -121,7 +121,7 @@ fn captured_guid_and_gid_are_read() {
     assert_eq!(efa.node_guid.unwrap().to_string(), guid);
     assert_eq!(efa.port.as_ref().unwrap().gid.unwrap().to_string(), gid);
     assert_eq!(efa.port.as_ref().unwrap().state, None, "the tree shows no state");
-    // This tree has no Neuron driver and no module folder.
+    // The written tree has no Neuron driver and no module folder.
     assert_eq!(host.neuron_driver(), None);
 }
 
@@ -147,7 +147,7 @@ fn a_generation_without_a_name_is_a_number() {
     assert_eq!(host.efa_interfaces()[0].generation(), 12);
 }
 
-/// p6-b200 has two mlx5 functions beside the EFAs too, which are named and numbered before them.
+/// p6-b200 also has two mlx5 functions beside the EFAs. The mlx5 functions are named and numbered before the EFAs.
 #[test]
 fn devices_of_other_makers_are_listed_and_never_as_efa() {
     let tree = tree_with("trn2.48xlarge", &[Defect::Mlx5First, Defect::VerbsNodeMissing(1)]);
@@ -233,7 +233,7 @@ fn layouts_of_neuron_drivers_are_distinguished_and_an_unknown_one_is_a_problem()
         // The files decide for a build between releases, and for a module that hides its version.
         (Some("2.x.7693.0"), &counts[..], From227),
         (None, &components[..], From230),
-        // A newer version is unknown whatever its files are, and so is a version that its files contradict.
+        // A newer version is unknown with any files. A version that contradicts its files is unknown too.
         (Some("2.31.7.0"), &components[..], Unknown),
         (Some("2.30.2.0"), &counts[..], Unknown),
         (Some("2.x.7693.0"), &["surprise"][..], Unknown),

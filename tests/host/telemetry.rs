@@ -24,7 +24,7 @@ fn emulated(instance: &str) -> (tempfile::TempDir, Host) {
 #[test]
 fn devices_of_the_real_driver_are_measured() {
     use DeviceState::{Ready, Reset};
-    // The emulated functions of Trainium1 and Inferentia2 were incomplete, so their reset did not end.
+    // The emulated functions of Trainium1 and Inferentia2 were incomplete, so the reset of these functions did not end.
     for (name, cores, state, host_memory) in
         [("trn2", 8, Ready, 4096), ("trn1", 2, Reset, 65536), ("inf2", 2, Reset, 65536)]
     {
@@ -139,7 +139,7 @@ fn a_counter_that_cannot_be_read_has_a_reason() {
     let Reading::Failed(reason) = &measured.efa[0].device.values["cmds_err"] else { panic!("{measured:?}") };
     assert!(reason.contains(&*counter.to_string_lossy()), "{reason}");
 
-    // A device that was removed since is still in the host, and has no values.
+    // A device that was removed after discovery is still in the host, and has no values.
     fs::remove_file(tree.path().join("sys/class/neuron_device/neuron4")).unwrap();
     let gone = &telemetry(&host).unwrap().neuron[4];
     assert_eq!((&gone.state, &gone.power, gone.ecc.values.len()), (&None, &None, 0));

@@ -1,5 +1,5 @@
-//! Hosts of a type that no table has: made from captures alone, and emulated ones without a product name. Nearness is known
-//! by switch and root.
+//! Tests of hosts of a type that no table has: hosts from captures only, and emulated hosts without a product name.
+//! Nearness is known by switch and root.
 
 use std::collections::BTreeSet;
 
@@ -36,7 +36,8 @@ fn interfaces_near_captured_gpus_are_those_of_their_switch_or_root() {
     }
 }
 
-/// Each root has four devices and two interfaces. The interface that AWS pairs with a device is one of the two.
+/// Each root has four devices and two interfaces. AWS pairs each device with one of the two interfaces of the device's
+/// root.
 #[test]
 fn interfaces_near_captured_trainium_devices_are_the_two_on_their_root() {
     let captures = captures("lspci-tv");

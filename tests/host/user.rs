@@ -2,7 +2,7 @@
 
 use nix::unistd::{Uid, geteuid, setfsuid};
 
-/// Runs `work` with the file system access of a user who is not root. Other threads keep their access.
+/// Runs `work` with the file system access of a user who is not root. The other threads keep their own access.
 pub(crate) fn as_unprivileged_user<T>(work: impl FnOnce() -> T) -> T {
     if !geteuid().is_root() {
         return work();

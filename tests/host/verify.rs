@@ -1,4 +1,4 @@
-//! Assumptions checked against hosts: emulated hosts of every table, the same hosts with one change, and captured hosts.
+//! Checks assumptions against hosts: emulated hosts of every table, the same hosts with one change, and captured hosts.
 //! Assumptions that need answers of a driver are tested in `src/verify/tests.rs`.
 
 use std::collections::BTreeSet;
@@ -56,7 +56,7 @@ fn differences(verification: &Verification) -> Vec<(&str, &str, &str)> {
     all.map(|Difference { path, expected, found, .. }| (path.as_str(), expected.as_str(), found.as_str())).collect()
 }
 
-/// The emulated trees are made of the tables, so this tests the comparison and confirms no assumption.
+/// The emulated trees come from the tables, so this test checks the comparison and confirms no assumption.
 #[test]
 fn hosts_written_from_their_tables_refute_nothing() {
     for table in tables() {
@@ -127,7 +127,7 @@ fn every_assumption_is_tested() {
     assert_eq!(open, BTreeSet::new(), "no emulated host shows anything of these");
 }
 
-/// Which of the assumptions that a fact rests on is wrong, the fact does not tell.
+/// A contradicted fact does not show which of its assumptions is wrong.
 #[test]
 fn assumptions_that_share_a_fact_share_its_contradiction() {
     let tree = tree_of_type("trn2e.48xlarge");
@@ -142,7 +142,7 @@ fn assumptions_that_share_a_fact_share_its_contradiction() {
     assert_eq!(shared.collect::<Vec<_>>(), expected);
 }
 
-/// These hosts are sound and differ from their table.
+/// The changed hosts are sound and differ from their table.
 #[test]
 fn sound_hosts_may_differ_from_their_table() {
     let unbind = |tree: &Path, address: &str, driver: &str| {
@@ -166,7 +166,7 @@ fn sound_hosts_may_differ_from_their_table() {
             "1 of 32 NUMA nodes of functions: the firmware gives none",
         ),
         (&|tree| set_links(tree, 0, "4, 3, 12, 1"), ""),
-        // With one thread to a core.
+        // The CPUs have one thread per core.
         (
             &|tree| {
                 for (node, cpus) in [(0, "0-47"), (1, "48-95")] {
@@ -179,9 +179,9 @@ fn sound_hosts_may_differ_from_their_table() {
             },
             "the CPUs of all nodes: the host has 96, the table 192",
         ),
-        // A container has the nodes of its devices only.
+        // A container has only the nodes of its devices.
         (&|tree| fs::remove_file(tree.join("dev/neuron3")).unwrap(), ""),
-        // No Neuron driver at all.
+        // The host has no Neuron driver.
         (
             &|tree| {
                 fs::remove_dir_all(tree.join("sys/class/neuron_device")).unwrap();
@@ -236,7 +236,7 @@ fn assumptions_are_untestable_if_the_host_shows_nothing_of_them() {
         assert_eq!(reason("core-held"), "only a person can test it");
     }
 
-    // An empty host of that type, and one of no type.
+    // An empty host of that type, and an empty host of an unknown type.
     let tree = tempfile::tempdir().unwrap();
     for product in ["trn2.48xlarge\n", "trn9.huge\n"] {
         write(tree.path(), "sys/devices/virtual/dmi/id/product_name", product);
@@ -246,7 +246,7 @@ fn assumptions_are_untestable_if_the_host_shows_nothing_of_them() {
     }
 }
 
-/// On a host with one device and one function, the driver need not be asked for the address.
+/// On a host with one device and one function, nearfab need not ask the driver for the address.
 #[test]
 fn the_only_device_is_the_only_function_without_a_probe() {
     for (instance_type, needs_probe) in [("trn2.3xlarge", false), ("trn1.2xlarge", false), ("inf2.24xlarge", true)] {

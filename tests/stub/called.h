@@ -1,5 +1,5 @@
 /*
- * Common to the stand-ins for vendor libraries: they log each call, and fail on request.
+ * The common code of the stand-ins for vendor libraries. The stand-ins log each call, and fail on request.
  *
  * STUB_LOG   file with a line for each call: the function, and the device if the function has one
  * STUB_FAIL  functions that fail, each with the number that it returns: "ibv_query_device:5,ibv_close_device:16"

@@ -1,7 +1,8 @@
 /*
- * A stand-in for libfabric.so.1 on a machine without EFA, compiled by the tests against the installed headers. fi_getinfo returns
- * two EFA interfaces, an interface without a bus, and one on a bus that is not PCI. The first EFA interface has two entries, and a
- * third one whose objects only one thread at a time may use. Objects move no data: a send completes at once, and so does a receive.
+ * A stand-in for libfabric.so.1 on a machine without EFA, compiled by the tests against the installed headers.
+ * fi_getinfo returns two EFA interfaces, an interface without a bus, and an interface on a bus that is not PCI. The
+ * first EFA interface has three entries. Only one thread at a time may use the objects of the third entry. Objects move
+ * no data: a send completes at once, and so does a receive.
  *
  * The stand-in aborts if an object is closed before its children, and if a function gets invalid arguments.
  *
@@ -123,7 +124,7 @@ const char *fi_strerror(int error)
 	return error == FI_ETRUNC ? "Truncation error" : "something else";
 }
 
-/* Any object: the structure of its kind, and its parents. */
+/* Any object: the structure of the object's kind, and the object's parents. */
 #define MOST_PARENTS 4
 struct object {
 	union {
@@ -191,7 +192,7 @@ static int control(struct fid *fid, int command, void *argument)
 	return 0;
 }
 
-/* Returns the size of a table: its full size, or that of an older library. */
+/* Returns the size of a table: the full size, or the size in an older library. */
 static size_t size_of(const char *table, size_t size)
 {
 	const char *old = getenv("STUB_FABRIC_SHORT");

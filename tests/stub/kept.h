@@ -1,6 +1,7 @@
 /*
- * The stand-ins for vendor libraries keep their objects in a list. Some objects are never destroyed: destroying them failed, or
- * they belong to the parent of a forked process. Leak checkers reach these objects through the list and do not report them.
+ * The stand-ins for vendor libraries keep their objects in a list. Some objects are never destroyed: the destroying
+ * function failed, or the objects belong to the parent of a forked process. Leak checkers reach these objects through
+ * the list and do not report them.
  */
 #include <pthread.h>
 #include <stddef.h>

@@ -1,7 +1,7 @@
 /*
- * A stand-in for libnrt.so.1 on a machine without Neuron devices. It answers as version 2.34 does on a trn2.48xlarge with all cores
- * free, and logs each call. It aborts on calls with undefined behaviour: a second nrt_init, nrt_close before nrt_init, and any call
- * in a process that was forked after nrt_init.
+ * A stand-in for libnrt.so.1 on a machine without Neuron devices. The stand-in answers as version 2.34 does on a
+ * trn2.48xlarge with all cores free, and logs each call. The stand-in aborts on calls with undefined behaviour: a
+ * second nrt_init, nrt_close before nrt_init, and any call in a process that was forked after nrt_init.
  *
  *   cc -shared -fPIC -o libnrt.so.1 nrt.c
  *
@@ -33,7 +33,7 @@ static int log_call(const char *function)
 	return status;
 }
 
-/* The same for functions that work only between nrt_init and nrt_close. */
+/* Logs the call of a function that works only between nrt_init and nrt_close. Returns the status of the call. */
 static int log_call_while_open(const char *function)
 {
 	int status = log_call(function);
@@ -79,7 +79,7 @@ NRT_STATUS nrt_get_version(struct version *version, size_t size)
 
 	if (status)
 		return status;
-	memset(own.git_hash, 'c', sizeof(own.git_hash)); /* It has no zero byte. */
+	memset(own.git_hash, 'c', sizeof(own.git_hash)); /* The full field has no zero byte. */
 	memcpy(version, &own, size < sizeof(own) ? size : sizeof(own));
 	return SUCCESS;
 }

@@ -1,15 +1,16 @@
 /*
  * A stand-in for libibverbs.so.1 and libefa.so.1 on a machine without RDMA, compiled by the tests against the installed
- * headers. It finds devices where the kernel shows them (/sys/class/infiniband_verbs, /dev/infiniband), returns attributes
- * that were captured of an EFA interface of the second generation (p5, trn1), and logs each call.
+ * headers. The stand-in finds devices in the kernel's folders (/sys/class/infiniband_verbs, /dev/infiniband). The
+ * stand-in returns attributes that were captured of an EFA interface of the second generation (p5, trn1), and logs each
+ * call.
  *
  *   cc -shared -fPIC -o libibverbs.so.1 verbs.c && ln -s libibverbs.so.1 libefa.so.1
  *
  * The port query of the headers is an operation of the context, as in the real library, and returns more than the exported
  * function. STUB_VERBS_OLD makes the contexts of a library without that operation.
  *
- * Asynchronous events are read from the pipe STUB_VERBS_EVENTS: the number of a kind on each line. Events of a queue pair name
- * the one that was created last.
+ * Asynchronous events are read from the pipe STUB_VERBS_EVENTS: the number of a kind on each line. Events of a queue
+ * pair name the queue pair that was created last.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -110,7 +111,7 @@ static const struct ibv_port_attr port = {
 	.port_cap_flags2 = 7,
 };
 
-/* Like the real function, it writes only the old structure, which ends before port_cap_flags2. */
+/* Like the real function, this function writes only the old structure, which ends before port_cap_flags2. */
 int ibv_query_port(struct ibv_context *context, uint8_t port_num, struct _compat_ibv_port_attr *port_attr)
 {
 	int error = called("ibv_query_port", context->device->name);
@@ -154,7 +155,10 @@ static int number(const struct ibv_device *device)
 	return atoi(device->dev_name + strlen("uverbs")) % MOST_DEVICES;
 }
 
-/* The beginning of each context, by its descriptor. Callers have pointers into the middle, which leak checkers may report. */
+/*
+ * The beginning of each context, by its descriptor. Callers have only pointers into the middle of a context. Leak
+ * checkers may report a context without a pointer to its beginning.
+ */
 static void *begins[1024];
 
 struct ibv_context *ibv_open_device(struct ibv_device *device)
@@ -272,7 +276,7 @@ int efadv_query_device(struct ibv_context *context, struct efadv_device_attr *at
 	return 0;
 }
 
-/* Domains and queues count their children, and cannot be destroyed before them. */
+/* Domains and queues count their children, and cannot be destroyed before their children. */
 struct domain {
 	struct ibv_pd pd;
 	int children;

@@ -1,4 +1,4 @@
-//! Forked children, for tests of the calls that they may make.
+//! Runs code in forked children, for tests of the calls that a child may make.
 
 use std::panic::{self, AssertUnwindSafe};
 use std::thread;
@@ -14,8 +14,9 @@ const DEADLINE: Duration = Duration::from_secs(20);
 
 /// Forks, and fails unless the child succeeds before the deadline.
 pub(crate) fn in_a_child(succeeds: impl FnOnce() -> bool) {
-    // SAFETY: of the locks that another thread may hold, the child takes only the allocator's, which fork leaves free, and those
-    // of the code under test. If it blocks on one, the parent ends it after the deadline.
+    // SAFETY: another thread may hold locks during the fork. The child takes only the allocator's locks, which fork
+    // leaves free, and the locks of the code under test. If the child blocks on a lock, the parent ends the child after
+    // the deadline.
     match unsafe { fork() }.unwrap() {
         ForkResult::Parent { child } => assert_eq!(wait(child), WaitStatus::Exited(child, 0)),
         ForkResult::Child => {

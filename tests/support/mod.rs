@@ -1,4 +1,4 @@
-//! An emulated machine on which tests open devices, and stand-ins for vendor libraries.
+//! An emulated machine on which tests open devices, with stand-ins for vendor libraries.
 //!
 //! Tests in other languages use `machine.sh` and the stand-ins in `../stub` too.
 
@@ -20,7 +20,7 @@ use tempfile::TempDir;
 const MACHINE: &str = include_str!("machine.sh");
 pub(crate) const STUB: &str = include_str!("../stub/verbs.c");
 const FABRIC: &str = include_str!("../stub/fabric.c");
-/// The headers of the stand-ins. A compiler looks for them beside the stand-in's source.
+/// The headers of the stand-ins. A compiler looks for these headers beside the stand-in's source.
 const HEADERS: [(&str, &str); 2] =
     [("called.h", include_str!("../stub/called.h")), ("kept.h", include_str!("../stub/kept.h"))];
 /// If this variable is set, every program of a machine runs under valgrind. `cargo xtask valgrind` sets it.
@@ -37,15 +37,16 @@ type Compiled = Result<Vec<u8>, String>;
 /// The libraries that were compiled in this process, by soname and source text. Most tests of a program need the same stand-in.
 static COMPILED: Mutex<BTreeMap<(String, String), Compiled>> = Mutex::new(BTreeMap::new());
 
-/// An emulated trn2.48xlarge. A test changes it before it runs a program on it.
+/// An emulated trn2.48xlarge. A test changes the machine before the test runs a program on the machine.
 pub(crate) struct Machine {
-    /// The machine's libraries, scripts and device nodes. Every user may read it.
+    /// The folder of the machine's libraries, scripts and device nodes. Every user may read this folder.
     folder: TempDir,
     /// The machine's `sys`, `proc` and the other files of the emulated tree.
     tree: TempDir,
     /// Whether programs run under valgrind.
     under_valgrind: bool,
-    /// The program, if a user without privilege runs it: this user may not be able to read the build folder.
+    /// A copy of the program, if a user without privilege runs the program. This user may not be able to read the build
+    /// folder.
     unprivileged_copy: Option<PathBuf>,
     environment: Vec<(&'static str, String)>,
 }
@@ -89,16 +90,16 @@ pub(crate) fn log() -> Vec<String> {
     fs::read_to_string(path).expect("the log").lines().map(str::to_owned).collect()
 }
 
-/// Returns whether this process runs under valgrind. It is slow, so a test should repeat less.
+/// Returns true if this process runs under valgrind. valgrind is slow, so a test should repeat less.
 pub(crate) fn is_slow() -> bool {
     env::var_os(ALWAYS_VALGRIND).is_some()
 }
 
-/// Functions of a vendor library that create an object: the function, the function that destroys the object, and the
-/// functions that destroy its children, which have to be called before.
+/// Functions of a vendor library that create an object. Each row has the function, the function that destroys the
+/// object, and the functions that destroy the object's children. The children must be destroyed before the object.
 pub(crate) type Ends<'a> = &'a [(&'a str, &'a str, &'a [&'a str])];
 
-/// Fails unless each object created since the log had `start` lines was destroyed once, after its children.
+/// Fails unless each object that was created since the log had `start` lines was destroyed once, after its children.
 pub(crate) fn check_ends(ends: Ends<'_>, start: usize, what: impl Debug) {
     let called: Vec<String> =
         log()[start..].iter().map(|line| line.split(' ').next().unwrap_or_default().to_owned()).collect();
@@ -151,7 +152,7 @@ impl Machine {
         self.tree.path().join(path)
     }
 
-    /// Returns the path of a library that programs on the machine find before those of the system.
+    /// Returns the path of a library that programs on the machine find before the libraries of the system.
     pub(crate) fn library(&self, soname: &str) -> PathBuf {
         self.folder.path().join("lib").join(soname)
     }
@@ -176,7 +177,7 @@ impl Machine {
         Ok(())
     }
 
-    /// Lets stand-ins log their calls. Creates the log, because a program without privilege could not.
+    /// Makes stand-ins log their calls. Creates the log, because a program without privilege could not create it.
     pub(crate) fn keep_log(&mut self) {
         let log = self.folder.path().join("log");
         fs::write(&log, "").expect("a log");
@@ -184,12 +185,12 @@ impl Machine {
         self.set(LOG, log.to_str().expect("a temporary folder with a name in UTF-8"));
     }
 
-    /// Lets stand-ins log nothing, for a test with millions of calls.
+    /// Makes stand-ins log no calls, for a test with millions of calls.
     pub(crate) fn forget_log(&mut self) {
         self.environment.retain(|(name, _)| *name != LOG);
     }
 
-    /// Compiles a library and adds it to the machine. The error has the compiler's words.
+    /// Compiles a library and adds the library to the machine. The error has the compiler's messages.
     pub(crate) fn compile(&self, soname: &str, text: &str) -> Result<(), String> {
         let mut compiled = COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
         let library = compiled.entry((soname.to_owned(), text.to_owned())).or_insert_with(|| {
@@ -219,14 +220,14 @@ impl Machine {
         self.environment.push((name, value.to_owned()));
     }
 
-    /// Lets programs run without privilege.
+    /// Makes programs run without privilege.
     pub(crate) fn drop_privilege(&mut self) {
         let copy = self.folder.path().join("test");
         fs::copy(env::current_exe().expect("this program"), &copy).expect("a copy of this program");
         self.unprivileged_copy = Some(copy);
     }
 
-    /// Lets programs run under valgrind, if it is installed.
+    /// Makes programs run under valgrind. Returns `Skip` if valgrind is not installed.
     pub(crate) fn check_memory(&mut self) -> Result<(), Skip> {
         if !is_installed("valgrind") {
             return Err(Skip("valgrind is not installed".to_owned()));
@@ -261,13 +262,13 @@ impl Machine {
     }
 }
 
-/// Returns whether a program is installed.
+/// Returns true if a program is installed.
 pub(crate) fn is_installed(program: &str) -> bool {
     let path = env::var_os("PATH").unwrap_or_default();
     env::split_paths(&path).any(|folder| Path::new(&folder).join(program).exists())
 }
 
-/// Returns whether the list of the system's loader has a library.
+/// Returns true if the list of the system's loader has a library.
 pub(crate) fn is_library_known(soname: &str) -> bool {
     let list = Command::new("sh").args(["-c", "PATH=$PATH:/usr/sbin:/sbin ldconfig -p"]).output().expect("sh");
     assert!(list.status.success(), "{}", complaint(&list));

@@ -1,4 +1,4 @@
-//! Emulated trees for the tests that read many of them.
+//! Emulated trees for the tests that read many trees.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -8,8 +8,8 @@ use nearfab::instances::InstanceTable;
 use nearfab_emu::Defect;
 use tempfile::TempDir;
 
-/// Writes the tree of an instance type into a new [`folder`], without the statistics of Neuron cores: these are up to four of
-/// five files, and discovery does not read them.
+/// Writes the tree of an instance type into a new [`folder`], without the statistics of Neuron cores. Up to four of
+/// five files are statistics, and discovery does not read statistics.
 pub(crate) fn tree_of(table: &InstanceTable, defects: &[Defect]) -> TempDir {
     let small = [Defect::NoCoreStatistics].into_iter().filter(|small| small.applies(table) && !defects.contains(small));
     let defects: Vec<Defect> = small.chain(defects.iter().cloned()).collect();
@@ -18,8 +18,8 @@ pub(crate) fn tree_of(table: &InstanceTable, defects: &[Defect]) -> TempDir {
     dir
 }
 
-/// Makes a folder that every user may read. It is in memory if the system has a folder for that: a tree is
-/// thousands of small files, which take a disk seconds.
+/// Makes a folder that every user may read. The folder is in memory if the system has a folder in memory: a tree has
+/// thousands of small files, and writing them to a disk takes seconds.
 pub(crate) fn folder() -> TempDir {
     let memory = Path::new("/dev/shm");
     let dir = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };

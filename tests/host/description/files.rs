@@ -25,7 +25,7 @@ pub(crate) struct Type {
     pub(crate) gpu: Vec<Place>,
     #[serde(default)]
     pub(crate) foreign: Vec<Place>,
-    /// Whether its file has no device, and it has all devices of the type that it is like.
+    /// True if the type's file has no device, so that the type has all devices of the type that `like` names.
     #[serde(skip)]
     pub(crate) has_devices_of_another: bool,
 }
@@ -73,7 +73,7 @@ pub(crate) struct Product {
 }
 
 impl Type {
-    /// Returns whether its file has places of Neuron devices that are not invented.
+    /// Returns true if the type's file has places of Neuron devices that are not invented.
     pub(crate) fn places_neuron(&self) -> bool {
         self.sources.get("neuron").is_some_and(|source| source.grade != "invented")
     }

@@ -1,4 +1,4 @@
-//! Hosts that are made only of captures. They test the tables, not only the comparison.
+//! Hosts that contain only captured facts. These hosts test the tables, not only the comparison.
 
 use std::fs;
 use std::path::Path;
@@ -12,7 +12,8 @@ use crate::captured_hosts::{captures, gpu_host, trn1_host};
 use crate::recorded_trees::recorded;
 use crate::write::write;
 
-/// Gives a captured tree its instance type, and returns the facts with the number of values that agree. Fails if one differs.
+/// Gives a captured tree its instance type, and returns the facts with the number of values that agree. Fails if a
+/// value differs.
 fn captured(tree: &Path, instance_type: &str) -> Vec<(&'static str, Grade, usize)> {
     write(tree, "sys/devices/virtual/dmi/id/product_name", &format!("{instance_type}\n"));
     let verification = verified(tree);
@@ -21,7 +22,7 @@ fn captured(tree: &Path, instance_type: &str) -> Vec<(&'static str, Grade, usize
     agreed.map(|fact| (fact.fact, fact.grade, fact.agreed)).collect()
 }
 
-/// If no CPUs, bridges or ports were captured of a type, the expected facts lack them.
+/// If the CPUs, bridges or ports of a type were not captured, the expected facts lack the CPUs, bridges or ports.
 #[test]
 fn captured_hosts_agree_with_their_tables() {
     use Grade::{Captured, Published};
@@ -29,7 +30,7 @@ fn captured_hosts_agree_with_their_tables() {
         let tree = gpu_host(&capture);
         let instance_type = capture["instance"].as_str().unwrap();
         if instance_type != "p4d.24xlarge" {
-            // Only some ports of the switches were captured, so all are removed.
+            // Only some ports of the switches were captured, so the test removes all ports.
             for entry in fs::read_dir(tree.path().join("sys/bus/pci/devices")).unwrap() {
                 let link = entry.unwrap().path();
                 let folder = fs::canonicalize(&link).unwrap();
@@ -61,8 +62,8 @@ fn captured_hosts_agree_with_their_tables() {
     assert_eq!(captured(tree.path(), "inf2.24xlarge"), expected);
 }
 
-/// Writes the devices of an inf2 host as neuron-ls prints them: number, address, node, CPUs, neighbours. It prints no place
-/// in the PCI tree.
+/// Writes the devices of an inf2 host as neuron-ls prints them: number, address, node, CPUs, neighbours. neuron-ls
+/// prints no place in the PCI tree.
 fn neuron_ls_host(rows: &[Value]) -> TempDir {
     let tree = tempfile::tempdir().unwrap();
     for row in rows {
@@ -80,7 +81,7 @@ fn neuron_ls_host(rows: &[Value]) -> TempDir {
     tree
 }
 
-/// The real driver made these trees. They have no PCI functions and one device, whatever the type.
+/// The real driver made the recorded trees. A recorded tree of any type has no PCI functions and one device.
 #[test]
 fn recorded_trees_contradict_nothing() {
     for (name, instance_type) in [("trn2", "trn2.3xlarge"), ("trn2", "trn2.48xlarge"), ("trn1", "trn1.2xlarge")] {

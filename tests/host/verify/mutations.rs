@@ -55,7 +55,7 @@ pub(crate) struct Mutation {
     pub(crate) refuted: &'static [&'static str],
     /// The kinds of facts that the change contradicts.
     pub(crate) facts: &'static [&'static str],
-    /// One of the reported differences: path, expected, found.
+    /// A difference that must be reported: path, expected, found.
     pub(crate) difference: (&'static str, &'static str, &'static str),
 }
 
@@ -99,7 +99,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         ),
     },
     Mutation {
-        // Behind the switch of devices 1 and 2, so that its pair is not near.
+        // The device moves behind the switch of devices 1 and 2, so that the device's pair is not near.
         instance_type: "trn2.48xlarge",
         change: |tree| {
             move_to(tree, "0000:cc:00.0", "pci0000:a1/0000:a1:00.0/0000:a2:00.0/0000:a3:02.2", "0000:cc:00.0");
@@ -222,7 +222,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         difference: ("/sys/bus/pci/devices", "0000:33:00.0", "0000:34:00.0"),
     },
     Mutation {
-        // The only device, and another one than the only function should be.
+        // The host has one device and one function, and the function belongs to another device.
         instance_type: "inf2.24xlarge",
         change: |tree| {
             for index in 1..6 {

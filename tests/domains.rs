@@ -265,7 +265,8 @@ fn completions_name_their_operations() {
         let at = |which: usize| NonNull::from(&operations[which]);
         // SAFETY: the memory is static, nothing writes it, and the operations live to the end of the test.
         let send = |which, region| unsafe { endpoint.send(memory(), region, peer, at(which)) };
-        // SAFETY: the memory is static, the stand-in receives nothing into it, and the operations live to the end of the test.
+        // SAFETY: the memory is static, the stand-in receives nothing into it, and the operations live to the end of
+        // the test.
         let receive = |which| unsafe { endpoint.receive(memory(), all.region.as_ref(), at(which)) };
 
         assert_eq!(send(0, None).unwrap(), Posted::Yes);

@@ -146,8 +146,8 @@ fn groups(id: impl Fn(GroupSize) -> Option<String>) -> Attributes {
     GroupSize::ALL.iter().filter_map(|&size| Some((name(size), Value::Text(id(size)?)))).collect()
 }
 
-/// Returns the path of the node if the node exists. The driver may lack the permission to open the node: a container gets
-/// its own permission.
+/// Returns the path of the node if the node exists. The driver may lack the permission to open the node: a container
+/// gets its own permission.
 fn usable_node(node: String, access: NodeAccess) -> Result<PathBuf, String> {
     match access {
         NodeAccess::Granted | NodeAccess::Refused => Ok(node.into()),

@@ -38,8 +38,8 @@ impl Preparer {
         Self { pool, root, checkpoints, cdi, lock: Arc::new(Mutex::new(lock)) }
     }
 
-    /// Waits until the earlier callers have finished, in the order of the calls: the kubelet's last call for a claim must
-    /// take effect last. A caller that stops waiting has changed nothing.
+    /// Waits until the earlier callers have finished, in the order of the calls: the kubelet's last call for a claim
+    /// must take effect last. A caller that stops waiting has changed nothing.
     pub async fn lock(&self) -> ChangeGuard {
         ChangeGuard(Arc::clone(&self.lock).lock_owned().await)
     }

@@ -25,7 +25,8 @@ pub(crate) struct Node<'a> {
     pub(crate) name: &'a str,
 }
 
-/// Writes a device of a class into the folder `path`, whose last part is the device's name, and writes the device's node.
+/// Writes a device of a class into the folder `path`, whose last part is the device's name, and writes the device's
+/// node.
 pub(crate) fn device(tree: &Tree, class: &str, path: &str, node: Option<&Node>) -> Result<(), Error> {
     let name = path.rsplit('/').next().unwrap_or(path);
     let uevent = match node {

@@ -79,7 +79,8 @@ pub enum Defect {
     NoCoreStatistics,
     /// The firmware names an instance type that nearfab does not know: `trn9.48xlarge`.
     UnknownProduct,
-    /// The firmware names no instance type: the host is not on EC2, or is a container without `/sys/devices/virtual/dmi`.
+    /// The firmware names no instance type: the host is not on EC2, or is a container without
+    /// `/sys/devices/virtual/dmi`.
     NoProduct,
 }
 

@@ -1,8 +1,8 @@
 //! Writes synthetic hosts: file trees with the `sys`, `proc` and `dev` of an instance type, as the kernel shows these
 //! folders.
 //!
-//! Three independent programs read these trees: nearfab with `--root`, `lstopo -i TREE --if fsroot`, and libibverbs with
-//! `SYSFS_PATH=TREE/sys`. The trees have each attribute that the drivers create, with the same permissions.
+//! Three independent programs read these trees: nearfab with `--root`, `lstopo -i TREE --if fsroot`, and libibverbs
+//! with `SYSFS_PATH=TREE/sys`. The trees have each attribute that the drivers create, with the same permissions.
 //!
 //! ```
 //! let dir = std::env::temp_dir().join(format!("nearfab-emu-doc-{}", std::process::id()));
@@ -43,8 +43,8 @@ use tree::Tree;
 /// Writes the tree of an instance type into a new or empty folder. Every EFA interface is attached and every driver is
 /// loaded.
 ///
-/// Device nodes are character devices like `/dev/null`: opening succeeds, and every ioctl fails. If this process may not
-/// make devices, which usually needs root, the nodes are empty files.
+/// Device nodes are character devices like `/dev/null`: opening succeeds, and every ioctl fails. If this process may
+/// not make devices, which usually needs root, the nodes are empty files.
 ///
 /// # Errors
 /// [`Error::Write`], with the path, if the folder is not empty or cannot be written.

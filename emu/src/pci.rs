@@ -146,7 +146,8 @@ fn link(id: PciId) -> [&'static str; 4] {
     }
 }
 
-/// Returns the configuration space with the fields that lstopo reads: ids, class, header type, and a bridge's bus numbers.
+/// Returns the configuration space with the fields that lstopo reads: ids, class, header type, and a bridge's bus
+/// numbers.
 fn config(function: &Function) -> [u8; 256] {
     let mut space = [0; 256];
     let PciId { vendor, device } = function.id;

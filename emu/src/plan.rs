@@ -30,7 +30,8 @@ pub(crate) struct Neuron {
 }
 
 impl Plan {
-    /// Returns the plan of a host with every EFA interface attached, and with the newest release of every driver loaded.
+    /// Returns the plan of a host with every EFA interface attached, and with the newest release of every driver
+    /// loaded.
     pub(crate) fn new(table: &InstanceTable) -> Self {
         let functions = function::functions(table);
         let neuron = table.product().map(|product| Neuron {

@@ -81,8 +81,8 @@ impl Tree {
         })
     }
 
-    /// Writes a symbolic link at `path` to `target`, both in the tree. The link is relative and has the form of sysfs: up to
-    /// the nearest common folder, then down.
+    /// Writes a symbolic link at `path` to `target`, both in the tree. The link is relative and has the form of sysfs:
+    /// up to the nearest common folder, then down.
     pub(crate) fn link(&self, path: &str, target: &str) -> Result<(), Error> {
         let folders: Vec<&str> = path.split('/').collect();
         let parts: Vec<&str> = target.split('/').collect();
@@ -92,8 +92,8 @@ impl Tree {
         self.at(path, |folder, name| Ok(symlinkat(relative.as_str(), folder, name)?))
     }
 
-    /// Writes a character device like `/dev/null` that every user may open, as udev's rules set it. Writes an empty file if
-    /// this process may not make devices.
+    /// Writes a character device like `/dev/null` that every user may open, as udev's rules set it. Writes an empty
+    /// file if this process may not make devices.
     pub(crate) fn device_node(&self, path: &str) -> Result<(), Error> {
         const EVERY_USER: u32 = 0o666;
         let written = self.at(path, |folder, name| {
@@ -135,8 +135,8 @@ impl Tree {
     }
 }
 
-/// Opens each folder on the path to `folder`, and creates the missing ones. Keeps the folders in `open` that are on this
-/// path.
+/// Opens each folder on the path to `folder`, and creates the missing ones. Keeps the folders in `open` that are on
+/// this path.
 fn enter(open: &mut Vec<(String, OwnedFd)>, folder: &str) -> io::Result<()> {
     let parts = || folder.split('/').filter(|part| !part.is_empty());
     let common = parts().zip(open.iter().skip(1)).take_while(|(part, (name, _))| part == name).count();

@@ -3,12 +3,13 @@
 //! The declarations are written by hand from the behaviour of the drivers 2.24 to 2.30. The declarations are for 64-bit
 //! processes: the driver serves no other processes. Three facts matter to a caller:
 //!
-//! - An ioctl returns -1 with errno, or the number of bytes that the driver could not copy. Every value but 0 is a failure.
+//! - An ioctl returns -1 with errno, or the number of bytes that the driver could not copy. Every value but 0 is a
+//!   failure.
 //! - The driver compares the whole number of a command, and does not act by the direction and size in the number. The
 //!   number of [`DEVICE_BASIC_INFO`] declares that the driver reads a pointer, but the driver fills a structure of 8
 //!   bytes.
-//! - *Any descriptor* marks a command that also works on a descriptor opened write-only. The other commands need a readable
-//!   descriptor. The two kinds of descriptor have different side effects when they are opened and closed.
+//! - *Any descriptor* marks a command that also works on a descriptor opened write-only. The other commands need a
+//!   readable descriptor. The two kinds of descriptor have different side effects when they are opened and closed.
 
 use core::ffi::c_ulong;
 
@@ -27,8 +28,8 @@ pub const GET_LOGICAL_TO_PHYSICAL_NC_MAP: c_ulong = 0xc010_4e78;
 pub const NC_RANGE_MARK_EXT0: c_ulong = 0xc050_4e55;
 /// Frees the cores in the bitmap of a [`NcRange`] that the process has reserved. Any descriptor.
 pub const NC_RANGE_UNMARK_EXT0: c_ulong = 0x4050_4e56;
-/// Fills a [`VaPlacement`] with the device whose memory is mapped at an address of the calling process. Any descriptor. Fails
-/// with ENXIO if the address belongs to no device.
+/// Fills a [`VaPlacement`] with the device whose memory is mapped at an address of the calling process. Any descriptor.
+/// Fails with ENXIO if the address belongs to no device.
 pub const GET_VA_PLACEMENT: c_ulong = 0x4010_4e83;
 /// Fills an [`AppsInfo`].
 pub const DEVICE_GET_ALL_APPS_INFO: c_ulong = 0x8008_4e07;

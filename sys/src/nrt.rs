@@ -123,9 +123,9 @@ macro_rules! table {
                             Err(_) => panic!("an identifier contains no zero byte"),
                         };
                         address(NAME).map(|found| {
-                            // SAFETY: the caller promises that `found` is the address of libnrt's function with this name, and
-                            // tests/nrt.rs compares the function's type with C. Data and function pointers have the same size
-                            // on every system with dlsym.
+                            // SAFETY: the caller promises that `found` is the address of libnrt's function with this
+                            // name, and tests/nrt.rs compares the function's type with C. Data and function pointers
+                            // have the same size on every system with dlsym.
                             unsafe { core::mem::transmute::<NonNull<c_void>, unsafe extern "C" fn($($type),*) $(-> $result)?>(found) }
                         })
                     },)*
@@ -154,7 +154,8 @@ table! {
     fn nrt_get_version(ver: *mut nrt_version_t, size: usize) -> NRT_STATUS;
     /// Returns the name of a status. The text is never freed.
     fn nrt_get_status_as_str(status: NRT_STATUS) -> *const c_char;
-    /// Fills the family, size and architecture of the instance. `instance_info_len` is the caller's size of the structure.
+    /// Fills the family, size and architecture of the instance. `instance_info_len` is the caller's size of the
+    /// structure.
     fn nrt_get_instance_info(info: *mut nrt_instance_info_t, instance_info_len: usize) -> NRT_STATUS;
     /// Counts the logical cores of the machine. All functions that count cores may be called before `nrt_init`.
     fn nrt_get_total_vnc_count(vnc_count: *mut u32) -> NRT_STATUS;
@@ -166,8 +167,8 @@ table! {
     fn nrt_get_visible_nc_count(nc_count: *mut u32) -> NRT_STATUS;
     /// Writes the host's number of the device that has the number `neuron_dev` in the container.
     fn nrt_host_device_id_get(neuron_dev: c_int, host_device_id: *mut u32) -> NRT_STATUS;
-    /// Writes the PCI address, as text, of the EFA interface that is attached to the device whose memory is at `va`. Exported
-    /// since 2.31.
+    /// Writes the PCI address, as text, of the EFA interface that is attached to the device whose memory is at `va`.
+    /// Exported since 2.31.
     ///
     /// `*len` is the size of the buffer with the zero byte. The function sets `*len` to the length of the text without
     /// the zero byte. Fails with [`NRT_RESOURCE`] if the buffer is too small.

@@ -39,8 +39,8 @@ macro_rules! call {
         if table.is_null() {
             return missing().into();
         }
-        // SAFETY: the table pointer comes from a valid object, by the module's conditions, and is not null. Every table of
-        // libfabric begins with its size.
+        // SAFETY: the table pointer comes from a valid object, by the module's conditions, and is not null. Every table
+        // of libfabric begins with its size.
         let size = unsafe { (&raw const (*table).size).read() };
         if size <= offset_of!($kind, $operation) {
             return missing().into();
@@ -142,8 +142,8 @@ pub unsafe fn fi_cq_open(
     call!(unsafe { (*domain).ops }, fi_ops_domain, cq_open(domain, attributes, cq, context))
 }
 
-/// Reads completions in the format of the queue. Returns the number of completions or a negative error: `-FI_EAGAIN` if the
-/// queue is empty, `-FI_EAVAIL` if a failed completion is next.
+/// Reads completions in the format of the queue. Returns the number of completions or a negative error: `-FI_EAGAIN` if
+/// the queue is empty, `-FI_EAVAIL` if a failed completion is next.
 #[inline]
 pub unsafe fn fi_cq_read(cq: *mut fid_cq, entries: *mut c_void, count: usize) -> isize {
     // SAFETY: `cq` is valid by the module's conditions, so its field `ops` can be read.
@@ -188,8 +188,8 @@ pub unsafe fn fi_send(
     call!(unsafe { (*endpoint).msg }, fi_ops_msg, send(endpoint, buffer, length, descriptor, to, context))
 }
 
-/// Offers a buffer for the next message. Returns 0 or a negative error. After `-FI_EAGAIN`, read the completion queue and try
-/// again.
+/// Posts a buffer for the next message. Returns 0 or a negative error. After `-FI_EAGAIN`, read the completion queue
+/// and try again.
 #[inline]
 pub unsafe fn fi_recv(
     endpoint: *mut fid_ep,

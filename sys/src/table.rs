@@ -92,16 +92,19 @@ table! {
     fn ibv_reg_mr(pd: *mut ibv_pd, addr: *mut c_void, length: usize, access: c_int) -> *mut ibv_mr;
     /// Ends the registration of memory. Returns 0 or an errno value.
     fn ibv_dereg_mr(mr: *mut ibv_mr) -> c_int;
-    /// Creates a completion queue for at least `cqe` completions. Returns NULL and sets errno after a failure. `channel` may
-    /// be NULL.
+    /// Creates a completion queue for at least `cqe` completions. Returns NULL and sets errno after a failure.
+    /// `channel` may be NULL.
     fn ibv_create_cq(context: *mut ibv_context, cqe: c_int, cq_context: *mut c_void, channel: *mut ibv_comp_channel, comp_vector: c_int) -> *mut ibv_cq;
-    /// Destroys a completion queue. Returns 0 or an errno value. Waits until all of its asynchronous events are acknowledged.
+    /// Destroys a completion queue. Returns 0 or an errno value. Waits until all of its asynchronous events are
+    /// acknowledged.
     fn ibv_destroy_cq(cq: *mut ibv_cq) -> c_int;
-    /// Creates a queue pair. Returns NULL and sets errno after a failure. Writes the granted capacities into the attributes.
+    /// Creates a queue pair. Returns NULL and sets errno after a failure. Writes the granted capacities into the
+    /// attributes.
     fn ibv_create_qp(pd: *mut ibv_pd, qp_init_attr: *mut ibv_qp_init_attr) -> *mut ibv_qp;
     /// Destroys a queue pair. Returns 0 or an errno value. Waits until all of its asynchronous events are acknowledged.
     fn ibv_destroy_qp(qp: *mut ibv_qp) -> c_int;
-    /// Waits for an asynchronous event, or fails at once if `async_fd` is non-blocking. Returns 0, or -1 and sets errno.
+    /// Waits for an asynchronous event, or fails at once if `async_fd` is non-blocking. Returns 0, or -1 and sets
+    /// errno.
     fn ibv_get_async_event(context: *mut ibv_context, event: *mut ibv_async_event) -> c_int;
     /// Acknowledges an asynchronous event. Each event must be acknowledged once.
     fn ibv_ack_async_event(event: *mut ibv_async_event);
@@ -139,12 +142,13 @@ table! {
     /// Returns the interfaces that match `hints`, as a list for `fi_freeinfo`. The result is 0 or a negative error
     /// (`-FI_ENODATA` if nothing matches).
     ///
-    /// The first call in a process opens every EFA interface. The library keeps the interfaces and environment of that call.
+    /// The first call in a process opens every EFA interface. The library keeps the interfaces and environment of that
+    /// call.
     fn fi_getinfo(version: u32, node: *const c_char, service: *const c_char, flags: u64, hints: *const fi_info, info: *mut *mut fi_info) -> c_int;
     /// Frees a list of `fi_getinfo`, or a copy of `fi_dupinfo`.
     fn fi_freeinfo(info: *mut fi_info);
-    /// Returns a copy of one entry, or an empty entry for NULL. Only the library can create an entry, since the structure grows
-    /// with the library.
+    /// Returns a copy of one entry, or an empty entry for NULL. Only the library can create an entry, since the
+    /// structure grows with the library.
     fn fi_dupinfo(info: *const fi_info) -> *mut fi_info;
     /// Opens a fabric. Returns 0 or a negative error.
     fn fi_fabric(attr: *mut fi_fabric_attr, fabric: *mut *mut fid_fabric, context: *mut c_void) -> c_int;

@@ -204,8 +204,8 @@ fn an_operation_beyond_the_size_of_its_table_is_missing() {
     ] {
         ops.size = size;
         object.ops = &raw mut ops;
-        // SAFETY: `object` and its table `ops` are local variables that outlive the call, and `close` has the type that the
-        // table declares.
+        // SAFETY: `object` and its table `ops` are local variables that outlive the call, and `close` has the type that
+        // the table declares.
         assert_eq!(unsafe { operations::fi_close(&raw mut object) }, answer, "{size}");
     }
     object.ops = null_mut();
@@ -218,9 +218,11 @@ fn arguments_and_results_are_passed_through() {
     let mut msg = fi_ops_msg { size: size_of::<fi_ops_msg>(), send: Some(send), ..Default::default() };
     let mut endpoint = fid_ep { msg: &raw mut msg, ..Default::default() };
     let endpoint = &raw mut endpoint;
-    // SAFETY: the endpoint and its table `msg` are local variables that outlive the call, and `send` dereferences no argument.
+    // SAFETY: the endpoint and its table `msg` are local variables that outlive the call, and `send` dereferences no
+    // argument.
     assert_eq!(unsafe { operations::fi_send(endpoint, null(), 40, null_mut(), 2, null_mut()) }, 42);
-    // SAFETY: the endpoint and its table are local variables that outlive the call, and the null operation is not called.
+    // SAFETY: the endpoint and its table are local variables that outlive the call, and the null operation is not
+    // called.
     assert_eq!(unsafe { operations::fi_recv(endpoint, null_mut(), 40, null_mut(), 2, null_mut()) }, MISSING as isize);
     // SAFETY: the endpoint is a local variable that outlives the call, and its null table is not read.
     assert_eq!(unsafe { operations::fi_enable(endpoint) }, MISSING);

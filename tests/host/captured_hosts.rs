@@ -16,7 +16,8 @@ pub(crate) fn captures(kind: &str) -> Vec<Value> {
     all.into_iter().filter(|capture| capture["kind"] == kind).collect()
 }
 
-/// Writes the tree of a capture of kind `hwloc-xml`: GPUs, EFA interfaces, and the CPUs of NUMA nodes if they were captured.
+/// Writes the tree of a capture of kind `hwloc-xml`: GPUs, EFA interfaces, and the CPUs of NUMA nodes if they were
+/// captured.
 pub(crate) fn gpu_host(capture: &Value) -> TempDir {
     let (tree, data) = (tree::folder(), &capture["data"]);
     for group in array(&data["groups"]) {

@@ -1,7 +1,8 @@
 //! Tests of everything that nearfab does without a vendor library. The tests are in one program, because each program
 //! links the whole library.
 //!
-//! A test that changes the state of its process (environment, working directory, limits) runs its body in a child process.
+//! A test that changes the state of its process (environment, working directory, limits) runs its body in a child
+//! process.
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
 

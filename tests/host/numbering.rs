@@ -1,4 +1,5 @@
-//! Host, container and logical numbers of devices and cores, on whole hosts and in containers with nodes of a few devices.
+//! Host, container and logical numbers of devices and cores, on whole hosts and in containers with nodes of a few
+//! devices.
 
 use std::collections::BTreeSet;
 use std::fs;

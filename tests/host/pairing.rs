@@ -166,8 +166,8 @@ fn absent_devices_and_cores_are_refused_by_name() {
     assert!(error.starts_with("this host has no EFA interface 0000:cc:00.0; it has 0000:10:19.0, "), "{error}");
 }
 
-/// Group ids by the name of AWS's map, computed with the algorithm of AWS's library. The ids of trn1 and of groups of four on
-/// trn2 were also seen on real hosts.
+/// Group ids by the name of AWS's map. The ids were computed with the algorithm of AWS's library. The ids of trn1 and
+/// of groups of four on trn2 were also seen on real hosts.
 const GROUPS: [(&str, GroupSize, &[&str]); 15] = [
     ("trn1", GroupSize::Four, &["88a3c6ad1661fe1d", "69b2225fd72a59dd", "e3c29faa0cd11323", "178a9e264a26793e"]),
     ("trn1", GroupSize::Eight, &["86c451036f622685", "aa86c05423d6e8cd"]),

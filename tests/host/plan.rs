@@ -60,8 +60,8 @@ fn ranks_share_no_cpu_unless_the_plan_says_so() {
     }
 }
 
-/// The emulated kernel shows the threads of each core. A plan by the table assumes EC2's numbering of threads. Both
-/// give the same threads.
+/// The emulated kernel shows the threads of each core. A plan by the table assumes EC2's numbering of threads. The
+/// emulated kernel and EC2 number threads alike.
 #[test]
 fn a_tree_and_its_table_give_ranks_the_same_cpus() {
     for table in

@@ -106,8 +106,8 @@ fn devices_are_paired_as_aws_publishes() {
     }
 }
 
-/// Two devices and two interfaces are behind each switch of trn2; four devices and two interfaces are on each root of trn1.
-/// No place of a trn3 device is published.
+/// Each switch of trn2 has two devices and two interfaces. Each root of trn1 has four devices and two interfaces. No
+/// place of a trn3 device is published.
 #[test]
 fn neighbours_are_ranked_by_switch_root_and_numa_node() {
     for host in hosts("trn2.48xlarge") {

@@ -8,8 +8,8 @@ use nearfab_emu::Defect;
 use crate::tree::{self, tree_of};
 use crate::write::write;
 
-/// Returns a record of a tree with secrets in every place that nearfab reads, and these secrets. The tree's folder has a
-/// secret name too.
+/// Returns a record of a tree with secrets in every place that nearfab reads, and the list of the secrets. The tree's
+/// folder has a secret name too.
 fn planted() -> (tempfile::TempDir, Record, Vec<&'static str>) {
     let dir = tree::folder();
     let root = dir.path().join("home/alice-secret/tree");

@@ -66,7 +66,8 @@ fn function(host: &Host) -> &PciFunction {
     &host.find_efa(victim()).unwrap().function
 }
 
-/// Fails unless the host has exactly one problem, with the path and the reason, and everything else is as in the unchanged tree.
+/// Fails unless the host has exactly one problem, with the path and the reason, and all else is as in the unchanged
+/// tree.
 #[track_caller]
 fn assert_only_problem(host: &Host, path: &Path, reason: &str) {
     let [problem] = host.problems() else { panic!("not one problem: {:?}", host.problems()) };

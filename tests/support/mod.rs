@@ -34,7 +34,8 @@ pub(crate) const INSIDE: &str = "NEARFAB_TEST_INSIDE";
 /// A compiled library as the bytes of its file, or the compiler's errors.
 type Compiled = Result<Vec<u8>, String>;
 
-/// The libraries that were compiled in this process, by soname and source text. Most tests of a program need the same stand-in.
+/// The libraries that were compiled in this process, by soname and source text. Most tests of a program need the same
+/// stand-in.
 static COMPILED: Mutex<BTreeMap<(String, String), Compiled>> = Mutex::new(BTreeMap::new());
 
 /// An emulated trn2.48xlarge. A test changes the machine before the test runs a program on the machine.
@@ -56,8 +57,8 @@ pub(crate) struct Skip(pub(crate) String);
 
 /// Runs the body of the test with this name in a child process, on a trn2.48xlarge that `prepare` may change.
 ///
-/// The child process is this test program, which runs this test alone. `test` is the name as the program lists it, modules
-/// included.
+/// The child process is this test program, which runs only this test. `test` is the name as the program lists it,
+/// modules included.
 pub(crate) fn on_machine(test: &str, prepare: impl FnOnce(&mut Machine) -> Result<(), Skip>, body: impl FnOnce()) {
     if env::var_os(INSIDE).is_some() {
         return body();

@@ -9,8 +9,8 @@ use std::process::{Command, Output};
 /// The environment variable with the folder of libnrt's headers. AWS does not let others redistribute these headers.
 pub(crate) const NEURON_INCLUDE: &str = "NEURON_INCLUDE_DIR";
 
-/// Appends a `_Static_assert` for the structure's alignment and for each field's offset and size. The pattern has no `..`, so
-/// a field that is missing here is a compile error.
+/// Appends a `_Static_assert` for the structure's alignment and for each field's offset and size. The pattern has no
+/// `..`, so a field that is missing here is a compile error.
 macro_rules! structure {
     ($c:ident, $name:ident { $($field:ident),* $(,)? } $(except $unchecked:ident)?) => {{
         #[expect(dead_code, reason = "the compiler only checks its pattern")]
@@ -79,7 +79,8 @@ impl Compiler {
         let folder = tempfile::tempdir()?;
         let file = folder.path().join("layouts.c");
         fs::write(&file, text)?;
-        // The vendors' headers are the same for every architecture. The compiler's own headers of the C library come first.
+        // The vendors' headers are the same for every architecture. The compiler's own headers of the C library come
+        // first.
         let mut command = Command::new(&self.0);
         command.args(["-std=c11", "-fsyntax-only", "-idirafter", "/usr/include"]);
         if let Some(folder) = env::var_os(NEURON_INCLUDE) {

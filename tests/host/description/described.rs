@@ -42,12 +42,12 @@ impl<'a> Description<'a> {
         described
     }
 
-    /// Returns whether a user who is not root has to read the host: root may use any node and read any file.
+    /// Returns true if the test must read the host as a user who is not root: root may use any node and read any file.
     pub(crate) fn read_without_privilege(&self) -> bool {
         matches!(self.defect, Some(Defect::NeuronNodeRefused(_) | Defect::VerbsNodeRefused(_))) || self.hides_links()
     }
 
-    /// Returns whether only root may read neighbours of devices, and the tree belongs to root.
+    /// Returns true if only root may read neighbours of devices, and the tree belongs to root.
     fn hides_links(&self) -> bool {
         self.neuron_driver().is_some_and(|driver| driver < NeuronDriver::V2_28) && geteuid().is_root()
     }
@@ -56,7 +56,7 @@ impl<'a> Description<'a> {
         self.defect == Some(defect)
     }
 
-    /// Returns whether the defect is this one, at this address.
+    /// Returns true if the defect is the one that `make` returns for the address.
     fn is_of(&self, make: fn(nearfab::Bdf) -> Defect, address: &str) -> bool {
         self.is(&make(address.parse().unwrap()))
     }
@@ -73,7 +73,7 @@ impl<'a> Description<'a> {
         !self.of.efa.is_empty() && !self.is(&Defect::EfaDriverUnbound)
     }
 
-    /// Returns the loaded driver. The last driver for the first Inferentia is older than the usual one.
+    /// Returns the loaded driver. The last driver for the first Inferentia is older than the usual driver.
     fn neuron_driver(&self) -> Option<NeuronDriver> {
         let usual = match self.product?.name.as_str() {
             "Inferentia" => NeuronDriver::V2_24,
@@ -124,8 +124,9 @@ impl<'a> Description<'a> {
         })
     }
 
-    /// How many functions are on the bus, the bridges above them included. A bridge with nothing below goes with a device,
-    /// and stays where only the bus's link to one is gone.
+    /// Returns the number of functions on the bus, including the bridges above the functions. If a device is not in the
+    /// tree, a bridge with no other device below is not in the tree either. If only the bus's link to a device is
+    /// missing, the bridges of the device stay.
     fn pci_functions(&self) -> usize {
         let efa_is_gone = matches!(self.defect, Some(Defect::EfaFunctionGone(_)));
         let efas = if efa_is_gone { by_address(&self.of.efa) } else { self.efas() };
@@ -137,7 +138,7 @@ impl<'a> Description<'a> {
         all.len() + if mlx5 { MLX5.len() } else { 0 } - usize::from(efa_is_gone)
     }
 
-    /// Functions that the driver drives and that only it knows the numbers of.
+    /// Returns the functions that are bound to the driver and have a number that only the driver knows.
     fn unnumbered(&self) -> impl Iterator<Item = &'a Place> {
         let unknown = self.neuron_driver().is_some() && !self.is_placed() && self.of.neuron.len() > 1;
         let gone = |index: u32| self.is(&Defect::NeuronFunctionGone(index));
@@ -145,7 +146,7 @@ impl<'a> Description<'a> {
         present.map(|(_, row)| row)
     }
 
-    /// What is attached, by address.
+    /// Returns the attached EFA interfaces, by address.
     fn efas(&self) -> Vec<&'a Place> {
         let all = by_address(&self.of.efa);
         match self.defect {
@@ -240,13 +241,13 @@ impl<'a> Description<'a> {
         }))
     }
 
-    /// Returns whether the driver shows the attributes of a device in the known places.
+    /// Returns true if the driver shows the attributes of a device in the known places.
     fn shows(&self, index: u32) -> bool {
         !self.is(&Defect::NeuronAttributesGone(index)) && self.neuron_driver() != Some(NeuronDriver::V2_31)
     }
 
-    /// Returns the location by the table, or of the only function. If the function at the table's address is missing and the
-    /// host has others, the host contradicts the table, and the location is unknown.
+    /// Returns the location by the table, or the location of the only function. If the function at the table's address
+    /// is missing and the host has other functions, the host contradicts the table, and the location is unknown.
     fn location(&self, index: u32, row: &Place) -> Option<Value> {
         let gone = self.is(&Defect::NeuronFunctionGone(index));
         let several = self.of.neuron.len() > 1;
@@ -263,7 +264,7 @@ impl<'a> Description<'a> {
         }))
     }
 
-    /// Returns whether the host's table has the places of devices.
+    /// Returns true if the host's table has the places of devices.
     fn is_placed(&self) -> bool {
         self.of.places_neuron() && self.instance_type() == Some(&self.of.instance_type)
     }
@@ -292,8 +293,8 @@ impl<'a> Description<'a> {
         }
     }
 
-    /// Returns the attributes of the class by name. From 2.30 on they depend on the platform, which the driver derives from the
-    /// instance type.
+    /// Returns the attributes of the class by name. From 2.30 on the attributes depend on the platform. The driver
+    /// derives the platform from the instance type.
     fn class_attributes(&self, driver: NeuronDriver) -> Vec<&'static str> {
         let of_ultraserver = ["node_id_2", "node_id_4", "server_id_2", "server_id_4", "ultraserver_mode"];
         let of_all = ["current_perf_profile", "hbm_7200_capable"];
@@ -325,7 +326,7 @@ impl<'a> Description<'a> {
         })
     }
 
-    /// Returns all CPUs: by the kernel, a function on no NUMA node is near every CPU.
+    /// Returns all CPUs. The kernel shows a function without a NUMA node as near every CPU.
     fn all_cpus(&self) -> String {
         let lists = self.of.numa.iter().flat_map(|numa| numa.cpus.split(','));
         let mut ranges: Vec<(u32, u32)> = lists
@@ -383,8 +384,8 @@ fn pci_id(vendor: u16, device: u16) -> String {
     format!("{vendor:04x}:{device:04x}")
 }
 
-/// Returns the captured link of a function (`tests/captured`). The link of Neuron devices was captured on inf2.xlarge, where
-/// it is slower than its maximum.
+/// Returns the captured link of a function (`tests/captured`). The link of Neuron devices was captured on inf2.xlarge.
+/// This link is slower than its maximum.
 fn link(id: &str) -> Value {
     let both =
         |speed: &str, width: &str| json!({"speed": speed, "width": width, "max_speed": speed, "max_width": width});

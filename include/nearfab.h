@@ -30,7 +30,7 @@
 #include <stdint.h>
 
 /**
- * How many bytes a name in a structure has, including the NUL. Longer names are cut.
+ * The size of a name in a structure, in bytes, including the NUL. Longer names are cut.
  */
 #define NEARFAB_NAME_SIZE 64
 
@@ -40,8 +40,8 @@
 #define NEARFAB_BDF_SIZE 17
 
 /**
- * The numbers that the functions return. They are the same in Rust (`nearfab::ErrorCode`) and Python
- * (`nearfab.ErrorCode`), and no number is reused.
+ * The numbers that the functions return. Rust (`nearfab::ErrorCode`) and Python (`nearfab.ErrorCode`) have the same
+ * numbers. No number is reused.
  */
 typedef enum {
   /**
@@ -144,7 +144,7 @@ typedef enum {
 
 /**
  * Whether this process may use a device node, as access(2) reports. The device rules of a container can refuse a node
- * that is granted here: only opening the node shows that.
+ * that access(2) grants. Only opening the node shows such a refusal.
  */
 typedef enum {
   /**
@@ -152,11 +152,11 @@ typedef enum {
    */
   NEARFAB_ACCESS_UNKNOWN = 0,
   /**
-   * The node exists, and this user may read and write it.
+   * The node exists, and this user may read and write the node.
    */
   NEARFAB_ACCESS_GRANTED = 1,
   /**
-   * The node exists, and this user may not read and write it.
+   * The node exists, and this user may not read and write the node.
    */
   NEARFAB_ACCESS_REFUSED = 2,
   /**
@@ -166,16 +166,16 @@ typedef enum {
 } nearfab_access;
 
 /**
- * What nearness is judged by.
+ * The evidence that decides nearness.
  */
 typedef enum {
   /**
-   * The vendor's pairing first, if the instance type has a table and the paired interface is attached. All other
-   * devices by their places.
+   * The vendor's pairing decides first, if the instance type has a table and the paired interface is attached. The
+   * places decide for all other devices.
    */
   NEARFAB_BASIS_PAIRING = 0,
   /**
-   * The places on PCI and the NUMA nodes only. The vendor's pairing is ignored.
+   * Only the places on PCI and the NUMA nodes decide. The vendor's pairing is ignored.
    */
   NEARFAB_BASIS_PLACE = 1,
 } nearfab_basis;
@@ -197,8 +197,8 @@ typedef enum {
    */
   NEARFAB_PROXIMITY_SAME_SWITCH = 2,
   /**
-   * Both devices are below the same PCI root, without a common bridge. This is the closest level on hosts that show
-   * no bridges.
+   * Both devices are below the same PCI root, without a common bridge. On hosts that show no bridges, SAME_ROOT is
+   * the closest level.
    */
   NEARFAB_PROXIMITY_SAME_ROOT = 3,
   /**
@@ -216,7 +216,7 @@ typedef enum {
  */
 typedef enum {
   /**
-   * Evidence that has no number in this header: read evidence_text.
+   * Evidence without a number in this header: read evidence_text.
    */
   NEARFAB_EVIDENCE_OTHER = 0,
   /**
@@ -230,8 +230,9 @@ typedef enum {
 } nearfab_evidence;
 
 /**
- * A host: a snapshot of the EFA interfaces and Neuron devices of one machine, their places, and whether this process
- * may use them. A host never changes: to see a change of the machine, make a new host. Free it with nearfab_host_free.
+ * A handle of a host: a snapshot of the EFA interfaces and Neuron devices of one machine. The snapshot has the places
+ * of the devices, and whether this process may use each device. A host never changes: to see a change of the machine,
+ * make a new host. Free a host with nearfab_host_free.
  */
 typedef struct {
   /**
@@ -245,7 +246,7 @@ typedef struct {
  */
 typedef struct {
   /**
-   * The PCI domain. It is 0 on every known EC2 instance.
+   * The PCI domain: 0 on every known EC2 instance.
    */
   uint32_t domain;
   /**
@@ -261,7 +262,7 @@ typedef struct {
    */
   uint8_t function;
   /**
-   * nearfab writes 0 and does not read it.
+   * nearfab writes 0 and does not read this field.
    */
   uint8_t reserved;
 } nearfab_bdf_t;
@@ -299,7 +300,7 @@ typedef struct {
    */
   uint8_t reserved[3];
   /**
-   * The driver's name of the product, such as "Trainium2". It is empty if the driver does not name it.
+   * The driver's name of the product, such as "Trainium2", or "" if the driver does not name the product.
    */
   char product[NEARFAB_NAME_SIZE];
 } nearfab_neuron_info_t;
@@ -309,7 +310,7 @@ typedef struct {
  */
 typedef struct {
   /**
-   * The PCI address. It identifies the interface.
+   * The PCI address, which identifies the interface.
    */
   nearfab_bdf_t address;
   /**
@@ -325,7 +326,7 @@ typedef struct {
    */
   uint32_t access;
   /**
-   * The name of the RDMA device, such as "rdmap201s0". It is empty if the driver made no RDMA device.
+   * The name of the RDMA device, such as "rdmap201s0", or "" if the driver made no RDMA device.
    */
   char rdma[NEARFAB_NAME_SIZE];
 } nearfab_efa_info_t;
@@ -395,8 +396,8 @@ typedef struct {
 } nearfab_near_neuron_t;
 
 /**
- * One user of an open EFA interface. All users in this process share one ibv_context. Close the handle with
- * nearfab_efa_close. In a forked child the handle is NEARFAB_ERROR_FORKED: open the interface again in the child.
+ * A handle of one user of an open EFA interface. All users in this process share one ibv_context. Close the handle
+ * with nearfab_efa_close. In a forked child the handle is NEARFAB_ERROR_FORKED: open the interface again in the child.
  */
 typedef struct {
   /**
@@ -410,7 +411,7 @@ typedef struct {
  */
 typedef struct {
   /**
-   * The node GUID in host byte order. It is 0 with drivers before 2.12.
+   * The node GUID in host byte order: 0 with drivers before 2.12.
    */
   uint64_t node_guid;
   /**
@@ -458,7 +459,7 @@ typedef struct {
    */
   uint32_t capabilities;
   /**
-   * The GID of the port, by which peers address the interface.
+   * The GID of the port. Peers address the interface by this GID.
    */
   uint8_t gid[16];
   /**
@@ -481,9 +482,9 @@ extern "C" {
 
 /**
  * Returns the text of this thread's last failure, for people, in UTF-8: what failed, why, and what to do. The text is
- * empty before the first failure. A call that succeeds does not change it.
+ * empty before the first failure. A call that succeeds does not change the text.
  *
- * The text stays valid and unchanged until the next failure on this thread. Do not free it.
+ * The text stays valid and unchanged until the next failure on this thread. Do not free the text.
  */
 const char *nearfab_error_text(void);
 
@@ -493,8 +494,8 @@ const char *nearfab_error_text(void);
 const char *nearfab_version(void);
 
 /**
- * Discovers this machine. It opens no device, and needs no privilege and no vendor library. A machine without devices
- * gives a host without devices.
+ * Discovers this machine. The discovery opens no device, and needs no privilege and no vendor library. A machine
+ * without devices gives a host without devices.
  *
  * # Errors
  * NEARFAB_ERROR_READ if the folder / cannot be opened, NEARFAB_ERROR_INVALID_ARGUMENT.
@@ -505,8 +506,8 @@ const char *nearfab_version(void);
 int32_t nearfab_host_discover(nearfab_host_t *host);
 
 /**
- * Reads the file tree below the folder `root`: the machine's root at /host in a container, or copied or emulated
- * folders sys and dev.
+ * Makes a host from the file tree below the folder `root`. `root` can be the machine's root at /host in a container,
+ * or a folder with copied or emulated folders sys and dev.
  *
  * # Errors
  * NEARFAB_ERROR_READ if the folder cannot be opened, NEARFAB_ERROR_INVALID_ARGUMENT.
@@ -534,7 +535,7 @@ int32_t nearfab_host_from_instance(const char *instance_type,
  * Reads a host that was recorded as JSON in a file.
  *
  * # Errors
- * NEARFAB_ERROR_READ if the file cannot be read, NEARFAB_ERROR_RECORD if it does not contain a recorded host,
+ * NEARFAB_ERROR_READ if the file cannot be read, NEARFAB_ERROR_RECORD if the file does not contain a recorded host,
  * NEARFAB_ERROR_INVALID_ARGUMENT.
  *
  * # Safety
@@ -544,8 +545,8 @@ int32_t nearfab_host_from_file(const char *path,
                                nearfab_host_t *host);
 
 /**
- * Frees a host. From then on its handle is an error in every thread. Calls that other threads have begun on the handle
- * end normally.
+ * Frees a host. After this call the handle is an error in every thread. Calls that other threads have begun on the
+ * handle end normally.
  *
  * # Errors
  * NEARFAB_ERROR_FORKED, NEARFAB_ERROR_INVALID_HANDLE.
@@ -553,9 +554,9 @@ int32_t nearfab_host_from_file(const char *path,
 int32_t nearfab_host_free(nearfab_host_t host);
 
 /**
- * Writes the instance type into `buffer`, which has `size` bytes. The text is what the firmware of the machine
- * reports, and empty if the firmware reports nothing. If the text is longer than the buffer, it is cut as by
- * snprintf(3). `length` may be NULL; otherwise it gets the length of the whole text without the NUL.
+ * Writes the instance type into `buffer` of `size` bytes. The firmware of the machine reports the instance type. The
+ * text is empty if the firmware reports no instance type. If the text is longer than the buffer, the text is cut as by
+ * snprintf(3). If `length` is not NULL, `*length` becomes the length of the whole text without the NUL.
  *
  * # Errors
  * NEARFAB_ERROR_FORKED, NEARFAB_ERROR_INVALID_HANDLE, NEARFAB_ERROR_INVALID_ARGUMENT.
@@ -569,9 +570,9 @@ int32_t nearfab_host_instance_type(nearfab_host_t host,
                                    size_t *length);
 
 /**
- * Writes the whole host as JSON into `buffer`, which has `size` bytes. nearfab_host_from_file reads a file with this
- * text. If the text is longer than the buffer, it is cut as by snprintf(3): call this function with a `size` of 0
- * first to get the `length` of the whole text without the NUL. `length` may be NULL.
+ * Writes the whole host as JSON into `buffer` of `size` bytes. nearfab_host_from_file reads a file with this text. If
+ * the text is longer than the buffer, the text is cut as by snprintf(3). If `length` is not NULL, `*length` becomes
+ * the length of the whole text without the NUL. To get only the length, call this function with a `size` of 0.
  *
  * # Errors
  * NEARFAB_ERROR_FORKED, NEARFAB_ERROR_INVALID_HANDLE, NEARFAB_ERROR_INVALID_ARGUMENT.
@@ -596,8 +597,8 @@ int32_t nearfab_host_to_json(nearfab_host_t host,
 int32_t nearfab_neuron_count(nearfab_host_t host, size_t *count);
 
 /**
- * Describes the Neuron device at `position`. Positions start at 0 and follow the order of the device numbers, in which
- * there may be gaps. `size` is sizeof *info.
+ * Describes the Neuron device at `position`. Positions start at 0 and follow the order of the device numbers. The
+ * device numbers may have gaps. `size` is sizeof *info.
  *
  * # Errors
  * NEARFAB_ERROR_FORKED, NEARFAB_ERROR_INVALID_HANDLE, NEARFAB_ERROR_INVALID_ARGUMENT.
@@ -660,9 +661,9 @@ int32_t nearfab_near_core(nearfab_host_t host,
                           size_t *count);
 
 /**
- * Lists the EFA interfaces that are nearest to a physical core: one interface if the evidence decides, several if they
- * are equally near, none if nothing is known or the host has no interface. The arguments and errors are those of
- * nearfab_near_core.
+ * Lists the EFA interfaces that are nearest to a physical core. The list has one interface if the evidence decides,
+ * and several interfaces if they are equally near. The list is empty if nothing is known or the host has no interface.
+ * The arguments and errors are those of nearfab_near_core.
  *
  * # Safety
  * `count` points to a size_t, `entries` points to `*count` times `entry_size` bytes.
@@ -698,8 +699,9 @@ int32_t nearfab_near_efa(nearfab_host_t host,
                          size_t *count);
 
 /**
- * Lists the Neuron devices that are nearest to an EFA interface: several if they are equally near, none if nothing is
- * known or the host has no Neuron device. The arguments and errors are those of nearfab_near_efa.
+ * Lists the Neuron devices that are nearest to an EFA interface. The list has several devices if they are equally
+ * near. The list is empty if nothing is known or the host has no Neuron device. The arguments and errors are those of
+ * nearfab_near_efa.
  *
  * # Safety
  * `count` points to a size_t, `entries` points to `*count` times `entry_size` bytes.
@@ -712,9 +714,10 @@ int32_t nearfab_nearest_to_efa(nearfab_host_t host,
                                size_t *count);
 
 /**
- * Finds out whether this host lacks the EFA interface that the vendor pairs with a Neuron device. That happens if
- * fewer interfaces than possible were attached at launch; nearness is then judged by place only. If the interface is
- * missing, `address` gets its PCI address; otherwise `address` is not changed.
+ * Finds out whether this host lacks the EFA interface that the vendor pairs with a Neuron device. A host lacks paired
+ * interfaces if fewer interfaces than possible were attached at launch. Without the paired interface, only the places
+ * decide nearness. If the interface is missing, `*address` becomes the PCI address of the interface; otherwise
+ * `*address` is not changed.
  *
  * # Errors
  * NEARFAB_ERROR_NO_SUCH_DEVICE if the host has no such device, NEARFAB_ERROR_FORKED, NEARFAB_ERROR_INVALID_HANDLE,
@@ -729,13 +732,13 @@ int32_t nearfab_missing_pair(nearfab_host_t host,
                              nearfab_bdf_t *address);
 
 /**
- * Opens the EFA interface at a PCI address. If this process has the interface open already, the new handle shares its
- * context. Only interfaces of the live machine (nearfab_host_discover) can be opened.
+ * Opens the EFA interface at a PCI address. If this process has the interface open already, the new handle shares the
+ * open context. Only interfaces of the live machine (nearfab_host_discover) can be opened.
  *
  * # Errors
  * - NEARFAB_ERROR_NOT_LIVE if the host is not the live machine.
- * - NEARFAB_ERROR_NO_SUCH_DEVICE if the host has no such interface, if the interface has no driver, or if it changed
- *   since the host was discovered.
+ * - NEARFAB_ERROR_NO_SUCH_DEVICE if the host has no such interface, if the interface has no driver, or if the
+ *   interface changed since the host was discovered.
  * - NEARFAB_ERROR_NODE_REFUSED if the device node of the interface cannot be opened.
  * - NEARFAB_ERROR_LIBRARY or NEARFAB_ERROR_MISSING_SYMBOL if libibverbs is not installed or too old.
  * - NEARFAB_ERROR_CALL if libibverbs fails.
@@ -751,11 +754,11 @@ int32_t nearfab_efa_open(nearfab_host_t host,
                          nearfab_efa_t *efa);
 
 /**
- * Closes the handle of one user of an interface. `users` may be NULL; otherwise it gets the number of users that are
- * left in this process. If that number is 0, the interface was closed.
+ * Closes the handle of one user of an interface. If `users` is not NULL, `*users` becomes the number of users that are
+ * left in this process. If `*users` is 0, the interface was closed.
  *
- * From then on the handle is an error in every thread. Calls that other threads have begun on the handle end normally;
- * until the last of them has returned, this user counts as one that is left.
+ * After this call the handle is an error in every thread. Calls that other threads have begun on the handle end
+ * normally. This user counts as left until the last of these calls has returned.
  *
  * # Errors
  * NEARFAB_ERROR_CALL if libibverbs reports a failure: the interface still counts as closed. NEARFAB_ERROR_FORKED,
@@ -768,7 +771,7 @@ int32_t nearfab_efa_close(nearfab_efa_t efa,
                           size_t *users);
 
 /**
- * Gets the number of users that the interface has in this process. The user that owns the handle is one of them.
+ * Gets the number of users of the interface in this process, including the user that owns the handle.
  *
  * # Errors
  * NEARFAB_ERROR_FORKED, NEARFAB_ERROR_INVALID_HANDLE, NEARFAB_ERROR_INVALID_ARGUMENT.
@@ -793,8 +796,8 @@ int32_t nearfab_efa_users(nearfab_efa_t efa,
 int32_t nearfab_efa_query(nearfab_efa_t efa, nearfab_efa_attributes_t *attributes, size_t size);
 
 /**
- * Writes a PCI address as text into `buffer`, which has `size` bytes. NEARFAB_BDF_SIZE bytes are enough for every
- * address. If the text is longer than the buffer, the text is cut as by snprintf(3).
+ * Writes a PCI address as text into `buffer` of `size` bytes. NEARFAB_BDF_SIZE bytes are enough for every address. If
+ * the text is longer than the buffer, the text is cut as by snprintf(3).
  *
  * # Errors
  * NEARFAB_ERROR_INVALID_ARGUMENT if the device or the function of the address is out of range.

@@ -13,8 +13,8 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 const FORWARDED: [Signal; 6] =
     [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGUSR1, Signal::SIGUSR2];
 
-/// Whether this process ignores the signal. It inherits that from its parent: nohup ignores SIGHUP, a shell ignores SIGINT for
-/// commands that it starts with `&`.
+/// Returns whether this process ignores the signal. A process inherits ignored signals from its parent: nohup ignores
+/// SIGHUP, and a shell ignores SIGINT for commands that the shell starts with `&`.
 pub(crate) fn is_ignored(signal: Signal) -> bool {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
@@ -31,7 +31,7 @@ pub(crate) fn release() -> nix::Result<()> {
     awaited().thread_unblock()
 }
 
-/// The signals of this process. They are blocked, and [`Signals::wait`] receives them.
+/// The signals of this process. The signals are blocked, and [`Signals::wait`] receives them.
 pub(crate) struct Signals {
     descriptor: SignalFd,
 }

@@ -29,7 +29,8 @@ pub(crate) fn text() -> Result<String> {
 /// Returns rustdoc's description of the library. A stable compiler writes JSON only with `RUSTC_BOOTSTRAP`, which this call
 /// sets. The target folder is separate, because with this variable cargo builds some dependencies again.
 ///
-/// The renderer is used with format 57 of the JSON. It reads other formats too, and an unknown construct is an error.
+/// The renderer is used with format 57 of the JSON. The renderer reads other formats too. An unknown construct is an
+/// error.
 fn document() -> Result<Value> {
     let target = workspace().join("target/api");
     let mut cargo = Command::new(env!("CARGO"));

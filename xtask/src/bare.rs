@@ -56,7 +56,7 @@ pub(crate) fn run() -> Result<()> {
     Ok(())
 }
 
-/// Returns the root folder. It is made if the cache does not have it.
+/// Returns the root folder. Makes the folder if the cache does not have it.
 fn debian() -> Result<PathBuf> {
     let release = fs::read_to_string("/etc/os-release").context("reading /etc/os-release")?;
     let suite = release.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME="));

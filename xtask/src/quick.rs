@@ -15,7 +15,7 @@ use crate::packages::{self, PACKAGES, Package};
 use crate::run::{output, say, visibly, workspace};
 use crate::tally::Tally;
 
-/// The packages whose tests run after every change. They are built together, so that one build serves all the tests.
+/// The packages whose tests run after every change. One build of both packages serves all the tests.
 const ALWAYS: [&str; 2] = ["nearfab", "nearfab-cli"];
 
 /// The integration tests that run after every change, and the arguments of their programs. Tests that look at every

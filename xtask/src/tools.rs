@@ -88,7 +88,7 @@ pub(crate) const CARGO_DENY: Crate = Crate { name: "cargo-deny", version: "0.20.
 pub(crate) const CARGO_FUZZ: Crate = Crate { name: "cargo-fuzz", version: "0.13.2", options: &[] };
 /// Writes the C header.
 pub(crate) const CBINDGEN: Crate = Crate { name: "cbindgen", version: "0.29.4", options: &[] };
-/// Renders the book. Its server and its watcher of files are left out.
+/// Renders the book. mdbook's server and file watcher are left out.
 pub(crate) const MDBOOK: Crate =
     Crate { name: "mdbook", version: "0.5.4", options: &["--no-default-features", "--features", "search"] };
 
@@ -121,7 +121,7 @@ pub(crate) fn is_installed(program: &str) -> bool {
     search_path().iter().any(|folder| folder.join(program).is_file())
 }
 
-/// Returns the program of a Rust package. It is built once for each version, in the user's cache.
+/// Returns the program of a Rust package. Builds each version once, in the user's cache.
 ///
 /// # Errors
 /// If the package cannot be downloaded or built.
@@ -141,7 +141,7 @@ pub(crate) fn from_crates(Crate { name, version, options }: &Crate) -> Result<Pa
     Ok(program)
 }
 
-/// Returns nearfab's folder in the user's cache. It keeps files that cost minutes and serve every checkout.
+/// Returns nearfab's folder in the user's cache. The folder keeps files that take minutes to make and serve every checkout.
 ///
 /// # Errors
 /// If the environment names no home.

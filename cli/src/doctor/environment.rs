@@ -21,7 +21,7 @@ const NO_EFA: FindingKind = FindingKind {
 };
 const NO_SUCH_INTERFACE: FindingKind = FindingKind {
     id: "fi-efa-iface-unknown",
-    means: "The efa provider uses only the interfaces in this list. It compares the full RDMA names, which differ between \
+    means: "The efa provider uses only the interfaces in this list. The provider compares the full RDMA names, which differ between \
             instance types. A container without udev has other names than its host (efa_0).",
     action: "Use the RDMA names that nearfab list shows, or all.",
     source: "libfabric, parameter iface of the efa provider.",

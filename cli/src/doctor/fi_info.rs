@@ -16,8 +16,8 @@ const MAX_OUTPUT: u64 = 1 << 20;
 
 /// The answer of libfabric on this machine.
 ///
-/// It comes from another process: the first `fi_getinfo` of a process opens every EFA interface and may create a CUDA context, which
-/// nearfab does not want in its own process.
+/// The answer comes from a child process: the first `fi_getinfo` of a process opens every EFA interface and may create
+/// a CUDA context. nearfab does not want these effects in the caller's process.
 pub(super) enum FiInfo {
     NotInstalled,
     /// The program could not be started, or did not end before the deadline.

@@ -8,7 +8,7 @@ use super::finding::{Check, Finding, FindingKind};
 const GAPS: FindingKind = FindingKind {
     id: "neuron-ids-not-contiguous",
     means: "Inside a container, the Neuron runtime opens the node with the lowest number, then the next number, and so on. \
-            It stops at the first number without a node and reports that it could not open a device, or that cores are not \
+            The runtime stops at the first number without a node and reports that it could not open a device, or that cores are not \
             contiguous.",
     action: "Give the container devices with consecutive host numbers: whole groups from the device plugin with its \
              scheduler extension, or a resource claim for a device group.",
@@ -30,7 +30,7 @@ const MALFORMED: FindingKind = FindingKind {
 };
 const BEYOND: FindingKind = FindingKind {
     id: "visible-cores-beyond",
-    means: "The numbers count the logical cores of the devices that are visible here. They count neither physical cores nor \
+    means: "The numbers count the logical cores of the devices that are visible here. The numbers count neither physical cores nor \
             devices. With two physical cores in a logical core (LNC 2, the default on Trainium2 and Trainium3), the host has \
             half as many numbers as physical cores.",
     action: "nearfab near nc5 and nearfab list -o wide show the cores of a number. Use lower numbers, or set \

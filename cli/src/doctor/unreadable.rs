@@ -5,7 +5,7 @@ use super::finding::{Check, Finding, FindingKind};
 
 const INCOMPLETE: FindingKind = FindingKind {
     id: "host-incomplete",
-    means: "nearfab could not read or understand these files. Its answers about this host lack their content, and the doctor may miss a \
+    means: "nearfab could not read or understand these files. nearfab's answers about this host lack the content of these files, and the doctor may miss a \
             problem.",
     action: "Run nearfab as root if a file was refused. Report a file with unexpected content to nearfab: a newer driver may have changed \
              its form.",

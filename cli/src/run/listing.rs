@@ -13,7 +13,7 @@ pub(super) struct Listed {
     pub(super) has_ended: bool,
 }
 
-/// Returns the processes that this process may see. One that ends during the call may be missing.
+/// Returns the processes that this process may see. A process that ends during the call may be missing.
 pub(super) fn processes() -> Vec<Listed> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());

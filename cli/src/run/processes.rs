@@ -199,7 +199,7 @@ impl Processes {
         for orphan in
             listed.iter().filter(|other| other.has_ended && other.parent == Pid::this() && !is_rank(other.pid))
         {
-            // Its exit status is of no interest: it is no rank.
+            // Only the exit status of a rank counts, and this process is not a rank.
             let _ = waitpid(orphan.pid, Some(WaitPidFlag::WNOHANG));
         }
         for process in &mut self.all {

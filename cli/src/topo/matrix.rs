@@ -7,7 +7,7 @@ use nearfab::{Host, MatrixMember, Proximity};
 use crate::table::{Table, or_unknown};
 use crate::{head, notes};
 
-/// The codes of [`Proximity::code`], from near to far. They mean the same as in nvidia-smi.
+/// The codes of [`Proximity::code`], from near to far. The codes mean the same as in `nvidia-smi topo -m`.
 const LEGEND: [(&str, &str); 8] = [
     ("X", "the same device"),
     ("PIX", "same PCIe switch: at most one switch between the two"),

@@ -137,7 +137,8 @@ pub(crate) const DEFECTS: &[Defect] = &[
     }),
 ];
 
-/// The findings that no tree of root can cause. Those of a query have unit tests; the refused ones need another user.
+/// The findings that no tree can cause if the tests run as root. Findings about `fi_getinfo` have unit tests. Findings
+/// about refused files need another user.
 pub(crate) const WITHOUT_DEFECT: [&str; 11] = [
     "cores-held",
     "cores-held-by-nobody",

@@ -9,7 +9,7 @@ use nix::unistd::Pid;
 
 use super::{RunningProcess, nearfab, text, two_nodes};
 
-/// Prints the rank, its process and its child, and waits for a signal. Its output ends when both processes have ended.
+/// Prints the rank, its process and its child, and waits for a signal. The output of the command ends when both processes have ended.
 const PRINT_AND_WAIT: &str = "sleep 1000 & echo $LOCAL_RANK $$ $!; wait";
 
 fn ranks(tree: &tempfile::TempDir, options: &[&str], script: &str) -> RunningProcess {
@@ -24,7 +24,7 @@ fn pids(lines: &[String]) -> Vec<Pid> {
     numbers.map(|number| Pid::from_raw(number.parse().unwrap())).collect()
 }
 
-/// Whether the process has ended. It may be a zombie whose parent never waits for it.
+/// Returns whether the process has ended. An ended process may be a zombie whose parent never waits for it.
 fn has_ended(pid: Pid) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.is_empty() || stat.contains(") Z ")

@@ -64,7 +64,7 @@ fn children(document: &Value, module: u64, inside: &mut Vec<(String, u64)>) -> R
         }
         match kind {
             "use" if inner["is_glob"] == true => children(document, id(&inner["id"])?, inside)?,
-            // One that is exported for another's macros may have no item.
+            // An import that is exported for the macros of another crate may have no item.
             "use" => inside.push((text(&inner["name"])?, id(&inner["id"])?)),
             "impl" => {}
             _ => inside.push((text(&found["name"])?, child)),

@@ -84,7 +84,7 @@ fn names(folder: &Path) -> Result<BTreeSet<String>> {
     entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
 }
 
-/// Makes the copy equal to the sources. It writes only files that differ, so that cargo builds little again.
+/// Makes the copy equal to the sources. Only files that differ are written, so that cargo builds little again.
 fn synchronize(copy: &Path) -> Result<()> {
     let mut git = Command::new("git");
     git.current_dir(workspace()).args(["ls-files", "--cached", "--others", "--exclude-standard", "-z"]);

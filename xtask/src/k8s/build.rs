@@ -138,7 +138,8 @@ impl Module<'_> {
         Ok(text)
     }
 
-    /// Returns the modules that Kubernetes publishes from its tree. It requires them as v0.0.0 and replaces them by folders.
+    /// Returns the modules that Kubernetes publishes from its tree. Kubernetes requires these modules as v0.0.0 and
+    /// replaces the modules by folders.
     /// Go uses replacements of the main module only, so the module of the bed must name the published versions.
     fn staging_modules(&self, source: &Path) -> Result<Vec<String>> {
         #[derive(Deserialize)]

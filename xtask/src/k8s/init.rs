@@ -21,7 +21,7 @@ use crate::run::{output, say, until};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Kernel settings that the kubelet changes to these values. They are settings of the whole machine. In the bed, files with
+/// Kernel settings that the kubelet changes to these values. The settings are those of the whole machine. In the bed, files with
 /// these values are mounted over them, so the kubelet changes nothing.
 const KERNEL_SETTINGS: [(&str, &str); 6] = [
     ("vm/overcommit_memory", "1"),

@@ -188,7 +188,8 @@ fn write_instances(out: &mut String, data: &Data) -> std::fmt::Result {
     writeln!(out, "];")
 }
 
-/// Writes the rows that have a PCI id. All EFA interfaces of an instance have the same id, and all its GPUs.
+/// Writes the rows that have a PCI id. All EFA interfaces of an instance have the same PCI id. All GPUs of an instance
+/// have the same PCI id.
 fn write_functions(out: &mut String, i: &Instance) -> std::fmt::Result {
     let known = |rows: &[file::Function], vendor, device: Option<u16>| -> Vec<String> {
         let row = |f: &file::Function| row(f.address, (vendor, device.unwrap_or_default()), f.numa, &f.bridges);

@@ -38,7 +38,7 @@ pub(crate) struct Arguments {
     command: Vec<OsString>,
 }
 
-/// Becomes the command; returns only on failure.
+/// Binds this process, and replaces it with the command; returns only on failure.
 pub(crate) fn bind(input: &Input, source: &Source, arguments: &Arguments, err: &mut dyn Write) -> Failure {
     match bind_this_process(input, source, arguments, err) {
         Ok(environment) => start::become_command(&arguments.command, |command| {

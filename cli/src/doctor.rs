@@ -33,7 +33,7 @@ use crate::head;
 use crate::output::{Output, answer};
 use crate::source::Input;
 
-/// All checks. The findings of one severity have this order.
+/// All checks. The report has the findings of equal severity in this order.
 const CHECKS: &[&Check] = &[
     &efa::DRIVER,
     &efa::NODES,

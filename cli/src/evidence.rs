@@ -8,7 +8,7 @@ use nearfab::Near;
 /// The nearest devices or interfaces, and the evidence.
 #[derive(Default)]
 pub(crate) struct Nearest {
-    /// The names; `=` is between equally near ones.
+    /// The names of the devices or interfaces, with `=` between equally near ones.
     pub(crate) targets: String,
     pub(crate) evidence: String,
 }

@@ -22,7 +22,7 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
-    /// A rank that is not started, for this reason; the exit status is 1.
+    /// Returns the failure of a rank that is not started, for this reason; the exit status is 1.
     pub(crate) fn launch(reason: impl Into<String>) -> Self {
         Self::Launch { reason: reason.into(), status: 1 }
     }

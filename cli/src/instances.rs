@@ -29,7 +29,7 @@ struct Summaries {
     instances: Vec<Summary>,
 }
 
-/// One instance table in one line.
+/// The summary of an instance table: one line of the text form.
 #[derive(Serialize)]
 struct Summary {
     instance_type: &'static str,

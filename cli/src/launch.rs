@@ -26,7 +26,7 @@ pub(crate) struct PlanFlags {
 }
 
 impl PlanFlags {
-    /// Returns the options of a plan for this host: its threads of a core, and its kernel.
+    /// Returns the options of a plan for this host: the threads of each CPU core, and the kernel of the host.
     pub(crate) fn options(&self, input: &Input, ranks: u32, err: &mut dyn Write) -> Result<PlanOptions, Failure> {
         if let Some(reason) = input.host.nothing_found().filter(|_| input.host.gpus().is_empty()) {
             return Err(Failure::Nothing(reason));
@@ -146,7 +146,8 @@ pub(crate) fn refuse_absent<'a>(host: &Host, ranks: impl IntoIterator<Item = &'a
 
 /// Fails if `check` finds cores held by other processes. Does nothing on a host that is not this machine.
 ///
-/// Only if a core is held, the driver is asked a second time for the processes: that question takes one of the device's places.
+/// If a core is held, a second query asks the driver for the attached processes. The first query does not ask for the
+/// processes, because this question takes one of the device's places.
 pub(crate) fn refuse_held(
     input: &Input,
     source: &Source,

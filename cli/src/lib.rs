@@ -1,7 +1,7 @@
 //! The command line of nearfab, as a library.
 //!
-//! The program `nearfab` calls [`main`]. Tests and `cargo xtask` call [`run()`], which runs one command line in their own process,
-//! and [`command`], which describes all commands and options.
+//! The program `nearfab` calls [`main`]. Tests and `cargo xtask` call [`run()`], which runs one command line in the
+//! calling process, and [`command`], which describes all commands and options.
 //!
 //! ```
 //! let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
@@ -52,7 +52,7 @@ use source::{Hosts, Input};
 /// The exit status of a command that found no device although `--require` was given.
 const NOTHING: u8 = 3;
 
-/// The width of help and usage errors where there is no terminal, in columns: clap's own default.
+/// The width of help and usage errors without a terminal, in columns: the default of clap.
 const COLUMNS: usize = 100;
 
 /// Whether a command may start other processes, or replace this one.
@@ -66,7 +66,7 @@ enum Processes {
 
 /// Runs the program `nearfab` with the arguments of this process, and returns its exit status.
 ///
-/// Help and usage errors are as wide as the terminal, and coloured on one.
+/// Help and usage errors are as wide as the terminal, and have colours on a terminal.
 #[must_use]
 pub fn main() -> ExitCode {
     let arguments = match Arguments::parse(&mut command(), std::env::args_os()) {
@@ -77,16 +77,16 @@ pub fn main() -> ExitCode {
             return status_of(&error).into();
         }
     };
-    // Standard output alone writes each line by itself.
+    // Without the buffer, standard output would write each line separately.
     let mut stdout = BufWriter::new(io::stdout().lock());
     execute(&arguments, &mut Hosts::default(), Processes::Allowed, &mut stdout, &mut io::stderr()).into()
 }
 
 /// Runs one command line in this process, writes to the given streams, and returns the exit status.
 ///
-/// `arguments` are the words after the name of the program. The output is that of the program `nearfab` without a terminal: 100
-/// columns wide and without colours. The commands that start or replace a process (`bind`, and `run` without `--dry-run`) fail
-/// with status 1: only the program has them.
+/// `arguments` are the words after the name of the program. The output is that of the program `nearfab` without a
+/// terminal: 100 columns wide and without colours. The commands that start or replace a process (`bind`, and `run`
+/// without `--dry-run`) fail with status 1: only the program `nearfab` can run these commands.
 #[must_use]
 pub fn run<T: Into<OsString>>(
     arguments: impl IntoIterator<Item = T>,
@@ -155,7 +155,7 @@ fn execute(
     let result = dispatch(arguments, hosts, processes, out, err).and_then(|status| Ok(out.flush().map(|()| status)?));
     match result {
         Ok(status) => status,
-        // The reader has read what it wanted, as `head` does.
+        // The reader of the output, such as `head`, has read enough.
         Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => 0,
         Err(failure) => {
             print_message(err, &failure.to_string());
@@ -215,7 +215,8 @@ fn dispatch(
     }
 }
 
-/// Shows something of the host that the arguments name; returns the exit status that `--require` asks for.
+/// Reads the host that the arguments name, and calls `show` with it; returns the exit status, which `--require`
+/// changes.
 fn of_host(
     arguments: &Arguments,
     hosts: &mut Hosts,

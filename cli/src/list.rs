@@ -73,7 +73,7 @@ pub(crate) fn chain(bridges: &[nearfab::Bdf]) -> String {
     bridges.iter().map(ToString::to_string).collect::<Vec<_>>().join(" > ")
 }
 
-/// Returns speed and width of a PCIe link: the current ones, and the highest.
+/// Returns speed and width of a PCIe link: the current values, and the highest values.
 fn lanes(link: PciLink) -> (String, String) {
     let text = |speed: Option<nearfab::LinkSpeed>, width: Option<nearfab::LinkWidth>| match (speed, width) {
         (None, None) => UNKNOWN.to_owned(),

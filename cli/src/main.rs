@@ -1,4 +1,5 @@
-//! The program `nearfab`. Everything that it does is in the library `nearfab_cli`, so that tests can run it in their own process.
+//! The program `nearfab`. All of its code is in the library `nearfab_cli`, so that a test can run commands in the
+//! process of the test.
 
 #![forbid(unsafe_code)]
 

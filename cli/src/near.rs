@@ -13,7 +13,7 @@ use crate::notes;
 use crate::output::{self, Output};
 use crate::table::{Table, or_unknown};
 
-/// Why all PCI functions are equally near.
+/// The reason why the nearest PCI function is unknown.
 const UNKNOWN_PATHS: &str = "the PCIe paths and NUMA nodes are unknown";
 
 pub(crate) fn write(host: &Host, of: &str, by_place: bool, output: Output, out: &mut dyn Write) -> Result<(), Failure> {
@@ -157,7 +157,7 @@ impl<'a> Answer<'a> {
             function_table(host, &functions.entries, wide, out)?;
             tie(functions.nearest().count(), "functions", UNKNOWN_PATHS, out)?;
             if list.nearest().next().is_none() {
-                // All devices have rank 1 "unknown": their table would add nothing.
+                // All devices have rank 1 "unknown": a table of the devices would add nothing.
                 return match list.entries.len() {
                     0 => Ok(()),
                     _ => writeln!(
@@ -231,7 +231,7 @@ fn why<T>(near: &Near<T>) -> String {
     }
 }
 
-/// Writes that several of the nearest are equally near, or why the nearest is unknown.
+/// Writes that several entries are equally near, or why the nearest entry is unknown.
 fn tie(nearest: usize, plural: &str, unknown: &str, out: &mut dyn Write) -> io::Result<()> {
     match nearest {
         0 => writeln!(out, "\nThe nearest is unknown: {unknown}."),

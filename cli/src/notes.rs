@@ -1,4 +1,4 @@
-//! The lines below a view that name the facts of the instance table which rest on assumptions.
+//! The lines below a view that name the facts of the instance table that depend on assumptions.
 
 use std::io::{self, Write};
 
@@ -7,17 +7,19 @@ use nearfab::instances::{Grade, Source};
 
 use crate::table::wrapped;
 
-/// The facts that distances rest on.
+/// The facts that distances depend on.
 pub(crate) const NEARNESS: [&str; 6] = ["efa", "gpu", "neuron", "numa", "pairing", "path"];
 
-/// Returns the named facts of the instance table that the host rests on; all of them if no fact is named.
+/// Returns the sources of the named facts that the host takes from an instance table; of all such facts if no fact is
+/// named.
 pub(crate) fn sources(host: &Host, facts: &[&str]) -> Vec<&'static Source> {
     let mut sources = host.table_sources();
     sources.retain(|source| facts.is_empty() || facts.contains(&source.fact));
     sources
 }
 
-/// Writes the facts that rest on assumptions, one line for each grade: `Inferred, not seen on a host: path (trn2-switch-ports)`.
+/// Writes the facts that depend on assumptions, one line for each grade:
+/// `Inferred, not seen on a host: path (trn2-switch-ports)`.
 pub(crate) fn write(host: &Host, facts: &[&str], out: &mut dyn Write) -> io::Result<()> {
     let assumed: Vec<_> = sources(host, facts).into_iter().filter(|source| !source.assumptions.is_empty()).collect();
     if assumed.is_empty() {

@@ -24,7 +24,7 @@ DEVICES are the host's numbers of Neuron devices. Equally near interfaces have =
 On this machine, the plan divides the CPUs that nearfab may use, and the cores in its NEURON_RT_VISIBLE_CORES.
 With --probe, nearfab plan fails if other processes hold cores of the plan.";
 
-/// The most interfaces of a rank in a table that is not wide.
+/// The largest number of interfaces of a rank that a narrow table shows.
 const MOST_NEAR: usize = 4;
 
 #[derive(clap::Args)]
@@ -191,7 +191,7 @@ fn reasons(plan: &Plan, out: &mut dyn Write) -> io::Result<()> {
     Ok(())
 }
 
-/// Writes each variable once, with its value if all ranks have the same.
+/// Writes each variable once, with its value if all ranks have the same value.
 fn variables(plan: &Plan, wide: bool, out: &mut dyn Write) -> io::Result<()> {
     let value = |variable: &&Variable| {
         let values: BTreeSet<Option<&String>> =

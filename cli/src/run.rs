@@ -103,11 +103,12 @@ fn line(rank: &Rank, plan: &Plan, command: &[OsString]) -> String {
     words.join(" ")
 }
 
-/// Returns the command of the rank's process: this program, which binds itself and then becomes the command of the user.
+/// Returns the command of the rank's process: `nearfab start`, which binds the process and then becomes the command of
+/// the user.
 ///
 /// Each rank has its own process group, so that a signal to the group also ends the processes that the rank has started.
 fn command(rank: &Rank, plan: &Plan, words: &[OsString]) -> Command {
-    // The running program, even if its file was replaced since it started.
+    // The program of this process, even if its file was replaced since the start of this process.
     let mut command = Command::new("/proc/self/exe");
     command.args(start::Arguments::words(&rank.cpus.cpus, std::process::id(), words));
     command.envs(environment(rank, plan)).stdin(Stdio::null()).process_group(0);

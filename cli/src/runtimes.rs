@@ -14,7 +14,7 @@ struct Answer {
     runtimes: Vec<LibraryRow>,
 }
 
-/// One library, or why it cannot be loaded.
+/// A library, or the reason why it cannot be loaded.
 #[derive(Serialize)]
 struct LibraryRow {
     soname: &'static str,
@@ -24,7 +24,7 @@ struct LibraryRow {
     error: Option<String>,
 }
 
-/// A function that the library does not have, and what does not work without it.
+/// A function that the library does not have, and the effect of the missing function.
 #[derive(Serialize)]
 struct MissingSymbol {
     symbol: &'static str,

@@ -1,4 +1,4 @@
-//! Words of a shell.
+//! Quotes words for a shell.
 
 use std::ffi::OsStr;
 use std::fmt::Write;
@@ -22,7 +22,7 @@ fn escaped(bytes: &[u8]) -> String {
     for chunk in bytes.utf8_chunks() {
         word += &chunk.valid().replace('\\', r"\\").replace('\'', r"\'");
         for byte in chunk.invalid() {
-            // Always three digits: a digit after the escape is not read as a part of it.
+            // Always three digits: a digit after the escape is not read as a part of the escape.
             let _ = write!(word, "\\{byte:03o}");
         }
     }

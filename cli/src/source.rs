@@ -26,7 +26,7 @@ pub(crate) struct Source {
     processes: bool,
 }
 
-/// The options that name a host: at most one of them.
+/// The options that name a host: at most one of them is given.
 #[derive(Args, Clone, PartialEq, Eq, Hash)]
 #[group(multiple = false)]
 struct Origin {
@@ -60,7 +60,7 @@ pub(crate) struct Input {
 }
 
 impl Input {
-    /// Returns the host with its system: from the file of `--host`, or as the system is at the first call.
+    /// Returns the host with its system: from the file of `--host`, or from the system at the first call.
     pub(crate) fn record(&self) -> nearfab::Result<Record> {
         if let Some(record) = self.record.get() {
             return Ok(record.clone());
@@ -104,7 +104,7 @@ impl Source {
     /// Reads the host, and writes a message for each file that could not be read.
     pub(crate) fn read_and_report(&self, hosts: &mut Hosts, err: &mut dyn Write) -> nearfab::Result<Input> {
         let input = self.read(hosts)?;
-        // The views say which facts of a table are invented: a message for each would repeat that.
+        // The views show which facts of a table are invented: a message for each fact would repeat them.
         if !matches!(input.host.origin(), nearfab::Origin::Table { .. }) {
             input.host.problems().iter().for_each(|problem| print_message(err, problem));
         }

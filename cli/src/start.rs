@@ -1,5 +1,5 @@
-//! The first step of a rank's process: it binds itself to its CPUs, arranges to end with `nearfab run`, and becomes the command.
-//! A process can do this to itself without `unsafe` code between fork and exec.
+//! The first step of a rank's process: the process binds itself to its CPUs, arranges to end with `nearfab run`, and
+//! becomes the command. A process can take these steps itself, so no `unsafe` code has to run between fork and exec.
 
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
@@ -13,8 +13,9 @@ use nix::unistd::{Pid, getppid};
 use crate::failure::Failure;
 use crate::{launch, signals};
 
-/// The exit statuses of a shell for a command that does not exist, and for one that cannot be executed.
+/// The exit status of a shell for a command that does not exist.
 const NOT_FOUND: u8 = 127;
+/// The exit status of a shell for a command that cannot be executed.
 const NOT_RUN: u8 = 126;
 
 #[derive(clap::Args)]
@@ -37,12 +38,12 @@ impl Arguments {
     }
 }
 
-/// Becomes the command; returns only on failure.
+/// Binds this process, and replaces it with the command; returns only on failure.
 pub(crate) fn start(arguments: &Arguments) -> Failure {
     if let Err(errno) = set_pdeathsig(Signal::SIGKILL) {
         return Failure::launch(format!("cannot make this rank end with nearfab (PR_SET_PDEATHSIG): {errno}"));
     }
-    // nearfab run may have ended before that call.
+    // nearfab run may have ended before the call of `set_pdeathsig`.
     if getppid() != Pid::from_raw(arguments.parent) {
         return Failure::launch("nearfab run ended before this rank started");
     }

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 /// The sign of an unknown value.
 pub(crate) const UNKNOWN: &str = "-";
 
-/// Returns the text of a value, or the sign of an unknown one if the value or its text is missing.
+/// Returns the text of a value, or the sign of an unknown value if the value or its text is missing.
 pub(crate) fn or_unknown(value: Option<impl ToString>) -> String {
     value.map(|value| value.to_string()).filter(|text| !text.is_empty()).unwrap_or_else(|| UNKNOWN.to_owned())
 }
@@ -40,7 +40,8 @@ impl<'a, T> Table<'a, T> {
     }
 }
 
-/// Writes a text in lines of at most `width` characters, each after `indent`. A longer word has a line for itself.
+/// Writes a text in lines of at most `width` characters, each after `indent`. A word that is longer than `width` has a
+/// separate line.
 pub(crate) fn wrapped(text: &str, indent: &str, width: usize, out: &mut dyn Write) -> io::Result<()> {
     let mut line = indent.to_owned();
     for word in text.split_whitespace() {

@@ -41,7 +41,7 @@ pub(crate) fn write(input: &Input, report: Option<&Path>, output: Output, out: &
 
 const REPOSITORY: &str = env!("CARGO_PKG_REPOSITORY");
 
-/// Writes a redacted record, which `--host` reads, with the verdicts in it.
+/// Writes a redacted record with the verdicts; `--host` reads the record.
 fn write_report(input: &Input, file: &Path) -> Result<(), Failure> {
     let record = input.record()?.redacted();
     let mut report: Value = serde_json::from_str(&record::json(&record)?).map_err(io::Error::from)?;
@@ -114,7 +114,7 @@ fn facts(facts: &[FactVerdict]) -> Vec<Row> {
             disagreement(&fact.differences, &[])
         };
         rows.push([fact.fact.to_owned(), fact.grade.to_string(), result]);
-        // The differences of a fact that rests on assumptions are listed with the assumptions.
+        // The differences of a fact that depends on assumptions are listed with the assumptions.
         let unlisted = fact.differences.iter().filter(|_| fact.assumptions.is_empty());
         rows.extend(unlisted.map(below));
     }

@@ -29,7 +29,7 @@ fn tree_with(defects: &[Defect]) -> tempfile::TempDir {
 
 /// The commands that read a host.
 const READING: [&[&str]; 6] = [&["list"], &["topo"], &["near", "neuron5"], &["doctor"], &["record"], &["verify"]];
-/// A machine without devices has no plan.
+/// The command that plans ranks. A machine without devices has no plan.
 const PLANNING: &[&str] = &["plan", "-n", "16"];
 
 /// Returns the trace of the system calls that can open a file.
@@ -75,7 +75,7 @@ fn reading_this_machine_opens_no_device_node() {
     for command in READING {
         let Some(trace) = opened(command) else { return };
         assert!(trace.contains("sys/bus/pci/devices"), "the trace has the reads of sysfs: {trace}");
-        // Nor any other file below /dev.
+        // The command opens no other file below /dev either.
         let in_dev = |line: &&str| names_a_node(line) || line.contains("\"/dev") || line.contains("\"dev/");
         let nodes: Vec<&str> = trace.lines().filter(in_dev).collect();
         assert_eq!(nodes, [""; 0]);

@@ -130,7 +130,7 @@ fn json_is_valid_and_has_no_other_members() {
         assert_eq!(errors(&strict, answer), [""; 0]);
     }
 
-    // The schema refuses each of these.
+    // The schema refuses each of these changes.
     let changed = |change: &dyn Fn(&mut Value)| {
         let mut answer = answers[0].clone();
         change(&mut answer);

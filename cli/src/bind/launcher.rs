@@ -16,7 +16,8 @@ struct Launcher {
     ranks: &'static [&'static str],
 }
 
-/// The inner launcher first: srun starts torchrun, and a batch step of Slurm starts mpirun, never the reverse.
+/// The launchers, the inner one first: srun starts torchrun, and a batch step of Slurm starts mpirun, never the
+/// reverse.
 const LAUNCHERS: [Launcher; 6] = [
     Launcher { rank: "LOCAL_RANK", ranks: &["LOCAL_WORLD_SIZE"] },
     Launcher { rank: "OMPI_COMM_WORLD_LOCAL_RANK", ranks: &["OMPI_COMM_WORLD_LOCAL_SIZE"] },

@@ -1,4 +1,4 @@
-//! What the checks of the doctor read.
+//! The input of the doctor's checks.
 
 use std::collections::BTreeMap;
 
@@ -74,13 +74,14 @@ impl<'a> CheckInput<'a> {
             .ok_or_else(|| Skip::NotPossible("only root and the user of the process may read its environment".into()))
     }
 
-    /// Returns the end of a finding about nodes inside a container; the empty string outside.
+    /// Returns the end of a finding about nodes: a note that the host is seen from a container. Returns an empty string
+    /// outside of a container.
     pub(super) fn container_note(&self) -> String {
         let mark = self.system.and_then(|system| system.container.as_ref());
         mark.map(|mark| format!("; this is a container ({mark})")).unwrap_or_default()
     }
 
-    /// Returns the value of an environment variable of the process, if both are known.
+    /// Returns the value of an environment variable of the process, if the process and the variable are known.
     pub(super) fn variable(&self, name: &str) -> Option<&'a str> {
         self.system?.process.as_ref()?.variable(name)
     }

@@ -114,7 +114,7 @@ fn driver(input: &CheckInput<'_>) -> Result<Vec<Finding>, Skip> {
 fn nodes(input: &CheckInput<'_>) -> Result<Vec<Finding>, Skip> {
     let efa = input.efa()?;
     let usable = efa.iter().any(|efa| efa.access == NodeAccess::Granted);
-    // A container often has only some of the devices: that is no problem while it can use one.
+    // A container often has only some of the devices. The missing devices are no problem if the container can use one.
     let severity = if usable { Severity::Warning } else { Severity::Problem };
     let mut found = Vec::new();
     for (access, kind, seen) in [

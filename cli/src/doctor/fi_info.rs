@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 
 const PROGRAM: &str = "fi_info";
 const AWS_PROGRAMS: &str = "/opt/amazon/efa/bin";
-/// libibverbs waits 5 s for each node that it may not open, and instances have up to 32 nodes.
+/// The time limit for `fi_info`: libibverbs waits 5 s for each node that it may not open, and instances have up to 32
+/// nodes.
 const DEADLINE: Duration = Duration::from_secs(180);
 
-/// Many times the output for 32 interfaces, in bytes.
+/// The largest output that is read, in bytes: many times the output for 32 interfaces.
 const MAX_OUTPUT: u64 = 1 << 20;
 
 /// The answer of libfabric on this machine.
@@ -51,7 +52,7 @@ fn run_program(program: &Path, arguments: &[&str], deadline: Duration) -> io::Re
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     if std::env::var_os("FI_HMEM").is_none() {
-        // Without this, the provider creates a CUDA context on the first GPU.
+        // Without this variable, the efa provider creates a CUDA context on the first GPU.
         command.env("FI_HMEM", "system");
     }
     let end = Instant::now() + deadline;

@@ -50,7 +50,7 @@ pub(super) struct Check {
 pub(super) struct Finding {
     id: &'static str,
     pub(super) severity: Severity,
-    /// The devices, files, variables or processes with the problem. Empty if the whole host has it.
+    /// The devices, files, variables or processes with the problem. Empty if the whole host has the problem.
     subjects: Vec<String>,
     seen: String,
     means: &'static str,

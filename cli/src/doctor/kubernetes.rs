@@ -74,7 +74,7 @@ fn plugins(kubelet: &Kubelet, kind: &Kind) -> Vec<String> {
     }
 }
 
-/// Returns the registered drivers. A folder in `plugins` proves nothing: it stays when a driver is removed.
+/// Returns the registered drivers. A folder in `plugins` proves nothing: the folder stays when a driver is removed.
 fn drivers(kubelet: &Kubelet, kind: &Kind) -> Vec<&'static str> {
     let registered = |driver: &&str| {
         kubelet.registered.iter().any(|socket| {

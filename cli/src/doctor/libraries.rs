@@ -75,7 +75,7 @@ pub(super) const MAPPED: Check =
 /// The folders that the loader always searches.
 const DEFAULT_FOLDERS: [&str; 6] =
     ["/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu"];
-/// The libraries whose second copy in a process does harm.
+/// The libraries that do harm if a process has two copies.
 const ONCE: [Library; 4] = [Library::Libfabric, Library::Libnrt, Library::Libibverbs, Library::Libefa];
 
 fn installed(input: &CheckInput<'_>) -> Result<Vec<Finding>, Skip> {
@@ -139,7 +139,7 @@ fn loader(input: &CheckInput<'_>) -> Result<Vec<Finding>, Skip> {
     Ok(found)
 }
 
-/// Whether a list of folders with colons has this one.
+/// Whether a list of folders, separated by colons, has this folder.
 fn lists(folders: &str, folder: &str) -> bool {
     folders.split(':').any(|listed| listed.trim_end_matches('/') == folder)
 }

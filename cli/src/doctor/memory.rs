@@ -33,7 +33,7 @@ pub(super) const LOCKED: Check = Check { name: "locked memory", kinds: || vec![L
 pub(super) const HUGE_PAGES: Check =
     Check { name: "huge pages", kinds: || vec![NO_HUGE_PAGES, USED_UP], run: huge_pages };
 
-/// The highest default limit of a kernel: 64 KiB, and 8 MiB since 5.16.
+/// The highest default limit of locked memory. The default is 64 KiB, and 8 MiB since Linux 5.16.
 const DEFAULT: u64 = 8 << 20;
 /// The size of the huge pages that the efa provider uses.
 const PAGE: u64 = 2 << 20;

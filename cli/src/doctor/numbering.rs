@@ -105,7 +105,7 @@ fn is_sorted_as_text(items: &[(u32, u32)]) -> bool {
     by_text && !by_number
 }
 
-/// Returns the last number if the ranges increase without gaps.
+/// Returns the last number of the ranges if the ranges increase without gaps.
 fn last_of_run(items: &[(u32, u32)]) -> Option<u32> {
     let run = items.windows(2).all(|pair| pair[0].1.checked_add(1) == Some(pair[1].0));
     items.last().filter(|_| run).map(|item| item.1)

@@ -27,7 +27,7 @@ pub(super) const CHECK: Check = Check { name: "other RDMA devices", kinds: || ve
 
 fn run(input: &CheckInput<'_>) -> Result<Vec<Finding>, Skip> {
     let efa = input.efa()?;
-    // Then the provider opens no other device.
+    // If FI_EFA_IFACE names only EFA interfaces, the efa provider opens no other device.
     let is_limited = input.variable("FI_EFA_IFACE").is_some_and(|names| {
         !names.is_empty() && names.split(',').all(|name| efa.iter().any(|efa| efa.rdma.as_deref() == Some(name)))
     });

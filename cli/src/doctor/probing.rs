@@ -97,7 +97,7 @@ fn libfabric(input: &CheckInput<'_>) -> Result<Vec<Finding>, Skip> {
     }
     let text: String = [stderr.trim(), stdout.trim()].join(" ").trim().chars().take(300).collect();
     if status.signal().is_none() && text.contains("-61") {
-        // Correct on a host without EFA interfaces.
+        // The error -61 (no data) is correct on a host without EFA interfaces.
         let expected = input.host.efa_interfaces().is_empty();
         return Ok(if expected { Vec::new() } else { vec![NONE.problem(subject(program), text)] });
     }
@@ -154,8 +154,8 @@ fn findings(device: &str, held: Vec<String>, users: Option<Vec<String>>) -> Vec<
     found
 }
 
-/// Returns the processes that have a device open, or `None` if the driver did not report them. In a PID namespace the driver does
-/// not tell which of them is nearfab.
+/// Returns the processes that have a device open, or `None` if the driver did not report them. In a PID namespace the
+/// answer of the driver does not show which process is nearfab.
 fn users_of(users: &DeviceUsers) -> Option<Vec<String>> {
     let processes = users.processes.as_ref().ok()?;
     let named = processes.iter().map(|user| {

@@ -10,7 +10,7 @@ use super::finding::{Check, Finding, Severity};
 /// The width of the text, in columns.
 const WIDTH: usize = 100;
 
-/// The report. Its JSON form is described in `docs/reference/schema/doctor.json`.
+/// The report. `docs/reference/schema/doctor.json` describes the JSON form of the report.
 #[derive(Serialize)]
 pub(super) struct Report {
     instance_type: Option<String>,

@@ -1,4 +1,4 @@
-//! The reference page is generated from the same texts.
+//! The reference page of the doctor is generated from the texts of the findings.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;

@@ -1,4 +1,4 @@
-//! Files of the host that could not be read or understood.
+//! The check of files of the host that nearfab could not read or understand.
 
 use super::check_input::{CheckInput, Skip};
 use super::finding::{Check, Finding, FindingKind};

@@ -55,7 +55,7 @@ fn counts(table: &InstanceTable) -> String {
     } else if let Some(product) = table.product() {
         let devices = count(table.neuron.len(), product.name);
         let (cores, memory) = (product.cores, product.memory >> 30);
-        // A product's name has no plural.
+        // `count` adds a plural `s`, and the name of a product has no plural.
         counts.push(format!("{} ({cores} cores, {memory} GiB each)", devices.trim_end_matches('s')));
     }
     counts.push(count(table.efa.len(), "EFA interface"));
@@ -118,7 +118,7 @@ fn functions(what: &str, rows: &[FunctionRow], source: Option<&Source>, out: &mu
     table.write(out)
 }
 
-/// Adds the column of bridges if a row has some.
+/// Adds the column of bridges if a row has bridges.
 fn bridges<T>(table: &mut Table<'_, T>, rows: &[T], of: impl Fn(&T) -> &[Bdf]) {
     if rows.iter().any(|row| !of(row).is_empty()) {
         table.add("BRIDGES", |row| or_unknown(Some(chain(of(row)))));

@@ -54,7 +54,7 @@ fn evidence(host: &Host, out: &mut dyn Write) -> io::Result<()> {
     evidence.write("NEAR DEVICE by", out)
 }
 
-/// Names the interfaces for which no driver made an RDMA device. A table has no driver.
+/// Writes the interfaces for which no driver made an RDMA device. Writes nothing for a table, which has no driver.
 fn unusable(host: &Host, out: &mut dyn Write) -> io::Result<()> {
     if matches!(host.origin(), Origin::Table { .. }) {
         return Ok(());
@@ -66,7 +66,8 @@ fn unusable(host: &Host, out: &mut dyn Write) -> io::Result<()> {
     Ok(())
 }
 
-/// Returns the nearest Neuron devices. If the number of none is known, returns the nearest PCI functions of Neuron devices and GPUs.
+/// Returns the nearest Neuron devices. If no nearest Neuron device is known, returns the nearest PCI functions of
+/// Neuron devices and GPUs.
 fn near(host: &Host, efa: &EfaInterface) -> Option<Nearest> {
     let devices = host.near_efa(efa.address(), Basis::Pairing).ok()?;
     Nearest::of(devices.nearest()).or_else(|| Nearest::of(host.functions_near_efa(efa.address()).ok()?.nearest()))

@@ -65,7 +65,7 @@ pub(super) fn write(input: &Input, wide: bool, out: &mut dyn Write) -> io::Resul
     if wide { Ok(()) } else { evidence(host, &links, out) }
 }
 
-/// Writes the evidence, which wide tables have in columns.
+/// Writes the evidence below a narrow table; wide tables have columns for it.
 fn evidence(host: &Host, links: &[Links], out: &mut dyn Write) -> io::Result<()> {
     let (mut address, mut linked, mut efa) =
         (EvidenceLine::default(), EvidenceLine::default(), EvidenceLine::default());
@@ -98,7 +98,7 @@ fn pids(pids: Vec<i32>) -> String {
     if pids.is_empty() { "none".to_owned() } else { pids.join(",") }
 }
 
-/// Devices have whole gibibytes, which neuron-ls calls GB.
+/// Returns the memory of a device in gibibytes. Every device has a whole number of gibibytes, which neuron-ls calls GB.
 fn gibibytes(bytes: u64) -> String {
     format!("{} GiB", bytes >> 30)
 }

@@ -9,7 +9,7 @@ pub(super) struct Listed {
     pub(super) pid: Pid,
     pub(super) parent: Pid,
     pub(super) group: Pid,
-    /// Whether it is a zombie: it stays listed until its parent has waited for it.
+    /// Whether the process is a zombie: a zombie stays listed until its parent has waited for it.
     pub(super) has_ended: bool,
 }
 

@@ -29,7 +29,7 @@ pub(super) struct Processes {
 struct Process {
     child: Child,
     end: Option<End>,
-    /// Whether a process of its group, the rank included, was running at the last check.
+    /// Whether a process of the rank's group, the rank included, was running at the last check.
     is_running: bool,
 }
 
@@ -49,7 +49,8 @@ impl End {
         }
     }
 
-    /// Whether one of these signals ended the process, or a shell reports that one ended its child.
+    /// Whether one of these signals ended the process, or the process is a shell that reports that one of them ended
+    /// its child.
     fn is_by_any(self, signals: &[Signal]) -> bool {
         match self {
             Self::Exited(code) => signals.iter().any(|&signal| code == 128 + signal as i32),
@@ -94,7 +95,7 @@ impl Processes {
 
     /// Waits until all ranks have ended, and ends all if one fails; returns the exit status of nearfab.
     pub(super) fn supervise(mut self, err: &mut dyn Write) -> Result<u8, Failure> {
-        // The signals to nearfab that ask the ranks to end: a rank that they end has not failed.
+        // The signals to nearfab that ask the ranks to end: a rank that such a signal ends has not failed.
         let mut requests = Vec::new();
         let mut status = None;
         loop {
@@ -116,7 +117,7 @@ impl Processes {
                 return Ok(status.unwrap_or(0));
             }
             if let Event::Forward(signal) = self.signals.wait(None).map_err(cannot_watch)? {
-                // Each program gives SIGUSR1 and SIGUSR2 its own meaning: they are no request to end.
+                // Each program defines SIGUSR1 and SIGUSR2 for itself: these signals are no request to end.
                 if !matches!(signal, Signal::SIGUSR1 | Signal::SIGUSR2) {
                     requests.push(signal);
                 }
@@ -127,8 +128,8 @@ impl Processes {
 
     /// Ends the processes that the ranks left behind, after all ranks have ended.
     ///
-    /// If nearfab got SIGTERM, waits without a limit, as its sender does. If nearfab got another request, waits for the grace period
-    /// and then ends them. If nearfab got no request, ends them at once.
+    /// After SIGTERM, waits without a limit: the sender of SIGTERM decides how long to wait. After another request,
+    /// waits for the grace period and then ends the processes. Without a request, ends the processes at once.
     fn end_groups(&mut self, requests: &[Signal], err: &mut dyn Write) -> Result<(), Failure> {
         if requests.contains(&Signal::SIGTERM) {
             self.wait_until(None)?;
@@ -225,7 +226,7 @@ impl Processes {
     }
 }
 
-/// Kills all ranks, so that none outlives nearfab on any path.
+/// Kills all ranks, so that no rank outlives nearfab, also after an error.
 impl Drop for Processes {
     fn drop(&mut self) {
         self.signal(Signal::SIGKILL);
@@ -242,7 +243,7 @@ impl Process {
         Pid::from_raw(i32::try_from(self.child.id()).unwrap_or(i32::MAX))
     }
 
-    /// Returns how the process ended, or `None` while it runs. Leaves it in the kernel's table.
+    /// Returns how the process ended, or `None` while it runs. Leaves the process in the kernel's table.
     fn ended(&self) -> nix::Result<Option<End>> {
         let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
         Ok(match waitid(Id::Pid(self.pid()), flags)? {

@@ -31,7 +31,7 @@ pub(super) fn text(host: &Host, wide: bool, out: &mut dyn Write) -> io::Result<(
     notes::write_sources_of(host, &[], out)
 }
 
-/// Returns the line that leads to an entry, and the line that continues below it.
+/// Returns the line that leads to an entry, and the line that continues below the entry.
 fn lines(last: bool) -> (&'static str, &'static str) {
     if last { ("└─", "   ") } else { ("├─", "│  ") }
 }

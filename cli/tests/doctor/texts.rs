@@ -9,7 +9,7 @@ use crate::defects::{DEFECTS, without_efa};
 use crate::support::{self, stdout};
 use crate::trees::{PID, limit, tree, variables};
 
-/// Returns the text of the report about a record of the tree. The text has a constant name for the tree.
+/// Returns the text of the report about a record of the tree, with a constant name instead of the tree's path.
 fn text(tree: &Path) -> String {
     let mut record: Value = serde_json::from_str(&stdout(&["record", "--root", tree.to_str().unwrap()])).unwrap();
     record["origin"] = json!({"from": "tree", "root": "/host"});

@@ -45,7 +45,7 @@ fn ranks_start_with_usual_signals_input_and_variables() {
 #[test]
 fn cpus_that_are_not_online_are_refused() {
     let tree = tree("trn2.48xlarge");
-    // More CPUs than any machine that runs tests.
+    // More CPUs than any machine that runs tests has.
     let node = tree.path().join("sys/devices/system/node/node1/cpulist");
     std::fs::remove_file(&node).unwrap();
     std::fs::write(&node, "90000-90007\n").unwrap();
@@ -172,7 +172,8 @@ fn bind_under_a_launcher_like_torchrun() {
     assert_eq!(lines(&stdout(&mut command)), ["0/4 0-15 1", "1/4 16-31 0", "2/4 32-47 0", "3/4 48-63 1"]);
 }
 
-/// srun gives each task a number and CPUs. The CPUs of tasks 0 and 2 are on their NUMA node; those of task 1 are not.
+/// srun gives each task a number and CPUs. The CPUs of tasks 0 and 2 are on the NUMA nodes of these tasks. The CPUs of
+/// task 1 are not on its NUMA node.
 #[test]
 fn bind_under_a_launcher_like_srun() {
     let Some(tree) = two_nodes("srun", "trn2.48xlarge") else { return };

@@ -30,7 +30,8 @@ fn has_ended(pid: Pid) -> bool {
     stat.is_empty() || stat.contains(") Z ")
 }
 
-/// Makes a pipe with a name. A reader that also opens it for writing waits until a line is written or a signal comes.
+/// Makes a pipe with a name. A reader that also opens the pipe for writing waits until a line is written or a signal
+/// comes.
 fn fifo() -> (tempfile::TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
     let fifo = dir.path().join("fifo");
@@ -53,7 +54,7 @@ fn killed_rank_is_reported_and_the_others_are_ended() {
     assert!(message.contains(&format!("rank 2 (process {}) was killed by SIGKILL", pids[4])), "{message}");
     assert!(message.contains("ending the other ranks: 3 are running"), "{message}");
     assert_eq!(message.lines().count(), 2, "the ranks that nearfab ended are not reported: {message}");
-    // Nor is a zombie left: nearfab was the parent, and has ended.
+    // No zombie is left either: nearfab was the parent, and has ended.
     assert!(pids.iter().step_by(2).all(|&pid| is_gone(pid)), "a rank is running");
 }
 
@@ -147,7 +148,7 @@ fn ranks_ignore_the_signals_that_nearfab_ignores() {
     let killed = format!("rank 1 (process {}) was killed by SIGKILL", pids_of_ranks[2]);
     assert!(message.contains(&killed), "{message}");
 
-    // Nor does nearfab pass SIGHUP on to ranks that handle it: hup would be printed before usr.
+    // nearfab does not pass SIGHUP on to ranks that handle it either: hup would be printed before usr.
     let (_dir, fifo) = fifo();
     let script =
         "exec 3<>$0; trap 'echo hup' HUP; trap 'echo usr' USR1; echo $LOCAL_RANK; while :; do read line <&3; done";

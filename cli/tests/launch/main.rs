@@ -45,7 +45,8 @@ pub(crate) fn stdout(command: &mut Command) -> String {
     text(&stdout)
 }
 
-/// Returns an emulated host: thousands of small files, in memory if the system has such a folder.
+/// Returns an emulated host. The host has thousands of small files, which are in memory if the system has a folder in
+/// memory.
 pub(crate) fn tree(instance_type: &str) -> tempfile::TempDir {
     let memory = Path::new("/dev/shm");
     let dir = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap();
@@ -85,7 +86,7 @@ pub(crate) struct RunningProcess {
     _watched: mpsc::Sender<()>,
 }
 
-/// The longest time of a process that does not hang. A test kills a process that takes longer, and fails.
+/// The longest time of a process that does not hang. If a process takes longer, the test kills the process and fails.
 const TIME_LIMIT: Duration = Duration::from_secs(120);
 
 impl RunningProcess {
@@ -119,7 +120,8 @@ impl RunningProcess {
         lines
     }
 
-    /// Waits until all processes that can write to its output have ended; returns the exit status and the standard error.
+    /// Waits until all processes that can write to the output of this process have ended; returns the exit status and
+    /// the standard error.
     pub(crate) fn end(mut self) -> (Option<i32>, String) {
         let mut rest = String::new();
         std::io::Read::read_to_string(&mut self.lines, &mut rest).unwrap();

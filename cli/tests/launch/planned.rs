@@ -39,7 +39,7 @@ fn dry_run_on_trn2_has_the_calculated_cores_and_cpus() {
                 CPUS[rank],
             )
         });
-        // A host with an old kernel would need one variable more.
+        // A host with an old kernel would need one more variable.
         assert_eq!(text, expected.collect::<String>(), "{host:?}");
     }
 }
@@ -86,7 +86,7 @@ fn shell_reads_the_exported_environment_and_the_dry_run() {
     assert_eq!(stdout(std::process::Command::new("sh").args(["-c", words])), "it's $HOME");
 }
 
-/// In a shell as in the ranks of `run`.
+/// The shell keeps its values, as the ranks of `run` do.
 #[test]
 fn exported_defaults_keep_the_values_of_the_shell() {
     let after = |instance_type: &str, names: &str| {

@@ -1,4 +1,4 @@
-//! The completions load in the shells that they are for, and `man` shows the pages.
+//! The completions of each shell load in that shell, and `man` shows the pages.
 
 use std::fs;
 use std::io::ErrorKind;

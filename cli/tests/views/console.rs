@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::support::{nearfab, overwrites};
 
-/// The start of a block that is compared. Blocks with another info string, such as `console,ignore`, are not.
+/// The start of a block that is compared. Blocks with another info string, such as `console,ignore`, are not compared.
 const START: &str = "```console";
 const PROMPT: &str = "$ nearfab ";
 
@@ -28,7 +28,7 @@ fn pages() -> Vec<PathBuf> {
     pages
 }
 
-/// Returns the page with the output of each nearfab command anew, and how many commands it has.
+/// Returns the page with the current output of each nearfab command, and the number of commands.
 ///
 /// Only blocks whose commands are all nearfab's are changed. `? 1` after a command is its exit status.
 fn update(page: &str) -> (String, usize) {

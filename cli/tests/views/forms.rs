@@ -59,7 +59,7 @@ impl Schemas {
             Value::Object(fields) => {
                 for (name, value) in fields {
                     let at = format!("{at}/{name}");
-                    // If names are data, one description is for all of them.
+                    // If names are data, one description is for all names.
                     let schema = |part: &'a Value| {
                         let any = part.get("additionalProperties").filter(|any| any.is_object());
                         part["properties"].get(name).or(any)
@@ -105,7 +105,7 @@ impl Schemas {
 /// The schemas that [`Judge`] compiles: one of each file, and one part.
 const PROBE: &str = "host.json#/$defs/probe";
 
-/// Validates outputs. A schema is compiled once: that takes a hundred times as long as a validation.
+/// Validates outputs. Each schema is compiled once: compiling takes a hundred times as long as a validation.
 struct Judge<'a> {
     schemas: &'a Schemas,
     validators: BTreeMap<String, (Value, Validator)>,
@@ -138,7 +138,7 @@ impl<'a> Judge<'a> {
             ["topo", "tree", ..] => "topo-tree.json",
             ["topo", "matrix", ..] => "topo-matrix.json",
             ["topo", "links", ..] => "topo-links.json",
-            ["doctor" | "verify"] => return, // Their own tests validate these.
+            ["doctor" | "verify"] => return, // The tests of doctor and verify validate them.
             _ => "near.json",
         };
         self.judge(file, text, what);
@@ -172,7 +172,7 @@ fn json_of_runtimes_is_valid() {
     with_judge(|judge| judge.judge("runtimes.json", &stdout(&["runtimes", "-o", "json"]), "runtimes"));
 }
 
-/// One rank, and one rank for each core or GPU.
+/// The plans have one rank, and one rank for each core or GPU.
 #[test]
 fn json_of_plans_is_valid() {
     with_judge(|judge| {
@@ -196,7 +196,7 @@ fn json_of_the_example_probe_is_valid() {
     });
 }
 
-/// Skipped on a machine with Neuron devices: a test does not query them.
+/// Skipped on a machine with Neuron devices: a test must not query devices.
 #[test]
 fn json_of_a_host_with_a_probe_is_valid() {
     if !Host::discover().unwrap().neuron_devices().is_empty() {
@@ -223,7 +223,7 @@ fn compare_record_with_tree(judge: &Judge<'_>, dir: &Path) {
     let host = Host::from_root(&root).unwrap();
     let (root, file) = (root.to_str().unwrap(), file.to_str().unwrap());
     stdout(&["record", file, "--root", root]);
-    // Other tests read a host for each view.
+    // One session reads each host once. Other tests read a host for each view.
     let mut session = nearfab_cli::Session::default();
     for view in views(&host) {
         for form in ["table", "wide", "json"] {

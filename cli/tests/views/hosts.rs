@@ -27,7 +27,7 @@ pub(crate) fn tree_with(table: &InstanceTable, defects: &[Defect], dir: &Path) {
     nearfab_emu::write_tree_with(table, &defects, dir).unwrap();
 }
 
-/// Makes the tree that of a container: only `devices` have a node, and the LNC is that of the file in the container.
+/// Changes the tree to the tree of a container: only `devices` have a node, and the container's LNC file has `lnc`.
 pub(crate) fn contain(dir: &Path, devices: &[u32], lnc: u32) {
     for device in (0..16).filter(|device| !devices.contains(device)) {
         fs::remove_file(dir.join(format!("dev/neuron{device}"))).unwrap();
@@ -36,7 +36,8 @@ pub(crate) fn contain(dir: &Path, devices: &[u32], lnc: u32) {
     fs::write(dir.join("opt/aws/neuron/logical_nc_config"), format!("NEURON_LOGICAL_NC_CONFIG={lnc}\n")).unwrap();
 }
 
-/// Makes the tree that of a container with these GPUs: the driver lists only these, and only these have a node.
+/// Changes the tree to the tree of a container with these GPUs: the driver lists only these GPUs, and only these GPUs
+/// have a node.
 pub(crate) fn contain_gpus(dir: &Path, gpus: &[&str]) {
     for (minor, address) in gpus.iter().enumerate() {
         let listed = dir.join("proc/driver/nvidia/gpus").join(address);
@@ -46,7 +47,7 @@ pub(crate) fn contain_gpus(dir: &Path, gpus: &[&str]) {
     }
 }
 
-/// Removes the name of the instance type, which makes the host one without a table.
+/// Removes the name of the instance type, so that the host has no table.
 pub(crate) fn remove_type_name(dir: &Path) {
     fs::remove_file(dir.join("sys/devices/virtual/dmi/id/product_name")).unwrap();
 }

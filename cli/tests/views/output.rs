@@ -79,7 +79,7 @@ fn exit_status_tells_failure_wrong_usage_and_nothing_found() {
     assert_eq!(status(&["list", "--probe"], full), 1, "a table has no driver");
 }
 
-/// `--host` skips the members that are not of the host.
+/// `--host` skips the members that do not belong to the host.
 #[test]
 fn recorded_host_with_a_probe_reads_back() {
     let dir = tempfile::tempdir().unwrap();
@@ -91,7 +91,7 @@ fn recorded_host_with_a_probe_reads_back() {
     assert_eq!(stdout(&["list", "-o", "json", "--host", file.to_str().unwrap()]), recorded);
 }
 
-/// One interface that the table pairs is not attached, and one has no RDMA device.
+/// One interface that the table pairs is not attached, and another interface has no RDMA device.
 #[test]
 fn missing_and_unusable_interfaces_are_named() {
     let dir = tempfile::tempdir().unwrap();
@@ -201,7 +201,7 @@ fn topo_leaves_out_numa_nodes_without_cpus_and_devices() {
     assert_eq!(json["numa"].as_array().unwrap().len(), 4, "JSON has all nodes");
 }
 
-/// Other programs than `nearfab` cannot start ranks by this library.
+/// Programs other than `nearfab` cannot start ranks with this library.
 #[test]
 fn library_starts_no_process() {
     for arguments in [&["run", "-n", "1", "--", "true"][..], &["bind", "-n", "1", "--", "true"]] {

@@ -1,4 +1,4 @@
-//! What people read of one host of each family, compared with the files in `tests/snapshots`, in a few seconds.
+//! The text views of one host of each family, compared with the files in `tests/snapshots` in a few seconds.
 //!
 //! The commands together use every table of an instance type, every scanner, and every view. `SNAPSHOTS=overwrite cargo test -p
 //! nearfab-cli --test views quick` writes the files anew.
@@ -19,7 +19,7 @@ const OF_TREES: [&str; 5] = ["list -o wide", "topo -o wide", "topo matrix -o wid
 /// The views of an emulated host that has no snapshot of its table.
 const OF_ODD_TREES: [&str; 7] = ["list", "list -o wide", "topo", "topo matrix", "topo links", "doctor", "verify"];
 
-/// One host, and the commands that show it.
+/// A host, and the arguments of the commands that show the host.
 struct Family<'a> {
     /// The instance type, or the name of the snapshot of an odd host.
     name: &'a str,
@@ -36,7 +36,7 @@ impl Family<'_> {
         views.iter().map(|view| (*view).to_owned()).chain(near).chain(plans).collect()
     }
 
-    /// Compares the views of the table, and those of an emulated host, with the file of the family.
+    /// Compares the views of the table and the views of an emulated host with the file of the family.
     fn compare(&self) {
         let mut text = String::new();
         show(&mut text, &format!("instances {}", self.name), None);
@@ -163,7 +163,8 @@ fn gpu_container() {
     Family { name: "gpu-container", near: &["0000:20:1d.0"], ranks: &[2] }.compare_changed("p4d.24xlarge", change);
 }
 
-/// Interfaces that the table pairs are absent, a node is missing, another has no RDMA device, and ConnectX functions are beside them.
+/// Some interfaces that the table pairs are absent, one interface has no node, and another has no RDMA device. A Neuron
+/// function is absent, and the host has ConnectX functions.
 #[test]
 fn host_with_missing_interfaces() {
     let without_rdma = "0000:6c:00.0".parse().unwrap();

@@ -20,7 +20,7 @@ const HEADER: &str = "\
 /// Returns the text of the committed file.
 ///
 /// # Errors
-/// If the library's documentation cannot be built, or rustdoc's JSON has something that is not known here.
+/// If the library's documentation cannot be built, or rustdoc's JSON has something that the renderer does not know.
 pub(crate) fn text() -> Result<String> {
     let lines = items::lines(&document()?)?;
     Ok(format!("{HEADER}\n{}\n", lines.join("\n")))

@@ -88,8 +88,8 @@ fn mirror(suite: &str) -> Result<String> {
     site.map(str::to_owned).with_context(|| format!("apt has no source for {suite}"))
 }
 
-/// Runs a shell command in the root, in private mount and network namespaces: its mounts end with the command, and it
-/// reaches no network.
+/// Runs a shell command in the root, in private mount and network namespaces: the mounts end with the command, and the
+/// command reaches no network.
 fn inside(root: &Path, scratch: &Path, command: &str) -> Result<String> {
     let sysroot = output(Command::new("rustc").args(["--print", "sysroot"]).current_dir(workspace()))?;
     let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);

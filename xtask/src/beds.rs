@@ -1,4 +1,4 @@
-//! `cargo xtask beds`: the test beds that cost minutes, each when its inputs changed.
+//! `cargo xtask beds`: the test beds that cost minutes. Each bed runs if its inputs changed.
 
 mod inputs;
 mod list;
@@ -31,7 +31,7 @@ pub(crate) struct Options {
 /// Runs the beds whose inputs changed.
 ///
 /// # Errors
-/// If a bed fails, after all have run; if there is no bed of a name.
+/// If a bed fails, after all beds have run; if there is no bed of a given name.
 pub(crate) fn run(Options { names, all, within }: &Options) -> Result<()> {
     for name in names {
         let known = BEDS.map(|bed| bed.name);
@@ -68,7 +68,7 @@ fn run_one(bed: &Bed, all: bool, end: Option<Instant>, tally: &mut Tally) -> Res
     let start = Instant::now();
     say(format_args!("running {}", bed.name));
     let program = std::env::current_exe().context("finding this program's own file")?;
-    // If there is an end for all beds, a bed that hangs must not use up the time of the others.
+    // If there is a time limit for all beds, a bed that hangs must not use up the time of the other beds.
     let usual = Duration::from_secs(60 * bed.minutes);
     let limit = end.map(|end| end.saturating_duration_since(start).min(2 * usual));
     let status = tally.run(bed.name, limited(&program, limit).args(bed.command).current_dir(workspace()))?;
@@ -87,7 +87,7 @@ fn run_one(bed: &Bed, all: bool, end: Option<Instant>, tally: &mut Tally) -> Res
     }
 }
 
-/// The status of timeout(1) if it ended the program.
+/// The exit status of timeout(1) if timeout(1) ended the program.
 const ENDED_BY_TIMEOUT: i32 = 124;
 
 /// Returns a command that runs a program. After the limit, timeout(1) ends the program and its children.

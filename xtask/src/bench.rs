@@ -9,7 +9,8 @@ use nix::unistd::geteuid;
 use crate::run::{visibly, workspace};
 use crate::tools;
 
-/// Builds for release, and measures on trees in memory. The trees are on a mount with `nodev`, as a host's sysfs is.
+/// Builds for release, and measures on trees in memory. The trees are on a mount with `nodev`, like the sysfs of a
+/// host.
 ///
 /// # Errors
 /// If a package does not build, a program is missing, or the system does not let this user mount.

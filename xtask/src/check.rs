@@ -1,4 +1,4 @@
-//! `cargo xtask check`: what can be judged without running the product.
+//! `cargo xtask check`: the checks that do not run nearfab.
 
 mod dependencies;
 mod docs;
@@ -39,7 +39,7 @@ pub(crate) enum Check {
 }
 
 impl Check {
-    /// Runs it.
+    /// Runs the check.
     fn run(self) -> Result<()> {
         match self {
             Self::Rooms => rooms::run(),
@@ -55,10 +55,10 @@ impl Check {
     }
 }
 
-/// Runs the named checks, or all for none.
+/// Runs the named checks; all checks if no name is given.
 ///
 /// # Errors
-/// If a check fails, after all have run.
+/// If a check fails, after all checks have run.
 pub(crate) fn run(names: &[Check]) -> Result<()> {
     let mut failed = Vec::new();
     for check in Check::value_variants().iter().filter(|check| names.is_empty() || names.contains(check)) {

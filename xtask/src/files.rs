@@ -1,4 +1,4 @@
-//! The files of the project: those that git has, or would have.
+//! The files of the project: the files that git tracks or would add.
 
 use std::fs;
 use std::process::Command;
@@ -18,7 +18,8 @@ pub(crate) fn tracked(pathspecs: &[&str]) -> Result<Vec<String>> {
     Ok(names.split_terminator('\0').map(str::to_owned).collect())
 }
 
-/// Returns the text of a file; nothing if the file is deleted and the deletion is not committed, or is not UTF-8.
+/// Returns the text of a file; nothing if the text is not UTF-8, or if the file is deleted and the deletion is not
+/// committed.
 pub(crate) fn text(name: &str) -> Option<String> {
     fs::read_to_string(workspace().join(name)).ok()
 }

@@ -1,6 +1,6 @@
 //! A lexer of Rust, good enough for C: comments, strings, words and marks with their lines.
 
-/// What the lexer found.
+/// The kind of a token.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Kind<'a> {
     /// A comment, without its marks. A block comment keeps its lines.
@@ -125,7 +125,7 @@ impl<'a> Lexer<'a> {
 
 /// How a string begins.
 struct Prefix {
-    /// Up to the quote, with it.
+    /// The length up to the quote, the quote included.
     length: usize,
     /// The number of `#` of a raw string.
     hashes: Option<usize>,

@@ -51,7 +51,7 @@ fn unpack(package: &Package, version: &str, folder: &Path) -> Result<()> {
     )?;
     let manifest = unpacked(package, version, folder).join("Cargo.toml");
     let mut text = fs::read_to_string(&manifest).with_context(|| format!("reading {}", manifest.display()))?;
-    // The folder is below the workspace, and is no part of it.
+    // The folder is below the workspace, and is no part of the workspace.
     text += "\n[workspace]\n";
     fs::write(&manifest, text).with_context(|| format!("writing {}", manifest.display()))
 }

@@ -4,7 +4,7 @@
 #[derive(Debug, PartialEq)]
 pub(crate) struct Package {
     pub(crate) name: &'static str,
-    /// Relative to the workspace, and empty for the workspace's top.
+    /// The folder, relative to the workspace; empty for the top of the workspace.
     pub(crate) folder: &'static str,
     /// Whether the package is published on crates.io.
     pub(crate) published: bool,

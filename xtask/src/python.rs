@@ -48,7 +48,7 @@ pub(crate) fn test(root: &Path, wheel: &Path, tally: &mut Tally) -> Result<PathB
     install(root, &python, &[wheel.as_os_str(), "pytest".as_ref(), "mypy".as_ref()])?;
     let tests = root.join("python/tests");
     let settings = root.join("python/pyproject.toml");
-    // In python/, Python would import the sources instead of the wheel.
+    // In the folder python/, Python would import the sources instead of the wheel.
     let module = |name: &str| {
         let mut command = Command::new(&python);
         command.current_dir(root.join("target/python")).env("PYTHONDONTWRITEBYTECODE", "1").args(["-m", name]);

@@ -1,4 +1,4 @@
-//! `cargo xtask quick`: within a minute, whether a small change broke something.
+//! `cargo xtask quick`: checks within a minute whether a small change broke something.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -45,7 +45,7 @@ const INTEGRATION: [(&str, &[&str]); 7] = [
 /// integration tests.
 ///
 /// # Errors
-/// If one of them fails.
+/// If a check or a test fails.
 pub(crate) fn run() -> Result<()> {
     let start = Instant::now();
     let files = changed_files()?;
@@ -65,7 +65,7 @@ pub(crate) fn run() -> Result<()> {
     Ok(())
 }
 
-/// Returns the files that differ from the last commit, and those that git does not know yet.
+/// Returns the files that differ from the last commit, and the files that git does not track yet.
 fn changed_files() -> Result<Vec<String>> {
     let git = |arguments: &[&str]| output(Command::new("git").current_dir(workspace()).args(arguments));
     let mut names = git(&["diff", "--name-only", "-z", "HEAD"])?;
@@ -79,7 +79,7 @@ fn packages_of(files: &[String]) -> Vec<&'static Package> {
     PACKAGES.iter().filter(|package| names.contains(package.name)).collect()
 }
 
-/// Runs clippy on the packages; on tests, benchmarks and examples only if one of their files changed.
+/// Runs clippy on the packages; on tests, benchmarks and examples only if one of these files changed.
 fn lint(packages: &[&Package], files: &[String]) -> Result<()> {
     if packages.is_empty() {
         return Ok(());

@@ -50,7 +50,7 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
 /// Runs a program to its end with its output passed through.
 ///
 /// # Errors
-/// If it cannot be started or fails.
+/// If the program cannot be started or fails.
 pub(crate) fn visibly(command: &mut Command) -> Result<()> {
     let status = command.status().with_context(|| format!("cannot start {}", line(command)))?;
     if !status.success() {
@@ -59,7 +59,7 @@ pub(crate) fn visibly(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Calls `probe` until it breaks with a value. The text that it continues with is the reason for waiting on.
+/// Calls `probe` until it returns `Break` with a value. The text of `Continue` is the reason to wait longer.
 ///
 /// # Errors
 /// The error of `probe`; the last reason if `limit` is over; an interruption by a signal.
@@ -81,7 +81,7 @@ pub(crate) fn until<T>(
     }
 }
 
-/// Makes the signals of Ctrl-C, a hang-up and a plain kill fail [`until`] instead of ending the program, so that the
+/// Catches the signals of Ctrl-C, a hang-up and a plain kill. After the first signal, [`until`] fails, so that the
 /// program can clean up. A second signal ends the program.
 ///
 /// # Errors

@@ -1,4 +1,4 @@
-//! `cargo xtask setup`: the Debian packages that the commands need and a machine may lack.
+//! `cargo xtask setup`: the Debian packages that the commands need and that a machine may lack.
 
 use std::process::Command;
 

@@ -25,7 +25,7 @@ impl Tally {
     /// test counts as one failure.
     ///
     /// # Errors
-    /// If it cannot be started.
+    /// If the program cannot be started.
     pub(crate) fn watch(&mut self, name: &str, command: &mut Command) -> Result<()> {
         let failed_before = self.failed;
         let status = self.run(name, command)?;
@@ -36,7 +36,7 @@ impl Tally {
     /// Runs a test program, passes its output on, counts its tests, and returns its status.
     ///
     /// # Errors
-    /// If it cannot be started.
+    /// If the program cannot be started.
     pub(crate) fn run(&mut self, name: &str, command: &mut Command) -> Result<ExitStatus> {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().with_context(|| format!("cannot start {name}"))?;

@@ -12,7 +12,7 @@ use crate::{python, setup};
 /// Sets up the machine and runs the tests of all languages.
 ///
 /// # Errors
-/// If a test fails, after all have run.
+/// If a test fails, after all tests have run.
 pub(crate) fn run() -> Result<()> {
     if let Err(reason) = setup::for_tests() {
         say(reason); // A test that needs a missing package is skipped by its name.
@@ -27,7 +27,7 @@ pub(crate) fn run() -> Result<()> {
     Ok(())
 }
 
-/// Builds and tests the wheel. Returns the interpreter that has it, for the test that compares all faces.
+/// Builds and tests the wheel. Returns the interpreter that has the wheel, for the test that compares all faces.
 fn python_face(tally: &mut Tally) -> Option<PathBuf> {
     if let Some(reason) = python::impossible() {
         tally.skip("python", &reason);

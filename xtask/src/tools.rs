@@ -12,11 +12,11 @@ use crate::run::{say, visibly};
 pub(crate) struct Tool {
     /// A name on the search path, or an absolute path.
     pub(crate) program: &'static str,
-    /// The Debian package that has it.
+    /// The Debian package that has the program.
     pub(crate) package: &'static str,
 }
 
-/// Used by the tests.
+/// Programs that the tests need.
 pub(crate) const TESTS: &[Tool] = &[
     tool("/usr/aarch64-linux-gnu/include/stdio.h", "libc6-dev-arm64-cross"),
     tool("/usr/include/infiniband/efadv.h", "libibverbs-dev"),
@@ -33,7 +33,7 @@ pub(crate) const TESTS: &[Tool] = &[
     tool("unshare", "util-linux"),
 ];
 
-/// Used to write the bindings again from the vendors' headers.
+/// Programs that write the bindings again from the vendors' headers.
 pub(crate) const GENERATE: &[Tool] = &[
     tool("/usr/include/infiniband/efadv.h", "libibverbs-dev"),
     tool("/usr/include/rdma/fabric.h", "libfabric-dev"),
@@ -43,7 +43,7 @@ pub(crate) const GENERATE: &[Tool] = &[
     tool("pkg-config", "pkg-config"),
 ];
 
-/// Used by the Kubernetes bed beside the programs that it builds (see [`crate::k8s`]).
+/// Programs that the Kubernetes bed needs beside the programs that it builds (see [`crate::k8s`]).
 pub(crate) const CLUSTER: &[Tool] = &[
     tool("runc", "runc"),
     tool("/usr/lib/cni/ptp", "containernetworking-plugins"),
@@ -57,7 +57,7 @@ pub(crate) const CLUSTER: &[Tool] = &[
     tool("setpriv", "util-linux"),
 ];
 
-/// Used by the benchmarks.
+/// Programs that the benchmarks need.
 pub(crate) const BENCH: &[Tool] = &[
     tool("cc", "gcc"),
     tool("lstopo-no-graphics", "hwloc-nox"),
@@ -65,13 +65,13 @@ pub(crate) const BENCH: &[Tool] = &[
     tool("unshare", "util-linux"),
 ];
 
-/// Used to put bugs into a copy of the sources.
+/// Programs that put bugs into a copy of the sources.
 pub(crate) const SEEDED: &[Tool] = &[tool("git", "git"), tool("patch", "patch")];
 
-/// Used to find errors of memory.
+/// The program that finds errors of memory.
 pub(crate) const VALGRIND: &[Tool] = &[tool("valgrind", "valgrind")];
 
-/// Used to make a bare Debian root.
+/// Programs that make a bare Debian root.
 pub(crate) const BARE: &[Tool] = &[tool("debootstrap", "debootstrap"), tool("unshare", "util-linux")];
 
 /// A program from the registry of Rust packages.

@@ -8,8 +8,8 @@ use crate::files;
 use crate::run::{say, visibly, workspace};
 use crate::tools;
 
-/// Runs each program that the tests start on an emulated machine under valgrind: failures, forks and every order of closing
-/// too.
+/// Runs each program that the tests start on an emulated machine under valgrind, including failures, forks and every
+/// order of closing.
 ///
 /// # Errors
 /// If a test fails, or valgrind finds an error or a leak.

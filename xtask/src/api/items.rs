@@ -10,14 +10,14 @@ use super::types::Names;
 /// Returns a line for each public item, sorted.
 ///
 /// # Errors
-/// If the document has something that is not known here.
+/// If the document has something that the renderer does not know.
 pub(super) fn lines(document: &Value) -> Result<Vec<String>> {
     let (places, others) = places(document)?;
     let writer = Writer { document, names: Names::new(document, &places), lines: BTreeSet::new() };
     writer.write(&places, &others)
 }
 
-/// The id of an item, by its shortest public path.
+/// The shortest public path of each item, by the id of the item.
 type Places = BTreeMap<u64, String>;
 
 /// Finds the public items outside of types, the shallow ones first: the first path of an item is its shortest. Also
@@ -51,7 +51,7 @@ fn places(document: &Value) -> Result<(Places, Vec<String>)> {
     Ok((places, others))
 }
 
-/// Collects the names in a module and their items, with those that it exports again from elsewhere.
+/// Collects the names in a module and their items, with the items that the module exports again from another place.
 fn children(document: &Value, module: u64, inside: &mut Vec<(String, u64)>) -> Result<()> {
     let (_, inner) = kind(item(document, module)?)?;
     let items = inner["items"].as_array().or_else(|| inner["variants"].as_array());
@@ -119,7 +119,7 @@ impl Writer<'_> {
             "constant" => self.line(format!("pub const {path}: {}", self.names.of(&inner["type"])?)),
             "static" => self.line(format!("pub static {path}: {}", self.names.of(&inner["type"])?)),
             "macro" | "proc_macro" => self.line(format!("pub macro {path}!")),
-            "variant" => {} // Exported again by its name; its enum has it.
+            "variant" => {} // A variant that is exported again is listed with its enum.
             other => bail!("items of the kind {other} are not known to this renderer"),
         }
         Ok(())
@@ -193,7 +193,7 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// The items of a trait, or the public ones of an `impl`.
+    /// Adds the items of a trait, or the public items of an `impl`.
     fn members(&mut self, members: &Value, path: &str, shown: &str) -> Result<()> {
         for member in list(members) {
             let Some(found) = find(self.document, id(member)?) else { continue };

@@ -36,7 +36,7 @@ impl<'a> Names<'a> {
     /// Returns a type as text.
     ///
     /// # Errors
-    /// If it is of a kind that is not known here.
+    /// If the type is of a kind that the renderer does not know.
     pub(super) fn of(&self, value: &Value) -> Result<String> {
         let (kind, inner) = only(value).with_context(|| format!("a type: {value}"))?;
         Ok(match kind {
@@ -83,7 +83,7 @@ impl<'a> Names<'a> {
     /// Returns the path of a type or a trait, with its arguments.
     ///
     /// # Errors
-    /// If an argument is of a kind that is not known here.
+    /// If an argument is of a kind that the renderer does not know.
     pub(super) fn path(&self, value: &Value) -> Result<String> {
         Ok(self.name(value) + &self.arguments(&value["args"])?)
     }
@@ -98,7 +98,8 @@ impl<'a> Names<'a> {
         if path.is_empty() {
             return value["path"].as_str().unwrap_or_default().to_owned();
         }
-        // Programs use the standard library by the name of its module; the crate and the private modules below change.
+        // Programs name an item of the standard library by its module. The crate and the private modules may change, so
+        // the text leaves them out.
         if let ["core" | "alloc" | "std", module, .., name] = path[..] {
             path = vec!["std", module, name];
         }
@@ -139,14 +140,14 @@ impl<'a> Names<'a> {
     /// Returns the parameters of an item in angle brackets, and the `where` clause.
     ///
     /// # Errors
-    /// If a parameter is of a kind that is not known here.
+    /// If a parameter is of a kind that the renderer does not know.
     pub(super) fn generics(&self, value: &Value) -> Result<(String, String)> {
         let mut parameters = Vec::new();
         for parameter in list(&value["params"]) {
             let name = parameter["name"].as_str().unwrap_or_default();
             match only(&parameter["kind"]) {
                 Some(("lifetime", _)) => parameters.push(name.to_owned()),
-                // Of `impl Trait` as a parameter.
+                // The type parameter that `impl Trait` as a parameter makes.
                 Some(("type", inner)) if inner["is_synthetic"] == true => {}
                 Some(("type", inner)) => parameters.push(
                     self.bounds(&format!("{name}: "), &inner["bounds"])
@@ -177,7 +178,7 @@ impl<'a> Names<'a> {
     /// Returns bounds after a text; nothing for no bounds.
     ///
     /// # Errors
-    /// If a bound is of a kind that is not known here.
+    /// If a bound is of a kind that the renderer does not know.
     pub(super) fn bounds(&self, before: &str, value: &Value) -> Result<String> {
         let mut bounds = Vec::new();
         for bound in list(value) {
@@ -187,7 +188,7 @@ impl<'a> Names<'a> {
                     bounds.push(format!("{maybe}{}", self.path(&inner["trait"])?));
                 }
                 Some(("outlives", lifetime)) => bounds.push(lifetime.as_str().unwrap_or_default().to_owned()),
-                // Which parameters an opaque type captures.
+                // The parameters that an opaque type captures.
                 Some(("use", _)) => {}
                 _ => bail!("a bound: {bound}"),
             }
@@ -198,7 +199,7 @@ impl<'a> Names<'a> {
     /// Returns the parameters and the result of a function.
     ///
     /// # Errors
-    /// If a type is of a kind that is not known here.
+    /// If a type is of a kind that the renderer does not know.
     pub(super) fn signature(&self, value: &Value) -> Result<String> {
         let parameter = |input: &Value| {
             let written = self.of(&input[1])?;

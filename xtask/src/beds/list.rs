@@ -5,9 +5,10 @@ pub(crate) struct Bed {
     pub(crate) name: &'static str,
     /// The command that runs this bed alone, below `cargo xtask`.
     pub(crate) command: &'static [&'static str],
-    /// The files that the bed's result depends on, as git pathspecs: whole folders, since a list of files would rot.
+    /// The files that the bed's result depends on, as git pathspecs: whole folders, because a list of files would
+    /// become outdated.
     pub(crate) inputs: &'static [&'static str],
-    /// The time it takes on two cores with empty caches.
+    /// The time that the bed takes on two cores with empty caches.
     pub(crate) minutes: u64,
 }
 
@@ -150,7 +151,7 @@ mod tests {
         }
     }
 
-    /// A test that runs programs on an emulated machine is one that valgrind runs.
+    /// valgrind runs every test that runs programs on an emulated machine.
     #[test]
     fn each_test_of_vendor_libraries_is_an_input_of_valgrind() {
         let beds = beds_of_files();

@@ -9,13 +9,14 @@ use super::report;
 use crate::run::{output, visibly, workspace};
 use crate::tools;
 
-/// What the library without `live` must not depend on: it opens no library, maps no memory and calls no C interface.
+/// The crates that the library without `live` must not depend on: without `live`, it opens no library, maps no memory
+/// and calls no C interface.
 const LIVE_ONLY: [&str; 3] = ["libloading", "memmap2", "nearfab-sys"];
 
 /// Runs all checks of dependencies.
 ///
 /// # Errors
-/// If one fails.
+/// If a check fails.
 pub(crate) fn run() -> Result<()> {
     report("rust-version", &too_new(&Metadata::read()?))?;
     without_live()?;
@@ -23,7 +24,7 @@ pub(crate) fn run() -> Result<()> {
     visibly(Command::new(deny).current_dir(workspace()).args(["--workspace", "check", "bans", "licenses", "sources"]))
 }
 
-/// What `cargo metadata` reports.
+/// The output of `cargo metadata`.
 #[derive(Deserialize)]
 struct Metadata {
     packages: Vec<Package>,
@@ -68,7 +69,7 @@ fn numbers(version: &str) -> [u32; 3] {
     std::array::from_fn(|_| numbers.next().unwrap_or(0))
 }
 
-/// Builds the library without the feature `live`, and looks at what it depends on.
+/// Builds the library without the feature `live`, and checks the dependencies of the library.
 fn without_live() -> Result<()> {
     let package = ["--package", "nearfab", "--no-default-features"];
     visibly(cargo(&["check", "--quiet"]).args(package))?;

@@ -15,7 +15,7 @@ use crate::run::{output, workspace};
 /// The files that each package contains.
 const NEEDED: [&str; 3] = ["Cargo.toml", "LICENSE", "README.md"];
 
-/// Checks what `cargo package` would put into each package.
+/// Checks the files that `cargo package` would put into each package.
 ///
 /// # Errors
 /// If a needed file is missing, or a source includes a file that is not in its package.
@@ -59,7 +59,8 @@ fn included(file: &str, source: &str) -> Vec<(usize, String)> {
     includes.collect()
 }
 
-/// Returns a path beside a file as one from the top of the package. A path that leaves the package begins with `..`.
+/// Converts a path relative to a file into a path relative to the top of the package. A path that leaves the package
+/// begins with `..`.
 fn within(file: &str, path: &str) -> String {
     let mut resolved = PathBuf::new();
     for part in Path::new(file).parent().unwrap_or(Path::new("")).join(path).components() {

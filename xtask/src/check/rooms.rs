@@ -34,7 +34,7 @@ const ROOT: &str = "lib";
 /// Checks each file of `src/`.
 ///
 /// # Errors
-/// If a file is in no room, uses a room above its own, hides the room that it uses, or a room does not say what it is.
+/// If a file is in no room, uses a room above its own, hides the room that it uses, or a room has no description.
 pub(crate) fn run() -> Result<()> {
     let mut faults = Vec::new();
     let mut described = BTreeSet::new();
@@ -51,7 +51,7 @@ pub(crate) fn run() -> Result<()> {
     report("rooms", &faults)
 }
 
-/// Returns the faults in what a file uses.
+/// Returns the faults in the imports of a file.
 fn file_faults(name: &str, source: &str) -> Vec<String> {
     let module = module_path(name);
     let room = module.first().map_or(ROOT, String::as_str);
@@ -75,7 +75,7 @@ fn floor(room: &str) -> Option<usize> {
     ROOMS.iter().position(|known| *known == room)
 }
 
-/// Returns the floor of a room that is used; nothing for a name that the root exports again.
+/// Returns the floor of an imported room; nothing for a name that the root exports again.
 fn floor_of_target(target: &str) -> Option<usize> {
     floor(target).filter(|_| target != ROOT)
 }
@@ -94,7 +94,7 @@ fn room_of_root_file(name: &str) -> Option<String> {
     (!room.contains('/')).then(|| room.to_owned())
 }
 
-/// Returns what is wrong with the description of a room, which is one sentence.
+/// Returns the fault of a room's description, which must be one sentence.
 fn description_fault(source: &str) -> Option<&'static str> {
     let lines = source.lines().map_while(|line| line.strip_prefix("//!"));
     let paragraph: Vec<&str> = lines.map(str::trim).take_while(|line| !line.is_empty()).collect();

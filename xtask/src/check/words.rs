@@ -1,4 +1,4 @@
-//! The phrases and names that nearfab's prose avoids, of `xtask/words.toml`.
+//! The phrases and names that nearfab's prose avoids, as listed in `xtask/words.toml`.
 
 mod prose;
 mod rules;
@@ -53,7 +53,7 @@ fn file_faults(rules: &Rules, name: &str, text: &str) -> Vec<String> {
     faults.into_iter().map(|(line, fault)| format!("{name}:{line}: {fault}")).collect()
 }
 
-/// Returns the folder of the workspace that a file is in; for `src` and `docs`, with the folder below.
+/// Returns the top folder of the workspace that a file is in; for `src` and `docs`, with the next folder below.
 fn room(name: &str) -> String {
     let parts: Vec<&str> = name.split('/').collect();
     match parts.as_slice() {

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::engine::{Engine, host_triple};
 use crate::run::{output, say, workspace};
 
-/// The folders without parsers of trees and of people's input.
+/// The folders without parsers of trees and of user input.
 const APART: [&str; 1] = ["src/live/"];
 
 /// Runs the targets on their seeds and corpora with counters, and prints for each file of the library the regions that a

@@ -12,15 +12,15 @@ use tempfile::TempDir;
 use crate::run::{output, say, visibly};
 use crate::tools;
 
-/// Slow targets. An input that only takes a known path more often is not kept for them: the corpus would grow faster than the
-/// target can run it.
+/// Slow targets. For a slow target, an input that only takes a known path more often is not kept: the corpus would grow
+/// faster than the target can run the corpus.
 const SLOW: [&str; 3] = ["attribute", "instance_toml", "tree"];
 
 /// Builds and runs the targets in the folder `fuzz` of a source tree.
 pub(crate) struct Engine {
     folder: PathBuf,
     cargo_fuzz: PathBuf,
-    /// In memory if the machine has /dev/shm: targets write thousands of small files a second.
+    /// A folder, in memory if the machine has /dev/shm: targets write thousands of small files a second.
     scratch: TempDir,
 }
 
@@ -29,7 +29,7 @@ pub(crate) struct Engine {
 pub(crate) struct Run {
     pub(crate) seconds: u64,
     pub(crate) executions: u64,
-    /// The number of inputs in the corpus. Each reaches code that the others do not reach.
+    /// The number of inputs in the corpus. Each input reaches code that the other inputs do not reach.
     pub(crate) inputs: u64,
     /// Edges between blocks of the target's code that an input took.
     pub(crate) edges: u64,
@@ -107,7 +107,7 @@ impl Engine {
         Ok(folder)
     }
 
-    /// Returns the folders of a target's seeds: the committed ones and the ones that a program makes.
+    /// Returns the folders of a target's seeds: the committed seeds and the seeds that a program makes.
     pub(crate) fn seeds(&self, target: &str) -> Vec<PathBuf> {
         let folders = [self.folder.join("seeds"), self.made_seeds()].map(|folder| folder.join(target));
         folders.into_iter().filter(|folder| folder.is_dir()).collect()
@@ -122,10 +122,10 @@ impl Engine {
     /// Builds a target.
     ///
     /// # Errors
-    /// If it does not build.
+    /// If the target does not build.
     pub(crate) fn build(&self, target: &str) -> Result<PathBuf> {
         let mut command = self.cargo_fuzz("build");
-        // With more codegen units than cargo-fuzz uses, fewer are built again after a change.
+        // With more codegen units than cargo-fuzz uses, a smaller part is built again after a change.
         command.args(["--sanitizer", "none", "--codegen-units", "16", target]).env("CARGO_INCREMENTAL", "1");
         output(&mut command)?;
         let host = host_triple()?;

@@ -59,7 +59,7 @@ pub(crate) fn run(engine: &Engine, targets: &[String], limit: Duration) -> Resul
 }
 
 fn search(engine: &Engine, bug: &Bug, program: &Path, limit: Duration) -> Result<Run> {
-    // Without the inputs that an earlier run kept.
+    // An empty corpus, without the inputs that an earlier run kept.
     let corpus = tempfile::tempdir().context("making a temporary folder")?;
     engine.run(&bug.target, program, corpus.path(), limit, false)
 }

@@ -28,7 +28,7 @@ pub(crate) struct Bed {
     cgroup: Cgroup,
 }
 
-/// Returns why no bed can run on this machine, with any packages.
+/// Returns why no bed can run on this machine, even with all packages installed.
 pub(crate) fn impossible() -> Option<String> {
     if !nix::unistd::geteuid().is_root() {
         return Some("only root can make the namespaces, mounts and cgroups".to_owned());
@@ -90,7 +90,7 @@ impl Bed {
     }
 
     fn start(&self, folders: &[PathBuf]) -> Result<Child> {
-        // Of two runs that start at the same time, the second fails here.
+        // If two runs start at the same time, the second run fails here.
         fs::create_dir(&self.state).with_context(|| self.state.display().to_string())?;
         let logs = self.state.join("log");
         fs::create_dir(&logs)?;
@@ -142,9 +142,9 @@ impl Bed {
     /// Ends all processes of the bed and removes its files. Does nothing if the bed is not up.
     ///
     /// # Errors
-    /// If a process or a file resists; `down` can be called again.
+    /// If a process does not end or a file cannot be removed; `down` can be called again.
     pub(crate) fn down(&self) -> Result<()> {
-        // The interruption that led to this call has had its effect.
+        // An interruption that led to this call must not interrupt the cleanup.
         forget_interrupts();
         self.cgroup.kill()?;
         self.remove()

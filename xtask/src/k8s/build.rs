@@ -98,7 +98,7 @@ fn containerd(versions: &Versions) -> Module<'_> {
 }
 
 impl Module<'_> {
-    /// Builds beside `folder` and moves the result in, so that an interrupted build does not look finished.
+    /// Builds beside `folder` and moves the result to `folder`, so that an interrupted build does not look finished.
     fn build(&self, folder: &Path, go: &str) -> Result<()> {
         let Self { name, version, .. } = self;
         say(format_args!("building {name} {version} from Go modules"));

@@ -1,7 +1,8 @@
 //! The bed's control group: a separate group in every hierarchy, with process 1 and all pods in it.
 //!
-//! The group identifies the processes of a bed. A process cannot leave the group by itself, and a group never means another
-//! process, as a recorded PID can. So after a crash at any point, `down` finds all processes and groups to end and remove.
+//! The group identifies the processes of a bed. A process cannot leave the group by itself, and a group never
+//! identifies another process, as a recorded PID can. So after a crash at any point, `down` finds all processes and
+//! groups to end and remove.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -145,7 +146,7 @@ impl Cgroup {
         })
     }
 
-    /// Removes the group from every hierarchy. It must have no process.
+    /// Removes the group from every hierarchy. The group must have no process.
     ///
     /// # Errors
     /// If a group cannot be removed.
@@ -156,7 +157,7 @@ impl Cgroup {
                 match fs::remove_dir(group) {
                     Ok(()) => {}
                     Err(error) if is_gone(&error) => {}
-                    // For a moment after the end of its last process.
+                    // A group is busy for a moment after the end of its last process.
                     Err(error) => busy = format!("{}: {error}", group.display()),
                 }
             }
@@ -195,7 +196,7 @@ impl Cgroup {
     }
 }
 
-/// Returns whether a group was removed meanwhile. The kernel has two errors for that.
+/// Returns whether a group was removed meanwhile. The kernel has two errors for a removed group.
 fn is_gone(error: &std::io::Error) -> bool {
     error.kind() == ErrorKind::NotFound || error.raw_os_error() == Some(Errno::ENODEV as i32)
 }

@@ -4,8 +4,8 @@ use std::process::Command;
 
 use super::{NODE, cgroup::Cgroup};
 
-/// Where the state folder is mounted in the bed: the path of a socket has at most 107 bytes, and the checkout's path may have
-/// as many.
+/// The path of the state folder in the bed. This path is short: the path of a socket has at most 107 bytes, and the
+/// path of the checkout may have as many.
 pub(crate) const BED: &str = "/run/bed";
 
 /// The kubelet's usual folder; a tmpfs in the bed.
@@ -66,7 +66,7 @@ pub(crate) fn controller_manager() -> Command {
         "--root-ca-file=/run/bed/pki/ca.crt",
         "--use-service-account-credentials",
         "--leader-elect=false",
-        // With the default limits, requesting its many credentials takes four seconds.
+        // With the default limits, the controller manager's requests for its many credentials take four seconds.
         "--kube-api-qps=500",
         "--kube-api-burst=500",
     ]);

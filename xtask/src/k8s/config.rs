@@ -42,8 +42,8 @@ fn keys(folder: &Path) -> Result<()> {
     let openssl = |arguments: &[&str]| output(Command::new("openssl").current_dir(folder).args(arguments)).map(drop);
     const NEW: [&str; 8] = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-subj"];
     openssl(&[&NEW[..], &["/CN=bed", "-keyout", "ca.key", "-out", "ca.crt"]].concat())?;
-    // The certificate that the API server makes lacks 127.0.0.1. A certificate that is also its authority is refused by
-    // clients that use neither OpenSSL nor Go.
+    // The certificate that the API server makes lacks 127.0.0.1. Clients that use neither OpenSSL nor Go refuse a
+    // certificate that is also its authority.
     openssl(
         &[
             &NEW[..],

@@ -44,7 +44,8 @@ impl Driver {
             fs::remove_dir_all(&tree).with_context(|| tree.display().to_string())?;
         }
         output(Command::new(built.join("nearfab-emu")).arg(INSTANCE).arg(&tree))?;
-        // A copy, because the target folder may not be visible in the bed, and cargo may build into it meanwhile.
+        // The bed runs a copy of the program, because the target folder may not be visible in the bed, and cargo may
+        // build into that folder meanwhile.
         let program = bed.state().join("bin/nearfab-dra");
         fs::copy(built.join("nearfab-dra"), &program).with_context(|| program.display().to_string())?;
         let token = output(bed.kubectl()?.args(["create", "token", "nearfab-dra", "--namespace", "nearfab"]))?;
@@ -72,8 +73,8 @@ impl Driver {
     }
 }
 
-/// Returns the driver's command line: it runs as root without capabilities. Its parent is a process outside of the bed; when
-/// the parent ends, the driver ends.
+/// Returns the driver's command line. The driver runs as root without capabilities. The driver's parent is a process
+/// outside of the bed. When the parent ends, the driver ends.
 fn command() -> Command {
     let mut command = Command::new("setpriv");
     command
@@ -105,7 +106,7 @@ pub(crate) fn checkpoints(bed: &Bed) -> PathBuf {
 
 impl Drop for Driver {
     fn drop(&mut self) {
-        // Both fail only if the driver has ended.
+        // `kill` and `wait` fail only if the driver has ended.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tar::{Builder, EntryType, Header};
 
-/// A file of an image; paths are relative to its root.
+/// A file of an image. Paths are relative to the root of the image.
 pub(crate) enum Entry<'a> {
     /// A static program, copied from this machine.
     Program(&'a str, &'a Path),

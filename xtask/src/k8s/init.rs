@@ -1,5 +1,5 @@
-//! Process 1 of the bed, in private mount, PID and network namespaces. When it ends, for any reason, the kernel ends all
-//! processes of the bed and removes its mounts and interfaces.
+//! Process 1 of the bed, in private mount, PID and network namespaces. When process 1 ends, for any reason, the kernel
+//! ends all processes of the bed and removes the mounts and interfaces of the bed.
 
 use std::fs::{self, File};
 use std::net::TcpStream;
@@ -39,7 +39,7 @@ const KERNEL_SETTINGS: [(&str, &str); 6] = [
 pub(crate) fn main(state: &Path) -> Result<()> {
     let cgroup = Cgroup::of(state)?;
     cgroup.join()?;
-    // /proc is still the machine's, so it has the PID of this process outside of the bed.
+    // /proc is still the /proc of the machine, so /proc/self shows the PID of this process outside of the bed.
     let outer = fs::read_link("/proc/self").context("/proc/self")?;
     fs::write(state.join("init.pid"), outer.as_os_str().as_encoded_bytes())?;
 
@@ -52,7 +52,8 @@ pub(crate) fn main(state: &Path) -> Result<()> {
 }
 
 fn mounts(state: &Path) -> Result<()> {
-    // Mounts are shared among the processes in the bed, which the kubelet's volumes need, and not with the machine.
+    // The processes in the bed share mounts, because the kubelet's volumes need shared mounts. The machine does not
+    // share these mounts.
     bind_flags("/", MsFlags::MS_REC | MsFlags::MS_SHARED)?;
     file_system("proc", "/proc", None)?;
     file_system("tmpfs", "/run", None)?;
@@ -102,7 +103,7 @@ fn network() -> Result<()> {
     ip(&format!("addr add {ADDRESS}/24 dev bed0"))?;
     ip(&format!("addr add {SERVICE}/32 dev bed0"))?;
     ip("link set bed0 up")?;
-    // The kubelet and the API server look for a default route; this one leads nowhere.
+    // The kubelet and the API server look for a default route; this route leads nowhere.
     ip("route add default via 10.123.0.254 dev bed0")?;
     fs::write("/proc/sys/net/ipv4/ip_forward", "1").context("net.ipv4.ip_forward")
 }
@@ -130,7 +131,7 @@ fn cluster(components: &mut Components, cgroup: &Cgroup) -> Result<()> {
     })
 }
 
-/// The processes without which there is no cluster.
+/// The processes that the cluster cannot run without.
 #[derive(Default)]
 struct Components(Vec<(&'static str, Child)>);
 

@@ -15,7 +15,7 @@ pub(crate) struct Versions {
 }
 
 impl Versions {
-    /// Returns the versions as of when this program was built.
+    /// Returns the versions that were compiled into this program.
     ///
     /// # Errors
     /// If the file is malformed.

@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What other pages and the list of pages need of a page.
+/// The links and anchors of a page.
 pub(super) struct Page {
     pub(super) links: Vec<Link>,
     /// The names that a link can lead to after its `#`.
     pub(super) anchors: BTreeSet<String>,
 }
 
-/// A link in the text, or the definition of one.
+/// A link in the text, or the definition of a link.
 pub(super) struct Link {
     /// Counted from 1.
     pub(super) line: usize,
@@ -56,7 +56,7 @@ fn heading(line: &str) -> Option<&str> {
 
 /// Returns the anchor of a heading: small letters, digits, `_` and `-`, with `-` for a space.
 fn anchor(heading: &str) -> String {
-    // Of a link, its text counts.
+    // Only the text of a link counts.
     let mut text = String::new();
     let mut rest = heading;
     while let Some((before, after)) = rest.split_once("](") {

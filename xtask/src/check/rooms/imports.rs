@@ -9,11 +9,12 @@ use crate::lexer::{Kind, tokens};
 #[derive(Debug, PartialEq)]
 pub(super) struct Import {
     pub(super) line: usize,
-    /// The name in the root: of a room, or of what the root exports again.
+    /// The name in the root: of a room, or of an item that the root exports again.
     pub(super) target: String,
 }
 
-/// Returns what a file uses by absolute paths, and by relative ones that reach the root. `module` is the file's path.
+/// Returns the names that a file uses by absolute paths, and by relative paths that reach the root. `module` is the
+/// module path of the file.
 pub(super) fn imports(module: &[String], source: &str) -> Vec<Import> {
     let code = tokens(source).into_iter().filter(|token| !matches!(token.kind, Kind::Comment(_) | Kind::Text(_)));
     let code: Vec<_> = code.map(|token| (token.line, token.kind)).collect();
@@ -52,7 +53,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Reads `super::super::…`, which counts if it reaches the root.
+    /// Reads `super::super::…`. The path counts if it reaches the root.
     fn relative(&mut self, depth: usize) {
         let mut left = depth.saturating_sub(1);
         while left > 0 {

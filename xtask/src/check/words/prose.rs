@@ -2,7 +2,7 @@
 
 use crate::lexer::{Kind, tokens};
 
-/// A text without breaks in its sense. Each of its lines is a line of the file.
+/// A continuous text, such as the comments of adjacent lines. Each line of the text is a line of the file.
 #[derive(Debug, PartialEq)]
 pub(super) struct Block {
     /// The line of the file, counted from 1, where the block starts.
@@ -10,7 +10,7 @@ pub(super) struct Block {
     pub(super) text: String,
 }
 
-/// Returns the prose in a file, by the kind of file that its name says.
+/// Returns the prose in a file. The name of the file shows the kind of file.
 pub(super) fn blocks(name: &str, text: &str) -> Vec<Block> {
     match name.rsplit_once('.').map(|(_, extension)| extension) {
         Some("rs" | "c" | "h") => of_source(text),
@@ -19,7 +19,7 @@ pub(super) fn blocks(name: &str, text: &str) -> Vec<Block> {
     }
 }
 
-/// Returns the comments, those of adjacent lines as one, and the strings.
+/// Returns the comments and the strings. The comments of adjacent lines are one block.
 fn of_source(text: &str) -> Vec<Block> {
     let mut blocks: Vec<Block> = Vec::new();
     // The line after a comment, while nothing follows the comment.
@@ -46,7 +46,7 @@ fn of_source(text: &str) -> Vec<Block> {
     blocks
 }
 
-/// Returns the strings, and the comments of adjacent lines as one.
+/// Returns the strings and the comments. The comments of adjacent lines are one block.
 fn of_python(text: &str) -> Vec<Block> {
     let mut blocks = Vec::new();
     let mut at = 0;
@@ -62,7 +62,7 @@ fn of_python(text: &str) -> Vec<Block> {
     blocks
 }
 
-/// Returns the length of a comment with those of the following lines.
+/// Returns the length of a comment and of the comments on the following lines.
 fn length_of_comment(rest: &str) -> usize {
     let lines = rest.split_inclusive('\n').enumerate();
     let comments = lines.take_while(|(index, line)| *index == 0 || line.trim_start().starts_with('#'));

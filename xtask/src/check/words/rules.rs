@@ -45,7 +45,7 @@ pub(super) struct Rules {
 }
 
 impl Rules {
-    /// Reads the list as of when this program was built.
+    /// Reads the list that was compiled into this program.
     ///
     /// # Errors
     /// If the list is malformed.
@@ -63,7 +63,7 @@ impl Rules {
         Ok(Self { phrases: phrases.collect::<Result<_>>()?, names: names.words, exceptions: except })
     }
 
-    /// Returns where the text has phrases of the list, and a message for each.
+    /// Returns the positions of the list's phrases in the text, with a message for each phrase.
     pub(super) fn phrases(&self, text: &str) -> Vec<(usize, String)> {
         let mut found = Vec::new();
         for (regex, instead) in &self.phrases {

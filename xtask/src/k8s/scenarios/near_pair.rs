@@ -29,9 +29,9 @@ pub(super) fn run(bed: &Bed) -> Result<()> {
     let pod = manifest("near-pair.yaml");
     let [access, classes] = ["rbac.yaml", "deviceclasses.yaml"].map(deployed);
     delete(bed, &pod)?;
-    // Slices of an earlier driver would look like slices of this one.
+    // Slices of an earlier driver would look like slices of this driver.
     output(bed.kubectl()?.args(["delete", "resourceslices", "--all"]))?;
-    // These objects stay: applying them again changes nothing, and deleting a namespace takes long.
+    // The objects of `access` stay: applying the objects again changes nothing, and deleting a namespace takes long.
     apply(bed, &access)?;
     apply(bed, &classes)?;
 
@@ -159,7 +159,8 @@ fn paired_efa(index: u64) -> Result<String> {
     Ok(row.with_context(|| format!("{} has no device {index}", file.display()))?.efa)
 }
 
-/// Checks that the worker has the device nodes and the sidecar has not, and that they do not differ otherwise.
+/// Checks that the worker has the device nodes, that the sidecar does not have them, and that the two containers do not
+/// differ otherwise.
 fn check_containers(bed: &Bed, nodes: &BTreeSet<String>) -> Result<()> {
     let of_sidecar = device_nodes(bed, "sidecar")?;
     let standard: BTreeSet<String> = STANDARD.map(str::to_owned).into();
@@ -190,7 +191,7 @@ fn exec(bed: &Bed, container: &str, command: &[&str]) -> Result<String> {
     output(bed.kubectl()?.args(["exec", POD, "--container", container, "--"]).args(command))
 }
 
-/// Returns what exists of a claim: the object, the driver's checkpoint, the CDI file.
+/// Returns the existing parts of a claim: the object, the driver's checkpoint, the CDI file.
 fn held(bed: &Bed) -> Result<Vec<String>> {
     let claims = bed.get(&["resourceclaims"])?;
     let mut held = Vec::new();

@@ -26,7 +26,7 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     pub(crate) source: Source,
     /// The form of the output: tables for people (the default), wide tables with every column, or JSON for programs. `record`
-    /// writes JSON only; `plan --export`, `run`, `bind`, `completions` have one form and refuse this option.
+    /// writes JSON only. `plan --export`, `run`, `bind` and `completions` have only one form and refuse this option.
     #[arg(short, long, global = true, value_enum)]
     output: Option<Output>,
     /// Exit with status 3 if the host has neither a Neuron device nor an EFA interface.
@@ -45,7 +45,8 @@ pub(crate) enum Command {
         #[arg(value_enum, default_value_t)]
         form: topo::Form,
     },
-    /// List the EFA interfaces near a core, device or GPU, or the devices near an EFA interface, the nearest first, and why.
+    /// List the EFA interfaces near a core, device or GPU, or the devices near an EFA interface. The
+    /// nearest is first, with the evidence.
     Near {
         /// A core (neuron5:0 is core 0 of device 5), a logical core (nc5 is number 5 of NEURON_RT_VISIBLE_CORES), a device
         /// (neuron5), the RDMA name of an EFA interface (rdmap201s0), or the PCI address of an EFA interface, a Neuron device
@@ -58,7 +59,7 @@ pub(crate) enum Command {
     },
     /// Report known problems on this host, what they mean, and how to fix them.
     ///
-    /// The exit status is 0 whatever the doctor finds: programs read -o json. With --probe, the doctor also runs libfabric's
+    /// The exit status is 0 even if the doctor finds problems: programs read -o json. With --probe, the doctor also runs libfabric's
     /// program fi_info to see which EFA interfaces libfabric finds.
     Doctor {
         /// Also check this process: its limits, its environment, and the libraries that it has loaded.
@@ -67,9 +68,9 @@ pub(crate) enum Command {
     },
     /// Write this host, its system and its configuration into one JSON file, which --host reads.
     Record {
-        /// A new file; an existing one is not overwritten. The default is standard output.
+        /// The file to create. An existing file is not overwritten. The default is standard output.
         file: Option<PathBuf>,
-        /// Leave out what identifies the machine or its owner.
+        /// Replace the names and numbers that identify the machine or its owner.
         #[arg(long)]
         redact: bool,
     },
@@ -89,7 +90,7 @@ pub(crate) enum Command {
     /// Bind a command to the cores, EFA interfaces and CPUs of its rank, in a job started by srun, mpirun or torchrun.
     #[command(after_help = bind::HELP)]
     Bind(bind::Arguments),
-    /// Become one rank: the first step of each process that `nearfab run` starts.
+    /// Bind this process as one rank, and run the command of the rank: the first step of each process that `nearfab run` starts.
     #[command(hide = true)]
     Start(start::Arguments),
     /// List the vendor libraries that a program on this machine would load: version, file, missing functions.

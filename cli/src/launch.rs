@@ -20,7 +20,8 @@ const VISIBLE_GPUS: &str = "CUDA_VISIBLE_DEVICES";
 
 #[derive(clap::Args)]
 pub(crate) struct PlanFlags {
-    /// Let each rank open only the EFA interfaces near its cores or GPUs (sets FI_EFA_IFACE, which libfabric 2.0 or newer reads).
+    /// Limit each rank to the EFA interfaces near the cores or GPUs of the rank. This option sets FI_EFA_IFACE, which libfabric
+    /// 2.0 or newer reads.
     #[arg(long)]
     only_near_efa: bool,
 }

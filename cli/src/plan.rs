@@ -34,8 +34,8 @@ pub(crate) struct Arguments {
     ranks: u32,
     #[command(flatten)]
     flags: PlanFlags,
-    /// Print the environment of this rank as shell commands: eval "$(nearfab plan -n 16 --export 3)". A variable that only sets a
-    /// default keeps the value that it has in the shell.
+    /// Print the environment of this rank as shell commands: eval "$(nearfab plan -n 16 --export 3)". If the shell has
+    /// already set a variable that is only a default, the value of the shell is kept.
     #[arg(long, value_name = "RANK")]
     pub(crate) export: Option<u32>,
 }

@@ -38,7 +38,7 @@ pub(crate) struct Arguments {
     ranks: u32,
     #[command(flatten)]
     flags: PlanFlags,
-    /// Print the shell command of each rank, and start nothing. For another host than this machine, the ranks divide the whole
+    /// Print the shell command of each rank, and start nothing. On a host other than this machine, the plan divides the whole
     /// host.
     #[arg(long)]
     pub(crate) dry_run: bool,

@@ -20,8 +20,8 @@ pub(crate) struct Source {
     /// members of an UltraServer or pod unless --probe=even-on-pods is given: probing affects the other members.
     #[arg(long, global = true, value_name = "WHERE", num_args = 0..=1, require_equals = true, default_missing_value = "alone")]
     probe: Option<Probing>,
-    /// With --probe: also ask the driver which processes have each device open. The question takes one of the 16 places for
-    /// processes of a device for a moment, and waits while the device is in reset.
+    /// With --probe: also ask the driver which processes have each device open. For a moment, this takes one of the
+    /// 16 places that each device has for processes. nearfab waits while a device is in reset.
     #[arg(long, global = true, requires = "probe")]
     processes: bool,
 }

@@ -18,7 +18,7 @@ use list::{BEDS, Bed};
 /// The options of `cargo xtask beds`.
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// The beds to run; all of them for none
+    /// The beds to run (default: all)
     names: Vec<String>,
     /// Run beds also if they passed with the same inputs before
     #[arg(long)]

@@ -27,7 +27,7 @@ const FILES: [Generated; 7] = [
 /// The options of `cargo xtask generate`.
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// The files to write; all of them for none
+    /// The files to write (default: all)
     files: Vec<String>,
     /// Compare the files, and write none
     #[arg(long)]

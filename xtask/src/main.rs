@@ -47,7 +47,7 @@ enum Command {
     Beds(beds::Options),
     /// Check format, lints, documentation, words, dependencies, packages and generated files
     Check {
-        /// The checks to run; all of them for none
+        /// The checks to run (default: all)
         names: Vec<check::Check>,
     },
     /// Write the committed files that a program writes: bindings, protocols, C header, picture, list of the public API

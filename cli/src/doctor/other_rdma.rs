@@ -15,7 +15,7 @@ const REFUSED: FindingKind = FindingKind {
 };
 const PRESENT: FindingKind = FindingKind {
     id: "rdma-foreign",
-    means: "These RDMA devices are not EFA interfaces, but tools that count RDMA devices count them too. They are first in \
+    means: "These RDMA devices are not EFA interfaces, but tools that count RDMA devices count them too. These devices are first in \
             the list of verbs devices. If the rules of a container refuse one of them, libfabric's efa provider finds no EFA \
             interface at all, and only opening the device shows the refusal.",
     action: "Count EFA interfaces by driver or PCI vendor. Pass only the nodes of EFA interfaces into containers, not all of \

@@ -63,7 +63,7 @@ const HELD_BY_NONE: FindingKind = FindingKind {
 };
 const ATTACHED: FindingKind = FindingKind {
     id: "processes-attached",
-    means: "These processes have the device open. At most 16 processes can; monitoring tools count.",
+    means: "These processes have the device open. At most 16 processes can have a device open, monitoring tools included.",
     action: "End the processes that should not use the device.",
     source: "Neuron driver: NEURON_MAX_PROCESS_PER_DEVICE.",
 };

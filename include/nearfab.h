@@ -105,7 +105,7 @@ typedef enum {
    */
   NEARFAB_ERROR_DEADLINE = 14,
   /**
-   * nearfab did not probe, because probing could change something for others.
+   * nearfab did not probe, because a probe could affect other machines or the open devices of this process.
    */
   NEARFAB_ERROR_PROBE_REFUSED = 15,
   /**

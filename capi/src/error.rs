@@ -38,7 +38,7 @@ pub enum NearfabError {
     Driver = 13,
     /// A device did not answer in time.
     Deadline = 14,
-    /// nearfab did not probe, because probing could change something for others.
+    /// nearfab did not probe, because a probe could affect other machines or the open devices of this process.
     ProbeRefused = 15,
     /// The caller asked for telemetry, or for a process, of a host without a file tree.
     NoTree = 16,

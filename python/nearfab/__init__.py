@@ -69,7 +69,7 @@ class ErrorCode(IntEnum):
     DEADLINE = 14
     """A device did not answer in time."""
     PROBE_REFUSED = 15
-    """nearfab did not probe, because probing could change something for others."""
+    """nearfab did not probe, because a probe could affect other machines or the open devices of this process."""
     NO_TREE = 16
     """The caller asked for telemetry, or for a process, of a host without a file tree."""
     MEMORY = 17

@@ -111,6 +111,19 @@ fn rank_with_unknown_numa_node_gets_all_cpus() {
     assert_eq!(plan.ranks[0].cpus.numa, [0; 0]);
 }
 
+/// A NUMA node without CPUs has only memory, as on GB200.
+#[test]
+fn rank_near_a_node_without_cpus_gets_all_cpus() {
+    let mut record: serde_json::Value = serde_json::from_str(&host("p5.48xlarge").to_json()).unwrap();
+    record["numa"][1]["cpus"] = "".into();
+    let host = Host::from_json(&record.to_string()).unwrap();
+    let plan = plan(&host, &PlanOptions::ranks(8)).unwrap();
+    let reasons: Vec<CpuReason> = plan.ranks.iter().map(|rank| rank.cpus.reason).collect();
+    assert!(reasons[..4].iter().all(|reason| matches!(reason, CpuReason::Divided { .. })), "{reasons:?}");
+    assert_eq!(reasons[4..], [CpuReason::NodeUnknown; 4]);
+    assert_eq!(plan.ranks[4].cpus.cpus, host.numa_nodes()[0].cpus);
+}
+
 #[test]
 fn share_is_restricted_to_the_cpus_of_a_launcher() {
     let host = host("trn2.48xlarge");

@@ -29,3 +29,30 @@ impl CpuList {
         lists.into_iter().flat_map(Self::iter).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn text_that_is_not_a_cpu_list_is_refused() {
+        for text in ["+1", "-1", "1-", "3-1", "1,,2", " 1", "1-2-3", "1234567", "a", "0x1"] {
+            assert!(text.parse::<CpuList>().is_err(), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn sets_are_as_sets_of_numbers(
+            a in proptest::collection::btree_set(0..99_u32, 0..40), b in proptest::collection::btree_set(0..99_u32, 0..40)
+        ) {
+            let (first, second): (CpuList, CpuList) = (a.iter().copied().collect(), b.iter().copied().collect());
+            prop_assert!(first.and(&second).iter().eq(a.intersection(&b).copied()));
+            prop_assert!(first.without(&second).iter().eq(a.difference(&b).copied()));
+            prop_assert!(CpuList::union([&first, &second]).iter().eq(a.union(&b).copied()));
+            prop_assert_eq!(first.to_string().parse(), Ok(first));
+        }
+    }
+}

@@ -32,13 +32,13 @@ pub const NRT_FRAMEWORK_TYPE_NO_FW: u32 = 1;
 #[derive(Debug, Clone, Copy)]
 #[allow(non_camel_case_types, reason = "the name in the C headers")]
 pub struct nrt_version_t {
-    /// The first number of the version.
+    /// The first number of libnrt's version.
     pub rt_major: u64,
-    /// The second number.
+    /// The second number of libnrt's version.
     pub rt_minor: u64,
-    /// The third number.
+    /// The third number of libnrt's version.
     pub rt_patch: u64,
-    /// The fourth number.
+    /// The fourth number of libnrt's version.
     pub rt_maintenance: u64,
     /// More details of the version, as text.
     pub rt_detail: [c_char; 128],

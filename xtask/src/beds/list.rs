@@ -14,7 +14,7 @@ pub(crate) struct Bed {
 
 /// The beds, the fastest first.
 pub(crate) const BEDS: [Bed; 6] = [
-    Bed { name: "book", command: &["book"], inputs: &["docs", "xtask/src/book.rs", "xtask/src/tools.rs"], minutes: 6 },
+    Bed { name: "book", command: &["book"], inputs: &["docs", "xtask/src/book.rs", "xtask/src/tools.rs"], minutes: 4 },
     Bed {
         name: "loom",
         command: &["loom"],
@@ -29,13 +29,13 @@ pub(crate) const BEDS: [Bed; 6] = [
             "tests/support",
             "xtask/src/loom.rs",
         ],
-        minutes: 6,
+        minutes: 5,
     },
     Bed {
         name: "bare",
         command: &["bare"],
         inputs: &[".cargo", "Cargo.lock", "Cargo.toml", "build.rs", "cli", "data", "emu", "src", "sys", "xtask/src"],
-        minutes: 6,
+        minutes: 4,
     },
     Bed {
         name: "package",
@@ -57,7 +57,7 @@ pub(crate) const BEDS: [Bed; 6] = [
             "xtask/src/package.rs",
             "xtask/src/packages.rs",
         ],
-        minutes: 12,
+        minutes: 10,
     },
     Bed {
         name: "valgrind",
@@ -75,7 +75,7 @@ pub(crate) const BEDS: [Bed; 6] = [
             ":!tests/cluster",
             "xtask/src/valgrind.rs",
         ],
-        minutes: 16,
+        minutes: 18,
     },
     Bed {
         name: "k8s",

@@ -454,7 +454,7 @@ fn ping(name: &str, provider: &str, check_memory: bool) {
             return nearfab_emu::skipped(name, reason);
         }
         let mut other = Command::new(env::current_exe().unwrap());
-        other.args([name, "--exact", "--nocapture", "--test-threads=1"]).env(OTHER, "1");
+        other.args([name, "--exact", "--include-ignored", "--nocapture", "--test-threads=1"]).env(OTHER, "1");
         let report = side::ask(provider, ROUNDS, other).unwrap();
         assert!(report.calls.sends >= ROUNDS && report.calls.receives >= ROUNDS && report.calls.reads >= ROUNDS);
     });

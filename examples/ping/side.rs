@@ -43,14 +43,15 @@ pub(crate) struct Calls {
 /// one.
 pub(crate) fn ask(provider: &str, rounds: u64, mut other: Command) -> Result<Report> {
     let (mut line, remote) = UnixStream::pair()?;
-    let mut other = other.stdin(Stdio::from(OwnedFd::from(remote))).spawn()?;
+    let mut process = other.stdin(Stdio::from(OwnedFd::from(remote))).spawn()?;
+    drop(other); // Closes this process's copy of the remote end: if the other process ends early, the line ends too.
     let mut side = Side::open(provider, &mut line)?;
     (0..WARM_UP).try_for_each(|number| side.round(number))?;
     let start = Instant::now();
     (0..rounds).try_for_each(|number| side.round(number))?;
     let report = Report { round_trip: start.elapsed() / u32::try_from(rounds)?, calls: side.calls };
     drop(line); // The other process ends only after this drop, so the last message arrives.
-    if other.wait()?.success() { Ok(report) } else { Err("the other process failed".into()) }
+    if process.wait()?.success() { Ok(report) } else { Err("the other process failed".into()) }
 }
 
 /// Answers the process that called [`ask`]. The standard input of this process is a socket to that process.

@@ -94,7 +94,7 @@ pub(crate) const BEDS: [Bed; 6] = [
             "tests/cluster",
             "xtask/src",
         ],
-        minutes: 16,
+        minutes: 30,
     },
 ];
 

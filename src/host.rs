@@ -2,6 +2,7 @@
 
 mod nothing;
 mod redacted;
+mod usability;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -17,7 +18,7 @@ use crate::scan::gpu::{self, Gpu};
 use crate::scan::neuron::{self, Lnc, Location, LocationEvidence, NeuronDevice, NeuronDriver};
 use crate::scan::numa::{self, NumaNode};
 use crate::scan::pci::{self, PciFunction};
-use crate::scan::rdma::{self, RdmaDevice};
+use crate::scan::rdma::{self, RdmaDevice, RdmaNamespaces};
 use crate::scan::root::{HostRoot, NodeAccess};
 use crate::tables::instances::{FunctionRow, InstanceTable, Source};
 use crate::types::probe::{DeviceProbe, Probe};
@@ -73,6 +74,8 @@ struct Snapshot {
     gpus: Vec<Gpu>,
     #[serde(default)]
     other_rdma: Vec<RdmaDevice>,
+    #[serde(default)]
+    rdma_namespaces: Option<RdmaNamespaces>,
     #[serde(default)]
     unnumbered: Vec<PciFunction>,
     /// The number of all functions on PCI.
@@ -170,6 +173,7 @@ impl Host {
         let efa = efa::scan(&root, &mut problems, &functions, &rdma);
         let efa_driver = efa::driver(&root, &mut problems, &functions);
         let other_rdma = rdma::others(&root, &mut problems, &rdma, &functions);
+        let rdma_namespaces = rdma::namespaces(&root, &mut problems);
         let neuron::Found { driver: neuron_driver, devices: neuron, unnumbered } =
             neuron::scan(&root, &mut problems, &functions, table);
         // The environment of this process is valid for this machine only.
@@ -193,6 +197,7 @@ impl Host {
             lnc,
             gpus,
             other_rdma,
+            rdma_namespaces,
             unnumbered,
             pci_functions: u32::try_from(seen).unwrap_or(u32::MAX),
         };
@@ -547,6 +552,7 @@ impl Snapshot {
             gpus,
             // The driver names RDMA devices, and a table has no driver.
             other_rdma: Vec::new(),
+            rdma_namespaces: None,
             unnumbered: Vec::new(),
             pci_functions: 0,
         }

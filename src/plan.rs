@@ -169,9 +169,10 @@ pub fn plan(host: &Host, options: &PlanOptions) -> Result<Plan> {
     let nodes: Vec<Vec<Option<u32>>> = shares.iter().map(|share| share.nodes(host)).collect();
     let cpus = cpus::divide(host, options, &nodes)?;
     let mut variables = environment::variables(host, options);
+    let rails = share::HostRails::of(host);
     let mut ranks = Vec::with_capacity(shares.len());
     for ((rank, share), cpus) in (0..).zip(shares).zip(cpus) {
-        let near = share.near(host)?;
+        let near = share.near(&rails);
         let resources =
             environment::Resources { host, share: &share, lnc: lnc.as_ref(), interfaces: &share::interfaces(&near) };
         let environment = resources.environment(rank, &variables)?;

@@ -22,6 +22,8 @@ pub use crate::types::Library;
 
 use crate::error::{Problems, Result};
 use crate::host::Host;
+use crate::scan::rdma;
+pub use crate::scan::rdma::RdmaNamespaces;
 use crate::scan::root::{HostRoot, NodeAccess};
 use crate::types::number;
 
@@ -115,20 +117,6 @@ pub struct HugePages {
     pub free: u64,
 }
 
-/// Which network namespaces see the RDMA devices of a machine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum RdmaNamespaces {
-    /// Every network namespace sees all RDMA devices. Shared is the default of the kernel.
-    Shared,
-    /// Each RDMA device is in one network namespace, and only that namespace sees it.
-    Exclusive,
-    /// A value that only a newer version of nearfab knows.
-    #[serde(other)]
-    Unknown,
-}
-
 impl SystemInfo {
     /// Reads the system from the machine or the tree of a host. Returns `None` for a host from a table or a record.
     ///
@@ -143,7 +131,7 @@ impl SystemInfo {
             modules: modules(&root, &mut problems),
             driver_sources: driver_sources(&root, &mut problems),
             huge_pages: huge_pages(&root, &mut problems),
-            rdma_namespaces: rdma_namespaces(&root, &mut problems),
+            rdma_namespaces: rdma::namespaces(&root, &mut problems),
             ptrace_scope: problems
                 .take(root.parse("proc/sys/kernel/yama/ptrace_scope", "a number from 0 to 3", number))
                 .flatten(),
@@ -213,15 +201,6 @@ fn huge_pages(root: &HostRoot, problems: &mut Problems) -> Vec<HugePages> {
 /// Returns the page size in bytes from a name such as `hugepages-2048kB`.
 fn page_size(name: &str) -> Option<u64> {
     number::<u64>(name.strip_prefix("hugepages-")?.strip_suffix("kB")?)?.checked_mul(1024)
-}
-
-fn rdma_namespaces(root: &HostRoot, problems: &mut Problems) -> Option<RdmaNamespaces> {
-    let mode = |text: &str| match text {
-        "Y" | "1" => Some(RdmaNamespaces::Shared),
-        "N" | "0" => Some(RdmaNamespaces::Exclusive),
-        _ => None,
-    };
-    problems.take(root.parse("sys/module/ib_core/parameters/netns_mode", "Y (shared) or N (exclusive)", mode)).flatten()
 }
 
 fn container(root: &HostRoot, problems: &mut Problems) -> Option<String> {

@@ -10,6 +10,7 @@ mod member;
 mod near;
 mod numbering;
 mod proximity;
+mod rails;
 mod sources;
 mod tree;
 
@@ -21,4 +22,5 @@ pub use member::{Member, MemberKind};
 pub use near::{Basis, Evidence, Near, NearList};
 pub use numbering::{CoreNumbering, LogicalCoreRow};
 pub use proximity::Proximity;
+pub use rails::{Rail, Rails};
 pub use tree::{Branch, Leaf, NumaBranch, RootBranch, TopologyTree};

@@ -12,6 +12,7 @@ pub(crate) mod path_text;
 mod pci_id;
 mod port_state;
 pub(crate) mod probe;
+mod usability;
 
 pub(crate) use bdf::hex;
 pub use bdf::{Bdf, ParseBdfError};
@@ -24,3 +25,4 @@ pub use link::{LinkSpeed, LinkWidth, ParseLinkError, PciLink};
 pub(crate) use pci_id::AMAZON;
 pub use pci_id::{PciId, PciRoot};
 pub use port_state::PortState;
+pub use usability::Usability;

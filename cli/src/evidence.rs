@@ -23,6 +23,21 @@ impl Nearest {
     }
 }
 
+/// Writes the neighbours of rank 1 that this process cannot use, each once, if there are any.
+pub(crate) fn write_unusable<'a, T: Display + 'a>(
+    passed_over: impl IntoIterator<Item = &'a Near<T>>,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let nearest = passed_over.into_iter().filter(|near| near.rank == 1);
+    let mut texts: Vec<String> = nearest.map(|near| format!("{} ({})", near.target, near.usability)).collect();
+    texts.sort_unstable();
+    texts.dedup();
+    match texts.is_empty() {
+        true => Ok(()),
+        false => writeln!(out, "Nearest, but not usable here: {}.", texts.join(", ")),
+    }
+}
+
 /// The evidence of each item of a table, in one line below it.
 #[derive(Default)]
 pub(crate) struct EvidenceLine {

@@ -1,17 +1,19 @@
 //! `nearfab near`: the EFA interfaces or devices near one core, device or interface, ranked, with the evidence.
 
+use std::fmt::Display;
 use std::io::{self, Write};
 
 use nearfab::instances::Source;
 use nearfab::{
     Anchor, Basis, Bdf, CoreNumbering, Evidence, Host, HostDevice, LogicalCoreRow, Member, Near, NearList, Proximity,
+    Usability,
 };
 use serde::Serialize;
 
 use crate::failure::Failure;
-use crate::notes;
 use crate::output::{self, Output};
 use crate::table::{Table, or_unknown};
+use crate::{evidence, notes};
 
 /// The reason why the nearest PCI function is unknown.
 const UNKNOWN_PATHS: &str = "the PCIe paths and NUMA nodes are unknown";
@@ -123,8 +125,8 @@ impl<'a> Answer<'a> {
         table.add("NUMA", |near| or_unknown(efa(near).and_then(|efa| efa.function.numa)));
         if wide {
             table.add("CPUS", |near| or_unknown(efa(near).map(|efa| &efa.function.cpus)));
-            table.add("ACCESS", |near| or_unknown(efa(near).map(|efa| efa.access)));
         }
+        access(&mut table, &list.entries);
         table.add("WHY", why);
         table.write(out)?;
         if let Some(address) = list.missing_pair {
@@ -139,7 +141,7 @@ impl<'a> Answer<'a> {
             Anchor::Function { .. } => UNKNOWN_PATHS,
             _ => "the PCI address of the device is unknown (--probe asks the Neuron driver)",
         };
-        tie(list.nearest().count(), "interfaces", unknown, out)
+        nearest(list, "interfaces", unknown, out)
     }
 
     /// Writes the numbered devices. Writes the PCI functions too if one of them belongs to no numbered device.
@@ -155,7 +157,7 @@ impl<'a> Answer<'a> {
         let functions = self.functions.as_ref().filter(|functions| !functions.entries.iter().all(numbered));
         if let Some(functions) = functions {
             function_table(host, &functions.entries, wide, out)?;
-            tie(functions.nearest().count(), "functions", UNKNOWN_PATHS, out)?;
+            nearest(functions, "functions", UNKNOWN_PATHS, out)?;
             if list.nearest().next().is_none() {
                 // All devices have rank 1 "unknown": a table of the devices would add nothing.
                 return match list.entries.len() {
@@ -173,7 +175,7 @@ impl<'a> Answer<'a> {
         }
         devices(host, list, wide, out)?;
         let unknown = "the PCI addresses of the devices are unknown (--probe asks the Neuron driver)";
-        tie(list.nearest().count(), "devices", unknown, out)
+        nearest(list, "devices", unknown, out)
     }
 }
 
@@ -187,8 +189,8 @@ fn devices(host: &Host, list: &NearList<HostDevice>, wide: bool, out: &mut dyn W
     table.add("NUMA", |near| or_unknown(device(near).and_then(|device| device.function()?.numa)));
     if wide {
         table.add("CPUS", |near| or_unknown(device(near).and_then(|device| Some(&device.function()?.cpus))));
-        table.add("ACCESS", |near| or_unknown(device(near).map(|device| device.access)));
     }
+    access(&mut table, &list.entries);
     table.add("WHY", why);
     table.write(out)
 }
@@ -210,6 +212,7 @@ fn function_table(host: &Host, functions: &[Near<Bdf>], wide: bool, out: &mut dy
     if wide {
         table.add("CPUS", |near| or_unknown(function(near).map(|function| &function.cpus)));
     }
+    access(&mut table, functions);
     table.add("WHY", why);
     table.write(out)
 }
@@ -231,11 +234,28 @@ fn why<T>(near: &Near<T>) -> String {
     }
 }
 
-/// Writes that several entries are equally near, or why the nearest entry is unknown.
-fn tie(nearest: usize, plural: &str, unknown: &str, out: &mut dyn Write) -> io::Result<()> {
-    match nearest {
-        0 => writeln!(out, "\nThe nearest is unknown: {unknown}."),
-        1 => Ok(()),
-        count => writeln!(out, "\n{count} {plural} are equally near: a tie at rank 1."),
+/// Adds whether this process can use each neighbour, unless nothing is known about this, as for a table.
+fn access<T>(table: &mut Table<'_, Near<T>>, entries: &[Near<T>]) {
+    if entries.iter().any(|near| near.usability != Usability::Unknown) {
+        table.add("ACCESS", |near| near.usability.to_string());
+    }
+}
+
+/// Writes which neighbours are nearest if this is not the first line of the table: a tie, an unknown place, or nearer
+/// neighbours that cannot be used.
+fn nearest<T: Display>(list: &NearList<T>, plural: &str, unknown: &str, out: &mut dyn Write) -> io::Result<()> {
+    let nearest: Vec<&Near<T>> = list.nearest().collect();
+    let passed_over: Vec<&Near<T>> = list.passed_over().collect();
+    match &nearest[..] {
+        [] if passed_over.is_empty() => writeln!(out, "\nThe nearest is unknown: {unknown}."),
+        [] => writeln!(out, "\nNone of the {plural} can be used here."),
+        [first, rest @ ..] => {
+            match rest.len() {
+                0 if passed_over.is_empty() => {}
+                0 => writeln!(out, "\nThe nearest that can be used here is {}.", first.target)?,
+                more => writeln!(out, "\n{} {plural} are equally near: a tie at rank {}.", more + 1, first.rank)?,
+            }
+            evidence::write_unusable(passed_over, out)
+        }
     }
 }

@@ -9,7 +9,7 @@ use nearfab::plan::{Plan, Rank, Share, Variable};
 use nearfab::{Bdf, CpuList, Error, Host};
 use serde::Serialize;
 
-use crate::evidence::{EvidenceLine, Nearest};
+use crate::evidence::{self, EvidenceLine, Nearest};
 use crate::failure::Failure;
 use crate::launch::{Allotment, PlanFlags};
 use crate::output::{Output, answer};
@@ -149,11 +149,9 @@ fn join(items: impl Iterator<Item = String>) -> Option<String> {
     (!items.is_empty()).then(|| items.join(","))
 }
 
-/// Returns the interfaces nearest to the devices or GPUs of a rank, each once.
+/// Returns the rails of a rank, each once.
 fn near(rank: &Rank, wide: bool) -> Option<String> {
-    let mut seen = BTreeSet::new();
-    let nearest = rank.near.iter().filter_map(|near| Nearest::of(near.list.nearest())).map(|nearest| nearest.targets);
-    let nearest: Vec<String> = nearest.filter(|targets| seen.insert(targets.clone())).collect();
+    let nearest: Vec<String> = rank.interfaces().iter().map(Bdf::to_string).collect();
     let (shown, more) =
         if wide { (nearest.len(), 0) } else { (MOST_NEAR.min(nearest.len()), nearest.len().saturating_sub(MOST_NEAR)) };
     let text = join(nearest.into_iter().take(shown))?;
@@ -180,6 +178,8 @@ fn reasons(plan: &Plan, out: &mut dyn Write) -> io::Result<()> {
     }
     efa.write("NEAR EFA by", out)?;
     cpus.write("CPUS are", out)?;
+    let passed_over = plan.ranks.iter().flat_map(|rank| &rank.near).flat_map(|near| &near.passed_over);
+    evidence::write_unusable(passed_over, out)?;
     let missing =
         plan.ranks.iter().flat_map(|rank| &rank.near).filter_map(|near| Some((&near.of, near.list.missing_pair?)));
     for (of, pair) in missing.collect::<BTreeSet<_>>() {

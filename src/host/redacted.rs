@@ -23,6 +23,7 @@ impl Host {
             lnc,
             gpus,
             mut other_rdma,
+            rdma_namespaces,
             unnumbered,
             pci_functions,
         } = (*self.snapshot).clone();
@@ -68,6 +69,7 @@ impl Host {
             lnc,
             gpus,
             other_rdma,
+            rdma_namespaces,
             unnumbered,
             pci_functions,
         };

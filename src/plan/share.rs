@@ -1,14 +1,15 @@
 //! Divides logical cores or GPUs among ranks.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 use super::PlanOptions;
 use crate::error::{Error, Result};
 use crate::host::Host;
-use crate::topology::{Basis, LogicalCoreRow, NearList};
-use crate::types::{Bdf, HostDevice, LogicalCore, number};
+use crate::topology::{self, LogicalCoreRow, Near, NearList};
+use crate::types::{Bdf, HostDevice, LogicalCore, Usability, number};
 
 /// The cores or GPUs of a rank.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,31 +72,53 @@ impl Share {
         }
     }
 
-    /// Returns the nearest EFA interfaces of each device or GPU.
-    pub(super) fn near(&self, host: &Host) -> Result<Vec<NearOf>> {
-        let near = |of: String, mut list: NearList<Bdf>| {
-            list.entries.truncate(list.nearest().count());
-            NearOf { of, list }
-        };
-        let of_device = |device: HostDevice| Ok(near(device.to_string(), host.near_device(device, Basis::Pairing)?));
+    /// Returns the rails of each device or GPU.
+    pub(super) fn near(&self, rails: &HostRails) -> Vec<NearOf> {
         match self {
-            Self::Cores { .. } => self.devices().into_iter().map(of_device).collect(),
+            Self::Cores { .. } => {
+                let devices = self.devices();
+                rails.neuron.iter().filter(|rails| devices.contains(&rails.of)).map(NearOf::new).collect()
+            }
             Self::Gpus { gpus } => {
-                gpus.iter().map(|gpu| Ok(near(gpu.address.to_string(), host.near_function(gpu.address)?))).collect()
+                let is_own = |rails: &&topology::Rails<Bdf>| gpus.iter().any(|gpu| gpu.address == rails.of);
+                rails.gpus.iter().filter(is_own).map(NearOf::new).collect()
             }
         }
     }
 }
 
-/// The EFA interfaces nearest to one device or GPU.
+/// The rails of all accelerators of a host.
+pub(super) struct HostRails {
+    neuron: Vec<topology::Rails<HostDevice>>,
+    gpus: Vec<topology::Rails<Bdf>>,
+}
+
+impl HostRails {
+    pub(super) fn of(host: &Host) -> Self {
+        Self { neuron: host.neuron_rails(), gpus: host.gpu_rails() }
+    }
+}
+
+/// The EFA interfaces that one device or GPU should use; see [`Host::neuron_rails`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct NearOf {
     /// The name of the device, or the PCI address of the GPU.
     pub of: String,
-    /// The interfaces of rank 1. Several interfaces are a tie. The list is empty if no interface is known to be near.
+    /// The rails. The list is empty if no interface is known to be near, or if none can be used.
     #[serde(flatten)]
     pub list: NearList<Bdf>,
+    /// The nearer interfaces that this process cannot use.
+    #[serde(default = "Vec::new")]
+    pub passed_over: Vec<Near<Bdf>>,
+}
+
+impl NearOf {
+    fn new<T: fmt::Display>(rails: &topology::Rails<T>) -> Self {
+        let entries = rails.rails.iter().map(|rail| rail.near.clone()).collect();
+        let list = NearList { entries, missing_pair: rails.missing_pair };
+        Self { of: rails.of.to_string(), list, passed_over: rails.passed_over.clone() }
+    }
 }
 
 /// Returns each interface once.
@@ -107,7 +130,12 @@ pub(super) fn interfaces(near: &[NearOf]) -> Vec<Bdf> {
 
 /// Returns an equal share for each rank.
 pub(super) fn divide(host: &Host, options: &PlanOptions) -> Result<Vec<Share>> {
-    let rows = host.numbering().rows;
+    let mut rows = host.numbering().rows;
+    let refused = unusable(host.visible_neuron().map(|device| (device.index, host.neuron_usability(device))));
+    rows.retain(|row| refused.iter().all(|(device, _)| *device != row.device));
+    if rows.is_empty() && !refused.is_empty() {
+        return Err(Error::NoPlan { reason: format!("no Neuron device can be used here: {}", listed(&refused)) });
+    }
     if !rows.is_empty() {
         let rows = given(rows, options.cores.as_deref())?;
         let shares = equal(&rows, options.ranks, "logical core")?;
@@ -120,14 +148,26 @@ pub(super) fn divide(host: &Host, options: &PlanOptions) -> Result<Vec<Share>> {
     let gpus: Vec<GpuUnit> =
         (0..).zip(host.visible_gpus()).map(|(number, gpu)| GpuUnit { number, address: gpu.address() }).collect();
     if gpus.is_empty() {
-        let reason = match host.gpus().is_empty() {
-            true => "this host has neither Neuron devices nor GPUs, and ranks are placed by their cores or by GPUs",
-            false => "no GPU has a device node here, so no GPU can be used; in a container, request GPUs",
+        let refused = unusable(host.gpus().iter().map(|gpu| (gpu.address(), host.gpu_usability(gpu))));
+        let reason = match refused.is_empty() {
+            true => "this host has neither Neuron devices nor GPUs, and ranks are placed by their cores or by GPUs"
+                .to_owned(),
+            false => format!("no GPU can be used here ({}); in a container, request GPUs", listed(&refused)),
         };
-        return Err(Error::NoPlan { reason: reason.to_owned() });
+        return Err(Error::NoPlan { reason });
     }
     let shares = equal(&gpus, options.ranks, "GPU")?;
     Ok(shares.map(|gpus| Share::Gpus { gpus: gpus.to_vec() }).collect())
+}
+
+/// Returns the devices that this process cannot use, with the reasons.
+fn unusable<T>(devices: impl Iterator<Item = (T, Usability)>) -> Vec<(T, Usability)> {
+    devices.filter(|(_, usability)| !usability.is_possible()).collect()
+}
+
+/// Returns the devices in the form `neuron4: node refused, neuron5: node refused`.
+fn listed<T: fmt::Display>(devices: &[(T, Usability)]) -> String {
+    devices.iter().map(|(device, usability)| format!("{device}: {usability}")).collect::<Vec<_>>().join(", ")
 }
 
 /// Returns the rows of the given cores.

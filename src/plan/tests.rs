@@ -236,7 +236,7 @@ fn gpus_without_a_node_are_not_planned() {
         assert_eq!(rank.near[0].of, gpu.address().to_string());
     }
     let text = refused(&with_nodes(&[]), &PlanOptions::ranks(1));
-    assert!(text.contains("no GPU has a device node here"), "{text}");
+    assert!(text.contains("no GPU can be used here (0000:53:00.0: node missing, "), "{text}");
 }
 
 #[test]

@@ -27,6 +27,20 @@ pub struct RdmaDevice {
     pub access: NodeAccess,
 }
 
+/// Which network namespaces see the RDMA devices of a machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum RdmaNamespaces {
+    /// Every network namespace sees all RDMA devices. Shared is the default of the kernel.
+    Shared,
+    /// Each RDMA device is in one network namespace, and only that namespace sees it.
+    Exclusive,
+    /// A value that only a newer version of nearfab knows.
+    #[serde(other)]
+    Unknown,
+}
+
 /// An RDMA device as the kernel lists it.
 pub(crate) struct Listed {
     /// The name; `None` if the kernel lists only the verbs node.
@@ -87,6 +101,17 @@ pub(crate) fn others(
 pub(crate) fn access(root: &HostRoot, problems: &mut Problems, uverbs: Option<u32>) -> NodeAccess {
     let check = |number| problems.take(root.access(&format!("dev/infiniband/uverbs{number}")));
     uverbs.and_then(check).unwrap_or(NodeAccess::Unknown)
+}
+
+/// Returns which network namespaces see the RDMA devices; `None` if the kernel does not show it. Kernels before 5.3 have no
+/// such file: there, every namespace sees all devices.
+pub(crate) fn namespaces(root: &HostRoot, problems: &mut Problems) -> Option<RdmaNamespaces> {
+    let mode = |text: &str| match text {
+        "Y" | "1" => Some(RdmaNamespaces::Shared),
+        "N" | "0" => Some(RdmaNamespaces::Exclusive),
+        _ => None,
+    };
+    problems.take(root.parse("sys/module/ib_core/parameters/netns_mode", "Y (shared) or N (exclusive)", mode)).flatten()
 }
 
 /// A verbs node.

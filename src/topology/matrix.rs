@@ -108,7 +108,7 @@ impl Host {
         let mut pairs = Vec::new();
         for (member, row) in all.iter().zip(members) {
             let Ok(list) = self.near_member(*member) else { continue };
-            for near in list.nearest().filter(|near| matches!(near.evidence, Evidence::Table { .. })) {
+            for near in list.nearest_by_rank().filter(|near| matches!(near.evidence, Evidence::Table { .. })) {
                 let efa = members.iter().find(|to| to.kind == MemberKind::Efa && to.address == Some(near.target));
                 pairs.extend(efa.map(|efa| Pair { device: row.id.clone(), efa: efa.id.clone() }));
             }

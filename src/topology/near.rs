@@ -10,7 +10,7 @@ use crate::host::Host;
 use crate::scan::neuron::NeuronDevice;
 use crate::scan::pci::PciFunction;
 use crate::tables::instances::{GroupSize, InstanceTable};
-use crate::types::{Bdf, Core, HostDevice};
+use crate::types::{Bdf, Core, HostDevice, Usability};
 
 /// The facts that a ranking uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -70,6 +70,13 @@ pub struct Near<T> {
     pub proximity: Proximity,
     /// The reason for the rank.
     pub evidence: Evidence,
+    /// Whether this process can use the neighbour now. Lists of versions before 0.2 lack the member.
+    #[serde(default = "unknown")]
+    pub usability: Usability,
+}
+
+fn unknown() -> Usability {
+    Usability::Unknown
 }
 
 impl<T: fmt::Display> fmt::Display for Near<T> {
@@ -91,10 +98,30 @@ pub struct NearList<T> {
 }
 
 impl<T> NearList<T> {
-    /// Returns the entries of rank 1: one entry, several on a tie, or none if no proximity is known.
+    /// Returns the nearest entries that this process can use: one entry, several on a tie, or none. An entry whose
+    /// proximity is unknown is never among them. [`NearList::passed_over`] has the nearer entries that cannot be used.
     pub fn nearest(&self) -> impl Iterator<Item = &Near<T>> {
+        let rank = self.ranked().find(|near| near.usability.is_possible()).map(|near| near.rank);
+        self.ranked().filter(move |near| Some(near.rank) == rank && near.usability.is_possible())
+    }
+
+    /// Returns the entries of rank 1, usable or not: one entry, several on a tie, or none if no proximity is known.
+    pub fn nearest_by_rank(&self) -> impl Iterator<Item = &Near<T>> {
+        self.ranked().take_while(|near| near.rank == 1)
+    }
+
+    /// Returns the entries that this process cannot use and that are at least as near as [`NearList::nearest`]; all
+    /// entries with a known proximity if none can be used.
+    pub fn passed_over(&self) -> impl Iterator<Item = &Near<T>> {
+        let rank = self.nearest().next().map(|near| near.rank);
+        let is_as_near = move |near: &&Near<T>| rank.is_none_or(|rank| near.rank <= rank);
+        self.ranked().take_while(is_as_near).filter(|near| !near.usability.is_possible())
+    }
+
+    /// Returns the entries whose rank has a reason. The other entries share the last rank.
+    fn ranked(&self) -> impl Iterator<Item = &Near<T>> {
         let unknown = Evidence::Place { proximity: Proximity::Unknown };
-        self.entries.iter().take_while(move |near| near.rank == 1 && near.evidence != unknown)
+        self.entries.iter().take_while(move |near| near.evidence != unknown)
     }
 }
 
@@ -138,7 +165,12 @@ impl Host {
         let paired = pairing.and_then(|table| pair(table, device));
         let candidates = self.efa_interfaces().iter().map(|efa| {
             let proximity = Proximity::between(device.function(), Some(&efa.function));
-            (efa.address(), proximity, paired == Some(efa.address()))
+            Candidate {
+                target: efa.address(),
+                proximity,
+                is_paired: paired == Some(efa.address()),
+                usability: self.efa_usability(efa),
+            }
         });
         let entries = ranked(candidates.collect(), pairing.map(Evidence::of));
         let missing_pair = paired.filter(|address| self.find_efa(*address).is_err());
@@ -148,8 +180,12 @@ impl Host {
     /// Ranks first the interface that libnrt named. The proximity of the other interfaces is unknown.
     #[cfg(feature = "live")]
     pub(crate) fn near_by_runtime(&self, interface: Bdf) -> NearList<Bdf> {
-        let candidates =
-            self.efa_interfaces().iter().map(|efa| (efa.address(), Proximity::Unknown, efa.address() == interface));
+        let candidates = self.efa_interfaces().iter().map(|efa| Candidate {
+            target: efa.address(),
+            proximity: Proximity::Unknown,
+            is_paired: efa.address() == interface,
+            usability: self.efa_usability(efa),
+        });
         NearList { entries: ranked(candidates.collect(), Some(Evidence::Runtime)), missing_pair: None }
     }
 
@@ -176,7 +212,12 @@ impl Host {
         let pairing = self.pairing(basis);
         let candidates = self.neuron_devices().iter().map(|device| {
             let proximity = Proximity::between(device.function(), Some(&efa.function));
-            (device.index, proximity, pairing.and_then(|table| pair(table, device)) == Some(address))
+            Candidate {
+                target: device.index,
+                proximity,
+                is_paired: pairing.and_then(|table| pair(table, device)) == Some(address),
+                usability: self.neuron_usability(device),
+            }
         });
         Ok(NearList { entries: ranked(candidates.collect(), pairing.map(Evidence::of)), missing_pair: None })
     }
@@ -202,7 +243,8 @@ impl Host {
             let present = if present.is_empty() { "no accelerator".to_owned() } else { present.join(", ") };
             Error::NoSuchDevice { wanted: format!("accelerator at {address}"), present }
         })?;
-        Ok(by_place(function, self.efa_interfaces().iter().map(|efa| &efa.function)))
+        let interfaces = self.efa_interfaces().iter().map(|efa| (&efa.function, self.efa_usability(efa)));
+        Ok(by_place(function, interfaces))
     }
 
     /// Ranks the PCI functions of accelerators by place, seen from an EFA interface; see [`Host::near_function`].
@@ -211,7 +253,8 @@ impl Host {
     /// [`Error::NoSuchDevice`] if the host has no such interface.
     pub fn functions_near_efa(&self, address: Bdf) -> Result<NearList<Bdf>> {
         let efa = self.find_efa(address)?;
-        Ok(by_place(&efa.function, self.accelerators()))
+        let accelerators = self.accelerators().map(|function| (function, self.accelerator_usability(function)));
+        Ok(by_place(&efa.function, accelerators))
     }
 
     /// Returns the PCI functions of GPUs and Neuron devices, including functions without a device number or a driver.
@@ -257,32 +300,50 @@ fn is_elsewhere(table: &InstanceTable, device: &NeuronDevice) -> bool {
     table.address(device.index).is_some_and(|address| device.address() != Some(address))
 }
 
-fn by_place<'a>(from: &PciFunction, candidates: impl Iterator<Item = &'a PciFunction>) -> NearList<Bdf> {
-    let candidates = candidates.map(|to| (to.address, Proximity::between(Some(from), Some(to)), false));
+fn by_place<'a>(from: &PciFunction, candidates: impl Iterator<Item = (&'a PciFunction, Usability)>) -> NearList<Bdf> {
+    let candidates = candidates.map(|(to, usability)| Candidate {
+        target: to.address,
+        proximity: Proximity::between(Some(from), Some(to)),
+        is_paired: false,
+        usability,
+    });
     NearList { entries: ranked(candidates.collect(), None), missing_pair: None }
 }
 
-/// Sorts the candidates (target, proximity, true if paired) and gives equally near candidates the same rank. Ranks have
-/// no gaps. `pairs` is the evidence of a paired candidate.
-fn ranked<T: Copy + Ord>(mut candidates: Vec<(T, Proximity, bool)>, pairs: Option<Evidence>) -> Vec<Near<T>> {
-    // A paired interface is nearest, even if other interfaces have a shorter PCI path: the vendor publishes the pair as
-    // the best choice.
-    let key = |&(_, proximity, paired): &(T, Proximity, bool)| (!paired, if paired { None } else { Some(proximity) });
-    candidates.sort_by_key(|candidate| (key(candidate), candidate.0));
+/// A neighbour without a rank.
+struct Candidate<T> {
+    target: T,
+    proximity: Proximity,
+    is_paired: bool,
+    usability: Usability,
+}
+
+impl<T> Candidate<T> {
+    /// The rank follows from this key. A paired interface is nearest, whatever its PCI path is: the vendor publishes the
+    /// pair as the best choice. Whether a candidate can be used does not change its rank.
+    fn key(&self) -> (bool, Option<Proximity>) {
+        (!self.is_paired, if self.is_paired { None } else { Some(self.proximity) })
+    }
+}
+
+/// Sorts the candidates and gives equally near candidates the same rank. Ranks have no gaps. `pairs` is the evidence of a
+/// paired candidate.
+fn ranked<T: Copy + Ord>(mut candidates: Vec<Candidate<T>>, pairs: Option<Evidence>) -> Vec<Near<T>> {
+    candidates.sort_by_key(|candidate| (candidate.key(), candidate.target));
     let mut rank = 0;
     let mut previous = None;
     let mut entries = Vec::with_capacity(candidates.len());
     for candidate in candidates {
-        if previous != Some(key(&candidate)) {
+        if previous != Some(candidate.key()) {
             rank += 1;
-            previous = Some(key(&candidate));
+            previous = Some(candidate.key());
         }
-        let (target, proximity, paired) = candidate;
+        let Candidate { target, proximity, is_paired, usability } = candidate;
         let evidence = match &pairs {
-            Some(evidence) if paired => evidence.clone(),
+            Some(evidence) if is_paired => evidence.clone(),
             _ => Evidence::Place { proximity },
         };
-        entries.push(Near { rank, target, proximity, evidence });
+        entries.push(Near { rank, target, proximity, evidence, usability });
     }
     entries
 }

@@ -60,7 +60,7 @@ impl Host {
     /// Returns the GPUs that this process can see: all GPUs of the host, or in a container only the GPUs that the
     /// NVIDIA driver lists. CUDA numbers these GPUs from 0, by PCI address if `CUDA_DEVICE_ORDER` is `PCI_BUS_ID`.
     pub fn visible_gpus(&self) -> impl Iterator<Item = &Gpu> {
-        self.gpus().iter().filter(|gpu| gpu.access != NodeAccess::Missing)
+        self.gpus().iter().filter(|gpu| self.gpu_usability(gpu).is_possible())
     }
 
     /// Returns the container's number of a device, or `None` if the device is not visible.

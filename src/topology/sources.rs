@@ -44,7 +44,8 @@ impl Host {
         let mut lists =
             self.neuron_devices().iter().filter_map(|device| self.near_device(device.index, Default::default()).ok());
         lists.any(|list| {
-            list.missing_pair.is_some() || list.nearest().any(|near| matches!(near.evidence, Evidence::Table { .. }))
+            list.missing_pair.is_some()
+                || list.nearest_by_rank().any(|near| matches!(near.evidence, Evidence::Table { .. }))
         })
     }
 }

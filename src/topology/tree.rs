@@ -129,7 +129,7 @@ impl Host {
             name: member.to_string(),
             address: member.address(),
             bridges: bridges.to_vec(),
-            near: near.map_or_else(|_| Vec::new(), |list| list.nearest().cloned().collect()),
+            near: near.map_or_else(|_| Vec::new(), |list| list.nearest_by_rank().cloned().collect()),
         }
     }
 }

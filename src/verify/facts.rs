@@ -259,7 +259,7 @@ fn pairing(findings: &mut Findings, host: &Host, table: &InstanceTable) {
             findings.miss(if helps { Need::Probe } else { Need::OtherHost }, "the addresses of the devices");
             continue;
         };
-        let nearest: Vec<Bdf> = near.nearest().map(|near| near.target).collect();
+        let nearest: Vec<Bdf> = near.nearest_by_rank().map(|near| near.target).collect();
         if host.find_efa(pair).is_err() {
             unattached += 1;
         } else if nearest.is_empty() {

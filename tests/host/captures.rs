@@ -91,7 +91,7 @@ fn interfaces_near_each_gpu_are_those_of_its_switch_or_root() {
             assert_eq!(host.gpus().len(), 8, "{instance_type}");
             for gpu in host.gpus() {
                 let near = host.near_function(gpu.address()).unwrap();
-                let nearest: Vec<Bdf> = near.nearest().map(|near| near.target).collect();
+                let nearest: Vec<Bdf> = near.nearest_by_rank().map(|near| near.target).collect();
                 let (_, efas) = groups.iter().find(|(gpus, _)| gpus.contains(&gpu.address())).unwrap();
                 assert_eq!(&nearest, efas, "{instance_type} {}", gpu.address());
             }

@@ -95,12 +95,12 @@ fn a_device_that_is_not_where_its_table_says_has_no_pair_and_no_group() {
     let host = Host::from_root(tree.path()).unwrap();
     assert_eq!(host.neuron_devices()[0].location, None);
     let near = host.near_device(HostDevice(0), Basis::Pairing).unwrap();
-    assert_eq!(near.nearest().count(), 0, "an unknown distance is no tie");
+    assert_eq!(near.nearest_by_rank().count(), 0, "an unknown distance is no tie");
     assert!(near.entries.iter().all(|near| near.evidence.to_string() == "unknown"));
     assert_eq!(host.device_group(HostDevice(0), GroupSize::One), None);
     // The other devices keep their pairs and groups.
     let near = host.near_device(HostDevice(3), Basis::Pairing).unwrap();
-    let nearest: Vec<String> = near.nearest().map(|near| near.target.to_string()).collect();
+    let nearest: Vec<String> = near.nearest_by_rank().map(|near| near.target.to_string()).collect();
     assert_eq!(nearest, ["0000:ca:00.0"]);
     assert!(host.device_group(HostDevice(3), GroupSize::Four).is_some());
 }
@@ -110,7 +110,7 @@ fn on_an_unknown_instance_type_nearness_is_unknown_and_no_tie() {
     let tree = tree_with(&[Defect::UnknownProduct]);
     let host = Host::from_root(tree.path()).unwrap();
     let near = host.near_device(HostDevice(5), Basis::Pairing).unwrap();
-    assert_eq!((near.entries.len(), near.nearest().count()), (16, 0));
+    assert_eq!((near.entries.len(), near.nearest_by_rank().count()), (16, 0));
 }
 
 /// A link below the root is never followed out of the tree.

@@ -45,7 +45,7 @@ fn pairs_are_those_that_aws_publishes() {
             assert_eq!(host.neuron_devices().len(), pairs.len());
             for device in host.neuron_devices() {
                 let near = host.near_device(device.index, Basis::Pairing).unwrap();
-                let nearest: Vec<_> = near.nearest().collect();
+                let nearest: Vec<_> = near.nearest_by_rank().collect();
                 assert_eq!(nearest.len(), 1, "{} {}", table.instance_type, device.index);
                 assert_eq!(nearest[0].target, pairs[&device.index.0]);
                 assert_eq!(nearest[0].evidence.to_string(), format!("table {}", table.instance_type));
@@ -80,7 +80,7 @@ fn by_place_the_published_pair_is_among_the_nearest() {
                 let near = host.near_device(device.index, Basis::Place).unwrap();
                 assert!(near.entries.iter().all(|near| matches!(near.evidence, Evidence::Place { .. })));
                 assert!(near.entries.iter().all(|near| !near.evidence.to_string().contains("table")));
-                let nearest: Vec<Bdf> = near.nearest().map(|near| near.target).collect();
+                let nearest: Vec<Bdf> = near.nearest_by_rank().map(|near| near.target).collect();
                 // Each switch of trn2 and each root bus of trn1 has two interfaces. Each root bus of trn1n has four
                 // interfaces.
                 let ties = if table.instance_type == "trn1n.32xlarge" { 4 } else { 2 };
@@ -99,7 +99,7 @@ fn each_interface_is_nearest_to_the_devices_paired_with_it() {
         for host in hosts {
             for efa in host.efa_interfaces() {
                 let near = host.near_efa(efa.address(), Basis::Pairing).unwrap();
-                let nearest: Vec<u32> = near.nearest().map(|near| near.target.0).collect();
+                let nearest: Vec<u32> = near.nearest_by_rank().map(|near| near.target.0).collect();
                 let paired: Vec<u32> =
                     pairs.iter().filter(|(_, address)| **address == efa.address()).map(|(index, _)| *index).collect();
                 assert_eq!(nearest, paired);
@@ -148,7 +148,7 @@ fn an_unattached_pair_is_named_and_the_rest_is_ranked_by_place() {
     assert_eq!(host.efa_interfaces().len(), 15);
     let near = host.near_device(HostDevice(0), Basis::Pairing).unwrap();
     assert_eq!(near.missing_pair, Some("0000:c9:00.0".parse().unwrap()));
-    let nearest: Vec<&Near<Bdf>> = near.nearest().collect();
+    let nearest: Vec<&Near<Bdf>> = near.nearest_by_rank().collect();
     assert_eq!(nearest.len(), 1);
     assert_eq!((nearest[0].target.to_string().as_str(), nearest[0].rank), ("0000:ca:00.0", 1));
     assert_eq!(nearest[0].evidence.to_string(), "same PCIe switch");

@@ -30,7 +30,7 @@ fn assert_nothing_is_shared(host: &Host, plan: &Plan, unit_count: u32) {
         for near in &rank.near {
             let Ok(device) = near.of.parse() else { continue };
             let list = host.near_device(device, Basis::Pairing).unwrap();
-            assert!(list.nearest().eq(&near.list.entries), "{}", near.of);
+            assert!(near.list.entries.iter().all(|rail| list.nearest().any(|near| near == rail)), "{}", near.of);
         }
     }
     for (cpu, owners) in owners.iter().filter(|(_, owners)| owners.len() > 1) {

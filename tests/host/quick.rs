@@ -63,7 +63,7 @@ fn ranks<T>(list: &NearList<T>) -> String {
 }
 
 fn nearest<T: ToString>(list: &NearList<T>) -> Vec<String> {
-    list.nearest().map(|near| near.target.to_string()).collect()
+    list.nearest_by_rank().map(|near| near.target.to_string()).collect()
 }
 
 /// Returns the CPUs of each rank.
@@ -97,10 +97,10 @@ fn devices_are_paired_as_aws_publishes() {
                 let pair = pair.as_str().unwrap();
                 let near = device(&host, number, Basis::Pairing);
                 assert_eq!(nearest(&near), [pair], "{instance_type} neuron{number}");
-                let evidence = near.nearest().next().unwrap().evidence.to_string();
+                let evidence = near.nearest_by_rank().next().unwrap().evidence.to_string();
                 assert_eq!(evidence, format!("table {instance_type}"));
                 let back = host.near_efa(bdf(pair), Basis::Pairing).unwrap();
-                assert!(back.nearest().any(|near| near.target == HostDevice(number)), "{instance_type} {pair}");
+                assert!(back.nearest_by_rank().any(|near| near.target == HostDevice(number)), "{instance_type} {pair}");
             }
         }
     }
@@ -117,7 +117,7 @@ fn neighbours_are_ranked_by_switch_root_and_numa_node() {
         let near = device(&host, 5, Basis::Place);
         assert_eq!(ranks(&near), "1: 2 same PCIe switch, 2: 6 same NUMA node, 3: 8 other NUMA node");
         assert_eq!(nearest(&near), ["0000:56:00.0", "0000:57:00.0"]);
-        assert!(near.nearest().all(|near| near.proximity == Proximity::SameSwitch { bridges: 2 }));
+        assert!(near.nearest_by_rank().all(|near| near.proximity == Proximity::SameSwitch { bridges: 2 }));
         let near = host.near_logical_core(LogicalCore(21), Basis::Pairing).unwrap();
         assert_eq!(nearest(&near), ["0000:57:00.0"], "the second logical core of neuron5");
         assert_eq!(
@@ -327,7 +327,8 @@ fn readings_that_fail_are_problems_with_their_path() {
     let tree = tree("trn1.32xlarge", &[Defect::Garbage("sys/bus/pci/devices/0000:10:19.0/numa_node".to_owned())]);
     write(tree.path(), "sys/module/ib_core/parameters/netns_mode", "maybe\n");
     let host = Host::from_root(tree.path()).unwrap();
-    let [problem] = host.problems() else { panic!("{:?}", host.problems()) };
+    let [problem, namespaces] = host.problems() else { panic!("{:?}", host.problems()) };
+    assert!(namespaces.contains("netns_mode: ") && namespaces.ends_with("\"maybe\""), "{namespaces}");
     assert!(problem.contains("0000:10:19.0/numa_node: ") && problem.ends_with("\"first\""), "{problem}");
     assert_eq!((host.efa_interfaces().len(), host.efa_interfaces()[0].function.numa), (8, None));
     // Folders in place of links show no place on PCI.

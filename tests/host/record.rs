@@ -137,7 +137,7 @@ prop_compose! {
             "schema": "host", "format": 1, "origin": {"from": "machine"}, "instance_type": null, "numa": [],
             "efa": distinct(efa, "address"), "neuron": distinct(neuron, "index"), "driverless": [], "problems": [], "efa_driver": {"version": null},
             "neuron_driver": {"version": "2.30.2.0", "layout": {"kind": layout}, "class_attributes": []},
-            "lnc": {"size": size, "evidence": {"by": by}}, "gpus": gpus, "other_rdma": other,
+            "lnc": {"size": size, "evidence": {"by": by}}, "gpus": gpus, "other_rdma": other, "rdma_namespaces": null,
             "unnumbered": unnumbered, "pci_functions": 44
         })
     }

@@ -190,7 +190,7 @@ fn gpus_have_the_interfaces_of_their_switch_in_order() {
     assert_eq!(gpus, ["0000:53:00.0", "0000:64:00.0"]);
 
     let near = host.near_function(host.gpus()[0].address()).unwrap();
-    let nearest: Vec<String> = near.nearest().map(|near| near.target.to_string()).collect();
+    let nearest: Vec<String> = near.nearest_by_rank().map(|near| near.target.to_string()).collect();
     assert_eq!(nearest, ["0000:4f:00.0", "0000:50:00.0", "0000:51:00.0", "0000:52:00.0"]);
     assert!(near.entries.iter().all(|near| near.proximity == Proximity::SameSwitch { bridges: 2 }));
     let near = host.near_function(host.gpus()[1].address()).unwrap();

@@ -27,10 +27,13 @@ fn interfaces_near_captured_gpus_are_those_of_their_switch_or_root() {
             let efas = addresses("efa", |row| &row["bdf"]);
             for gpu in addresses("gpu", |row| row) {
                 let near = host.near_function(gpu).unwrap();
-                let nearest: Vec<Bdf> = near.nearest().map(|near| near.target).collect();
+                let nearest: Vec<Bdf> = near.nearest_by_rank().map(|near| near.target).collect();
                 assert_eq!(nearest, efas, "{} {gpu}", capture["instance"]);
                 let switched = group["bridge_chain"].is_array();
-                assert!(near.nearest().all(|near| switched == matches!(near.proximity, Proximity::SameSwitch { .. })));
+                assert!(
+                    near.nearest_by_rank()
+                        .all(|near| switched == matches!(near.proximity, Proximity::SameSwitch { .. }))
+                );
             }
         }
     }
@@ -53,7 +56,7 @@ fn interfaces_near_captured_trainium_devices_are_the_two_on_their_root() {
     let pairs = tables().iter().find(|table| table.instance_type == "trn1.32xlarge").unwrap();
     for row in pairs.neuron {
         let near = host.near_function(row.address).unwrap();
-        let nearest: BTreeSet<String> = near.nearest().map(|near| near.target.to_string()).collect();
+        let nearest: BTreeSet<String> = near.nearest_by_rank().map(|near| near.target.to_string()).collect();
         let bus = &row.address.to_string()[..8];
         assert_eq!(nearest, BTreeSet::from([format!("{bus}19.0"), format!("{bus}1a.0")]));
         assert!(
@@ -73,9 +76,9 @@ fn on_a_host_without_a_product_name_the_pair_is_among_the_nearest() {
         for row in table.neuron {
             let Some(pair) = row.efa else { continue };
             let near = host.near_function(row.address).unwrap();
-            assert!(near.nearest().any(|near| near.target == pair), "{} {}", table.instance_type, row.index);
+            assert!(near.nearest_by_rank().any(|near| near.target == pair), "{} {}", table.instance_type, row.index);
             let back = host.functions_near_efa(pair).unwrap();
-            assert!(back.nearest().any(|near| near.target == row.address));
+            assert!(back.nearest_by_rank().any(|near| near.target == row.address));
         }
     }
 }

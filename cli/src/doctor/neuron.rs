@@ -1,6 +1,6 @@
 //! Checks of the Neuron devices: driver, nodes, number, pairing and NUMA nodes.
 
-use nearfab::{Basis, Host, NeuronDevice, NodeAccess, PciFunction};
+use nearfab::{Basis, Host, NeuronDevice, NodeAccess, PciFunction, Rails};
 
 use super::check_input::{CheckInput, Skip};
 use super::efa;
@@ -45,6 +45,14 @@ const PAIR_MISSING: FindingKind = FindingKind {
              with all interfaces.",
     source: "AWS's map of pairings; seen on a trn2.48xlarge node of EKS with 15 EFA interfaces.",
 };
+const NEAR_NOT_USABLE: FindingKind = FindingKind {
+    id: "near-efa-not-usable",
+    means: "This process can use these devices, and it cannot use the EFA interfaces that are nearest to them. Traffic takes \
+            an interface farther away, or TCP if no interface can be used.",
+    action: "nearfab near DEVICE shows the state of each interface. In a container, request the devices and their near \
+             interfaces together, in one resource claim.",
+    source: "nearfab's ranking of the interfaces, and the access to their nodes.",
+};
 const NO_NUMA: FindingKind = FindingKind {
     id: "numa-unknown",
     means: "The firmware does not report the NUMA node of these devices (numa_node is -1, which is not node 0). A program \
@@ -56,7 +64,7 @@ const NO_NUMA: FindingKind = FindingKind {
 pub(super) const DRIVER: Check = Check { name: "Neuron driver", kinds: || vec![NO_DRIVER], run: driver };
 pub(super) const NODES: Check = Check { name: "Neuron nodes", kinds: || vec![NODE_MISSING, NODE_REFUSED], run: nodes };
 pub(super) const PLACES: Check =
-    Check { name: "location of devices", kinds: || vec![FEWER, PAIR_MISSING, NO_NUMA], run: places };
+    Check { name: "location of devices", kinds: || vec![FEWER, PAIR_MISSING, NEAR_NOT_USABLE, NO_NUMA], run: places };
 
 fn driver(input: &CheckInput<'_>) -> Result<Vec<Finding>, Skip> {
     let host = input.machine()?;
@@ -111,6 +119,11 @@ fn places(input: &CheckInput<'_>) -> Result<Vec<Finding>, Skip> {
     if !pairless.is_empty() {
         found.push(PAIR_MISSING.note(names(pairless.into_iter()), "the paired EFA interface is not on this host"));
     }
+    let far = far_from_usable(host);
+    if !far.is_empty() {
+        let seen = "no interface of the first rank can be used by this process";
+        found.push(NEAR_NOT_USABLE.warning(far, format!("{seen}{}", input.container_note())));
+    }
     if host.numa_nodes().len() > 1 {
         let unknown = |function: &&PciFunction| function.numa.is_none();
         let mut subjects = addresses(host.neuron_devices().iter().filter_map(NeuronDevice::function).filter(unknown));
@@ -120,6 +133,17 @@ fn places(input: &CheckInput<'_>) -> Result<Vec<Finding>, Skip> {
         }
     }
     Ok(found)
+}
+
+/// Returns the usable devices and GPUs whose nearest interfaces cannot be used.
+fn far_from_usable(host: &Host) -> Vec<String> {
+    fn far<T: ToString>(all: Vec<Rails<T>>) -> impl Iterator<Item = String> {
+        let is_far = |rails: &Rails<T>| {
+            rails.passed_over.iter().any(|near| near.rank == 1) && rails.rails.iter().all(|rail| rail.near.rank > 1)
+        };
+        all.into_iter().filter(is_far).map(|rails| rails.of.to_string())
+    }
+    far(host.neuron_rails()).chain(far(host.gpu_rails())).collect()
 }
 
 fn lacks_pair(host: &Host, device: &NeuronDevice) -> bool {

@@ -70,7 +70,8 @@ fn unusable(host: &Host, out: &mut dyn Write) -> io::Result<()> {
 /// Neuron devices and GPUs.
 fn near(host: &Host, efa: &EfaInterface) -> Option<Nearest> {
     let devices = host.near_efa(efa.address(), Basis::Pairing).ok()?;
-    Nearest::of(devices.nearest()).or_else(|| Nearest::of(host.functions_near_efa(efa.address()).ok()?.nearest()))
+    Nearest::of(devices.nearest_by_rank())
+        .or_else(|| Nearest::of(host.functions_near_efa(efa.address()).ok()?.nearest_by_rank()))
 }
 
 fn rate(port: &Port) -> Option<String> {

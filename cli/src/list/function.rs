@@ -96,5 +96,5 @@ fn evidence(host: &Host, wide: bool, addresses: impl Iterator<Item = Bdf>, out: 
 }
 
 fn near(host: &Host, address: Bdf) -> Option<Nearest> {
-    Nearest::of(host.near_function(address).ok()?.nearest())
+    Nearest::of(host.near_function(address).ok()?.nearest_by_rank())
 }

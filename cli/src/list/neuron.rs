@@ -86,7 +86,7 @@ fn evidence(host: &Host, links: &[Links], out: &mut dyn Write) -> io::Result<()>
 }
 
 fn near(host: &Host, device: &NeuronDevice) -> Option<Nearest> {
-    Nearest::of(host.near_device(device.index, Basis::Pairing).ok()?.nearest())
+    Nearest::of(host.near_device(device.index, Basis::Pairing).ok()?.nearest_by_rank())
 }
 
 fn neighbours(links: &Links) -> String {

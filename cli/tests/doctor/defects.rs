@@ -37,6 +37,7 @@ pub(crate) const DEFECTS: &[Defect] = &[
     on_trn2("efa-port-not-active", "problem", |root| {
         write(root, "sys/class/infiniband/rdmap202s0/ports/1/state", "1: DOWN\n")
     }),
+    on_trn2("near-efa-not-usable", "warning", |root| remove(root, "dev/infiniband/uverbs3")),
     on_trn2("efa-not-all-attached", "note", without_efa),
     on_trn2("neuron-pair-missing", "note", without_efa),
     Defect { id: "rdma-foreign", severity: "warning", instance_type: "p6-b200.48xlarge", make: |_| {} },

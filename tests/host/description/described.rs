@@ -119,6 +119,7 @@ impl<'a> Description<'a> {
             }),
             "gpus": by_address(&self.of.gpu).into_iter().map(gpu).collect::<Value>(),
             "other_rdma": self.other_rdma(),
+            "rdma_namespaces": self.has_efa_driver().then_some("shared"),
             "pci_functions": self.pci_functions(),
             "unnumbered": by_address(self.unnumbered()).into_iter().map(|row| self.neuron_function(row)).collect::<Value>(),
         })

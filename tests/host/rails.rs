@@ -1,0 +1,128 @@
+//! Tests of the rails: which interfaces each accelerator gets.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use nearfab::instances::tables;
+use nearfab::plan::PlanOptions;
+use nearfab::{Bdf, Host, NodeAccess, Rail, plan};
+use nearfab_emu::Defect;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRng, TestRunner};
+
+use crate::tree::tree_of;
+
+fn rails_of(host: &Host) -> BTreeMap<String, Vec<Rail>> {
+    let neuron = host.neuron_rails().into_iter().map(|rails| (rails.of.to_string(), rails.rails));
+    neuron.chain(host.gpu_rails().into_iter().map(|rails| (rails.of.to_string(), rails.rails))).collect()
+}
+
+fn addresses(rails: &[Rail]) -> Vec<String> {
+    rails.iter().map(|rail| rail.near.target.to_string()).collect()
+}
+
+/// NIXL and AWS's plugin for NCCL divide the interfaces of a switch in the same way: contiguous blocks in ascending order
+/// of addresses.
+#[test]
+fn accelerators_of_one_switch_divide_its_interfaces() {
+    let expected: [(&str, &str, &[&str], u32); 9] = [
+        ("p5en.48xlarge", "0000:59:00.0", &["0000:55:00.0", "0000:56:00.0"], 1),
+        ("p5en.48xlarge", "0000:5a:00.0", &["0000:57:00.0", "0000:58:00.0"], 1),
+        ("p6-b200.48xlarge", "0000:51:00.0", &["0000:4f:00.0"], 1),
+        ("p6-b200.48xlarge", "0000:52:00.0", &["0000:50:00.0"], 1),
+        ("p5.48xlarge", "0000:53:00.0", &["0000:4f:00.0", "0000:50:00.0", "0000:51:00.0", "0000:52:00.0"], 1),
+        ("p4d.24xlarge", "0000:10:1c.0", &["0000:10:1b.0"], 2),
+        ("trn1.32xlarge", "neuron4", &["0000:20:19.0"], 2),
+        ("trn2.48xlarge", "neuron5", &["0000:57:00.0"], 1),
+        ("trn2.48xlarge", "neuron6", &["0000:56:00.0"], 1),
+    ];
+    for (instance_type, of, interfaces, shared_by) in expected {
+        let all = rails_of(&Host::from_instance(instance_type).unwrap());
+        let rails = &all[of];
+        assert_eq!(addresses(rails), interfaces, "{instance_type} {of}");
+        assert!(rails.iter().all(|rail| rail.shared_by == shared_by), "{instance_type} {rails:?}");
+    }
+}
+
+/// Fails unless each rail is one of the nearest interfaces that can be used, and unless accelerators share a rail only if
+/// there are fewer interfaces than accelerators.
+fn assert_fair(host: &Host, name: &str) {
+    let all = rails_of(host);
+    let mut users: BTreeMap<Bdf, u32> = BTreeMap::new();
+    let mut owners: BTreeMap<Bdf, u32> = BTreeMap::new();
+    for rail in all.values().flatten() {
+        *owners.entry(rail.near.target).or_default() += u32::from(rail.near.rank == 1);
+        assert!(rail.near.usability.is_possible(), "{name}: {rail:?}");
+        *users.entry(rail.near.target).or_default() += 1;
+    }
+    for (of, rails) in &all {
+        let list = match of.parse() {
+            Ok(device) => host.near_device(device, nearfab::Basis::Pairing).unwrap(),
+            Err(_) => host.near_function(of.parse().unwrap()).unwrap(),
+        };
+        let nearest: BTreeSet<Bdf> = list.nearest().map(|near| near.target).collect();
+        assert_eq!(rails.is_empty(), nearest.is_empty(), "{name} {of}");
+        assert!(rails.iter().all(|rail| nearest.contains(&rail.near.target)), "{name} {of}: {rails:?}");
+        assert!(rails.iter().all(|rail| users[&rail.near.target] == rail.shared_by), "{name} {of}: {rails:?}");
+        // An accelerator whose near interfaces cannot be used takes those of its neighbours, and is not counted here.
+        let own = |rail: &&Rail| rail.near.rank == 1 && owners[&rail.near.target] > 1;
+        assert!(rails.len() == 1 || !rails.iter().any(|rail| own(&rail)), "{name} {of} shares its rails: {rails:?}");
+    }
+    let without: Vec<Bdf> = host.interfaces_without_accelerator();
+    let usable = host.efa_interfaces().iter().filter(|efa| host.efa_usability(efa).is_possible()).count();
+    assert_eq!(users.len() + without.len(), usable, "{name}");
+}
+
+#[test]
+fn rails_of_every_type_are_fair() {
+    for table in tables() {
+        assert_fair(&Host::from_instance(table.instance_type).unwrap(), table.instance_type);
+    }
+}
+
+/// Returns the defects of a container that has some of the devices and interfaces of its host.
+fn container() -> impl Strategy<Value = (&'static str, Vec<Defect>)> {
+    let types: Vec<_> = tables().iter().filter(|table| table.efa.len() > 1).collect();
+    proptest::sample::select(types).prop_flat_map(|table| {
+        let (devices, interfaces) = (table.neuron.len(), table.efa.len());
+        let some = |count: usize| proptest::collection::vec(any::<bool>(), count);
+        (some(devices), some(interfaces), some(interfaces)).prop_map(move |(devices, missing, refused)| {
+            let given = (0_u32..).zip(&devices).filter(|(_, is_given)| **is_given).map(|(device, _)| device);
+            let mut defects = Vec::new();
+            if !devices.is_empty() {
+                defects.extend([Defect::NoCoreStatistics, Defect::Container(given.collect())]);
+            }
+            for (number, (is_missing, is_refused)) in (0_u32..).zip(missing.iter().zip(refused)) {
+                match (is_missing, is_refused) {
+                    (true, _) => defects.push(Defect::VerbsNodeMissing(number)),
+                    (false, true) if number % 4 == 0 => defects.push(Defect::VerbsNodeRefused(number)),
+                    _ => {}
+                }
+            }
+            (table.instance_type, defects)
+        })
+    })
+}
+
+/// In containers drawn by a fixed seed, rails and plans name only interfaces that the container can open.
+#[test]
+fn a_container_uses_only_its_interfaces() {
+    const CONTAINERS: u32 = 60;
+    let config = Config { failure_persistence: None, max_shrink_iters: 0, ..Config::with_cases(CONTAINERS) };
+    let mut runner = TestRunner::new_with_rng(config.clone(), TestRng::deterministic_rng(config.rng_algorithm));
+    runner
+        .run(&container(), |(instance_type, defects)| {
+            let tree = tree_of(nearfab::instances::InstanceTable::find(instance_type).unwrap(), &defects);
+            let host = crate::user::as_unprivileged_user(|| Host::from_root(tree.path()).unwrap());
+            let name = format!("{instance_type} {defects:?}");
+            assert_fair(&host, &name);
+            let Ok(plan) = plan(&host, &PlanOptions::ranks(1)) else { return Ok(()) };
+            for interface in plan.ranks[0].interfaces() {
+                assert_eq!(host.find_efa(interface).unwrap().access, NodeAccess::Granted, "{name}");
+            }
+            for device in plan.ranks[0].share.devices() {
+                assert_eq!(host.find_neuron(device).unwrap().access, NodeAccess::Granted, "{name}");
+            }
+            Ok(())
+        })
+        .unwrap();
+}

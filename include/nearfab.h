@@ -661,8 +661,9 @@ int32_t nearfab_near_core(nearfab_host_t host,
                           size_t *count);
 
 /**
- * Lists the EFA interfaces that are nearest to a physical core. The list has one interface if the evidence decides,
- * and several interfaces if they are equally near. The list is empty if nothing is known or the host has no interface.
+ * Lists the nearest EFA interfaces to a physical core that this process can use. The list has one interface if the
+ * evidence decides, and several interfaces if they are equally near. The list is empty if nothing is known, or if this
+ * process can use no interface.
  * The arguments and errors are those of nearfab_near_core.
  *
  * # Safety
@@ -699,8 +700,8 @@ int32_t nearfab_near_efa(nearfab_host_t host,
                          size_t *count);
 
 /**
- * Lists the Neuron devices that are nearest to an EFA interface. The list has several devices if they are equally
- * near. The list is empty if nothing is known or the host has no Neuron device. The arguments and errors are those of
+ * Lists the nearest Neuron devices to an EFA interface that this process can use. The list has several devices if they
+ * are equally near. The list is empty if nothing is known, or if this process can use no device. The arguments and errors are those of
  * nearfab_near_efa.
  *
  * # Safety

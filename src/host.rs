@@ -1,5 +1,6 @@
 //! A host: one immutable snapshot of a machine's devices, their places and the access to them.
 
+mod details;
 mod nothing;
 mod redacted;
 mod usability;
@@ -36,8 +37,8 @@ const INSTANCE_TYPE: &str = "sys/devices/virtual/dmi/id/product_name";
 /// moment.
 ///
 /// A host never changes and is cheap to clone. To see changes of the machine, make a new host and [compare](Self::diff)
-/// the two. Making a host is passive: it opens no device node, needs no privilege and no vendor library, and has no
-/// side effect.
+/// the two. Making a host is passive: it opens no device node, needs no privilege and no vendor library, has no side
+/// effect, and reads no register of a device. [`Host::with_details`] adds the values that only the devices have.
 ///
 /// ```
 /// use nearfab::Host;
@@ -506,6 +507,7 @@ impl Snapshot {
             product: table.neuron_product.map(str::to_owned),
             architecture: None,
             serial: None,
+            state: None,
             memory: product.map(|product| product.memory),
             cores: product.map_or(0, |product| product.cores),
             links: row.links.map(<[_]>::to_vec),
@@ -534,7 +536,7 @@ impl Snapshot {
         let gpus = table
             .gpu
             .iter()
-            .map(|row| Gpu { function: place(row), minor: None, access: NodeAccess::Unknown })
+            .map(|row| Gpu { function: place(row), minor: None, uuid: None, access: NodeAccess::Unknown })
             .collect();
         let cores = product.map(|product| product.cores).filter(|_| !table.neuron.is_empty());
         Self {

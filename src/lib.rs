@@ -60,12 +60,13 @@ pub use tables::{instances, version_rules};
 pub use telemetry::telemetry;
 pub use topology::{
     Anchor, Basis, Branch, Change, CoreNumbering, Evidence, Leaf, LinkEvidence, Links, LogicalCoreRow, Matrix,
-    MatrixMember, Member, MemberKind, Near, NearList, NumaBranch, Pair, Proximity, Rail, Rails, RootBranch, Subject,
-    TopologyTree, WhatChanged,
+    MatrixMember, Member, MemberKind, Near, NearList, NumaBranch, Pair, Proximity, Rail, RailOptions, Rails,
+    RootBranch, Subject, TopologyTree, WhatChanged,
 };
 pub use types::{
-    Bdf, ContainerDevice, Core, CpuList, Guid, HostDevice, LinkSpeed, LinkWidth, LogicalCore, ParseBdfError,
-    ParseCpuListError, ParseGuidError, ParseLinkError, PciId, PciLink, PciRoot, PhysicalCore, PortState, Usability,
+    Bdf, ContainerDevice, Core, CpuList, DeviceState, Guid, HostDevice, LinkSpeed, LinkWidth, LogicalCore,
+    ParseBdfError, ParseCpuListError, ParseGuidError, ParseLinkError, PciId, PciLink, PciRoot, PhysicalCore, PortState,
+    Usability,
 };
 pub use verify::verify;
 

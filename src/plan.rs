@@ -24,6 +24,7 @@ use crate::host::Host;
 use crate::scan::neuron::Lnc;
 use crate::tables::variables::Accelerators;
 use crate::tables::version_rules::Version;
+use crate::topology::RailOptions;
 use crate::types::{Bdf, CpuList, LogicalCore};
 
 /// The number of ranks, and the restrictions of a plan.
@@ -38,6 +39,7 @@ use crate::types::{Bdf, CpuList, LogicalCore};
 pub struct PlanOptions {
     ranks: u32,
     cores: Option<Vec<LogicalCore>>,
+    gpus: Option<Vec<Bdf>>,
     cpus: Option<CpuList>,
     threads: Option<CpuCores>,
     kernel: Option<Version>,
@@ -48,13 +50,21 @@ impl PlanOptions {
     /// Plans for this number of processes on the whole host.
     #[must_use]
     pub fn ranks(ranks: u32) -> Self {
-        Self { ranks, cores: None, cpus: None, threads: None, kernel: None, narrowed: false }
+        Self { ranks, cores: None, gpus: None, cpus: None, threads: None, kernel: None, narrowed: false }
     }
 
     /// Uses only these logical cores, such as the cores of a `NEURON_RT_VISIBLE_CORES` that is already set.
     #[must_use]
     pub fn on_cores(self, cores: Vec<LogicalCore>) -> Self {
         Self { cores: Some(cores), ..self }
+    }
+
+    /// Uses only these GPUs, such as the GPUs of a `CUDA_VISIBLE_DEVICES` that is already set; see
+    /// [`Host::cuda_gpus`]. The numbers of the plan are positions among all GPUs that the container can open, because
+    /// the plan replaces `CUDA_VISIBLE_DEVICES`.
+    #[must_use]
+    pub fn on_gpus(self, gpus: Vec<Bdf>) -> Self {
+        Self { gpus: Some(gpus), ..self }
     }
 
     /// Uses only these CPUs, such as the CPUs that a launcher or a container gives to all ranks together.
@@ -138,8 +148,9 @@ impl Rank {
 /// Divides a host among ranks.
 ///
 /// Each rank gets the same number of consecutive logical cores, or of GPUs on a host without Neuron devices. Each rank
-/// gets the EFA interfaces nearest to its cores or GPUs, and a part of the CPUs of their NUMA nodes. CPUs are divided
-/// by whole cores.
+/// gets the [rails](Host::rails) of its cores or GPUs, and a part of the CPUs of their NUMA nodes. On a host without
+/// accelerators, as of MPI programs, the ranks get equal parts of the CPU cores and the interfaces near them. CPUs are
+/// divided by whole cores.
 ///
 /// ```
 /// use nearfab::Host;
@@ -158,7 +169,7 @@ impl Rank {
 ///
 /// # Errors
 /// [`Error::NoPlan`](crate::Error::NoPlan) if
-/// - the host has no usable cores and no GPUs, or their number is not a multiple of the number of ranks (the error
+/// - none of the host's Neuron devices or GPUs can be used, or their number is not a multiple of the number of ranks (the error
 ///   names the numbers that fit);
 /// - a rank would get logical cores that are not consecutive;
 /// - none of the given CPUs is on the NUMA nodes of a rank;
@@ -167,12 +178,15 @@ pub fn plan(host: &Host, options: &PlanOptions) -> Result<Plan> {
     let lnc = host.lnc();
     let shares = share::divide(host, options)?;
     let nodes: Vec<Vec<Option<u32>>> = shares.iter().map(|share| share.nodes(host)).collect();
-    let cpus = cpus::divide(host, options, &nodes)?;
+    let cpus = match shares.first() {
+        Some(Share::Cpus) | None => cpus::divide_evenly(host, options)?,
+        Some(_) => cpus::divide(host, options, &nodes)?,
+    };
     let mut variables = environment::variables(host, options);
-    let rails = share::HostRails::of(host);
+    let rails = host.all_rails(RailOptions::default());
     let mut ranks = Vec::with_capacity(shares.len());
     for ((rank, share), cpus) in (0..).zip(shares).zip(cpus) {
-        let near = share.near(&rails);
+        let near = share.near(host, &rails, &cpus.numa);
         let resources =
             environment::Resources { host, share: &share, lnc: lnc.as_ref(), interfaces: &share::interfaces(&near) };
         let environment = resources.environment(rank, &variables)?;

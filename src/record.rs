@@ -47,12 +47,12 @@ struct Rest {
 }
 
 impl Record {
-    /// Records a host, with its system as the system is now.
+    /// Records a host, with its system and the [details](Host::with_details) of its devices as they are now.
     ///
     /// # Errors
     /// [`Error::Read`] if the root that the host was read from cannot be opened any more.
     pub fn take(host: &Host) -> Result<Self> {
-        Ok(Self { host: host.clone(), system: SystemInfo::read(host)?, redacted: false })
+        Ok(Self { host: host.with_details()?, system: SystemInfo::read(host)?, redacted: false })
     }
 
     /// Reads a record from the JSON of [`Record::to_json`] or [`Host::to_json`].

@@ -3,6 +3,7 @@
 //! All results are pure functions of a [`crate::Host`].
 
 mod anchor;
+mod cuda;
 mod diff;
 mod links;
 mod matrix;
@@ -22,5 +23,5 @@ pub use member::{Member, MemberKind};
 pub use near::{Basis, Evidence, Near, NearList};
 pub use numbering::{CoreNumbering, LogicalCoreRow};
 pub use proximity::Proximity;
-pub use rails::{Rail, Rails};
+pub use rails::{Rail, RailOptions, Rails};
 pub use tree::{Branch, Leaf, NumaBranch, RootBranch, TopologyTree};

@@ -4,6 +4,7 @@
 mod bdf;
 mod cpulist;
 mod cpuset;
+mod device_state;
 mod guid;
 mod id;
 mod library;
@@ -17,6 +18,7 @@ mod usability;
 pub(crate) use bdf::hex;
 pub use bdf::{Bdf, ParseBdfError};
 pub use cpulist::{CpuList, ParseCpuListError};
+pub use device_state::DeviceState;
 pub use guid::{Guid, ParseGuidError};
 pub(crate) use id::number;
 pub use id::{ContainerDevice, Core, HostDevice, LogicalCore, PhysicalCore};

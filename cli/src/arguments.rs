@@ -9,7 +9,7 @@ use clap::{FromArgMatches, Parser, Subcommand};
 use crate::completions::Shell;
 use crate::output::Output;
 use crate::source::Source;
-use crate::{bind, list, plan, run, start, topo, verify};
+use crate::{bind, list, plan, rails, run, start, topo, verify};
 
 /// Show which AWS EFA interface is near which Neuron (Trainium, Inferentia) core, why, and whether this user may open it.
 ///
@@ -57,6 +57,9 @@ pub(crate) enum Command {
         #[arg(long)]
         by_place: bool,
     },
+    /// List the EFA interfaces that each accelerator should use: its own part of the interfaces that are near.
+    #[command(after_help = rails::HELP)]
+    Rails(rails::Arguments),
     /// Report known problems on this host, what they mean, and how to fix them.
     ///
     /// The exit status is 0 even if the doctor finds problems: programs read -o json. With --probe, the doctor also runs libfabric's

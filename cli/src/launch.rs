@@ -41,7 +41,7 @@ impl PlanFlags {
             Err(Error::NoTree { .. }) => {}
             Err(error) => print_message(err, &error.to_string()),
         }
-        let kernel = input.record()?.system.and_then(|system| system.kernel?.parse().ok());
+        let kernel = input.system()?.and_then(|system| system.kernel?.parse().ok());
         Ok(match kernel {
             Some(kernel) => options.for_kernel(kernel),
             None => options,

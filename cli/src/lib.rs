@@ -28,6 +28,7 @@ mod near;
 mod notes;
 mod output;
 mod plan;
+mod rails;
 mod record;
 mod run;
 mod runtimes;
@@ -182,12 +183,15 @@ fn dispatch(
         Command::Runtimes => Ok(runtimes::write(output, out).map(|()| 0)?),
         Command::Completions { shell } => Ok(completions::write(*shell, out).map(|()| 0)?),
         Command::Man { folder } => man::write(folder).map(|()| 0),
-        Command::List => of_host(arguments, hosts, err, |input, _| Ok(list::write(input, output, out)?)),
+        Command::List => of_host(arguments, hosts, err, |input, _| list::write(input, output, out)),
         Command::Topo { form } => {
             of_host(arguments, hosts, err, |input, _| Ok(topo::write(&input.host, *form, output, out)?))
         }
         Command::Near { of, by_place } => {
             of_host(arguments, hosts, err, |input, _| near::write(&input.host, of, *by_place, output, out))
+        }
+        Command::Rails(rails) => {
+            of_host(arguments, hosts, err, |input, _| rails::write(&input.host, rails, output, out))
         }
         Command::Doctor { pid } => of_host(arguments, hosts, err, |input, _| doctor::write(input, *pid, output, out)),
         Command::Record { file, redact } => {

@@ -5,13 +5,14 @@ mod function;
 mod neuron;
 
 use std::collections::BTreeSet;
-use std::io::{self, Write};
+use std::io::Write;
 
 use nearfab::instances::Source;
 use nearfab::probe::Probe;
 use nearfab::{Host, PciFunction, PciLink};
 use serde::Serialize;
 
+use crate::failure::Failure;
 use crate::output::{Output, json};
 use crate::source::Input;
 use crate::table::{Table, UNKNOWN, or_unknown};
@@ -23,22 +24,25 @@ CTR is the container's number of a device: its position among the devices with a
 CORES are the numbers of the device's logical cores in NEURON_RT_VISIBLE_CORES, PHYSICAL counts its physical cores.
 LINKED are the host's numbers of the devices at the other end of the device's NeuronLinks.
 RATE comes from the efa driver; drivers before 2.13 report 100 Gb/s for every interface.
-ACCESS says whether this user may open the node: granted, refused, missing (no node in /dev) or unknown.";
+ACCESS says whether this process can use the device now: usable, unknown (as for a table), or the reason why not.";
 
-pub(crate) fn write(input: &Input, output: Output, out: &mut dyn Write) -> io::Result<()> {
-    let host = &input.host;
+pub(crate) fn write(input: &Input, output: Output, out: &mut dyn Write) -> Result<(), Failure> {
+    let host = &input.host.with_details()?;
     if output == Output::Json {
         let rests_on = notes::sources(host, &[]);
-        return json(&Record { host, rests_on, probe: input.probe.as_ref() }, out);
+        return Ok(json(&Record { host, rests_on, probe: input.probe.as_ref() }, out)?);
     }
     let wide = output == Output::Wide;
     head::write(host, out)?;
-    neuron::write(input, wide, out)?;
+    neuron::write(host, input.probe.as_ref(), wide, out)?;
     function::neuron(host, wide, out)?;
     function::gpus(host, wide, out)?;
     efa::write(host, wide, out)?;
     function::other_rdma(host, wide, out)?;
-    if host.nothing_found().is_some() { Ok(()) } else { notes::write(host, &[], out) }
+    if host.nothing_found().is_none() {
+        notes::write(host, &[], out)?;
+    }
+    Ok(())
 }
 
 /// The recorded host with two more members, which `--host` skips.

@@ -65,26 +65,18 @@ impl<'a> Answer<'a> {
         let subject = host.anchor(of)?;
         let (mut logical_core, mut functions) = (None, None);
         let list = match subject {
-            Anchor::Core { core } => List::Interfaces(host.near_core(core, basis)?),
             Anchor::LogicalCore { logical } => {
-                let list = host.near_logical_core(logical, basis)?;
+                let list = host.near(subject, basis)?;
                 let CoreNumbering { lnc, rows, .. } = host.numbering();
                 let row = rows.into_iter().find(|row| row.logical == logical);
                 logical_core = row.map(|row| Logical { lnc, row });
                 List::Interfaces(list)
             }
-            Anchor::Device { device } => List::Interfaces(host.near_device(device, basis)?),
-            Anchor::Function { address } => List::Interfaces(host.near_function(address)?),
             Anchor::Efa { address } => {
                 functions = Some(host.functions_near_efa(address)?);
                 List::Devices(host.near_efa(address, basis)?)
             }
-            _ => {
-                return Err(nearfab::Error::BadName {
-                    text: of.to_owned(),
-                    expected: "a name that this version of nearfab knows",
-                });
-            }
+            _ => List::Interfaces(host.near(subject, basis)?),
         };
         let facts = notes::NEARNESS.iter().filter(|fact| **fact != "pairing" || basis == Basis::Pairing);
         let rests_on = notes::sources(host, &facts.copied().collect::<Vec<_>>());
@@ -139,6 +131,7 @@ impl<'a> Answer<'a> {
         }
         let unknown = match self.subject {
             Anchor::Function { .. } => UNKNOWN_PATHS,
+            Anchor::Numa { .. } => "the NUMA nodes of the interfaces are unknown",
             _ => "the PCI address of the device is unknown (--probe asks the Neuron driver)",
         };
         nearest(list, "interfaces", unknown, out)

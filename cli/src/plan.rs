@@ -5,8 +5,8 @@ use std::ffi::OsStr;
 use std::io::{self, Write};
 
 use nearfab::instances::Source;
-use nearfab::plan::{Plan, Rank, Share, Variable};
-use nearfab::{Bdf, CpuList, Error, Host};
+use nearfab::plan::{NearOf, Plan, Rank, Share, Variable};
+use nearfab::{Bdf, CpuList, Error, Evidence, Host, Proximity};
 use serde::Serialize;
 
 use crate::evidence::{self, EvidenceLine, Nearest};
@@ -108,7 +108,7 @@ fn text(host: &Host, plan: &Plan, wide: bool, out: &mut dyn Write) -> io::Result
         if wide {
             table.add("PHYSICAL", physical);
         }
-    } else {
+    } else if plan.ranks.iter().any(|rank| matches!(rank.share, Share::Gpus { .. })) {
         table.add("GPUS", |rank| rank.share.numbers());
         table.add("PCI", gpus);
     }
@@ -169,7 +169,7 @@ fn reasons(plan: &Plan, out: &mut dyn Write) -> io::Result<()> {
     let (mut efa, mut cpus) = (EvidenceLine::default(), EvidenceLine::default());
     let mut seen = BTreeSet::new();
     for near in plan.ranks.iter().flat_map(|rank| &rank.near).filter(|near| seen.insert(near.of.clone())) {
-        if let Some(nearest) = Nearest::of(near.list.nearest()) {
+        if let Some(nearest) = Nearest::of(&near.list.entries).filter(|_| !is_placeless(near)) {
             efa.add(nearest.evidence, &near.of);
         }
     }
@@ -177,6 +177,12 @@ fn reasons(plan: &Plan, out: &mut dyn Write) -> io::Result<()> {
         cpus.add(rank.cpus.reason, format_args!("rank {}", rank.rank));
     }
     efa.write("NEAR EFA by", out)?;
+    let placeless = plan.ranks.iter().flat_map(|rank| &rank.near).filter(|near| is_placeless(near));
+    let interfaces: BTreeSet<Bdf> = placeless.flat_map(|near| &near.list.entries).map(|near| near.target).collect();
+    if !interfaces.is_empty() {
+        let names: Vec<String> = interfaces.iter().map(Bdf::to_string).collect();
+        writeln!(out, "NEAR EFA on no known NUMA node: {}", names.join(", "))?;
+    }
     cpus.write("CPUS are", out)?;
     let passed_over = plan.ranks.iter().flat_map(|rank| &rank.near).flat_map(|near| &near.passed_over);
     evidence::write_unusable(passed_over, out)?;
@@ -189,6 +195,12 @@ fn reasons(plan: &Plan, out: &mut dyn Write) -> io::Result<()> {
         )?;
     }
     Ok(())
+}
+
+/// Returns true if the place of the rank's interfaces is unknown, as for an interface whose NUMA node the firmware does not
+/// report.
+fn is_placeless(near: &NearOf) -> bool {
+    near.list.entries.iter().any(|near| near.evidence == Evidence::Place { proximity: Proximity::Unknown })
 }
 
 /// Writes each variable once, with its value if all ranks have the same value.

@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use clap::{Args, ValueEnum};
 use nearfab::probe::{Probe, ProbeOptions};
-use nearfab::{Host, Record};
+use nearfab::{Host, Record, SystemInfo};
 
 use crate::failure::{Failure, print_message};
 
@@ -60,7 +60,15 @@ pub(crate) struct Input {
 }
 
 impl Input {
-    /// Returns the host with its system: from the file of `--host`, or from the system at the first call.
+    /// Returns the system of the host: from the file of `--host`, or as it is now.
+    pub(crate) fn system(&self) -> nearfab::Result<Option<SystemInfo>> {
+        match &self.file {
+            Some(_) => Ok(self.record()?.system),
+            None => SystemInfo::read(&self.host),
+        }
+    }
+
+    /// Returns the host with its system and details: from the file of `--host`, or from the system at the first call.
     pub(crate) fn record(&self) -> nearfab::Result<Record> {
         if let Some(record) = self.record.get() {
             return Ok(record.clone());

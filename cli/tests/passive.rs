@@ -28,7 +28,8 @@ fn tree_with(defects: &[Defect]) -> tempfile::TempDir {
 }
 
 /// The commands that read a host.
-const READING: [&[&str]; 6] = [&["list"], &["topo"], &["near", "neuron5"], &["doctor"], &["record"], &["verify"]];
+const READING: [&[&str]; 7] =
+    [&["list"], &["topo"], &["near", "neuron5"], &["rails"], &["doctor"], &["record"], &["verify"]];
 /// The command that plans ranks. A machine without devices has no plan.
 const PLANNING: &[&str] = &["plan", "-n", "16"];
 
@@ -46,8 +47,9 @@ fn opened(arguments: &[&str]) -> Option<String> {
         output => {
             let output = output.unwrap();
             let message = String::from_utf8_lossy(&output.stderr);
-            // near fails for a device that this machine does not have.
-            let is_missing = arguments == ["near", "neuron5"] && message.contains("no Neuron device");
+            // near and rails fail on a machine without devices.
+            let is_missing =
+                [&["near", "neuron5"][..], &["rails"]].contains(&arguments) && message.contains("no Neuron device");
             assert!(output.status.success() || is_missing, "{message}");
             Some(fs::read_to_string(trace.path()).unwrap())
         }
@@ -68,6 +70,28 @@ fn reading_a_tree_opens_no_device_node() {
         let nodes: Vec<&str> = trace.lines().filter(|line| names_a_node(line)).collect();
         assert_eq!(nodes, [""; 0]);
     }
+}
+
+/// The commands that do not show what only the devices know.
+const FROM_THE_KERNEL: [&[&str]; 6] =
+    [&["topo"], &["topo", "matrix"], &["near", "neuron5"], &["near", "rdmap87s0"], &["rails"], PLANNING];
+
+/// The attributes that the kernel reads from the device when a process reads them.
+const OF_THE_DEVICE: [&str; 6] =
+    ["serial_number", "_link_speed", "_link_width", "/config\"", "/hw_counters", "/stats/hardware"];
+
+#[test]
+fn nearness_and_plans_read_no_register_of_a_device() {
+    let tree = tree();
+    // The driver makes the folders; only their files reach the device.
+    let files = |trace: &str| trace.lines().filter(|line| !line.contains("O_DIRECTORY")).collect::<String>();
+    let reaches = |trace: &str| OF_THE_DEVICE.iter().any(|name| files(trace).contains(name));
+    for command in FROM_THE_KERNEL {
+        let Some(trace) = opened(&[command, &["--root", tree.path().to_str().unwrap()]].concat()) else { return };
+        assert!(trace.contains("sys/bus/pci/devices") && !reaches(&trace), "{command:?}: {trace}");
+    }
+    let Some(trace) = opened(&["list", "--root", tree.path().to_str().unwrap()]) else { return };
+    assert!(reaches(&trace), "list shows serial numbers and links");
 }
 
 #[test]

@@ -21,7 +21,7 @@ impl Host {
             mut efa_driver,
             mut neuron_driver,
             lnc,
-            gpus,
+            mut gpus,
             mut other_rdma,
             rdma_namespaces,
             unnumbered,
@@ -41,6 +41,9 @@ impl Host {
         }
         for device in &mut neuron {
             device.serial = device.serial.as_deref().map(|serial| redactor.word(serial));
+        }
+        for gpu in &mut gpus {
+            gpu.uuid = gpu.uuid.as_deref().map(|uuid| redactor.word(uuid));
         }
         for device in &mut other_rdma {
             device.name = redactor.rdma_name(&device.name);

@@ -7,7 +7,7 @@ use crate::scan::neuron::NeuronDevice;
 use crate::scan::pci::PciFunction;
 use crate::scan::rdma::RdmaNamespaces;
 use crate::scan::root::NodeAccess;
-use crate::types::{PortState, Usability};
+use crate::types::{DeviceState, PortState, Usability};
 
 impl Host {
     /// Returns whether this process can use an EFA interface of this host.
@@ -47,10 +47,17 @@ impl Host {
         }
     }
 
-    /// Returns whether this process can use a Neuron device of this host.
+    /// Returns whether this process can use a Neuron device of this host. A device that is off the bus is known only
+    /// after [`Host::with_details`].
     #[must_use]
     pub fn neuron_usability(&self, device: &NeuronDevice) -> Usability {
-        refused(device.access).unwrap_or_else(|| granted(device.access))
+        match (refused(device.access), device.state) {
+            (Some(refused), _) => refused,
+            (None, Some(DeviceState::ResetFailed)) => Usability::ResetFailed,
+            (None, Some(DeviceState::Resetting)) => Usability::Resetting,
+            (None, _) if device.is_off_bus() => Usability::OffBus,
+            (None, _) => granted(device.access),
+        }
     }
 
     /// Returns whether this process can use a GPU of this host.

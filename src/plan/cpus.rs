@@ -36,6 +36,12 @@ pub enum CpuReason {
         /// The source of the CPU cores.
         threads: ThreadEvidence,
     },
+    /// The CPU cores of the host are divided evenly among the ranks, on a host without accelerators. No CPU is in two
+    /// ranks.
+    Even {
+        /// The source of the CPU cores.
+        threads: ThreadEvidence,
+    },
     /// The NUMA nodes have fewer CPU cores than ranks. Some ranks share CPUs.
     Shared,
     /// The NUMA node of the rank's cores or GPUs is unknown. The rank gets all CPUs of the host.
@@ -67,6 +73,13 @@ impl fmt::Display for CpuReason {
             }
             Self::Divided { threads: ThreadEvidence::NotKnown } => {
                 "the NUMA node, divided in CPU order (threads of each core unknown)"
+            }
+            Self::Even { threads: ThreadEvidence::Kernel } => "equal parts of the host's cores",
+            Self::Even { threads: ThreadEvidence::Assumed } => {
+                "equal parts of the host's cores (threads assumed from EC2's numbering)"
+            }
+            Self::Even { threads: ThreadEvidence::NotKnown } => {
+                "equal parts of the host's CPUs, in CPU order (threads of each core unknown)"
             }
             Self::Shared => "the NUMA node, shared: it has fewer cores than ranks",
             Self::NodeUnknown => "all CPUs: the NUMA node is unknown",
@@ -154,12 +167,50 @@ pub(super) fn divide(host: &Host, options: &PlanOptions, nodes: &[Vec<Option<u32
     Ok(shares)
 }
 
+/// Returns equal parts of the host's CPU cores, for ranks without accelerators. Parts are consecutive, in the order of NUMA
+/// nodes and cores.
+pub(super) fn divide_evenly(host: &Host, options: &PlanOptions) -> Result<Vec<CpuShare>> {
+    let allowed = |cpus: &CpuList| options.cpus.as_ref().map_or_else(|| cpus.clone(), |given| cpus.and(given));
+    let mut cores: Vec<(Option<u32>, CpuList)> = Vec::new();
+    let mut evidence = ThreadEvidence::Kernel;
+    for node in host.numa_nodes() {
+        let (of_node, threads) = cores_of(node, options);
+        if !of_node.is_empty() {
+            evidence = threads;
+        }
+        cores.extend(of_node.iter().map(|core| (Some(node.node), allowed(core))));
+    }
+    if let (true, Some(threads)) = (cores.is_empty(), &options.threads) {
+        // A kernel without NUMA nodes.
+        cores.extend(threads.iter().map(|core| (None, allowed(core))));
+    }
+    cores.retain(|(_, core)| !core.is_empty());
+    let ranks = options.ranks as usize;
+    if ranks == 0 || ranks > cores.len() {
+        return Err(Error::NoPlan {
+            reason: format!(
+                "{} CPU cores cannot be divided among {ranks} ranks: give 1 to {} ranks",
+                cores.len(),
+                cores.len()
+            ),
+        });
+    }
+    let part = |rank: usize| {
+        let part = &cores[rank * cores.len() / ranks..(rank + 1) * cores.len() / ranks];
+        let mut numa: Vec<u32> = part.iter().filter_map(|(node, _)| *node).collect();
+        numa.dedup();
+        let reason = CpuReason::Even { threads: evidence };
+        CpuShare { cpus: CpuList::union(part.iter().map(|(_, core)| core)), numa, reason }
+    };
+    Ok((0..ranks).map(part).collect())
+}
+
 impl CpuReason {
     /// Returns the more restrictive reason, for a rank on two NUMA nodes.
     fn or(self, other: Self) -> Self {
         let order = |reason: Self| match reason {
             Self::Alone => 0,
-            Self::Divided { .. } => 1,
+            Self::Divided { .. } | Self::Even { .. } => 1,
             Self::Shared => 2,
             Self::NodeUnknown => 3,
         };

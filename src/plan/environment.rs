@@ -22,10 +22,14 @@ pub(super) fn find(name: &str, accelerators: Accelerators) -> Option<&'static Va
 
 /// Returns the variables that this host needs.
 pub(super) fn variables(host: &Host, options: &PlanOptions) -> Vec<&'static Variable> {
-    let accelerators = if host.neuron_devices().is_empty() { Accelerators::Gpu } else { Accelerators::Neuron };
+    let accelerators = match (host.neuron_devices().is_empty(), host.gpus().is_empty()) {
+        (false, _) => Some(Accelerators::Neuron),
+        (true, false) => Some(Accelerators::Gpu),
+        (true, true) => None,
+    };
     let product = host.neuron_devices().first().and_then(|device| device.product.as_deref());
     let needed = |variable: &&Variable| {
-        variable.accelerators.is_none_or(|needed| needed == accelerators)
+        (variable.accelerators.is_none() || variable.accelerators == accelerators)
             && (!variable.efa || !host.efa_interfaces().is_empty())
             && (variable.products.is_empty() || product.is_some_and(|product| variable.products.contains(&product)))
             && variable.kernel.has(options.kernel.as_ref())

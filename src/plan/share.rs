@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::PlanOptions;
 use crate::error::{Error, Result};
 use crate::host::Host;
-use crate::topology::{self, LogicalCoreRow, Near, NearList};
+use crate::topology::{Anchor, LogicalCoreRow, Near, NearList, RailOptions, Rails};
 use crate::types::{Bdf, HostDevice, LogicalCore, Usability, number};
 
 /// The cores or GPUs of a rank.
@@ -26,6 +26,8 @@ pub enum Share {
         /// The GPUs, in the order of their PCI addresses.
         gpus: Vec<GpuUnit>,
     },
+    /// CPUs only, on a host without accelerators.
+    Cpus,
 }
 
 /// A GPU with the number that CUDA gives it under `CUDA_DEVICE_ORDER=PCI_BUS_ID`.
@@ -49,7 +51,7 @@ impl Share {
         devices
     }
 
-    /// Returns the numbers in the form of `NEURON_RT_VISIBLE_CORES` or `CUDA_VISIBLE_DEVICES`.
+    /// Returns the numbers in the form of `NEURON_RT_VISIBLE_CORES` or `CUDA_VISIBLE_DEVICES`; an empty text for CPUs.
     #[must_use]
     pub fn numbers(&self) -> String {
         match self {
@@ -59,6 +61,7 @@ impl Share {
                 _ => String::new(),
             },
             Self::Gpus { gpus } => gpus.iter().map(|gpu| gpu.number.to_string()).collect::<Vec<_>>().join(","),
+            Self::Cpus => String::new(),
         }
     }
 
@@ -69,37 +72,30 @@ impl Share {
         match self {
             Self::Cores { cores } => cores.iter().map(|row| of_device(row.device)).collect(),
             Self::Gpus { gpus } => gpus.iter().map(|gpu| of_gpu(gpu.address)).collect(),
+            Self::Cpus => Vec::new(),
         }
     }
 
-    /// Returns the rails of each device or GPU.
-    pub(super) fn near(&self, rails: &HostRails) -> Vec<NearOf> {
-        match self {
-            Self::Cores { .. } => {
-                let devices = self.devices();
-                rails.neuron.iter().filter(|rails| devices.contains(&rails.of)).map(NearOf::new).collect()
-            }
-            Self::Gpus { gpus } => {
-                let is_own = |rails: &&topology::Rails<Bdf>| gpus.iter().any(|gpu| gpu.address == rails.of);
-                rails.gpus.iter().filter(is_own).map(NearOf::new).collect()
-            }
+    /// Returns true if the device or GPU is part of the share.
+    fn has(&self, of: Anchor) -> bool {
+        match (self, of) {
+            (Self::Cores { cores }, Anchor::Device { device }) => cores.iter().any(|row| row.device == device),
+            (Self::Gpus { gpus }, Anchor::Function { address }) => gpus.iter().any(|gpu| gpu.address == address),
+            _ => false,
         }
     }
-}
 
-/// The rails of all accelerators of a host.
-pub(super) struct HostRails {
-    neuron: Vec<topology::Rails<HostDevice>>,
-    gpus: Vec<topology::Rails<Bdf>>,
-}
-
-impl HostRails {
-    pub(super) fn of(host: &Host) -> Self {
-        Self { neuron: host.neuron_rails(), gpus: host.gpu_rails() }
+    /// Returns the rails of each device or GPU, or for CPUs the rails of each NUMA node.
+    pub(super) fn near(&self, host: &Host, rails: &[Rails], numa: &[u32]) -> Vec<NearOf> {
+        if *self == Self::Cpus {
+            let of_node = |node| host.rails(Anchor::Numa { node }, RailOptions::default()).ok();
+            return numa.iter().filter_map(|&node| of_node(node)).map(|rails| NearOf::new(&rails)).collect();
+        }
+        rails.iter().filter(|rails| self.has(rails.of)).map(NearOf::new).collect()
     }
 }
 
-/// The EFA interfaces that one device or GPU should use; see [`Host::neuron_rails`].
+/// The EFA interfaces that one device or GPU should use; see [`Host::rails`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct NearOf {
@@ -114,7 +110,7 @@ pub struct NearOf {
 }
 
 impl NearOf {
-    fn new<T: fmt::Display>(rails: &topology::Rails<T>) -> Self {
+    fn new(rails: &Rails) -> Self {
         let entries = rails.rails.iter().map(|rail| rail.near.clone()).collect();
         let list = NearList { entries, missing_pair: rails.missing_pair };
         Self { of: rails.of.to_string(), list, passed_over: rails.passed_over.clone() }
@@ -139,22 +135,37 @@ pub(super) fn divide(host: &Host, options: &PlanOptions) -> Result<Vec<Share>> {
     if !rows.is_empty() {
         let rows = given(rows, options.cores.as_deref())?;
         let shares = equal(&rows, options.ranks, "logical core")?;
-        return (0..).zip(shares).map(|(rank, cores)| Ok(Share::Cores { cores: consecutive(rank, cores)? })).collect();
+        let of_rank = |(rank, cores)| Ok(Share::Cores { cores: consecutive(rank, cores, &refused)? });
+        return (0..).zip(shares).map(of_rank).collect();
     }
     if !host.neuron_devices().is_empty() {
         let reason = "no Neuron device has a device node here, so no core can be used; in a container, pass the nodes";
         return Err(Error::NoPlan { reason: reason.to_owned() });
     }
-    let gpus: Vec<GpuUnit> =
+    let mut gpus: Vec<GpuUnit> =
         (0..).zip(host.visible_gpus()).map(|(number, gpu)| GpuUnit { number, address: gpu.address() }).collect();
+    if let Some(given) = &options.gpus {
+        gpus.retain(|gpu| given.contains(&gpu.address));
+        if gpus.is_empty() {
+            return Err(Error::NoPlan { reason: "the given list of GPUs has no GPU that can be used here".to_owned() });
+        }
+    }
     if gpus.is_empty() {
         let refused = unusable(host.gpus().iter().map(|gpu| (gpu.address(), host.gpu_usability(gpu))));
-        let reason = match refused.is_empty() {
-            true => "this host has neither Neuron devices nor GPUs, and ranks are placed by their cores or by GPUs"
-                .to_owned(),
-            false => format!("no GPU can be used here ({}); in a container, request GPUs", listed(&refused)),
+        let unnumbered = host.unnumbered().iter().chain(host.driverless()).next();
+        return match (unnumbered, refused.is_empty()) {
+            (Some(function), _) => Err(Error::NoPlan {
+                reason: format!(
+                    "the Neuron function {} has no known device number, and ranks are placed by the cores of Neuron devices; \
+                     nearfab doctor says what is missing",
+                    function.address
+                ),
+            }),
+            (None, false) => Err(Error::NoPlan {
+                reason: format!("no GPU can be used here ({}); in a container, request GPUs", listed(&refused)),
+            }),
+            (None, true) => Ok(vec![Share::Cpus; options.ranks as usize]),
         };
-        return Err(Error::NoPlan { reason });
     }
     let shares = equal(&gpus, options.ranks, "GPU")?;
     Ok(shares.map(|gpus| Share::Gpus { gpus: gpus.to_vec() }).collect())
@@ -188,15 +199,24 @@ fn given(rows: Vec<LogicalCoreRow>, given: Option<&[LogicalCore]>) -> Result<Vec
 
 /// Returns the cores of a rank. `NEURON_RT_VISIBLE_CORES` can name only consecutive cores, so this function refuses
 /// other cores: a range over other cores would include cores that the rank was not given.
-fn consecutive(rank: u32, cores: &[LogicalCoreRow]) -> Result<Vec<LogicalCoreRow>> {
+fn consecutive(
+    rank: u32,
+    cores: &[LogicalCoreRow],
+    refused: &[(HostDevice, Usability)],
+) -> Result<Vec<LogicalCoreRow>> {
     let gap = cores.windows(2).find(|pair| pair[0].logical.0.checked_add(1) != Some(pair[1].logical.0));
     match gap {
         None => Ok(cores.to_vec()),
         Some(pair) => Err(Error::NoPlan {
             reason: format!(
                 "rank {rank} would get logical core {} after {}: NEURON_RT_VISIBLE_CORES takes only consecutive cores; give \
-                 consecutive cores, or another number of ranks",
-                pair[1].logical, pair[0].logical
+                 consecutive cores, or another number of ranks{}",
+                pair[1].logical,
+                pair[0].logical,
+                match refused {
+                    [] => String::new(),
+                    refused => format!(" (cannot be used here: {})", listed(refused)),
+                }
             ),
         }),
     }

@@ -35,10 +35,7 @@ fn refusal_names_the_numbers_of_ranks_that_fit() {
         refused(&host("p5.48xlarge"), &PlanOptions::ranks(16))
             .ends_with("8 GPUs cannot be divided evenly among 16 ranks; numbers of ranks that fit: 1, 2, 4, 8")
     );
-    assert!(
-        refused(&host("c7gn.16xlarge"), &PlanOptions::ranks(1))
-            .contains("this host has neither Neuron devices nor GPUs")
-    );
+    assert!(refused(&host("c7gn.16xlarge"), &PlanOptions::ranks(65)).contains("give 1 to 64 ranks"));
 }
 
 /// Twelve devices of two cores give each of eight ranks one and a half devices.

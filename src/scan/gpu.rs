@@ -26,8 +26,12 @@ pub struct Gpu {
     /// The number N of `/dev/nvidiaN`; `None` if the NVIDIA driver does not list the GPU.
     #[serde(default)]
     pub minor: Option<u32>,
-    /// Whether this process may open the node. [`NodeAccess::Missing`] if the driver lists only other GPUs, as in a
-    /// container. [`NodeAccess::Unknown`] if the driver lists no GPU.
+    /// The UUID, as nvidia-smi and `CUDA_VISIBLE_DEVICES` write it: `GPU-5d2cdc5e-…`. `None` if the NVIDIA driver does
+    /// not list the GPU.
+    #[serde(default)]
+    pub uuid: Option<String>,
+    /// Whether this process may open the node. [`NodeAccess::Missing`] if the driver lists only other GPUs, and only they
+    /// have nodes, as in a container. [`NodeAccess::Unknown`] if the driver lists no GPU.
     #[serde(default = "unknown")]
     pub access: NodeAccess,
 }
@@ -63,23 +67,37 @@ pub(crate) fn scan(root: &HostRoot, problems: &mut Problems, functions: &[PciFun
     }
     let listed = problems.take(root.list(DRIVER)).unwrap_or_default();
     let listed: Vec<(Bdf, String)> = listed.into_iter().filter_map(|name| Some((name.parse().ok()?, name))).collect();
+    let nodes = problems.take(root.list("dev")).unwrap_or_default();
+    let nodes = nodes.iter().filter(|name| name.strip_prefix("nvidia").and_then(number::<u32>).is_some()).count();
     let gpu = |function: &&PciFunction| {
-        let folder = listed.iter().find(|(address, _)| *address == function.address);
-        let minor = folder.and_then(|(_, name)| problems.take(minor(root, name)).flatten());
-        let access = match (minor, folder) {
+        let name = listed.iter().find(|(address, _)| *address == function.address).map(|(_, name)| name);
+        let Description { minor, uuid } =
+            name.and_then(|name| problems.take(description(root, name))).unwrap_or_default();
+        let access = match (minor, name) {
             (Some(minor), _) => {
                 problems.take(root.access(&format!("dev/nvidia{minor}"))).unwrap_or(NodeAccess::Unknown)
             }
-            (None, None) if !listed.is_empty() => NodeAccess::Missing,
+            // A privileged container can have the nodes of GPUs that its driver folder does not list.
+            (None, None) if !listed.is_empty() && nodes <= listed.len() => NodeAccess::Missing,
             _ => NodeAccess::Unknown,
         };
-        Gpu { function: (*function).clone(), minor, access }
+        Gpu { function: (*function).clone(), minor, uuid, access }
     };
     functions.iter().map(gpu).collect()
 }
 
-/// Reads the line `Device Minor:` of the driver's description of a GPU.
-fn minor(root: &HostRoot, name: &str) -> crate::error::Result<Option<u32>> {
+/// What the driver tells about a GPU.
+#[derive(Default)]
+struct Description {
+    minor: Option<u32>,
+    uuid: Option<String>,
+}
+
+/// Reads the lines `Device Minor:` and `GPU UUID:` of the driver's description of a GPU. The driver writes `GPU-????…` for
+/// a GPU that no process has opened yet.
+fn description(root: &HostRoot, name: &str) -> crate::error::Result<Description> {
     let text = root.read(&format!("{DRIVER}/{name}/information"))?.unwrap_or_default();
-    Ok(text.lines().find_map(|line| number(line.strip_prefix("Device Minor:")?.trim())))
+    let value = |key: &str| text.lines().find_map(|line| Some(line.strip_prefix(key)?.trim()));
+    let uuid = value("GPU UUID:").filter(|uuid| uuid.starts_with("GPU-") && !uuid.contains('?'));
+    Ok(Description { minor: value("Device Minor:").and_then(number), uuid: uuid.map(str::to_owned) })
 }

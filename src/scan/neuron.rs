@@ -16,11 +16,13 @@ use crate::error::{Problems, Result};
 use crate::scan::pci::PciFunction;
 use crate::scan::root::{Folder, HostRoot, NodeAccess};
 use crate::tables::instances::{self, InstanceTable, Product};
-use crate::types::{Bdf, Core, HostDevice, PciId, PhysicalCore, number};
+use crate::types::{Bdf, Core, DeviceState, HostDevice, PciId, PhysicalCore, number};
 
 const CLASS: &str = "sys/class/neuron_device";
 /// The Neuron driver's name on the PCI bus.
 const DRIVER: &str = "neuron-driver";
+/// The serial number of a device whose registers read as ones.
+const OFF_BUS: &str = "ffffffffffffffff";
 
 /// A Neuron device that the Neuron driver made a node for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,9 +38,12 @@ pub struct NeuronDevice {
     #[serde(default)]
     pub architecture: Option<String>,
     /// The serial number, which stays with the chip. The first Inferentia has no serial number, and a device that does
-    /// not answer shows no serial number.
+    /// not answer shows no serial number. `None` until [`Host::with_details`](crate::Host::with_details) reads it.
     #[serde(default)]
     pub serial: Option<String>,
+    /// Whether the device is ready. `None` if this user may not read the state: drivers show the state to root only.
+    #[serde(default)]
+    pub state: Option<DeviceState>,
     /// The number of physical NeuronCores.
     pub cores: u32,
     /// The size of the device memory in bytes, from the product. The driver shows only the used memory.
@@ -112,6 +117,19 @@ impl NeuronDevice {
     #[must_use]
     pub fn node(&self) -> String {
         format!("/dev/{}", self.index)
+    }
+
+    /// Returns true if the device does not answer on PCI: each read of a register gives ones only. Needs the serial
+    /// number.
+    #[must_use]
+    pub fn is_off_bus(&self) -> bool {
+        self.serial.as_deref() == Some(OFF_BUS)
+    }
+
+    /// Reads the serial number, which the driver reads from registers of the device.
+    pub(crate) fn read_serial(&mut self, root: &HostRoot, problems: &mut Problems) {
+        let text = problems.take(root.read(&format!("{CLASS}/{}/info/serial_number", self.index))).flatten();
+        self.serial = text.filter(|text| !text.is_empty());
     }
 
     /// Returns the order in which the Neuron runtime numbers the physical cores, on a host of this instance type.
@@ -232,7 +250,8 @@ impl Scanner<'_> {
         NeuronDevice {
             index,
             architecture: text(problems, "info/architecture/arch_type"),
-            serial: text(problems, "info/serial_number"),
+            serial: None,
+            state: state(problems, &folder),
             cores,
             memory: product.map(|product| product.memory),
             product: named.or_else(|| product.map(|product| product.name.to_owned())),
@@ -241,6 +260,12 @@ impl Scanner<'_> {
             access: problems.take(root.access(&format!("dev/{index}"))).unwrap_or(NodeAccess::Unknown),
         }
     }
+}
+
+/// Reads the state. Drivers show the state to root only.
+fn state(problems: &mut Problems, folder: &Folder<'_>) -> Option<DeviceState> {
+    let parse = |text: &str| number::<u32>(text).map(DeviceState::from);
+    problems.take_unless_refused(folder.parse("reset", "a state such as 1", parse))
 }
 
 /// Returns the number of the folders that the driver shows for the cores of a device.

@@ -30,7 +30,7 @@ pub struct PciFunction {
     pub bridges: Vec<Bdf>,
     /// The kernel driver that is bound to the function.
     pub driver: Option<String>,
-    /// The PCIe link.
+    /// The PCIe link. Empty until [`Host::with_details`](crate::Host::with_details) reads the link.
     #[serde(default)]
     pub link: PciLink,
 }
@@ -42,6 +42,11 @@ impl PciFunction {
     #[must_use]
     pub fn switch(&self) -> Option<Bdf> {
         self.bridges.iter().rev().nth(1).copied()
+    }
+
+    /// Reads the PCIe link: the kernel reads it from the configuration space of the device.
+    pub(crate) fn read_link(&mut self, root: &HostRoot, problems: &mut Problems) {
+        self.link = link(problems, &root.folder(&self.folder()));
     }
 
     /// Returns the function's folder, from the root.
@@ -108,8 +113,8 @@ fn function(
     let cpus = problems.take(local_cpus(&folder)).unwrap_or_default();
     let (bus, bridges) = problems.take(chain).flatten().map(|chain| (chain.root, chain.bridges)).unzip();
     let Identity { id, driver, .. } = identity;
-    let link = link(problems, &folder);
-    Ok(Some(PciFunction { address, id, numa, cpus, root: bus, bridges: bridges.unwrap_or_default(), driver, link }))
+    let bridges = bridges.unwrap_or_default();
+    Ok(Some(PciFunction { address, id, numa, cpus, root: bus, bridges, driver, link: PciLink::default() }))
 }
 
 /// Reads ids, class and driver of a function; `None` if the function has no ids. The file `uevent` has all these

@@ -1,14 +1,16 @@
 //! Resolves a name that a person types to a core, a device or a PCI function of a host.
 
-use serde::Serialize;
+use std::fmt;
 
-use super::{Basis, Member, NearList};
+use serde::{Deserialize, Serialize};
+
+use super::{Basis, LogicalCoreRow, Member, NearList};
 use crate::error::{Error, Result};
 use crate::host::Host;
-use crate::types::{Bdf, Core, HostDevice, LogicalCore};
+use crate::types::{Bdf, Core, HostDevice, LogicalCore, number};
 
 /// The core, device or function that distances are measured from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Anchor {
@@ -33,6 +35,11 @@ pub enum Anchor {
         /// The PCI address of the interface.
         address: Bdf,
     },
+    /// A NUMA node and its memory, named `numa0`.
+    Numa {
+        /// The number of the node.
+        node: u32,
+    },
     /// A GPU, or a Neuron function whose device number is unknown, named by its PCI address.
     Function {
         /// The PCI address of the function.
@@ -40,7 +47,46 @@ pub enum Anchor {
     },
 }
 
+impl fmt::Display for Anchor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&match self {
+            Self::Core { core } => core.to_string(),
+            Self::LogicalCore { logical } => format!("nc{logical}"),
+            Self::Device { device } => device.to_string(),
+            Self::Efa { address } | Self::Function { address } => address.to_string(),
+            Self::Numa { node } => format!("numa{node}"),
+        })
+    }
+}
+
 impl Host {
+    /// Ranks the EFA interfaces by their nearness to an accelerator, a core or a NUMA node.
+    ///
+    /// ```
+    /// use nearfab::{Basis, Host};
+    /// let host = Host::from_instance("trn2.48xlarge")?;
+    /// let near = host.near(host.anchor("neuron5:0")?, Basis::Pairing)?;
+    /// assert_eq!(near.entries[0].to_string(), "0000:57:00.0 (rank 1, table trn2.48xlarge)");
+    /// # Ok::<(), nearfab::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::NoSuchDevice`] if the host has no such device, core or node. [`Error::BadName`] for an EFA interface, which
+    /// has devices near it: see [`Host::near_efa`].
+    pub fn near(&self, anchor: Anchor, basis: Basis) -> Result<NearList<Bdf>> {
+        match anchor {
+            Anchor::Core { core } => self.near_core(core, basis),
+            Anchor::LogicalCore { logical } => self.near_logical_core(logical, basis),
+            Anchor::Device { device } => self.near_device(device, basis),
+            Anchor::Function { address } => self.near_function(address),
+            Anchor::Numa { node } => self.near_numa(node),
+            Anchor::Efa { address } => Err(Error::BadName {
+                text: address.to_string(),
+                expected: "a core, a device, a GPU or a NUMA node, and not an EFA interface",
+            }),
+        }
+    }
+
     /// Resolves the name of a core, a device, an EFA interface or a GPU of this host.
     ///
     /// ```
@@ -67,6 +113,9 @@ impl Host {
         }
         if let Ok(core) = name.parse() {
             return Ok(Anchor::Core { core });
+        }
+        if let Some(node) = name.strip_prefix("numa").and_then(number) {
+            return Ok(Anchor::Numa { node });
         }
         if let Some(efa) = self.efa_interfaces().iter().find(|efa| efa.rdma.as_deref() == Some(name)) {
             return Ok(Anchor::Efa { address: efa.address() });
@@ -116,14 +165,18 @@ impl Host {
     /// # Errors
     /// [`Error::NoSuchDevice`] if no visible device has a core of that number.
     pub fn near_logical_core(&self, logical: LogicalCore, basis: Basis) -> Result<NearList<Bdf>> {
+        self.near_device(self.logical_core(logical)?.device, basis)
+    }
+
+    /// Returns the row of a logical core in [`Host::numbering`].
+    pub(crate) fn logical_core(&self, logical: LogicalCore) -> Result<LogicalCoreRow> {
         let numbering = self.numbering();
-        let row = numbering.row(logical).ok_or_else(|| Error::NoSuchDevice {
+        numbering.row(logical).cloned().ok_or_else(|| Error::NoSuchDevice {
             wanted: format!("logical core nc{logical}"),
             present: match numbering.rows.last() {
                 Some(last) => format!("nc0 to nc{}", last.logical),
                 None => "no logical core: no Neuron device has a node here".to_owned(),
             },
-        })?;
-        self.near_device(row.device, basis)
+        })
     }
 }

@@ -122,7 +122,7 @@ impl Host {
     /// other parts.
     ///
     /// A host holds no counters and no other values that change by themselves, so each entry is news. The origin of the
-    /// two snapshots is not compared.
+    /// two snapshots is not compared. [Details](Host::with_details) are compared if both snapshots have them.
     ///
     /// ```
     /// use nearfab::Host;
@@ -205,9 +205,26 @@ fn compare(subject: &Subject, field: &str, before: &Value, after: &Value, change
     let mut names: Vec<&String> = old.keys().collect();
     names.extend(new.keys().filter(|name| !old.contains_key(*name)));
     for name in names {
+        if is_detail(name) && [old, new].iter().any(|fields| is_unread(fields.get(name))) {
+            continue;
+        }
         let inner = if field.is_empty() { name.clone() } else { format!("{field}.{name}") };
         let of = |fields: &Map<String, Value>| fields.get(name).cloned().unwrap_or_default();
         compare(subject, &inner, &of(old), &of(new), changes);
+    }
+}
+
+/// Returns true for the members that [`Host::with_details`] reads.
+fn is_detail(name: &str) -> bool {
+    ["serial", "link"].contains(&name)
+}
+
+/// Returns true if a detail has no value.
+fn is_unread(value: Option<&Value>) -> bool {
+    match value {
+        None | Some(Value::Null) => true,
+        Some(Value::Object(members)) => members.values().all(Value::is_null),
+        Some(_) => false,
     }
 }
 

@@ -247,6 +247,25 @@ impl Host {
         Ok(by_place(function, interfaces))
     }
 
+    /// Ranks the EFA interfaces by their nearness to the memory of a NUMA node: the interfaces of the node first.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchDevice`] if the host has no such node.
+    pub fn near_numa(&self, node: u32) -> Result<NearList<Bdf>> {
+        if self.numa_nodes().iter().all(|other| other.node != node) {
+            let present: Vec<String> = self.numa_nodes().iter().map(|node| node.node.to_string()).collect();
+            let present = if present.is_empty() { "no NUMA node".to_owned() } else { present.join(", ") };
+            return Err(Error::NoSuchDevice { wanted: format!("NUMA node {node}"), present });
+        }
+        let candidates = self.efa_interfaces().iter().map(|efa| Candidate {
+            target: efa.address(),
+            proximity: Proximity::of_nodes(Some(node), efa.function.numa),
+            is_paired: false,
+            usability: self.efa_usability(efa),
+        });
+        Ok(NearList { entries: ranked(candidates.collect(), None), missing_pair: None })
+    }
+
     /// Ranks the PCI functions of accelerators by place, seen from an EFA interface; see [`Host::near_function`].
     ///
     /// # Errors

@@ -45,7 +45,12 @@ impl Proximity {
         if a.root.is_some() && a.root == b.root {
             return Self::SameRoot;
         }
-        match (a.numa, b.numa) {
+        Self::of_nodes(a.numa, b.numa)
+    }
+
+    /// Returns the proximity of two NUMA nodes, or of functions on them. Pass `None` for an unknown node.
+    pub(crate) fn of_nodes(a: Option<u32>, b: Option<u32>) -> Self {
+        match (a, b) {
             (Some(x), Some(y)) if x == y => Self::SameNuma,
             (Some(_), Some(_)) => Self::OtherNuma,
             _ => Self::Unknown,

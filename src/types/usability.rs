@@ -36,6 +36,8 @@ pub enum Usability {
     ResetFailed,
     /// The Neuron device is being reset: opening it waits for the end of the reset.
     Resetting,
+    /// The Neuron device does not answer on PCI.
+    OffBus,
     /// Not known, as for a host from a table, or because a newer nearfab recorded a state that this version does not
     /// know.
     #[serde(other)]
@@ -63,6 +65,7 @@ impl fmt::Display for Usability {
             Self::OtherNamespace => "in another RDMA namespace",
             Self::ResetFailed => "reset failed",
             Self::Resetting => "in reset",
+            Self::OffBus => "off the bus",
             Self::Unknown => "unknown",
         })
     }

@@ -57,7 +57,7 @@ fn check(table: &InstanceTable, of: &Type, products: &[Product], defect: Option<
     }
     let product = products.iter().find(|product| Some(&product.name) == of.neuron_product.as_ref());
     let described = Description::new(of, product, defect);
-    let read = || Host::from_root(tree.path()).unwrap();
+    let read = || Host::from_root(tree.path()).unwrap().with_details().unwrap();
     let host = if described.read_without_privilege() { as_unprivileged_user(read) } else { read() };
     let name = format!("{} with {}", of.instance_type, defect.map_or("nothing wrong".to_owned(), Defect::to_string));
     assert_as_described(&name, &host, &described.host(tree.path().to_str().unwrap()), &described.problems());

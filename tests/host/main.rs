@@ -9,6 +9,7 @@
 mod captured_hosts;
 mod captures;
 mod description;
+mod gpus;
 mod judges;
 mod numbering;
 mod oddities;

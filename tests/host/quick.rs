@@ -280,7 +280,7 @@ fn groups_links_and_core_numbers_are_the_vendors() {
 fn attributes_of_devices_and_drivers_are_read() {
     let tree = tree("trn2.48xlarge", &[Defect::Mlx5Beside, Defect::VerbsNodeRefused(0)]);
     write(tree.path(), "sys/class/neuron_device/neuron5/connected_devices", "4, 9, 1\n");
-    let host = as_unprivileged_user(|| Host::from_root(tree.path()).unwrap());
+    let host = as_unprivileged_user(|| Host::from_root(tree.path()).unwrap().with_details().unwrap());
     assert_eq!(links(&host, 5), [1, 4, 9], "by the driver, not by the table");
     let efa = host.find_efa(bdf("c9:00.0")).unwrap();
     assert_eq!((efa.rdma.as_deref(), efa.generation(), efa.p2p.as_deref()), (Some("rdmap201s0"), 2, Some("")));
@@ -422,7 +422,7 @@ fn records_are_read_back_compared_and_redacted() {
     write(tree.path(), "sys/class/infiniband/rdmap16s25/ports/1/gids/0", "fe80::5e:c4ff:fe75:e000\n");
     write(tree.path(), "sys/class/infiniband/rdmap16s26/ports/1/state", "ip-10-11-12-13\n");
     write(tree.path(), "etc/ld.so.conf.d/own.conf", "/home/alice/lib\n");
-    let before = Host::from_root(tree.path()).unwrap();
+    let before = Host::from_root(tree.path()).unwrap().with_details().unwrap();
     let record = Record::take(&before).unwrap();
     assert_eq!(Record::from_json(&record.to_json()).unwrap(), record);
     assert_eq!(Host::from_json(&record.to_json()).unwrap(), before);

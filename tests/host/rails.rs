@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use nearfab::instances::tables;
 use nearfab::plan::PlanOptions;
-use nearfab::{Bdf, Host, NodeAccess, Rail, plan};
+use nearfab::{Anchor, Bdf, Error, Host, NodeAccess, Rail, RailOptions, plan};
 use nearfab_emu::Defect;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRng, TestRunner};
@@ -12,8 +12,8 @@ use proptest::test_runner::{Config, TestRng, TestRunner};
 use crate::tree::tree_of;
 
 fn rails_of(host: &Host) -> BTreeMap<String, Vec<Rail>> {
-    let neuron = host.neuron_rails().into_iter().map(|rails| (rails.of.to_string(), rails.rails));
-    neuron.chain(host.gpu_rails().into_iter().map(|rails| (rails.of.to_string(), rails.rails))).collect()
+    let all = host.all_rails(RailOptions::default());
+    all.into_iter().map(|rails| (rails.of.to_string(), rails.rails)).collect()
 }
 
 fn addresses(rails: &[Rail]) -> Vec<String> {
@@ -125,4 +125,74 @@ fn a_container_uses_only_its_interfaces() {
             Ok(())
         })
         .unwrap();
+}
+
+/// Without one interface of a switch, its GPU has three rails and the others have four.
+#[test]
+fn uniform_rails_have_the_least_number_of_all() {
+    let tree = tree_of(nearfab::instances::InstanceTable::find("p5.48xlarge").unwrap(), &[Defect::VerbsNodeMissing(5)]);
+    let host = Host::from_root(tree.path()).unwrap();
+    let counts =
+        |options: RailOptions| host.all_rails(options).iter().map(|rails| rails.rails.len()).collect::<Vec<_>>();
+    assert_eq!(counts(RailOptions::default()), [4, 3, 4, 4, 4, 4, 4, 4]);
+    assert_eq!(counts(RailOptions::default().uniform()), [3; 8]);
+    let uniform = host.all_rails(RailOptions::default().uniform());
+    assert_eq!(addresses(&uniform[0].rails), ["0000:4f:00.0", "0000:50:00.0", "0000:51:00.0"]);
+}
+
+#[test]
+fn shared_rails_are_all_nearest_interfaces() {
+    let host = Host::from_instance("p5en.48xlarge").unwrap();
+    for rails in host.all_rails(RailOptions::default().shared()) {
+        assert_eq!(rails.rails.len(), 4);
+        assert!(rails.rails.iter().all(|rail| rail.shared_by == 2), "{rails:?}");
+    }
+}
+
+#[test]
+fn by_place_ignores_the_pairing() {
+    let host = Host::from_instance("trn2.48xlarge").unwrap();
+    let neuron5 = host.anchor("neuron5").unwrap();
+    let of = |options| addresses(&host.rails(neuron5, options).unwrap().rails);
+    assert_eq!(of(RailOptions::default()), ["0000:57:00.0"]);
+    assert_eq!(of(RailOptions::default().by_place().shared()), ["0000:56:00.0", "0000:57:00.0"]);
+}
+
+#[test]
+fn rails_of_a_core_are_those_of_its_device() {
+    let host = Host::from_instance("trn2.48xlarge").unwrap();
+    let of = |name: &str| host.rails(host.anchor(name).unwrap(), RailOptions::default()).unwrap();
+    assert_eq!(of("neuron5:3"), of("neuron5"));
+    assert_eq!(of("nc20"), of("neuron5"));
+    assert_eq!(of("0000:58:00.0").of.to_string(), "neuron5");
+}
+
+/// A host on which only the interfaces of NUMA node 1 can be used.
+#[test]
+fn host_memory_has_the_interfaces_of_its_node_or_else_of_the_others() {
+    let missing: Vec<Defect> = (0..16).map(Defect::VerbsNodeMissing).collect();
+    let table = nearfab::instances::InstanceTable::find("p5.48xlarge").unwrap();
+    let tree = tree_of(table, &missing);
+    let host = Host::from_root(tree.path()).unwrap();
+    let of = |node| host.rails(Anchor::Numa { node }, RailOptions::default()).unwrap();
+    assert_eq!((of(0).rails.len(), of(1).rails.len()), (16, 16));
+    assert_eq!(of(0).rails[0].near.evidence.to_string(), "other NUMA node");
+    assert_eq!(of(0).passed_over.len(), 16);
+    assert_eq!(of(1).rails[0].near.evidence.to_string(), "same NUMA node");
+    let absent = host.rails(Anchor::Numa { node: 7 }, RailOptions::default()).unwrap_err();
+    assert!(absent.to_string().contains("NUMA node 7"), "{absent}");
+}
+
+#[test]
+fn rails_are_refused_for_interfaces_and_for_accelerators_of_others() {
+    let host = Host::from_instance("trn2.48xlarge").unwrap();
+    let interface = host.rails(host.anchor("0000:57:00.0").unwrap(), RailOptions::default()).unwrap_err();
+    assert!(matches!(interface, Error::BadName { .. }), "{interface}");
+    let tree = tree_of(host.table().unwrap(), &[Defect::NoCoreStatistics, Defect::Container(vec![4])]);
+    let host = Host::from_root(tree.path()).unwrap();
+    let other = host.rails(host.anchor("neuron5").unwrap(), RailOptions::default()).unwrap_err();
+    assert_eq!(
+        other.to_string(),
+        "this host has no accelerator neuron5 that this process can use (node missing); it has neuron4"
+    );
 }

@@ -93,6 +93,7 @@ prop_compose! {
     fn gpu()(function in function(), minor in proptest::option::of(0..8_u32)) -> Value {
         let mut gpu = function;
         gpu["minor"] = json!(minor);
+        gpu["uuid"] = json!(minor.map(|minor| format!("GPU-{minor:08x}")));
         gpu["access"] = json!(if minor.is_some() { "refused" } else { "unknown" });
         gpu
     }
@@ -101,11 +102,11 @@ prop_compose! {
 prop_compose! {
     fn neuron()(
         index in 0..64_u32, cores in 0..=8_u32, serial in proptest::option::of("[0-9a-f]{16}"),
-        memory in proptest::option::of(any::<u64>()), links in proptest::option::of(proptest::collection::vec(0..64_u32, 0..5))
+        state in proptest::option::of(0..9_u32), memory in proptest::option::of(any::<u64>()), links in proptest::option::of(proptest::collection::vec(0..64_u32, 0..5))
     ) -> Value {
         json!({
-            "index": index, "product": "Trainium2", "architecture": "NDv3", "serial": serial, "cores": cores,
-            "memory": memory, "links": links, "location": null, "access": "missing"
+            "index": index, "product": "Trainium2", "architecture": "NDv3", "serial": serial, "state": state,
+            "cores": cores, "memory": memory, "links": links, "location": null, "access": "missing"
         })
     }
 }

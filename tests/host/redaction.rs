@@ -133,7 +133,7 @@ fn redaction_changes_no_answer_about_nearness() {
 #[test]
 fn a_record_is_read_as_a_host_and_a_host_as_a_record() {
     let dir = tree_of(InstanceTable::find("trn1.32xlarge").unwrap(), &[]);
-    let host = Host::from_root(dir.path()).unwrap();
+    let host = Host::from_root(dir.path()).unwrap().with_details().unwrap();
     let record = Record::take(&host).unwrap();
     assert_eq!(Host::from_json(&record.to_json()).unwrap(), host);
     assert_eq!(Record::from_json(&record.to_json()).unwrap(), record);

@@ -54,7 +54,7 @@ fn problems(host: &Host) -> &[String] {
 #[test]
 fn all_attributes_of_the_drivers_of_trn2_are_read() {
     let tree = tree("trn2.48xlarge");
-    let host = Host::from_root(tree.path()).unwrap();
+    let host = Host::from_root(tree.path()).unwrap().with_details().unwrap();
     assert_eq!(problems(&host), [""; 0]);
     assert_eq!(host.efa_driver().unwrap().version.as_deref(), Some("3.1.0g"));
     let driver = host.neuron_driver().unwrap();
@@ -87,7 +87,7 @@ fn a_link_that_the_kernel_does_not_know_is_unknown_and_no_problem() {
     write(tree.path(), &format!("{function}/current_link_speed"), "Unknown\n");
     write(tree.path(), &format!("{function}/current_link_width"), "255\n");
     fs::remove_file(tree.path().join(function).join("max_link_speed")).unwrap();
-    let host = Host::from_root(tree.path()).unwrap();
+    let host = Host::from_root(tree.path()).unwrap().with_details().unwrap();
     assert_eq!(problems(&host), [""; 0]);
     let efa = host.find_efa("0000:c9:00.0".parse().unwrap()).unwrap();
     let expected = PciLink {

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use nearfab::instances::InstanceTable;
 use nearfab::plan::{Plan, PlanOptions};
-use nearfab::{Basis, Error, Host, HostDevice, NearList, PortState, Usability, plan};
+use nearfab::{Basis, Error, Host, HostDevice, NearList, PortState, RailOptions, Usability, plan};
 use nearfab_emu::Defect;
 
 use crate::tree::tree_of;
@@ -132,4 +132,40 @@ fn cores_of_a_device_that_cannot_be_opened_are_not_planned() {
     let all: Vec<Defect> = (0..16).map(refused).collect();
     let error = plan(&host_with(&all, |_| {}), &PlanOptions::ranks(1)).unwrap_err();
     assert!(matches!(&error, Error::NoPlan { .. }) && error.to_string().contains("neuron15: node refused"), "{error}");
+}
+
+/// The Neuron driver shows the state of a device in the attribute `reset`.
+#[test]
+fn no_rank_gets_a_device_whose_reset_failed_or_is_going_on() {
+    let state = |number: &'static str| {
+        host_with(&[], move |root| {
+            write(root, "sys/devices/virtual/neuron_device/neuron5/reset", &format!("{number}\n"));
+        })
+    };
+    for (number, expected) in [("2", Usability::ResetFailed), ("0", Usability::Resetting)] {
+        let host = state(number);
+        let device = host.find_neuron(HostDevice(5)).unwrap();
+        assert_eq!(host.neuron_usability(device), expected);
+        let plan = plan(&host, &PlanOptions::ranks(15)).unwrap();
+        let devices: Vec<u32> =
+            plan.ranks.iter().flat_map(|rank| rank.share.devices()).map(|device| device.0).collect();
+        assert!(!devices.contains(&5) && devices.len() == 15, "{devices:?}");
+        let refused = nearfab::plan(&host, &PlanOptions::ranks(1)).unwrap_err().to_string();
+        assert!(refused.contains(&format!("neuron5: {expected}")), "{refused}");
+        assert!(host.rails(host.anchor("neuron5").unwrap(), RailOptions::default()).is_err());
+    }
+    let host = state("1");
+    assert_eq!(host.neuron_usability(host.find_neuron(HostDevice(5)).unwrap()), Usability::Usable);
+}
+
+#[test]
+fn a_device_off_the_bus_is_known_by_its_serial_number() {
+    let tree = tree_of(InstanceTable::find(TYPE).unwrap(), &[]);
+    write(tree.path(), "sys/devices/virtual/neuron_device/neuron5/info/serial_number", "ffffffffffffffff\n");
+    let host = Host::from_root(tree.path()).unwrap();
+    let state = |host: &Host| host.neuron_usability(host.find_neuron(HostDevice(5)).unwrap());
+    assert_eq!(state(&host), Usability::Usable, "discovery does not ask the device");
+    let host = host.with_details().unwrap();
+    assert_eq!(state(&host), Usability::OffBus);
+    assert_eq!(state(&Host::from_json(&host.to_json()).unwrap()), Usability::OffBus, "a record keeps it");
 }

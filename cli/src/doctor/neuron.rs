@@ -1,6 +1,6 @@
 //! Checks of the Neuron devices: driver, nodes, number, pairing and NUMA nodes.
 
-use nearfab::{Basis, Host, NeuronDevice, NodeAccess, PciFunction, Rails};
+use nearfab::{Basis, Host, NeuronDevice, NodeAccess, PciFunction, RailOptions, Rails};
 
 use super::check_input::{CheckInput, Skip};
 use super::efa;
@@ -137,13 +137,11 @@ fn places(input: &CheckInput<'_>) -> Result<Vec<Finding>, Skip> {
 
 /// Returns the usable devices and GPUs whose nearest interfaces cannot be used.
 fn far_from_usable(host: &Host) -> Vec<String> {
-    fn far<T: ToString>(all: Vec<Rails<T>>) -> impl Iterator<Item = String> {
-        let is_far = |rails: &Rails<T>| {
-            rails.passed_over.iter().any(|near| near.rank == 1) && rails.rails.iter().all(|rail| rail.near.rank > 1)
-        };
-        all.into_iter().filter(is_far).map(|rails| rails.of.to_string())
-    }
-    far(host.neuron_rails()).chain(far(host.gpu_rails())).collect()
+    let is_far = |rails: &Rails| {
+        rails.passed_over.iter().any(|near| near.rank == 1) && rails.rails.iter().all(|rail| rail.near.rank > 1)
+    };
+    let all = host.all_rails(RailOptions::default());
+    all.into_iter().filter(is_far).map(|rails| rails.of.to_string()).collect()
 }
 
 fn lacks_pair(host: &Host, device: &NeuronDevice) -> bool {

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use nearfab::{Basis, EfaInterface, Host, Origin, Port};
+use nearfab::{Basis, EfaInterface, Host, Port};
 
 use super::place;
 use crate::evidence::{EvidenceLine, Nearest};
@@ -35,13 +35,10 @@ pub(super) fn write(host: &Host, wide: bool, out: &mut dyn Write) -> io::Result<
         });
         table.add("FIRMWARE", |efa| or_unknown(efa.firmware.as_ref()));
     }
-    table.add("ACCESS", |efa| efa.access.to_string());
+    table.add("ACCESS", |efa| host.efa_usability(efa).to_string());
     writeln!(out)?;
     table.write(out)?;
-    if !wide {
-        evidence(host, out)?;
-    }
-    unusable(host, out)
+    if wide { Ok(()) } else { evidence(host, out) }
 }
 
 fn evidence(host: &Host, out: &mut dyn Write) -> io::Result<()> {
@@ -52,18 +49,6 @@ fn evidence(host: &Host, out: &mut dyn Write) -> io::Result<()> {
         }
     }
     evidence.write("NEAR DEVICE by", out)
-}
-
-/// Writes the interfaces for which no driver made an RDMA device. Writes nothing for a table, which has no driver.
-fn unusable(host: &Host, out: &mut dyn Write) -> io::Result<()> {
-    if matches!(host.origin(), Origin::Table { .. }) {
-        return Ok(());
-    }
-    for efa in host.efa_interfaces().iter().filter(|efa| efa.rdma.is_none()) {
-        let driver = efa.function.driver.as_deref().unwrap_or("no driver");
-        writeln!(out, "{} has no RDMA device: it is bound to {driver}", efa.address())?;
-    }
-    Ok(())
 }
 
 /// Returns the nearest Neuron devices. If no nearest Neuron device is known, returns the nearest PCI functions of

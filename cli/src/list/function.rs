@@ -52,7 +52,12 @@ pub(super) fn gpus(host: &Host, wide: bool, out: &mut dyn Write) -> io::Result<(
     let mut table = Table::of(host.gpus());
     table.add("GPU", |gpu| gpu.address().to_string());
     place(&mut table, wide, |gpu| Some(&gpu.function));
+    table.add("NODE", |gpu| or_unknown(gpu.node()));
+    if wide {
+        table.add("UUID", |gpu| or_unknown(gpu.uuid.as_ref()));
+    }
     near_efa(&mut table, host, wide, Gpu::address);
+    table.add("ACCESS", |gpu| host.gpu_usability(gpu).to_string());
     table.write(out)?;
     evidence(host, wide, host.gpus().iter().map(Gpu::address), out)
 }

@@ -2,23 +2,21 @@
 
 use std::io::{self, Write};
 
-use nearfab::probe::DeviceProbe;
+use nearfab::probe::{DeviceProbe, Probe};
 use nearfab::{Basis, Host, Links, NeuronDevice};
 
 use super::{logical_cores, place};
 use crate::evidence::{EvidenceLine, Nearest};
-use crate::source::Input;
 use crate::table::{Table, or_unknown};
 
-pub(super) fn write(input: &Input, wide: bool, out: &mut dyn Write) -> io::Result<()> {
-    let host = &input.host;
+pub(super) fn write(host: &Host, probe: Option<&Probe>, wide: bool, out: &mut dyn Write) -> io::Result<()> {
     if host.neuron_devices().is_empty() {
         return Ok(());
     }
     let links = host.links();
     let linked = |device: &NeuronDevice| links.iter().find(|links| links.device == device.index);
     let probed = |device: &NeuronDevice| {
-        input.probe.as_ref().and_then(|probe| probe.devices.iter().find(|probed| probed.device == device.index))
+        probe.and_then(|probe| probe.devices.iter().find(|probed| probed.device == device.index))
     };
 
     let mut table = Table::of(host.neuron_devices());
@@ -46,8 +44,8 @@ pub(super) fn write(input: &Input, wide: bool, out: &mut dyn Write) -> io::Resul
         table.add("NEAR BY", |device| or_unknown(near(host, device).map(|near| near.evidence)));
         table.add("NODE", NeuronDevice::node);
     }
-    table.add("ACCESS", |device| device.access.to_string());
-    if input.probe.is_some() {
+    table.add("ACCESS", |device| host.neuron_usability(device).to_string());
+    if probe.is_some() {
         table.add("HELD", |device| {
             or_unknown(
                 probed(device).and_then(DeviceProbe::held_cores).map(|held| format!("{held} of {}", device.cores)),
@@ -57,7 +55,7 @@ pub(super) fn write(input: &Input, wide: bool, out: &mut dyn Write) -> io::Resul
     }
     writeln!(out)?;
     table.write(out)?;
-    for probed in input.probe.iter().flat_map(|probe| &probe.devices) {
+    for probed in probe.iter().flat_map(|probe| &probe.devices) {
         for error in probed.errors() {
             writeln!(out, "{}: the Neuron driver did not answer: {error}", probed.device)?;
         }

@@ -138,6 +138,7 @@ impl<'a> Judge<'a> {
             ["topo", "tree", ..] => "topo-tree.json",
             ["topo", "matrix", ..] => "topo-matrix.json",
             ["topo", "links", ..] => "topo-links.json",
+            ["rails", ..] => "rails.json",
             ["doctor" | "verify"] => return, // The tests of doctor and verify validate them.
             _ => "near.json",
         };

@@ -56,6 +56,9 @@ pub(crate) fn remove_type_name(dir: &Path) {
 pub(crate) fn views(host: &Host) -> Vec<Vec<String>> {
     let mut views: Vec<Vec<String>> =
         ["list", "topo tree", "topo matrix", "topo links", "doctor", "verify"].map(words).into();
+    if host.nothing_found().is_none() {
+        views.push(words("rails"));
+    }
     let mut near = |name: String| views.push(vec!["near".to_owned(), name]);
     if let Some(device) = host.visible_neuron().last() {
         near(device.index.to_string());

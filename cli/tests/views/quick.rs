@@ -13,11 +13,12 @@ use crate::hosts::{contain, contain_gpus, folder, remove_type_name, tree, tree_w
 use crate::support::{Output, compare, nearfab};
 
 /// The views of an instance table.
-const OF_TABLES: [&str; 5] = ["list", "list -o wide", "topo", "topo matrix", "topo links"];
+const OF_TABLES: [&str; 6] = ["list", "list -o wide", "topo", "topo matrix", "topo links", "rails"];
 /// The views of an emulated host of a type with a table.
 const OF_TREES: [&str; 5] = ["list -o wide", "topo -o wide", "topo matrix -o wide", "doctor", "verify"];
 /// The views of an emulated host that has no snapshot of its table.
-const OF_ODD_TREES: [&str; 7] = ["list", "list -o wide", "topo", "topo matrix", "topo links", "doctor", "verify"];
+const OF_ODD_TREES: [&str; 8] =
+    ["list", "list -o wide", "topo", "topo matrix", "topo links", "rails", "doctor", "verify"];
 
 /// A host, and the arguments of the commands that show the host.
 struct Family<'a> {

@@ -90,9 +90,11 @@ impl<'a> Description<'a> {
         let gpu = |row| {
             let mut gpu = self.function(row, pci_id(0x10de, self.of.gpu_device_id.unwrap()), Some("nvidia"));
             // The emulated NVIDIA driver lists no GPU.
-            gpu.as_object_mut()
-                .unwrap()
-                .extend([("minor".to_owned(), Value::Null), ("access".to_owned(), json!("unknown"))]);
+            gpu.as_object_mut().unwrap().extend([
+                ("minor".to_owned(), Value::Null),
+                ("uuid".to_owned(), Value::Null),
+                ("access".to_owned(), json!("unknown")),
+            ]);
             gpu
         };
         let first = (self.product.filter(|_| self.neuron_driver().is_some())).map(|product| product.cores);
@@ -234,10 +236,12 @@ impl<'a> Description<'a> {
         };
         // The emulator derives the serial from the number.
         let serial = (shown && has_serial).then(|| format!("000000005e71a1{index:02x}"));
+        // Only root may read the state.
+        let state = (shown && !(self.read_without_privilege() && geteuid().is_root())).then_some(1);
         let links = row.links.as_ref().filter(|_| shown && !self.hides_links());
         Some(json!({
             "index": index, "product": product.name, "architecture": shown.then_some(architecture), "serial": serial,
-            "cores": product.cores, "memory": product.memory, "links": links,
+            "state": state, "cores": product.cores, "memory": product.memory, "links": links,
             "location": self.location(index, row), "access": self.neuron_access(index),
         }))
     }

@@ -6,6 +6,7 @@
 mod cores;
 mod cpus;
 mod environment;
+mod formats;
 mod held;
 mod share;
 #[cfg(test)]
@@ -16,6 +17,7 @@ use std::collections::BTreeMap;
 pub use crate::tables::variables::Variable;
 pub use cores::CpuCores;
 pub use cpus::{CpuReason, CpuShare, ThreadEvidence};
+pub use formats::RailFormat;
 use serde::{Deserialize, Serialize};
 pub use share::{GpuUnit, NearOf, Share, visible_cores};
 

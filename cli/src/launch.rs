@@ -7,7 +7,7 @@ use std::io::Write;
 use nearfab::plan::{PlanOptions, Rank, visible_cores};
 use nearfab::probe::{DeviceProbe, Probe};
 use nearfab::system::aborting;
-use nearfab::{CpuCores, CpuList, Error, Host, LogicalCore};
+use nearfab::{Bdf, CpuCores, CpuList, Error, Host, LogicalCore, Origin};
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
 
@@ -17,8 +17,9 @@ use crate::source::{Input, Source};
 const VISIBLE_CORES: &str = "NEURON_RT_VISIBLE_CORES";
 const CORE_SIZE: &str = "NEURON_LOGICAL_NC_CONFIG";
 const VISIBLE_GPUS: &str = "CUDA_VISIBLE_DEVICES";
+const DEVICE_ORDER: &str = "CUDA_DEVICE_ORDER";
 
-#[derive(clap::Args)]
+#[derive(clap::Args, Default)]
 pub(crate) struct PlanFlags {
     /// Limit each rank to the EFA interfaces near the cores or GPUs of the rank. This option sets FI_EFA_IFACE, which libfabric
     /// 2.0 or newer reads.
@@ -94,6 +95,14 @@ impl Allotment {
             None => options,
         })
     }
+}
+
+/// Returns the GPUs that CUDA shows processes of this environment. The environment of this process says nothing about a host
+/// from a table or a file.
+pub(crate) fn visible_gpus(host: &Host) -> nearfab::Result<Vec<Bdf>> {
+    let is_here = matches!(host.origin(), Origin::Machine | Origin::Tree { .. });
+    let variable = |name| std::env::var(name).ok().filter(|_| is_here);
+    host.cuda_gpus(variable(VISIBLE_GPUS).as_deref(), variable(DEVICE_ORDER).as_deref())
 }
 
 /// Whether a list has each number below `count`, and no other.

@@ -191,7 +191,7 @@ fn dispatch(
             of_host(arguments, hosts, err, |input, _| near::write(&input.host, of, *by_place, output, out))
         }
         Command::Rails(rails) => {
-            of_host(arguments, hosts, err, |input, _| rails::write(&input.host, rails, output, out))
+            of_host(arguments, hosts, err, |input, err| rails::write(input, rails, output, out, err))
         }
         Command::Doctor { pid } => of_host(arguments, hosts, err, |input, _| doctor::write(input, *pid, output, out)),
         Command::Record { file, redact } => {

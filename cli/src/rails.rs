@@ -4,12 +4,16 @@ use std::collections::BTreeSet;
 use std::io::{self, Write};
 
 use nearfab::instances::Source;
+use nearfab::plan::RailFormat;
 use nearfab::{Anchor, Bdf, Host, Proximity, Rail, RailOptions, Rails};
 use serde::Serialize;
 
 use crate::evidence::write_unusable;
 use crate::failure::Failure;
+use crate::launch::{self, PlanFlags};
 use crate::output::{Output, answer};
+use crate::plan::make_plan;
+use crate::source::Input;
 use crate::table::{Table, UNKNOWN, or_unknown};
 use crate::{head, notes};
 
@@ -17,6 +21,25 @@ pub(crate) const HELP: &str = "\
 Accelerators behind one switch divide its interfaces: each gets a contiguous part, in the order of addresses, as NCCL's plugin
 of AWS and NIXL divide. SHARED BY is the number of accelerators that have the interface, if there are fewer interfaces than
 accelerators. The division is the same in each process of a container, whatever CUDA_VISIBLE_DEVICES says.";
+
+/// The forms of `--for`.
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Form {
+    /// The file of MC_CUSTOM_TOPO_JSON, for all accelerators and NUMA nodes.
+    Mooncake,
+    /// The value of --disaggregation-ib-device, for all GPUs.
+    Sglang,
+    /// VLLM_GPU_NIC_PCIE_MAPPING and VLLM_NIC_SELECTION_VARS, for all GPUs; one interface for each.
+    Vllm,
+    /// UCX_NET_DEVICES of one process.
+    Ucx,
+    /// UCCL_P2P_RDMA_DEV of one process.
+    Uccl,
+    /// FI_EFA_IFACE of one process.
+    Libfabric,
+    /// The value of srun --cpu-bind for one rank on each accelerator.
+    CpuMask,
+}
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -33,6 +56,10 @@ pub(crate) struct Arguments {
     /// Choose by PCIe path and NUMA node alone, and ignore the pairing that the vendor publishes.
     #[arg(long)]
     by_place: bool,
+    /// Print what this program reads, and nothing else. GPUs have the numbers that CUDA gives them under the
+    /// CUDA_VISIBLE_DEVICES of nearfab.
+    #[arg(long = "for", value_name = "PROGRAM", conflicts_with = "output")]
+    form: Option<Form>,
 }
 
 impl Arguments {
@@ -61,7 +88,14 @@ struct Answer<'a> {
     rests_on: Vec<&'static Source>,
 }
 
-pub(crate) fn write(host: &Host, arguments: &Arguments, output: Output, out: &mut dyn Write) -> Result<(), Failure> {
+pub(crate) fn write(
+    input: &Input,
+    arguments: &Arguments,
+    output: Output,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> Result<(), Failure> {
+    let host = &input.host;
     if let Some(reason) = host.nothing_found().filter(|_| host.gpus().is_empty()) {
         return Err(Failure::Nothing(reason));
     }
@@ -70,6 +104,10 @@ pub(crate) fn write(host: &Host, arguments: &Arguments, output: Output, out: &mu
         Some(of) => (vec![host.rails(host.anchor(of)?, options)?], Vec::new()),
         None => (host.all_rails(options), host.interfaces_without_accelerator()),
     };
+    if let Some(form) = arguments.form {
+        writeln!(out, "{}", text_for(form, input, &rails, err)?)?;
+        return Ok(());
+    }
     let rests_on = notes::sources(host, &notes::NEARNESS);
     let found = Answer { instance_type: host.instance_type(), rails, without_accelerator, rests_on };
     match output {
@@ -77,6 +115,22 @@ pub(crate) fn write(host: &Host, arguments: &Arguments, output: Output, out: &mu
         output => found.text(host, output == Output::Wide, out)?,
     }
     Ok(())
+}
+
+fn text_for(form: Form, input: &Input, rails: &[Rails], err: &mut dyn Write) -> Result<String, Failure> {
+    let format = match form {
+        Form::Mooncake => RailFormat::Mooncake,
+        Form::Sglang => RailFormat::Sglang,
+        Form::Vllm => RailFormat::Vllm,
+        Form::Ucx => RailFormat::Ucx,
+        Form::Uccl => RailFormat::Uccl,
+        Form::Libfabric => RailFormat::Libfabric,
+        Form::CpuMask => {
+            let accelerators = u32::try_from(rails.len()).unwrap_or(u32::MAX);
+            return Ok(make_plan(input, &PlanFlags::default(), accelerators, err)?.cpu_masks()?);
+        }
+    };
+    Ok(input.host.rails_as(format, rails, &launch::visible_gpus(&input.host)?)?)
 }
 
 impl Answer<'_> {

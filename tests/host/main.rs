@@ -9,6 +9,7 @@
 mod captured_hosts;
 mod captures;
 mod description;
+mod formats;
 mod gpus;
 mod judges;
 mod numbering;

@@ -8,5 +8,6 @@ mod forms;
 mod hosts;
 mod output;
 mod quick;
+mod rails;
 #[path = "../support/mod.rs"]
 mod support;

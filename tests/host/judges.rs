@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 
-use nearfab::instances::tables;
-use nearfab::{Bdf, Host, PciFunction, PciRoot};
+use nearfab::instances::{InstanceTable, tables};
+use nearfab::{Bdf, Host, PciFunction, PciRoot, RailOptions, Usability};
+use nearfab_emu::Defect;
 use roxmltree::{Document, Node};
 
 use crate::tree::tree_of;
@@ -90,9 +91,9 @@ fn numa_nodes(object: Node) -> BTreeSet<u32> {
     (0..32).filter(|node| set >> node & 1 == 1).collect()
 }
 
-#[test]
-fn libibverbs_lists_the_same_interfaces() {
-    // libibverbs finds nodes only in /dev, so it runs on the emulated machine.
+/// Runs ibv_devices on the emulated machine, because libibverbs finds nodes only in /dev. Returns the names of the devices, or
+/// `None` after printing why libibverbs cannot run here.
+fn listed_by_libibverbs(tree: &Path) -> Option<BTreeSet<String>> {
     let machine = || {
         let mut command = Command::new("sh");
         command.arg("tests/support/machine.sh");
@@ -100,30 +101,57 @@ fn libibverbs_lists_the_same_interfaces() {
     };
     let check = machine().arg("--check").output().unwrap();
     if !check.status.success() {
-        return nearfab_emu::skipped("libibverbs", String::from_utf8_lossy(&check.stderr).trim());
+        nearfab_emu::skipped("libibverbs", String::from_utf8_lossy(&check.stderr).trim());
+        return None;
     }
+    let installed = Command::new("ibv_devices").output();
+    if installed.is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound) {
+        nearfab_emu::skipped("libibverbs", "ibv_devices is not installed");
+        return None;
+    }
+    let listing = judged_by("libibverbs", machine().arg(tree).arg("ibv_devices"))?;
+    Some(listing.lines().skip(2).filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect())
+}
+
+#[test]
+fn libibverbs_lists_the_same_interfaces() {
     for table in tables().iter().filter(|table| !table.efa.is_empty()) {
         let tree = tree_of(table, &[]);
         let host = Host::from_root(tree.path()).unwrap();
-        let installed = Command::new("ibv_devices").output();
-        if installed.is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound) {
-            return nearfab_emu::skipped("libibverbs", "ibv_devices is not installed");
-        }
-        let mut command = machine();
-        command.arg(tree.path()).arg("ibv_devices");
-        let Some(listing) = judged_by("libibverbs", &mut command) else { return };
-        let listed: BTreeSet<&str> =
-            listing.lines().skip(2).filter_map(|line| line.split_whitespace().next()).collect();
-        let seen: BTreeSet<&str> = host.efa_interfaces().iter().filter_map(|efa| efa.rdma.as_deref()).collect();
+        let Some(listed) = listed_by_libibverbs(tree.path()) else { return };
+        let seen: BTreeSet<String> = host.efa_interfaces().iter().filter_map(|efa| efa.rdma.clone()).collect();
         assert_eq!(seen.len(), table.efa.len());
-        let foreign: BTreeSet<&str> = listed.iter().copied().filter(|name| !name.starts_with("rdmap")).collect();
+        let foreign: BTreeSet<String> = listed.iter().filter(|name| !name.starts_with("rdmap")).cloned().collect();
         assert_eq!(foreign.len(), table.foreign.len(), "{foreign:?}");
-        let listed: BTreeSet<&str> = listed.difference(&foreign).copied().collect();
+        let listed: BTreeSet<String> = listed.difference(&foreign).cloned().collect();
         // rdma-core before 53 does not know this generation.
         if listed.is_empty() && table.efa[0].id.device >= 0xefa3 {
             nearfab_emu::skipped("libibverbs", format_args!("it is too old for {}", table.instance_type));
             continue;
         }
         assert_eq!(listed, seen);
+    }
+}
+
+/// A pod on p5en.48xlarge has some of the interfaces: others have no node here, no RDMA device, or another driver.
+#[test]
+fn libibverbs_lists_the_usable_interfaces_of_a_pod_and_each_rail_is_one() {
+    let table = InstanceTable::find("p5en.48xlarge").unwrap();
+    let second = table.efa[1].address;
+    for missing in [vec![], vec![0], vec![0, 2, 3], (4..15).collect::<Vec<u32>>()] {
+        let mut defects: Vec<Defect> = missing.into_iter().map(Defect::VerbsNodeMissing).collect();
+        defects.push(Defect::EfaWithoutRdma(second));
+        let tree = tree_of(table, &defects);
+        let host = Host::from_root(tree.path()).unwrap();
+        let Some(listed) = listed_by_libibverbs(tree.path()) else { return };
+        let usable = host.efa_interfaces().iter().filter(|efa| host.efa_usability(efa) == Usability::Usable);
+        let usable: BTreeSet<String> = usable.filter_map(|efa| efa.rdma.clone()).collect();
+        assert_eq!(listed, usable, "{defects:?}");
+        let rails = host.all_rails(RailOptions::default());
+        assert_eq!(rails.len(), 8);
+        for rail in rails.iter().flat_map(|rails| &rails.rails) {
+            let name = host.find_efa(rail.near.target).unwrap().rdma.clone().unwrap();
+            assert!(listed.contains(&name), "{name}: {listed:?}");
+        }
     }
 }

@@ -10,7 +10,7 @@ use crate::driver::NeuronDriver;
 use crate::efa::rdma_folder;
 use crate::function::{self, EFA_DRIVER, Function, NEURON_DRIVER, is_efa};
 use crate::neuron::DEVICES;
-use crate::plan::Plan;
+use crate::plan::{GpuView, Plan};
 use crate::tree::{Edit, Error};
 
 /// A difference between a host and the table of its instance type: damage, a missing part, an unusual driver.
@@ -34,6 +34,21 @@ pub enum Defect {
     VerbsNodeRefused(u32),
     /// Only these Neuron devices have a node, while sysfs shows all devices: a container with some of the devices.
     Container(Vec<u32>),
+    /// The host is a container with only these GPUs, by the N of `/dev/nvidiaN`. The other GPUs have no node, and the
+    /// container runtime masks them in `/proc/driver/nvidia/gpus`. sysfs shows all GPUs.
+    ContainerGpus(Vec<u32>),
+    /// As [`Self::ContainerGpus`], and the NVIDIA driver lists all GPUs: nodes were added to the container without the
+    /// container toolkit of NVIDIA.
+    ContainerGpusUnmasked(Vec<u32>),
+    /// `proc` has no file except the folders of processes, as if mounted with `subset=pid`: no CPU information, no kernel
+    /// release, no list of GPUs.
+    ProcMasked,
+    /// A container with cgroup v2 whose limit of huge pages of 2 MiB is zero, and whose CPUs are the CPUs of the first NUMA
+    /// node. Kubernetes sets this limit if a container requests no huge pages.
+    CgroupLimits,
+    /// The host has no sysfs: `sys` is missing, and the nodes in `dev` are present. Sandboxes and virtual machines of
+    /// containers can look so.
+    NoSysfs,
     /// The NUMA node of every PCI function is -1, as captured on trn1.2xlarge, g5.48xlarge and hpc6a. The firmware of
     /// these types gives no NUMA node.
     NoNuma,
@@ -62,6 +77,20 @@ pub enum Defect {
     /// The efa driver is bound to this EFA interface, and the interface has no RDMA device, as captured on 13 hosts of
     /// hpc6a.
     EfaWithoutRdma(Bdf),
+    /// This EFA interface is bound to vfio-pci, for a virtual machine or a program in user space. The interface has no
+    /// RDMA device.
+    EfaVfio(Bdf),
+    /// This GPU is bound to vfio-pci. The NVIDIA driver does not list the GPU, and numbers the other GPUs without it.
+    GpuVfio(Bdf),
+    /// The last reset of this Neuron device failed. The driver's file `reset` shows 2, and opening the node for reading
+    /// fails with EINVAL.
+    NeuronResetFailed(u32),
+    /// A reset of this Neuron device does not end. The driver's file `reset` shows 0, as captured on two devices with driver
+    /// 2.24.7. From 2.30 on, the versions of the device's firmware show `busy`.
+    NeuronResetHanging(u32),
+    /// This Neuron device does not answer on the PCI bus: each register reads as all ones. The driver shows a serial number
+    /// of 16 times f and 65535 SRAM errors, and its file `reset` shows a ready device.
+    NeuronOffBus(u32),
     /// Only this number of EFA interfaces is attached, the last by address. EFA interfaces are attached one by one when
     /// an instance is launched. On trn2.48xlarge nodes of EKS, 15 EFA interfaces are attached, since the card of the
     /// primary interface has a plain ENA. It is inferred that the card of the primary interface is the first card by
@@ -86,12 +115,17 @@ pub enum Defect {
 
 impl Defect {
     /// The text of each kind of defect, and a short description.
-    pub const FORMS: [(&str, &str); 21] = [
+    pub const FORMS: [(&str, &str); 31] = [
         ("neuron-node-missing=N", "no /dev/neuronN"),
         ("neuron-node-refused=N", "only root may open /dev/neuronN"),
         ("verbs-node-missing=N", "no /dev/infiniband/uverbsN"),
         ("verbs-node-refused=N", "only root may open /dev/infiniband/uverbsN"),
         ("container=N,N", "only these Neuron devices have nodes"),
+        ("container-gpus=N,N", "only these GPUs have nodes, and the NVIDIA driver lists only them"),
+        ("container-gpus-unmasked=N,N", "only these GPUs have nodes, and the NVIDIA driver lists all GPUs"),
+        ("proc-masked", "proc shows only processes"),
+        ("cgroup-limits", "no huge pages, and only the CPUs of the first NUMA node"),
+        ("no-sysfs", "sys is missing"),
         ("no-numa", "the NUMA node of every PCI function is -1"),
         ("neuron-driver-unbound", "the Neuron driver is not loaded"),
         ("efa-driver-unbound", "the efa driver is not loaded"),
@@ -102,6 +136,11 @@ impl Defect {
         ("efa-attributes-gone=BDF", "the sysfs folder of this EFA's RDMA device is empty"),
         ("efa-function-gone=BDF", "this EFA has an RDMA device and no PCI function"),
         ("efa-without-rdma=BDF", "this EFA has no RDMA device"),
+        ("efa-vfio=BDF", "this EFA is bound to vfio-pci"),
+        ("gpu-vfio=BDF", "this GPU is bound to vfio-pci"),
+        ("neuron-reset-failed=N", "the last reset of neuronN failed"),
+        ("neuron-reset-hanging=N", "a reset of neuronN does not end"),
+        ("neuron-off-bus=N", "the registers of neuronN read as all ones"),
         ("efa-attached=N", "only N EFAs are attached, the last by address"),
         ("garbage=PATH", "the attribute at PATH contains garbage"),
         ("neuron-driver=VERSION", "Neuron driver 2.24, 2.27, 2.28, 2.29, 2.30 or 2.31"),
@@ -115,6 +154,7 @@ impl Defect {
     pub fn all(table: &InstanceTable) -> Vec<Self> {
         let (devices, efas) = (table.neuron.len(), table.efa.len());
         let last = u32::try_from(devices).unwrap_or(u32::MAX).saturating_sub(1);
+        let last_gpu = u32::try_from(table.gpu.len()).unwrap_or(u32::MAX).saturating_sub(1);
         let number = u32::try_from(efas / 2).unwrap_or(u32::MAX);
         let mut all = vec![
             Self::NeuronNodeMissing(last),
@@ -122,11 +162,19 @@ impl Defect {
             Self::VerbsNodeMissing(0),
             Self::VerbsNodeRefused(number),
             Self::Container(vec![last.saturating_sub(2), last.saturating_sub(1)]),
+            Self::ContainerGpus(vec![last_gpu / 2, last_gpu]),
+            Self::ContainerGpusUnmasked(vec![0, last_gpu / 2]),
+            Self::ProcMasked,
+            Self::CgroupLimits,
+            Self::NoSysfs,
             Self::NoNuma,
             Self::NeuronDriverUnbound,
             Self::EfaDriverUnbound,
             Self::Mlx5Beside,
             Self::Mlx5First,
+            Self::NeuronResetFailed(last),
+            Self::NeuronResetHanging(last / 2),
+            Self::NeuronOffBus(0),
             Self::NeuronAttributesGone(last),
             Self::NeuronFunctionGone(last),
             Self::NoCoreStatistics,
@@ -136,8 +184,9 @@ impl Defect {
         if let Some(row) = table.efa.get(efas / 2) {
             let address = row.address;
             all.extend([Self::EfaAttributesGone(address), Self::EfaFunctionGone(address)]);
-            all.push(Self::EfaWithoutRdma(address));
+            all.extend([Self::EfaWithoutRdma(address), Self::EfaVfio(address)]);
         }
+        all.extend(table.gpu.get(table.gpu.len() / 2).map(|row| Self::GpuVfio(row.address)));
         let mut counts = vec![1, efas / 2, efas.saturating_sub(1)];
         counts.dedup();
         all.extend(counts.into_iter().map(Self::EfaAttached));
@@ -159,11 +208,21 @@ impl Defect {
             Self::NeuronAttributesGone(n) | Self::NeuronFunctionGone(n) => is_device(n),
             Self::VerbsNodeMissing(n) | Self::VerbsNodeRefused(n) => (*n as usize) < rdma,
             Self::Container(devices) => devices.iter().all(is_device) && devices.len() < table.neuron.len(),
+            Self::ContainerGpus(gpus) | Self::ContainerGpusUnmasked(gpus) => {
+                gpus.iter().all(|gpu| (*gpu as usize) < table.gpu.len()) && gpus.len() < table.gpu.len()
+            }
+            Self::ProcMasked | Self::CgroupLimits | Self::NoSysfs => true,
+            Self::GpuVfio(address) => table.gpu.iter().any(|row| row.address == *address),
+            Self::NeuronResetFailed(n) | Self::NeuronResetHanging(n) => is_device(n),
+            // The driver shows no serial number of the first Inferentia.
+            Self::NeuronOffBus(n) => is_device(n) && table.neuron_product != Some("Inferentia"),
             Self::NoNuma => function::functions(table).iter().any(|function| function.numa.is_some()),
             Self::NeuronDriverUnbound | Self::NoCoreStatistics => !table.neuron.is_empty(),
             Self::EfaDriverUnbound => !table.efa.is_empty(),
             Self::Mlx5Beside | Self::Mlx5First => !table.efa.is_empty() && table.foreign.is_empty(),
-            Self::EfaAttributesGone(a) | Self::EfaFunctionGone(a) | Self::EfaWithoutRdma(a) => is_efa(a),
+            Self::EfaAttributesGone(a) | Self::EfaFunctionGone(a) | Self::EfaWithoutRdma(a) | Self::EfaVfio(a) => {
+                is_efa(a)
+            }
             Self::EfaAttached(count) => (1..table.efa.len()).contains(count),
             Self::Garbage(path) => path.starts_with("sys/") && !path.split('/').any(|part| part == ".."),
             Self::NeuronDriver(driver) => table
@@ -188,6 +247,25 @@ impl Defect {
             Self::Container(devices) => {
                 let others = table.neuron.iter().map(|row| row.index.0).filter(|index| !devices.contains(index));
                 plan.edits.extend(others.map(|index| Edit::Remove(device(index))));
+            }
+            Self::ContainerGpus(gpus) => {
+                plan.gpus = GpuView { nodes: Some(gpus.clone()), listed: Some(gpus.clone()) };
+            }
+            Self::ContainerGpusUnmasked(gpus) => plan.gpus.nodes = Some(gpus.clone()),
+            Self::ProcMasked => plan.edits.push(Edit::Empty("proc".to_owned())),
+            Self::CgroupLimits => plan.cgroup_limits = true,
+            Self::NoSysfs => plan.edits.push(Edit::RemoveFolder("sys".to_owned())),
+            Self::EfaVfio(address) | Self::GpuVfio(address) => plan.bind_to_vfio(*address),
+            Self::NeuronResetFailed(n) => plan.edits.push(overwrite(*n, "reset", "2\n")),
+            Self::NeuronResetHanging(n) => {
+                plan.edits.push(overwrite(*n, "reset", "0\n"));
+                if plan.neuron.as_ref().is_some_and(|neuron| neuron.driver == NeuronDriver::V2_30) {
+                    plan.edits.extend(["fw_api_version", "fw_build"].map(|file| overwrite(*n, file, "busy\n")));
+                }
+            }
+            Self::NeuronOffBus(n) => {
+                plan.edits.push(overwrite(*n, "info/serial_number", "ffffffffffffffff\n"));
+                plan.edits.push(overwrite(*n, "stats/hardware/sram_ecc_uncorrected", "65535\n"));
             }
             Self::NoNuma => plan.functions.iter_mut().for_each(|function| function.numa = None),
             Self::NeuronDriverUnbound => {
@@ -232,6 +310,16 @@ impl Defect {
     }
 }
 
+/// Returns the change of a file of a Neuron device.
+fn overwrite(device: u32, file: &str, text: &'static str) -> Edit {
+    Edit::Overwrite(format!("{DEVICES}/neuron{device}/{file}"), text)
+}
+
+/// Returns the numbers of a list, with commas between them.
+fn join(numbers: &[u32]) -> String {
+    numbers.iter().map(u32::to_string).collect::<Vec<_>>().join(",")
+}
+
 /// Adds two ConnectX functions on buses that no table uses. The ConnectX verbs nodes get the numbers from `place` on.
 /// The place of the functions on the first NUMA node is invented.
 fn add_mlx5(plan: &mut Plan, place: usize) {
@@ -256,10 +344,17 @@ impl fmt::Display for Defect {
             Self::NeuronNodeRefused(n) => write!(f, "neuron-node-refused={n}"),
             Self::VerbsNodeMissing(n) => write!(f, "verbs-node-missing={n}"),
             Self::VerbsNodeRefused(n) => write!(f, "verbs-node-refused={n}"),
-            Self::Container(devices) => {
-                let devices: Vec<String> = devices.iter().map(u32::to_string).collect();
-                write!(f, "container={}", devices.join(","))
-            }
+            Self::Container(devices) => write!(f, "container={}", join(devices)),
+            Self::ContainerGpus(gpus) => write!(f, "container-gpus={}", join(gpus)),
+            Self::ContainerGpusUnmasked(gpus) => write!(f, "container-gpus-unmasked={}", join(gpus)),
+            Self::ProcMasked => write!(f, "proc-masked"),
+            Self::CgroupLimits => write!(f, "cgroup-limits"),
+            Self::NoSysfs => write!(f, "no-sysfs"),
+            Self::EfaVfio(address) => write!(f, "efa-vfio={address}"),
+            Self::GpuVfio(address) => write!(f, "gpu-vfio={address}"),
+            Self::NeuronResetFailed(n) => write!(f, "neuron-reset-failed={n}"),
+            Self::NeuronResetHanging(n) => write!(f, "neuron-reset-hanging={n}"),
+            Self::NeuronOffBus(n) => write!(f, "neuron-off-bus={n}"),
             Self::NoNuma => write!(f, "no-numa"),
             Self::NeuronDriverUnbound => write!(f, "neuron-driver-unbound"),
             Self::EfaDriverUnbound => write!(f, "efa-driver-unbound"),
@@ -286,6 +381,7 @@ impl FromStr for Defect {
     fn from_str(text: &str) -> Result<Self, ParseDefectError> {
         let (name, value) = text.split_once('=').unwrap_or((text, ""));
         let number = || value.parse::<u32>().ok();
+        let numbers = || value.split(',').map(|n| n.parse().ok()).collect::<Option<Vec<u32>>>();
         let address = || value.parse::<Bdf>().ok();
         let parse = || {
             Some(match name {
@@ -293,7 +389,14 @@ impl FromStr for Defect {
                 "neuron-node-refused" => Self::NeuronNodeRefused(number()?),
                 "verbs-node-missing" => Self::VerbsNodeMissing(number()?),
                 "verbs-node-refused" => Self::VerbsNodeRefused(number()?),
-                "container" => Self::Container(value.split(',').map(|n| n.parse().ok()).collect::<Option<_>>()?),
+                "container" => Self::Container(numbers()?),
+                "container-gpus" => Self::ContainerGpus(numbers()?),
+                "container-gpus-unmasked" => Self::ContainerGpusUnmasked(numbers()?),
+                "efa-vfio" => Self::EfaVfio(address()?),
+                "gpu-vfio" => Self::GpuVfio(address()?),
+                "neuron-reset-failed" => Self::NeuronResetFailed(number()?),
+                "neuron-reset-hanging" => Self::NeuronResetHanging(number()?),
+                "neuron-off-bus" => Self::NeuronOffBus(number()?),
                 "neuron-attributes-gone" => Self::NeuronAttributesGone(number()?),
                 "neuron-function-gone" => Self::NeuronFunctionGone(number()?),
                 "efa-attributes-gone" => Self::EfaAttributesGone(address()?),
@@ -305,6 +408,9 @@ impl FromStr for Defect {
                     Self::NeuronDriver(NeuronDriver::ALL.into_iter().find(|driver| driver.to_string() == value)?)
                 }
                 _ => [
+                    Self::ProcMasked,
+                    Self::CgroupLimits,
+                    Self::NoSysfs,
                     Self::NoNuma,
                     Self::NeuronDriverUnbound,
                     Self::EfaDriverUnbound,

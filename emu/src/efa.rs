@@ -4,7 +4,7 @@ use nearfab::Bdf;
 
 use crate::class::{self, Node};
 use crate::function::{EFA_DRIVER, Function, is_efa};
-use crate::plan::Plan;
+use crate::plan::{Card, Plan};
 use crate::tree::{Error, Tree};
 
 const VERBS: &str = "sys/class/infiniband_verbs";
@@ -17,15 +17,10 @@ struct Kind {
     /// EFA is empty: the efa driver implements none of these attributes.
     device: &'static [(&'static str, &'static str)],
     link_layer: &'static str,
-    rate: &'static str,
 }
 
-const EFA: Kind = Kind {
-    prefix: "rdma",
-    device: &[("node_type", "7: unspecified"), ("fw_ver", "")],
-    link_layer: "Unknown",
-    rate: "100 Gb/sec (4X EDR)",
-};
+const EFA: Kind =
+    Kind { prefix: "rdma", device: &[("node_type", "7: unspecified"), ("fw_ver", "")], link_layer: "Unknown" };
 /// ConnectX-7, as on p6-b200.
 const INFINIBAND: Kind = Kind {
     prefix: "ib",
@@ -37,7 +32,6 @@ const INFINIBAND: Kind = Kind {
         ("board_id", "MT_0000000838"),
     ],
     link_layer: "InfiniBand",
-    rate: "400 Gb/sec (4X NDR)",
 };
 
 /// Attributes of a port with the same value on all hosts. `gid_attrs/ndevs/0` is left out: this attribute names the
@@ -69,7 +63,7 @@ pub(crate) fn write(tree: &Tree, plan: &Plan) -> Result<(), Error> {
         tree.attribute(&format!("{VERBS}/abi_version"), 0o444, 6)?;
     }
     for (number, function) in (0..).zip(plan.rdma()) {
-        write_rdma(tree, function)?;
+        write_rdma(tree, plan, function)?;
         write_verbs(tree, function, number)?;
     }
     Ok(())
@@ -91,32 +85,54 @@ fn kind(function: &Function) -> &'static Kind {
     if is_efa(function.id) { &EFA } else { &INFINIBAND }
 }
 
-fn write_rdma(tree: &Tree, function: &Function) -> Result<(), Error> {
+/// Returns the rate of a device's port. The efa driver shows the link speed of the device since 2.13: 400 Gb/s as eight
+/// lanes of HDR, 200 Gb/s as four lanes of HDR, 100 Gb/s as four lanes of EDR. The rate of the ConnectX-7 functions of p6
+/// is not captured.
+fn rate(function: &Function) -> &'static str {
+    match function.id.device {
+        0xefa0 | 0xefa1 => "100 Gb/sec (4X EDR)",
+        0xefa2 => "200 Gb/sec (4X HDR)",
+        _ if is_efa(function.id) => "400 Gb/sec (8X HDR)",
+        _ => "400 Gb/sec (4X NDR)",
+    }
+}
+
+fn write_rdma(tree: &Tree, plan: &Plan, function: &Function) -> Result<(), Error> {
     let (path, kind, address) = (rdma_folder(function), kind(function), function.address);
     for (name, value) in kind.device {
         tree.attribute(&format!("{path}/{name}"), 0o444, value)?;
     }
     tree.attribute(&format!("{path}/node_desc"), 0o644, "")?;
-    tree.attribute(&format!("{path}/node_guid"), 0o444, node_guid(address, function.id.device))?;
+    tree.attribute(&format!("{path}/node_guid"), 0o444, node_guid(plan, function))?;
     tree.attribute(&format!("{path}/sys_image_guid"), 0o444, "0000:0000:0000:0000")?;
     let port = format!("{path}/ports/1");
-    for (name, value) in PORT.into_iter().chain([("rate", kind.rate), ("link_layer", kind.link_layer)]) {
+    for (name, value) in PORT.into_iter().chain([("rate", rate(function)), ("link_layer", kind.link_layer)]) {
         tree.attribute(&format!("{port}/{name}"), 0o444, value)?;
     }
-    let gid = format!("fe80:0000:0000:0000:0000:00ff:fe{:02x}:{:02x}00", address.bus(), address.device());
+    let [_, third, bus, slot] = mac(address);
+    let gid = format!("fe80:0000:0000:0000:0000:{third:02x}ff:fe{bus:02x}:{slot:02x}00");
     tree.attribute(&format!("{port}/gids/0"), 0o444, gid)?;
     tree.link(&format!("{path}/device"), &function.folder())?;
     class::device(tree, "sys/class/infiniband", &path, None)
 }
 
-/// Returns the GUID of an EFA's node. The first generation has no GUID. In later generations the upper half of the GUID
-/// is the reversed MAC address. The emulated MAC address is made up from bus and device. The lower half of the GUID
-/// identifies a card of the host.
-fn node_guid(address: Bdf, device: u16) -> String {
-    if device == 0xefa0 {
+/// Returns the second to fifth byte of a function's MAC address. The first byte is 2, and the last byte is zero. The
+/// emulated address is made up from the domain, the bus and the device.
+fn mac(address: Bdf) -> [u8; 4] {
+    [0, address.domain().to_le_bytes()[0], address.bus(), address.device()]
+}
+
+/// Returns the GUID of a node. The first generation of EFA has no GUID. In later generations the upper half of the GUID
+/// has the last four bytes of the MAC address in reverse order. The lower half identifies the card on the machine below
+/// the guest, and the function of the card.
+fn node_guid(plan: &Plan, function: &Function) -> String {
+    if function.id.device == 0xefa0 {
         return "0000:0000:0000:0000".to_owned();
     }
-    format!("00{:02x}:{:02x}00:0000:1000", address.device(), address.bus())
+    let [_, third, bus, slot] = mac(function.address);
+    let card = plan.cards.iter().find(|(address, _)| *address == function.address);
+    let Card { domain, bus: card_bus, function } = card.map(|(_, card)| *card).unwrap_or_default();
+    format!("00{slot:02x}:{bus:02x}{third:02x}:{domain:04x}:{card_bus:02x}{function:02x}")
 }
 
 fn write_verbs(tree: &Tree, function: &Function, number: u32) -> Result<(), Error> {

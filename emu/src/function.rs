@@ -15,6 +15,11 @@ pub(crate) const EFA_DRIVER: &str = "efa";
 /// The name of the Neuron driver on the PCI bus.
 pub(crate) const NEURON_DRIVER: &str = "neuron-driver";
 
+/// The name of the NVIDIA driver on the PCI bus.
+pub(crate) const NVIDIA_DRIVER: &str = "nvidia";
+/// The driver that gives a function to a virtual machine or to a program in user space.
+pub(crate) const VFIO_DRIVER: &str = "vfio-pci";
+
 pub(crate) struct Function {
     pub(crate) address: Bdf,
     pub(crate) id: PciId,
@@ -64,7 +69,7 @@ pub(crate) fn functions(table: &InstanceTable) -> Vec<Function> {
     };
     neuron
         .chain(from_rows(table.efa, CLASS_ETHERNET, EFA_DRIVER))
-        .chain(from_rows(table.gpu, CLASS_3D_CONTROLLER, "nvidia"))
+        .chain(from_rows(table.gpu, CLASS_3D_CONTROLLER, NVIDIA_DRIVER))
         .chain(from_rows(table.foreign, CLASS_INFINIBAND, "mlx5_core"))
         .collect()
 }

@@ -22,6 +22,7 @@ mod defect;
 mod driver;
 mod efa;
 mod function;
+mod gpu;
 mod machine;
 mod neuron;
 mod pci;
@@ -77,6 +78,7 @@ pub fn write_tree_with(table: &InstanceTable, defects: &[Defect], dir: &Path) ->
     machine::write(&tree, &plan)?;
     pci::write(&tree, &plan)?;
     efa::write(&tree, &plan)?;
+    gpu::write(&tree, &plan)?;
     neuron::write(&tree, &plan)?;
     telemetry::write(&tree, &plan)?;
     system::write(&tree, &plan)?;

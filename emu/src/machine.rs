@@ -52,7 +52,9 @@ pub(crate) fn write(tree: &Tree, plan: &Plan) -> Result<(), Error> {
     }
     tree.bytes("proc/cpuinfo", 0o444, cpuinfo.as_bytes())?;
     tree.attribute("proc/meminfo", 0o444, format!("MemTotal: {} kB", MEMORY_KB * nodes.len() as u64))?;
-    tree.attribute("proc/mounts", 0o444, "sysfs /sys sysfs rw 0 0")
+    let cgroup =
+        if plan.cgroup_limits { "\ncgroup /sys/fs/cgroup cgroup2 ro,nosuid,nodev,noexec,relatime 0 0" } else { "" };
+    tree.attribute("proc/mounts", 0o444, format_args!("sysfs /sys sysfs rw 0 0{cgroup}"))
 }
 
 /// Returns the number and the CPUs of the core that `cpu` is a thread of. On EC2 machines with one thread per core, the

@@ -21,7 +21,7 @@ struct Arguments {
 }
 
 fn defects() -> String {
-    let lines = Defect::FORMS.map(|(form, about)| format!("  {form:<26}  {about}\n"));
+    let lines = Defect::FORMS.map(|(form, about)| format!("  {form:<27}  {about}\n"));
     format!("Defects:\n{}", lines.concat().trim_end())
 }
 

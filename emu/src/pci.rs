@@ -139,8 +139,12 @@ fn link(id: PciId) -> [&'static str; 4] {
         0xefa0 => ["Unknown", "255", "Unknown", "255"],
         0xefa1 => ["16.0 GT/s PCIe", "8", "16.0 GT/s PCIe", "8"],
         0xefa2 => ["32.0 GT/s PCIe", "8", "32.0 GT/s PCIe", "8"],
-        0xefa3 | 0x2330 | 0x2335 | 0x2901 => ["32.0 GT/s PCIe", "16", "32.0 GT/s PCIe", "16"],
+        0x3182 => ["64.0 GT/s PCIe", "16", "64.0 GT/s PCIe", "16"],
+        0xefa3 | 0x2330 | 0x2335 | 0x2901 | 0x2941 => ["32.0 GT/s PCIe", "16", "32.0 GT/s PCIe", "16"],
         0x20b0 | 0x20b2 | 0x2237 => ["16.0 GT/s PCIe", "16", "16.0 GT/s PCIe", "16"],
+        0x1db5 => ["8.0 GT/s PCIe", "16", "8.0 GT/s PCIe", "16"],
+        // The link of an idle L4 is slow. The maximum is not captured.
+        0x27b8 => ["2.5 GT/s PCIe", "8", "16.0 GT/s PCIe", "8"],
         0x1021 => ["8.0 GT/s PCIe", "4", "8.0 GT/s PCIe", "4"],
         _ => ["16.0 GT/s PCIe", "8", "32.0 GT/s PCIe", "8"],
     }

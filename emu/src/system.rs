@@ -23,10 +23,32 @@ pub(crate) fn write(tree: &Tree, plan: &Plan) -> Result<(), Error> {
     if has_efa {
         write_efa(tree)?;
     }
+    if plan.cgroup_limits {
+        write_cgroup(tree, plan)?;
+    }
     match &plan.neuron {
         Some(neuron) => write_neuron(tree, neuron.driver),
         None => Ok(()),
     }
+}
+
+/// Writes the files of cgroup v2 as a container reads them, whose cgroup is the root of the mounted file system.
+fn write_cgroup(tree: &Tree, plan: &Plan) -> Result<(), Error> {
+    let first = plan.numa.first();
+    for (file, value) in [
+        ("cgroup.controllers", "cpuset cpu io memory hugetlb pids rdma misc"),
+        ("cpuset.cpus.effective", first.map_or("", |row| row.cpus)),
+        ("hugetlb.2MB.max", "0"),
+        ("hugetlb.2MB.current", "0"),
+        ("hugetlb.2MB.events", "max 0"),
+        ("hugetlb.1GB.max", "0"),
+        ("hugetlb.1GB.current", "0"),
+        ("memory.max", "max"),
+    ] {
+        tree.attribute(&format!("sys/fs/cgroup/{file}"), 0o444, value)?;
+    }
+    let node = first.map_or_else(String::new, |row| row.node.to_string());
+    tree.attribute("sys/fs/cgroup/cpuset.mems.effective", 0o444, node)
 }
 
 fn write_efa(tree: &Tree) -> Result<(), Error> {

@@ -49,6 +49,8 @@ pub(crate) enum Edit {
     Remove(String),
     /// Removes everything in a folder.
     Empty(String),
+    /// Removes a folder and everything in it.
+    RemoveFolder(String),
     /// Sets the mode of a file to 000, so that only root may open it.
     Refuse(String),
     /// Replaces the content of a file.
@@ -109,12 +111,17 @@ impl Tree {
     }
 
     pub(crate) fn edit(&self, edit: &Edit) -> Result<(), Error> {
-        let (Edit::Remove(path) | Edit::Empty(path) | Edit::Refuse(path) | Edit::Overwrite(path, _)) = edit;
+        let (Edit::Remove(path)
+        | Edit::Empty(path)
+        | Edit::RemoveFolder(path)
+        | Edit::Refuse(path)
+        | Edit::Overwrite(path, _)) = edit;
         let path = self.root.join(path);
         let mode = |mode| fs::set_permissions(&path, Permissions::from_mode(mode));
         let edited = match edit {
             Edit::Remove(_) => fs::remove_file(&path),
             Edit::Empty(_) => fs::remove_dir_all(&path).and_then(|()| fs::create_dir(&path)),
+            Edit::RemoveFolder(_) => fs::remove_dir_all(&path),
             Edit::Refuse(_) => mode(0o000),
             Edit::Overwrite(_, text) => fs::metadata(&path).and_then(|old| {
                 mode(0o600)?;

@@ -67,6 +67,48 @@ fn connectx_devices_have_the_attributes_that_an_efa_lacks() {
     }
 }
 
+#[test]
+fn port_rate_is_the_rate_of_the_generation() {
+    for (instance_type, rdma, rate) in [
+        ("p4d.24xlarge", "rdmap16s27", "100 Gb/sec (4X EDR)\n"),
+        ("p5.48xlarge", "rdmap79s0", "100 Gb/sec (4X EDR)\n"),
+        ("p5en.48xlarge", "rdmap85s0", "200 Gb/sec (4X HDR)\n"),
+        ("p6-b200.48xlarge", "rdmap79s0", "400 Gb/sec (8X HDR)\n"),
+    ] {
+        let tree = tempfile::tempdir().unwrap();
+        write_tree(InstanceTable::find(instance_type).unwrap(), tree.path()).unwrap();
+        let port = tree.path().join("sys/class/infiniband").join(rdma).join("ports/1");
+        assert_eq!(fs::read_to_string(port.join("rate")).unwrap(), rate, "{instance_type}");
+    }
+}
+
+#[test]
+fn node_guid_names_the_card_as_captured() {
+    let captures = include_str!("../../tests/captured/captures.json");
+    let captures: Vec<serde_json::Value> = serde_json::from_str(captures).unwrap();
+    let captured = captures.iter().find_map(|capture| capture["data"]["node_guid"].as_str()).unwrap();
+    let (_, captured_card) = captured.split_at(10);
+    for (instance_type, cards, functions_of_card) in [("p5.48xlarge", 16, 2), ("p5en.48xlarge", 16, 1)] {
+        let tree = tempfile::tempdir().unwrap();
+        write_tree(InstanceTable::find(instance_type).unwrap(), tree.path()).unwrap();
+        let host = nearfab::Host::from_root(tree.path()).unwrap();
+        let guids: Vec<String> = host.efa_interfaces().iter().map(|efa| efa.node_guid.unwrap().to_string()).collect();
+        assert_eq!(guids.iter().collect::<BTreeSet<_>>().len(), guids.len(), "{instance_type}: {guids:?}");
+        let of_cards: BTreeSet<&str> = guids.iter().map(|guid| &guid[10..17]).collect();
+        assert_eq!((of_cards.len(), guids.len()), (cards, cards * functions_of_card), "{instance_type}: {guids:?}");
+        if instance_type == "p5.48xlarge" {
+            let first = fs::read_to_string(tree.path().join("sys/class/infiniband/rdmap79s0/node_guid")).unwrap();
+            assert_eq!(&first[10..19], captured_card);
+        }
+    }
+    // The GUID has the MAC address of the GID in reverse order.
+    let tree = tempfile::tempdir().unwrap();
+    write_tree(InstanceTable::find("p5en.48xlarge").unwrap(), tree.path()).unwrap();
+    let device = tree.path().join("sys/class/infiniband/rdmap85s0");
+    assert!(fs::read_to_string(device.join("node_guid")).unwrap().starts_with("0000:5500:"));
+    assert!(fs::read_to_string(device.join("ports/1/gids/0")).unwrap().ends_with(":00ff:fe55:0000\n"));
+}
+
 fn set(text: &str) -> BTreeSet<String> {
     text.split_whitespace().map(str::to_owned).collect()
 }

@@ -32,6 +32,8 @@ fn a_host_is_as_the_data_files_and_the_defect_describe_it() {
                     let mut defects = Defect::all(table);
                     // A type with the devices of another type is checked only with defects that depend on the name. The
                     // other type is checked with all defects.
+                    // A host without sysfs shows no device, so the tables and the description have nothing to compare.
+                    defects.retain(|defect| *defect != Defect::NoSysfs);
                     defects.retain(|defect| !of.has_devices_of_another || depends_on_name(defect));
                     defects.iter().for_each(|defect| check(table, of, &products, Some(defect)));
                 }

@@ -36,17 +36,6 @@ pub(crate) fn contain(dir: &Path, devices: &[u32], lnc: u32) {
     fs::write(dir.join("opt/aws/neuron/logical_nc_config"), format!("NEURON_LOGICAL_NC_CONFIG={lnc}\n")).unwrap();
 }
 
-/// Changes the tree to the tree of a container with these GPUs: the driver lists only these GPUs, and only these GPUs
-/// have a node.
-pub(crate) fn contain_gpus(dir: &Path, gpus: &[&str]) {
-    for (minor, address) in gpus.iter().enumerate() {
-        let listed = dir.join("proc/driver/nvidia/gpus").join(address);
-        fs::create_dir_all(&listed).unwrap();
-        fs::write(listed.join("information"), format!("Model: \t A100\nDevice Minor: \t {minor}\n")).unwrap();
-        fs::write(dir.join(format!("dev/nvidia{minor}")), "").unwrap();
-    }
-}
-
 /// Removes the name of the instance type, so that the host has no table.
 pub(crate) fn remove_type_name(dir: &Path) {
     fs::remove_file(dir.join("sys/devices/virtual/dmi/id/product_name")).unwrap();

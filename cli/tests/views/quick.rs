@@ -9,7 +9,7 @@ use std::path::Path;
 use nearfab::instances::InstanceTable;
 use nearfab_emu::Defect;
 
-use crate::hosts::{contain, contain_gpus, folder, remove_type_name, tree, tree_with};
+use crate::hosts::{contain, folder, remove_type_name, tree, tree_with};
 use crate::support::{Output, compare, nearfab};
 
 /// The views of an instance table.
@@ -160,8 +160,8 @@ fn container() {
 
 #[test]
 fn gpu_container() {
-    let change = |dir: &Path| contain_gpus(dir, &["0000:20:1d.0", "0000:90:1c.0"]);
-    Family { name: "gpu-container", near: &["0000:20:1d.0"], ranks: &[2] }.compare_changed("p4d.24xlarge", change);
+    let family = Family { name: "gpu-container", near: &["0000:20:1d.0"], ranks: &[2] };
+    family.compare_with_defects("p4d.24xlarge", &[Defect::ContainerGpus(vec![3, 4])], |_| ());
 }
 
 /// Some interfaces that the table pairs are absent, one interface has no node, and another has no RDMA device. A Neuron

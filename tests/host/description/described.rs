@@ -28,7 +28,7 @@ impl<'a> Description<'a> {
         let infiniband = |address: &str| (format!("ib{}f0", bus_and_slot(address)), address.to_owned());
         let predicted = |row: &Place| (format!("rdma{}", bus_and_slot(&row.address)), row.address.clone());
         let bound = described.has_efa_driver();
-        let without = |row: &&Place| !matches!(defect, Some(Defect::EfaWithoutRdma(a)) if a.to_string() == row.address);
+        let without = |row: &&Place| !matches!(defect, Some(Defect::EfaWithoutRdma(a) | Defect::EfaVfio(a)) if a.to_string() == row.address);
         let efas = described.efas().into_iter().filter(|row| bound && without(row)).map(predicted);
         let foreign = by_address(&of.foreign).into_iter().map(|row| infiniband(&row.address));
         let mlx5 = || MLX5.map(infiniband);
@@ -70,7 +70,8 @@ impl<'a> Description<'a> {
     }
 
     fn has_efa_driver(&self) -> bool {
-        !self.of.efa.is_empty() && !self.is(&Defect::EfaDriverUnbound)
+        let all_are_unbound = matches!(self.defect, Some(Defect::EfaVfio(_))) && self.of.efa.len() == 1;
+        !self.of.efa.is_empty() && !self.is(&Defect::EfaDriverUnbound) && !all_are_unbound
     }
 
     /// Returns the loaded driver. The last driver for the first Inferentia is older than the usual driver.
@@ -87,16 +88,6 @@ impl<'a> Description<'a> {
     }
 
     pub(crate) fn host(&self, root: &str) -> Value {
-        let gpu = |row| {
-            let mut gpu = self.function(row, pci_id(0x10de, self.of.gpu_device_id.unwrap()), Some("nvidia"));
-            // The emulated NVIDIA driver lists no GPU.
-            gpu.as_object_mut().unwrap().extend([
-                ("minor".to_owned(), Value::Null),
-                ("uuid".to_owned(), Value::Null),
-                ("access".to_owned(), json!("unknown")),
-            ]);
-            gpu
-        };
         let first = (self.product.filter(|_| self.neuron_driver().is_some())).map(|product| product.cores);
         let unbound = self.of.neuron.iter().filter(|_| self.is(&Defect::NeuronDriverUnbound));
         json!({
@@ -119,7 +110,7 @@ impl<'a> Description<'a> {
                 8 => json!({"size": 2, "evidence": {"by": "assumed"}}),
                 _ => json!({"size": 1, "evidence": {"by": "product"}}),
             }),
-            "gpus": by_address(&self.of.gpu).into_iter().map(gpu).collect::<Value>(),
+            "gpus": by_address(&self.of.gpu).into_iter().map(|row| self.gpu(row)).collect::<Value>(),
             "other_rdma": self.other_rdma(),
             "rdma_namespaces": self.has_efa_driver().then_some("shared"),
             "pci_functions": self.pci_functions(),
@@ -149,6 +140,36 @@ impl<'a> Description<'a> {
         present.map(|(_, row)| row)
     }
 
+    /// Returns a GPU. The NVIDIA driver numbers the GPUs that it has bound by address.
+    fn gpu(&self, row: &Place) -> Value {
+        let bound = |row: &Place| !self.is_of(Defect::GpuVfio, &row.address);
+        let all = by_address(&self.of.gpu);
+        let number = all.iter().filter(|other| bound(other)).position(|other| other.address == row.address);
+        let number = number.map(|number| u32::try_from(number).unwrap());
+        let (listed, has_node) = match self.defect {
+            Some(Defect::ContainerGpus(gpus)) => (number.is_some_and(|n| gpus.contains(&n)), None),
+            Some(Defect::ContainerGpusUnmasked(gpus)) => (true, Some(number.is_some_and(|n| gpus.contains(&n)))),
+            Some(Defect::ProcMasked) => (false, None),
+            _ => (number.is_some(), None),
+        };
+        let lists_none = self.is(&Defect::ProcMasked) || !all.iter().any(|row| bound(row));
+        let access = match (listed, has_node) {
+            (true, None | Some(true)) => "granted",
+            _ if lists_none => "unknown",
+            _ => "missing",
+        };
+        let driver = if bound(row) { "nvidia" } else { "vfio-pci" };
+        let mut gpu = self.function(row, pci_id(0x10de, self.of.gpu_device_id.unwrap()), Some(driver));
+        let number = number.filter(|_| listed);
+        let uuid = number.map(|_| uuid(row.address.parse().unwrap()));
+        gpu.as_object_mut().unwrap().extend([
+            ("minor".to_owned(), json!(number)),
+            ("uuid".to_owned(), json!(uuid)),
+            ("access".to_owned(), json!(access)),
+        ]);
+        gpu
+    }
+
     /// Returns the attached EFA interfaces, by address.
     fn efas(&self) -> Vec<&'a Place> {
         let all = by_address(&self.of.efa);
@@ -163,21 +184,37 @@ impl<'a> Description<'a> {
             return None;
         }
         let id = self.of.efa_device_id.unwrap();
-        let driver = self.has_efa_driver().then_some("efa");
+        let vfio = self.is_of(Defect::EfaVfio, &row.address);
+        let driver = if vfio { Some("vfio-pci") } else { self.has_efa_driver().then_some("efa") };
         let mut efa = self.function(row, pci_id(0x1d0f, id), driver);
         let (uverbs, rdma) = self.rdma_of(&row.address);
         let shown = rdma.is_some() && !self.is_of(Defect::EfaAttributesGone, &row.address);
         // The emulator derives GUID and GID from bus and slot. Generation 0 has no GUID.
         let (bus, slot) = (&row.address[5..7], &row.address[8..10]);
-        let guid = (shown && id != 0xefa0).then(|| format!("00{slot}:{bus}00:0000:1000"));
+        let guid = (shown && id != 0xefa0).then(|| format!("00{slot}:{bus}00:{}", self.card(row)));
         let gid: Ipv6Addr = format!("fe80::ff:fe{bus}:{slot}00").parse().unwrap();
-        let port = shown.then(|| json!({"state": 4, "rate_mbps": 100_000, "gid": gid.to_string()}));
+        let rate = match id {
+            0xefa0 | 0xefa1 => 100_000,
+            0xefa2 => 200_000,
+            _ => 400_000,
+        };
+        let port = shown.then(|| json!({"state": 4, "rate_mbps": rate, "gid": gid.to_string()}));
         let own = json!({
             "rdma": rdma, "uverbs": uverbs, "access": self.verbs_access(uverbs), "firmware": null, "node_guid": guid,
-            "p2p": driver.map(|_| ""), "port": port,
+            "p2p": driver.filter(|_| !vfio).map(|_| ""), "port": port,
         });
         efa.as_object_mut().unwrap().extend(own.as_object().unwrap().clone());
         Some(efa)
+    }
+
+    /// Returns the lower half of an interface's GUID: the NUMA node as domain, a bus per card, and the function. On p5 two
+    /// interfaces share a card, and the first one is function 1.
+    fn card(&self, row: &Place) -> String {
+        let domain = row.numa.unwrap_or(0);
+        let all = by_address(self.of.efa.iter().filter(|other| other.numa.unwrap_or(0) == domain));
+        let position = all.iter().position(|other| other.address == row.address).unwrap();
+        let (card, function) = if self.of.efa.len() == 32 { (position / 2, 1 - position % 2) } else { (position, 0) };
+        format!("{domain:04x}:{:02x}0{function}", 0x10 + 8 * card)
     }
 
     /// Returns the number and the name of the RDMA device at an address.
@@ -235,9 +272,17 @@ impl<'a> Description<'a> {
             other => panic!("{other}"),
         };
         // The emulator derives the serial from the number.
-        let serial = (shown && has_serial).then(|| format!("000000005e71a1{index:02x}"));
+        let serial = (shown && has_serial).then(|| match self.defect {
+            Some(Defect::NeuronOffBus(device)) if *device == index => "ffffffffffffffff".to_owned(),
+            _ => format!("000000005e71a1{index:02x}"),
+        });
         // Only root may read the state.
-        let state = (shown && !(self.read_without_privilege() && geteuid().is_root())).then_some(1);
+        let state = match self.defect {
+            _ if !shown || (self.read_without_privilege() && geteuid().is_root()) => None,
+            Some(Defect::NeuronResetFailed(device)) if *device == index => Some(2),
+            Some(Defect::NeuronResetHanging(device)) if *device == index => Some(0),
+            _ => Some(1),
+        };
         let links = row.links.as_ref().filter(|_| shown && !self.hides_links());
         Some(json!({
             "index": index, "product": product.name, "architecture": shown.then_some(architecture), "serial": serial,
@@ -398,7 +443,10 @@ fn link(id: &str) -> Value {
         "1d0f:efa0" => both("unknown", "unknown"),
         "1d0f:efa1" => both("16.0 GT/s", "x8"),
         "1d0f:efa2" => both("32.0 GT/s", "x8"),
-        "1d0f:efa3" | "10de:2330" | "10de:2335" | "10de:2901" => both("32.0 GT/s", "x16"),
+        "10de:3182" => both("64.0 GT/s", "x16"),
+        "10de:1db5" => both("8.0 GT/s", "x16"),
+        "10de:27b8" => json!({"speed": "2.5 GT/s", "width": "x8", "max_speed": "16.0 GT/s", "max_width": "x8"}),
+        "1d0f:efa3" | "10de:2330" | "10de:2335" | "10de:2901" | "10de:2941" => both("32.0 GT/s", "x16"),
         "10de:20b0" | "10de:20b2" | "10de:2237" => both("16.0 GT/s", "x16"),
         "15b3:1021" => both("8.0 GT/s", "x4"),
         _ if id.starts_with("1d0f:7") => {
@@ -406,4 +454,10 @@ fn link(id: &str) -> Value {
         }
         other => panic!("nothing is captured of {other}"),
     }
+}
+
+/// The emulator derives the UUID from the address.
+fn uuid(address: Bdf) -> String {
+    let place = (u64::from(address.domain()) << 16) | (u64::from(address.bus()) << 8) | u64::from(address.device());
+    format!("GPU-{:08x}-6e66-4e75-8a62-{place:012x}", place * 0x9e37_79b9 % (1 << 32))
 }

@@ -68,6 +68,17 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         difference: ("/sys/bus/pci/devices/0000:20:1b.0/numa_node", "0", "1"),
     },
     Mutation {
+        instance_type: "trn2n.48xlarge",
+        change: |tree| set_links(tree, 5, "4, 9, 1, 7"),
+        refuted: &["trn2n-like-trn2"],
+        facts: &["links"],
+        difference: (
+            "/sys/class/neuron_device/neuron5/connected_devices",
+            "neuron1, neuron4, neuron6, neuron9",
+            "neuron1, neuron4, neuron7, neuron9",
+        ),
+    },
+    Mutation {
         instance_type: "trn2e.48xlarge",
         change: |tree| set_links(tree, 5, "4, 9, 1, 7"),
         refuted: &["trn2e-like-trn2"],

@@ -16,8 +16,9 @@ static CAPTURES: LazyLock<Vec<Value>> =
 type Compare = fn(&InstanceTable, &Host, &Value);
 
 /// The comparison for each kind of capture.
-const KINDS: [(&str, Compare); 14] = [
+const KINDS: [(&str, Compare); 15] = [
     ("hwloc-xml", hwloc),
+    ("hwloc-xml functions", hwloc_functions),
     ("lstopo -v + fi_info", lstopo_and_fi_info),
     ("lspci", lspci),
     ("DRANET + GPU driver ResourceSlices on EKS", resource_slices),
@@ -50,12 +51,17 @@ fn tables_and_trees_agree_with_every_capture() {
         *compared.entry(instance_type).or_default() += 1;
     }
     let expected = [
+        ("c5n.18xlarge", 1),
+        ("g6.48xlarge", 1),
         ("inf2.24xlarge", 1),
         ("inf2.xlarge", 1),
+        ("p3dn.24xlarge", 1),
         ("p4d.24xlarge", 3),
         ("p5.48xlarge", 1),
         ("p5en.48xlarge", 1),
         ("p6-b200.48xlarge", 2),
+        ("p6-b300.48xlarge", 1),
+        ("p6e-gb200.36xlarge", 1),
         ("trn1.2xlarge", 2),
         ("trn1.32xlarge", 2),
         ("trn2.3xlarge", 1),
@@ -138,6 +144,33 @@ fn device(table: &InstanceTable, index: &Value) -> &'static NeuronRow {
 }
 
 /// Compares each root with the functions below it: NUMA node, names and bridges.
+/// Compares every function and every bridge, and the CPUs of the NUMA nodes.
+fn hwloc_functions(table: &InstanceTable, host: &Host, data: &Value) {
+    let captured: BTreeMap<Bdf, (PciId, Option<u32>, Vec<Bdf>)> = data["functions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| {
+            let bridges = row["bridges"].as_array().unwrap().iter().map(address).collect();
+            (
+                address(&row["address"]),
+                (id(&row["id"]), row["numa"].as_u64().map(|node| u32::try_from(node).unwrap()), bridges),
+            )
+        })
+        .collect();
+    let rows = table.efa.iter().chain(table.gpu).chain(table.foreign);
+    let in_table = rows.map(|row| (row.address, (row.id, row.numa, row.bridges.to_vec())));
+    assert_eq!(in_table.collect::<BTreeMap<_, _>>(), captured);
+    let scanned = host.efa_interfaces().iter().map(|efa| &efa.function);
+    for function in scanned.chain(host.gpus().iter().map(|gpu| &gpu.function)) {
+        let (id, numa, bridges) = &captured[&function.address];
+        assert_eq!((&function.id, &function.numa, &function.bridges), (id, numa, bridges));
+    }
+    let cpus: BTreeMap<String, String> =
+        host.numa_nodes().iter().map(|node| (node.node.to_string(), node.cpus.to_string())).collect();
+    assert_eq!(serde_json::to_value(cpus).unwrap(), data["cpus"]);
+}
+
 fn hwloc(table: &InstanceTable, host: &Host, data: &Value) {
     let id_of = |kind: &str| id(&data[format!("{kind}_id")]);
     assert!(table.efa.iter().all(|row| row.id == id_of("efa")));

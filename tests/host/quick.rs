@@ -291,7 +291,7 @@ fn attributes_of_devices_and_drivers_are_read() {
     let link = &efa.function.link;
     assert_eq!((link.speed, link.width), (Some(LinkSpeed::MegaTransfers(32_000)), Some(LinkWidth::Lanes(8))));
     let port = efa.port.as_ref().unwrap();
-    assert_eq!((port.state, port.rate_mbps), (Some(PortState::Active), Some(100_000)));
+    assert_eq!((port.state, port.rate_mbps), (Some(PortState::Active), Some(200_000)));
     let refused = host.efa_interfaces().iter().find(|efa| efa.uverbs == Some(0)).unwrap();
     let others = host.efa_interfaces().iter().filter(|efa| efa.access == NodeAccess::Granted).count();
     assert_eq!((refused.access, others), (NodeAccess::Refused, 15));

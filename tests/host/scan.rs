@@ -67,7 +67,7 @@ fn all_attributes_of_the_drivers_of_trn2_are_read() {
         assert_eq!(efa.function.link.max_width, Some(LinkWidth::Lanes(8)));
         assert_eq!((efa.firmware.as_deref(), efa.p2p.as_deref()), (None, Some("")), "both attributes are empty");
         let port = efa.port.as_ref().unwrap();
-        assert_eq!((port.state, port.rate_mbps), (Some(PortState::Active), Some(100_000)));
+        assert_eq!((port.state, port.rate_mbps), (Some(PortState::Active), Some(200_000)));
         assert!(port.gid.unwrap().is_unicast_link_local());
     }
     let guids: std::collections::BTreeSet<String> =

@@ -124,3 +124,19 @@ fn entry(path: &Path) -> Entry {
     let mode = fs::metadata(path).unwrap().permissions().mode() & 0o7777;
     Entry { mode: Some(mode), content: fs::read_to_string(path).unwrap() }
 }
+
+/// The order is that of neuron-ls listings of both types, which print the driver's order.
+#[test]
+fn connected_devices_have_the_order_of_the_driver() {
+    for (instance_type, device, connected) in [
+        ("inf2.48xlarge", 0, "11, 1\n"),
+        ("inf2.48xlarge", 5, "4, 6\n"),
+        ("inf2.48xlarge", 11, "10, 0\n"),
+        ("trn2.48xlarge", 13, "12, 1, 9, 14\n"),
+    ] {
+        let tree = tempfile::tempdir().unwrap();
+        write_tree_with(InstanceTable::find(instance_type).unwrap(), &[Defect::NoCoreStatistics], tree.path()).unwrap();
+        let file = format!("sys/class/neuron_device/neuron{device}/connected_devices");
+        assert_eq!(fs::read_to_string(tree.path().join(file)).unwrap(), connected, "{instance_type} {device}");
+    }
+}

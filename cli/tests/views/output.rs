@@ -115,7 +115,10 @@ fn missing_and_unusable_interfaces_are_named() {
 #[test]
 fn errors_name_what_was_expected() {
     let failure = |arguments: &[&str]| error(1, arguments);
-    assert!(failure(&["list", "--instance", "trn9"]).contains("there are tables for: c7gn.16xlarge, g5.48xlarge, "));
+    assert!(
+        failure(&["list", "--instance", "trn9"])
+            .contains("there are tables for: c5n.18xlarge, c7gn.16xlarge, g5.48xlarge, ")
+    );
     let foreign = failure(&["near", "0000:00:00.0", "--instance", "trn2.48xlarge"]);
     assert!(foreign.contains("no EFA interface, Neuron device or GPU at 0000:00:00.0; it has 0000:cc:00.0, "));
     assert!(

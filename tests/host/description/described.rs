@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv6Addr;
 
+use nearfab::Bdf;
 use nearfab_emu::{Defect, NeuronDriver};
 use nix::unistd::geteuid;
 use serde_json::{Value, json};

@@ -4,6 +4,7 @@
 
 mod completions;
 mod console;
+mod containers;
 mod forms;
 mod hosts;
 mod output;

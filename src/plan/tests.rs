@@ -143,6 +143,8 @@ fn only_given_cores_are_divided() {
     for odd in ["", "3-1", "1,3", "a", "0-4294967295", "+1", "4294967295,0"] {
         assert!(visible_cores(odd).is_err(), "{odd}");
     }
+    assert_eq!(visible_cores("0-65535").unwrap().len(), 65536);
+    assert!(visible_cores("0-65536").is_err(), "no host has so many cores");
 }
 
 #[test]

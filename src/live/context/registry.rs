@@ -237,6 +237,8 @@ mod tests {
         let second = registry.lease(ADDRESS, || Device::open(open)).unwrap();
         let third = first.clone();
         assert_eq!(third.users().unwrap(), 3);
+        drop(first.clone());
+        assert_eq!(third.users().unwrap(), 3, "a dropped clone is no user");
         drop(first);
         assert_eq!(third.users().unwrap(), 2);
         assert_eq!(second.release().unwrap(), 1);

@@ -80,6 +80,13 @@ fn absent_numa_node_is_refused() {
 }
 
 #[test]
+fn a_device_as_a_bridge_is_refused() {
+    let bridges = "\"0000:45:00.0\", \"0000:46:01.7\"]";
+    let error = refusal(bridges, &bridges.replace("0000:46:01.7", "0000:56:00.0"));
+    assert!(error.contains("0000:57:00.0 is behind 0000:56:00.0, which is a device"), "{error}");
+}
+
+#[test]
 fn one_sided_link_is_refused() {
     assert!(refusal("links = [12, 1, 3, 4]", "links = [12, 1, 3, 5]").contains("does not link back"));
 }

@@ -80,7 +80,7 @@ impl Plan {
         self.rdma.iter().filter_map(|address| self.functions.iter().find(|function| function.address == *address))
     }
 
-    /// Binds one function to vfio-pci instead of its own driver, so that the function has no RDMA device and no GPU.
+    /// Binds one function to vfio-pci instead of the driver of the device, so that the function has no RDMA device and no GPU.
     pub(crate) fn bind_to_vfio(&mut self, address: Bdf) {
         let bound = self.functions.iter_mut().filter(|function| function.address == address);
         bound.for_each(|function| function.driver = Some(function::VFIO_DRIVER));

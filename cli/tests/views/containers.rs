@@ -202,11 +202,11 @@ impl Container<'_> {
 
     /// The rails are the same in each process, whatever its variables select.
     fn check_processes(&mut self) {
-        let here = self.run("rails -o json").stdout;
+        let this_process = self.run("rails -o json").stdout;
         let mut command = Command::new(env!("CARGO_BIN_EXE_nearfab"));
         command.env("CUDA_VISIBLE_DEVICES", "0").env("NEURON_RT_VISIBLE_CORES", "1");
-        let there = command.args(["rails", "-o", "json", "--root", self.root]).output().unwrap();
-        assert_eq!(String::from_utf8(there.stdout).unwrap(), here, "{}", self.name);
+        let other_process = command.args(["rails", "-o", "json", "--root", self.root]).output().unwrap();
+        assert_eq!(String::from_utf8(other_process.stdout).unwrap(), this_process, "{}", self.name);
     }
 }
 

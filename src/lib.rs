@@ -22,6 +22,7 @@
 #![cfg_attr(not(feature = "live"), forbid(unsafe_code))]
 #![deny(unsafe_code)]
 
+pub mod doctor;
 mod error;
 mod host;
 #[cfg(feature = "live")]

@@ -1,70 +1,20 @@
 //! `nearfab doctor`: known problems of a host, what they mean, and how to fix them.
 
-mod check_input;
-mod efa;
-mod environment;
 mod fi_info;
-mod finding;
-mod kernel;
-mod kubernetes;
-mod libraries;
-mod memory;
-mod neuron;
-mod numbering;
-mod other_rdma;
-mod probing;
 mod report;
 #[cfg(test)]
 mod tests;
-mod unreadable;
-mod versions;
 
 use std::io::Write;
 
-use check_input::CheckInput;
-use fi_info::FiInfo;
-use finding::Check;
 use nearfab::Error;
+use nearfab::doctor::{self, Report};
 use nearfab::system::Process;
-use report::Report;
 
 use crate::failure::Failure;
 use crate::head;
 use crate::output::{Output, answer};
 use crate::source::Input;
-
-/// All checks. The report has the findings of equal severity in this order.
-const CHECKS: &[&Check] = &[
-    &efa::DRIVER,
-    &efa::NODES,
-    &efa::PORTS,
-    &efa::ATTACHED,
-    &other_rdma::CHECK,
-    &kernel::NAMESPACES,
-    &memory::LOCKED,
-    &memory::HUGE_PAGES,
-    &kernel::FORK,
-    &kernel::PTRACE,
-    &neuron::DRIVER,
-    &neuron::NODES,
-    &neuron::PLACES,
-    &numbering::DEVICES,
-    &numbering::VARIABLES,
-    &numbering::LNC,
-    &versions::PAIRS,
-    &versions::RELOAD,
-    &libraries::INSTALLED,
-    &libraries::LOADER,
-    &libraries::MAPPED,
-    &environment::ABORTS,
-    &environment::PROVIDER,
-    &environment::INTERFACES,
-    &environment::SETTINGS,
-    &kubernetes::CHECK,
-    &probing::FABRIC,
-    &probing::CORES,
-    &unreadable::CHECK,
-];
 
 /// Checks a host and its system, and writes the findings.
 pub(crate) fn write(input: &Input, pid: Option<u32>, output: Output, out: &mut dyn Write) -> Result<(), Failure> {
@@ -73,21 +23,22 @@ pub(crate) fn write(input: &Input, pid: Option<u32>, output: Output, out: &mut d
         Output::Json => answer("doctor", &report, out)?,
         _ => {
             head::write(&input.host, out)?;
-            report.text(out)?;
+            report::write(&report, out)?;
         }
     }
     Ok(())
 }
 
 fn examine(input: &Input, pid: Option<u32>) -> Result<Report, Error> {
-    let Input { host, probe, .. } = input;
-    let probe = probe.as_ref();
     let mut system = input.record()?.system;
     if let Some(pid) = pid {
-        let process = Process::read(host, pid)?;
+        let process = Process::read(&input.host, pid)?;
         system.get_or_insert_default().process = Some(process);
     }
-    let fi_info = probe.map(|_| FiInfo::run());
-    let input = CheckInput { host, system: system.as_ref(), probe, fi_info: fi_info.as_ref() };
-    Ok(Report::of(&input, CHECKS))
+    let fi_info = input.probe.as_ref().map(|_| fi_info::run());
+    let mut examined = doctor::Input::new(&input.host);
+    examined.system = system.as_ref();
+    examined.probe = input.probe.as_ref();
+    examined.fi_info = fi_info.as_ref();
+    Ok(doctor::examine(&examined))
 }

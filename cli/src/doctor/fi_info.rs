@@ -6,6 +6,8 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use nearfab::doctor::FiInfo;
+
 const PROGRAM: &str = "fi_info";
 const AWS_PROGRAMS: &str = "/opt/amazon/efa/bin";
 /// The time limit for `fi_info`: libibverbs waits 5 s for each node that it may not open, and instances have up to 32
@@ -15,36 +17,17 @@ const DEADLINE: Duration = Duration::from_secs(180);
 /// The largest output that is read, in bytes: many times the output for 32 interfaces.
 const MAX_OUTPUT: u64 = 1 << 20;
 
-/// The answer of libfabric on this machine.
-///
-/// The answer comes from a child process: the first `fi_getinfo` of a process opens every EFA interface and may create
-/// a CUDA context. nearfab does not want these effects in the caller's process.
-pub(super) enum FiInfo {
-    NotInstalled,
-    /// The program could not be started, or did not end before the deadline.
-    NotRun {
-        program: PathBuf,
-        reason: String,
-    },
-    Ended {
-        program: PathBuf,
-        status: ExitStatus,
-        stdout: String,
-        stderr: String,
-    },
-}
-
-impl FiInfo {
-    pub(super) fn run() -> Self {
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        let folders = std::env::split_paths(&path).chain([PathBuf::from(AWS_PROGRAMS)]);
-        let Some(program) = folders.map(|folder| folder.join(PROGRAM)).find(|program| program.is_file()) else {
-            return Self::NotInstalled;
-        };
-        match run_program(&program, &["-p", "efa", "-t", "FI_EP_RDM"], DEADLINE) {
-            Ok((status, stdout, stderr)) => Self::Ended { program, status, stdout, stderr },
-            Err(error) => Self::NotRun { program, reason: error.to_string() },
-        }
+/// Runs the program in a child process: the first `fi_getinfo` of a process opens every EFA interface and may create a
+/// CUDA context. nearfab does not want these effects in the caller's process.
+pub(super) fn run() -> FiInfo {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::env::split_paths(&path).chain([PathBuf::from(AWS_PROGRAMS)]);
+    let Some(program) = folders.map(|folder| folder.join(PROGRAM)).find(|program| program.is_file()) else {
+        return FiInfo::NotInstalled;
+    };
+    match run_program(&program, &["-p", "efa", "-t", "FI_EP_RDM"], DEADLINE) {
+        Ok((status, stdout, stderr)) => FiInfo::Ended { program, status, stdout, stderr },
+        Err(error) => FiInfo::NotRun { program, reason: error.to_string() },
     }
 }
 

@@ -1,122 +1,78 @@
-//! The report of all checks, as text and as JSON.
+//! The doctor's report as text.
 
 use std::io::{self, Write};
 
-use serde::Serialize;
-
-use super::check_input::{CheckInput, Skip};
-use super::finding::{Check, Finding, Severity};
+use nearfab::doctor::{Outcome, Report, Severity};
 
 /// The width of the text, in columns.
 const WIDTH: usize = 100;
 
-/// The report. `docs/reference/schema/doctor.json` describes the JSON form of the report.
-#[derive(Serialize)]
-pub(super) struct Report {
-    instance_type: Option<String>,
-    pub(super) findings: Vec<Finding>,
-    checks: Vec<CheckResult>,
-}
-
-/// A check, and whether it was made.
-#[derive(Serialize)]
-struct CheckResult {
-    name: &'static str,
-    /// The ids of the findings that the check can report.
-    finds: Vec<&'static str>,
-    #[serde(flatten)]
-    outcome: Outcome,
-}
-
-#[derive(Serialize, PartialEq)]
-#[serde(tag = "outcome")]
-enum Outcome {
-    #[serde(rename = "made")]
-    Made,
-    #[serde(rename = "not_here")]
-    NotApplicable { reason: String },
-    #[serde(rename = "not_known")]
-    NotPossible { reason: String },
-}
-
-impl Report {
-    pub(super) fn of(input: &CheckInput<'_>, checks: &[&'static Check]) -> Self {
-        let mut findings = Vec::new();
-        let results = checks.iter().map(|check| {
-            let outcome = match (check.run)(input) {
-                Ok(found) => {
-                    findings.extend(found);
-                    Outcome::Made
-                }
-                Err(Skip::NotApplicable(reason)) => Outcome::NotApplicable { reason: reason.to_owned() },
-                Err(Skip::NotPossible(reason)) => Outcome::NotPossible { reason },
-            };
-            let finds = (check.kinds)().iter().map(|kind| kind.id).collect();
-            CheckResult { name: check.name, finds, outcome }
-        });
-        let checks = results.collect();
-        findings.sort_by_key(|finding| finding.severity);
-        let instance_type = input.host.instance_type().map(str::to_owned);
-        Self { instance_type, findings, checks }
-    }
-
-    pub(super) fn text(&self, out: &mut dyn Write) -> io::Result<()> {
-        writeln!(out, "{}", self.summary())?;
-        for finding in &self.findings {
-            let (title, paragraphs) = finding.paragraphs();
-            writeln!(out)?;
-            paragraph(out, "", "  ", &title)?;
-            for (label, text) in paragraphs {
-                paragraph(out, &format!("  {:8}", format!("{label}:")), "          ", text)?;
-            }
-        }
+/// Writes the summary, the findings, and which checks were made.
+pub(super) fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out, "{}", summary(report))?;
+    for finding in &report.findings {
         writeln!(out)?;
-        let made: Vec<&str> = self.named(|outcome| *outcome == Outcome::Made);
-        if !made.is_empty() {
-            paragraph(out, "Checked: ", "  ", &format!("{}.", made.join(", ")))?;
+        paragraph(out, "", "  ", &finding.title())?;
+        let paragraphs =
+            [("seen", &finding.seen[..]), ("means", finding.means), ("do", finding.action), ("source", finding.source)];
+        for (label, text) in paragraphs {
+            paragraph(out, &format!("  {:8}", format!("{label}:")), "          ", text)?;
         }
-        for (heading, reason_of) in [
-            (
-                "Not applicable",
-                (|outcome| if let Outcome::NotApplicable { reason } = outcome { Some(reason) } else { None })
-                    as fn(&Outcome) -> Option<&String>,
-            ),
-            ("Not checked", |outcome| if let Outcome::NotPossible { reason } = outcome { Some(reason) } else { None }),
-        ] {
-            let mut reasons: Vec<&String> = Vec::new();
-            for reason in self.checks.iter().filter_map(|made| reason_of(&made.outcome)) {
-                if !reasons.contains(&reason) {
-                    reasons.push(reason);
-                }
-            }
-            for reason in reasons {
-                let names = self.named(|outcome| reason_of(outcome) == Some(reason));
-                paragraph(out, &format!("{heading} ({reason}): "), "  ", &format!("{}.", names.join(", ")))?;
-            }
-        }
-        Ok(())
     }
-
-    fn named(&self, which: impl Fn(&Outcome) -> bool) -> Vec<&'static str> {
-        self.checks.iter().filter(|made| which(&made.outcome)).map(|made| made.name).collect()
+    writeln!(out)?;
+    let made = named(report, |outcome| *outcome == Outcome::Made);
+    if !made.is_empty() {
+        paragraph(out, "Checked: ", "  ", &format!("{}.", made.join(", ")))?;
     }
-
-    /// `2 problems, 1 warning, 3 notes`.
-    fn summary(&self) -> String {
-        let count =
-            |severity, one: &str| match self.findings.iter().filter(|finding| finding.severity == severity).count() {
-                0 => None,
-                1 => Some(format!("1 {one}")),
-                many => Some(format!("{many} {one}s")),
-            };
-        let counts =
-            [count(Severity::Problem, "problem"), count(Severity::Warning, "warning"), count(Severity::Note, "note")];
-        let counts: Vec<String> = counts.into_iter().flatten().collect();
-        match &counts[..] {
-            [] if self.named(|outcome| *outcome == Outcome::Made).is_empty() => "no check could be made".to_owned(),
-            [] => "no problem found".to_owned(),
-            counts => counts.join(", "),
+    for (heading, reason_of) in
+        [("Not applicable", not_applicable as fn(&Outcome) -> Option<&String>), ("Not checked", not_possible)]
+    {
+        for reason in reasons(report, reason_of) {
+            let names = named(report, |outcome| reason_of(outcome) == Some(reason));
+            paragraph(out, &format!("{heading} ({reason}): "), "  ", &format!("{}.", names.join(", ")))?;
         }
+    }
+    Ok(())
+}
+
+fn not_applicable(outcome: &Outcome) -> Option<&String> {
+    if let Outcome::NotApplicable { reason } = outcome { Some(reason) } else { None }
+}
+
+fn not_possible(outcome: &Outcome) -> Option<&String> {
+    if let Outcome::NotPossible { reason } = outcome { Some(reason) } else { None }
+}
+
+/// Returns the different reasons of the checks, in the order of the checks.
+fn reasons(report: &Report, reason_of: fn(&Outcome) -> Option<&String>) -> Vec<&String> {
+    let mut reasons: Vec<&String> = Vec::new();
+    for reason in report.checks.iter().filter_map(|check| reason_of(&check.outcome)) {
+        if !reasons.contains(&reason) {
+            reasons.push(reason);
+        }
+    }
+    reasons
+}
+
+fn named(report: &Report, which: impl Fn(&Outcome) -> bool) -> Vec<&'static str> {
+    report.checks.iter().filter(|check| which(&check.outcome)).map(|check| check.name).collect()
+}
+
+/// `2 problems, 1 warning, 3 notes`.
+fn summary(report: &Report) -> String {
+    let count =
+        |severity, one: &str| match report.findings.iter().filter(|finding| finding.severity == severity).count() {
+            0 => None,
+            1 => Some(format!("1 {one}")),
+            many => Some(format!("{many} {one}s")),
+        };
+    let counts =
+        [count(Severity::Problem, "problem"), count(Severity::Warning, "warning"), count(Severity::Note, "note")];
+    let counts: Vec<String> = counts.into_iter().flatten().collect();
+    match &counts[..] {
+        [] if named(report, |outcome| *outcome == Outcome::Made).is_empty() => "no check could be made".to_owned(),
+        [] => "no problem found".to_owned(),
+        counts => counts.join(", "),
     }
 }
 

@@ -1,51 +1,67 @@
-//! The reference page of the doctor is generated from the texts of the findings.
+//! The check of the interfaces that libfabric finds, with answers of `fi_info`.
 
-use std::collections::BTreeSet;
-use std::fmt::Write;
-use std::fs;
-use std::path::Path;
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
 
-use super::CHECKS;
+use nearfab::Host;
+use nearfab::doctor::{FiInfo, Input, examine};
+use nearfab::instances::InstanceTable;
 
-const MARK: &str = "<!-- What follows is written by ";
+/// Returns the output of `fi_info -p efa -t FI_EP_RDM` of libfabric 2.
+fn output(names: &[&str]) -> String {
+    let of = |name: &&str| {
+        ["efa-direct", "efa"].map(|fabric| {
+            format!(
+                "provider: efa\n    fabric: {fabric}\n    domain: {name}-rdm\n    version: 201.0\n    type: FI_EP_RDM\n    \
+                 protocol: FI_PROTO_EFA\n"
+            )
+        })
+    };
+    names.iter().flat_map(of).collect()
+}
 
-fn generated() -> String {
-    let mut text = String::new();
-    for check in CHECKS {
-        let name = check.name;
-        let (first, rest) = name.split_at(1);
-        write!(text, "\n## {}{rest}\n", first.to_uppercase()).unwrap();
-        for kind in (check.kinds)() {
-            let super::finding::FindingKind { id, means, action, source } = kind;
-            write!(text, "\n### `{id}`\n\n{means}\n\n*What to do:* {action}\n\n*Source:* {source}\n").unwrap();
-        }
-    }
-    text
+fn ended(code: i32, stdout: &str, stderr: &str) -> FiInfo {
+    let (stdout, stderr) = (stdout.to_owned(), stderr.to_owned());
+    FiInfo::Ended { program: "/usr/bin/fi_info".into(), status: ExitStatus::from_raw(code), stdout, stderr }
+}
+
+/// Returns the titles of the findings about libfabric.
+fn titles(host: &Host, fi_info: &FiInfo) -> Vec<String> {
+    let mut input = Input::new(host);
+    input.fi_info = Some(fi_info);
+    let is_about_it = |id: &str| id.starts_with("fi-info-") || id.starts_with("libfabric-finds-");
+    let found = examine(&input).findings;
+    found.iter().filter(|finding| is_about_it(finding.id)).map(|finding| finding.title()).collect()
 }
 
 #[test]
-fn reference_page_is_up_to_date() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference/doctor.md");
-    let text = fs::read_to_string(&path).unwrap();
-    let mark = text.find(MARK).unwrap();
-    let end = mark + text[mark..].find('\n').unwrap() + 1;
-    let expected = format!("{}{}", &text[..end], generated());
-    if std::env::var_os("SNAPSHOTS").is_some_and(|what| what == "overwrite") {
-        return fs::write(&path, expected).unwrap();
-    }
-    assert!(
-        text == expected,
-        "docs/reference/doctor.md is out of date: run SNAPSHOTS=overwrite cargo test -p nearfab-cli --lib reference_page"
+fn interfaces_that_libfabric_does_not_list_are_found() {
+    let tree = tempfile::tempdir().unwrap();
+    nearfab_emu::write_tree(InstanceTable::find("trn1.32xlarge").unwrap(), tree.path()).unwrap();
+    let host = Host::from_root(tree.path()).unwrap();
+    let names: Vec<&str> = host.efa_interfaces().iter().filter_map(|efa| efa.rdma.as_deref()).collect();
+    assert_eq!(titles(&host, &ended(0, &output(&names), "")), [""; 0]);
+    assert_eq!(
+        titles(&host, &ended(0, &output(&names[1..]), "")),
+        [format!("PROBLEM libfabric-finds-fewer: 0000:10:19.0 ({})", names[0])]
     );
+    let none = ended(61 << 8, "", "fi_getinfo: -61\n");
+    assert_eq!(titles(&host, &none), ["PROBLEM libfabric-finds-none: /usr/bin/fi_info"]);
+    assert_eq!(titles(&host, &ended(6, "", "FI_EFA_IFACE is empty")), ["PROBLEM fi-info-failed: /usr/bin/fi_info"]);
+    assert_eq!(titles(&host, &FiInfo::NotInstalled), ["NOTE fi-info-missing"]);
+
+    let empty = Host::from_root(tempfile::tempdir().unwrap().path()).unwrap();
+    assert_eq!(titles(&empty, &none), [""; 0], "a host without EFA interfaces");
 }
 
 #[test]
-fn ids_are_unique_and_texts_are_sentences() {
-    let mut seen = BTreeSet::new();
-    for kind in CHECKS.iter().flat_map(|check| (check.kinds)()) {
-        assert!(seen.insert(kind.id), "two kinds have the id {}", kind.id);
-        for text in [kind.means, kind.action, kind.source] {
-            assert!(text.ends_with('.') && !text.contains("  "), "{}: {text}", kind.id);
+fn output_of_the_installed_fi_info_is_parsed() {
+    let host = Host::discover().unwrap();
+    match super::fi_info::run() {
+        FiInfo::NotInstalled => nearfab_emu::skipped("fi_info", "it is not installed"),
+        fi_info => {
+            let text = titles(&host, &fi_info).join("\n");
+            assert!(host.efa_interfaces().is_empty() != text.contains("libfabric-finds"), "{text}");
         }
     }
 }

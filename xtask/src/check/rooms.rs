@@ -11,7 +11,7 @@ use crate::files;
 use imports::{Import, imports};
 
 /// The rooms from the bottom to the top; each is a module of the library's root. `lib` is the root itself.
-const ROOMS: [&str; 14] = [
+const ROOMS: [&str; 15] = [
     "error",
     "types",
     "tables",
@@ -24,6 +24,7 @@ const ROOMS: [&str; 14] = [
     "record",
     "plan",
     "verify",
+    "doctor",
     "live",
     "lib",
 ];

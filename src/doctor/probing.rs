@@ -4,13 +4,12 @@ use std::collections::BTreeSet;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 
-use nearfab::NodeAccess;
-use nearfab::probe::{CoreState, DeviceAnswers, DeviceUsers};
+use crate::scan::root::NodeAccess;
+use crate::types::probe::{CoreState, DeviceAnswers, DeviceUsers};
 
-use super::check_input::{CheckInput, Skip};
 use super::efa;
-use super::fi_info::FiInfo;
 use super::finding::{Check, Finding, FindingKind};
+use super::input::{FiInfo, Input, Skip};
 
 const NO_FI_INFO: FindingKind = FindingKind {
     id: "fi-info-missing",
@@ -73,7 +72,7 @@ pub(super) const FABRIC: Check =
 pub(super) const CORES: Check =
     Check { name: "held cores", kinds: || vec![NO_ANSWER, HELD, HELD_BY_NONE, ATTACHED], run: cores };
 
-fn libfabric(input: &CheckInput<'_>) -> Result<Vec<Finding>, Skip> {
+fn libfabric(input: &Input<'_>) -> Result<Vec<Finding>, Skip> {
     input.machine()?;
     let fi_info = input.fi_info.ok_or_else(|| Skip::NotPossible("only with --probe".to_owned()))?;
     let (program, status, stdout, stderr) = match fi_info {
@@ -114,7 +113,7 @@ fn devices(output: &str) -> BTreeSet<&str> {
     domains.map(|name| name.strip_suffix("-rdm").or_else(|| name.strip_suffix("-dgrm")).unwrap_or(name)).collect()
 }
 
-fn cores(input: &CheckInput<'_>) -> Result<Vec<Finding>, Skip> {
+fn cores(input: &Input<'_>) -> Result<Vec<Finding>, Skip> {
     input.neuron()?;
     let probe = input.probe.ok_or_else(|| Skip::NotPossible("only with --probe".to_owned()))?;
     let mut found = Vec::new();
@@ -171,75 +170,13 @@ fn users_of(users: &DeviceUsers) -> Option<Vec<String>> {
 
 #[cfg(test)]
 mod tests {
-    use std::process::ExitStatus;
-
-    use nearfab::Host;
-    use nearfab::instances::InstanceTable;
-
     use super::*;
-
-    /// Returns the output of `fi_info -p efa -t FI_EP_RDM` of libfabric 2.
-    fn output(names: &[&str]) -> String {
-        let of = |name: &&str| {
-            ["efa-direct", "efa"].map(|fabric| {
-                format!(
-                    "provider: efa\n    fabric: {fabric}\n    domain: {name}-rdm\n    version: 201.0\n    type: FI_EP_RDM\n    \
-                     protocol: FI_PROTO_EFA\n"
-                )
-            })
-        };
-        names.iter().flat_map(of).collect()
-    }
-
-    fn ended(code: i32, stdout: &str, stderr: &str) -> FiInfo {
-        let (stdout, stderr) = (stdout.to_owned(), stderr.to_owned());
-        FiInfo::Ended { program: "/usr/bin/fi_info".into(), status: ExitStatus::from_raw(code), stdout, stderr }
-    }
-
-    /// Returns the titles of the findings.
-    fn titles(host: &Host, fi_info: &FiInfo) -> Vec<String> {
-        let input = CheckInput { host, system: None, probe: None, fi_info: Some(fi_info) };
-        let found = super::libfabric(&input).unwrap_or_default();
-        found.iter().map(|finding| finding.paragraphs().0).collect()
-    }
-
-    #[test]
-    fn interfaces_that_libfabric_does_not_list_are_found() {
-        let tree = tempfile::tempdir().unwrap();
-        nearfab_emu::write_tree(InstanceTable::find("trn1.32xlarge").unwrap(), tree.path()).unwrap();
-        let host = Host::from_root(tree.path()).unwrap();
-        let names: Vec<&str> = host.efa_interfaces().iter().filter_map(|efa| efa.rdma.as_deref()).collect();
-        assert_eq!(titles(&host, &ended(0, &output(&names), "")), [""; 0]);
-        assert_eq!(
-            titles(&host, &ended(0, &output(&names[1..]), "")),
-            [format!("PROBLEM libfabric-finds-fewer: 0000:10:19.0 ({})", names[0])]
-        );
-        let none = ended(61 << 8, "", "fi_getinfo: -61\n");
-        assert_eq!(titles(&host, &none), ["PROBLEM libfabric-finds-none: /usr/bin/fi_info"]);
-        assert_eq!(titles(&host, &ended(6, "", "FI_EFA_IFACE is empty")), ["PROBLEM fi-info-failed: /usr/bin/fi_info"]);
-        assert_eq!(titles(&host, &FiInfo::NotInstalled), ["NOTE fi-info-missing"]);
-
-        let empty = Host::from_root(tempfile::tempdir().unwrap().path()).unwrap();
-        assert_eq!(titles(&empty, &none), [""; 0], "a host without EFA interfaces");
-    }
-
-    #[test]
-    fn output_of_the_installed_fi_info_is_parsed() {
-        let host = Host::discover().unwrap();
-        match FiInfo::run() {
-            FiInfo::NotInstalled => nearfab_emu::skipped("fi_info", "it is not installed"),
-            fi_info => {
-                let text = titles(&host, &fi_info).join("\n");
-                assert!(host.efa_interfaces().is_empty() != text.contains("libfabric-finds"), "{text}");
-            }
-        }
-    }
 
     #[test]
     fn held_cores_are_a_problem_only_without_a_process() {
         let ids = |held: &[&str], users: Option<Vec<String>>| -> Vec<String> {
             let held = held.iter().map(|core| (*core).to_owned()).collect();
-            findings("neuron0", held, users).iter().map(|finding| finding.paragraphs().0).collect()
+            findings("neuron0", held, users).iter().map(Finding::title).collect()
         };
         assert_eq!(ids(&[], Some(vec![])), [""; 0]);
         assert_eq!(ids(&["neuron0:1"], None), ["NOTE cores-held: neuron0:1"]);

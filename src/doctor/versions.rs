@@ -1,12 +1,13 @@
 //! Checks of the versions of driver, runtime and kernel.
 
-use nearfab::instances::products;
-use nearfab::system::Library;
-use nearfab::version_rules::{Rule, Version, Versions, rules};
-use nearfab::{Host, SystemInfo};
+use crate::host::Host;
+use crate::system::Library;
+use crate::system::SystemInfo;
+use crate::tables::instances::products;
+use crate::tables::version_rules::{Rule, Version, Versions, rules};
 
-use super::check_input::{CheckInput, Skip};
 use super::finding::{Check, Finding, FindingKind};
+use super::input::{Input, Skip};
 
 const NOT_RELOADED: FindingKind = FindingKind {
     id: "driver-not-reloaded",
@@ -24,7 +25,7 @@ fn kind(rule: &Rule) -> FindingKind {
     FindingKind { id: rule.id, means: rule.means, action: rule.action, source: rule.source }
 }
 
-fn pairs(input: &CheckInput<'_>) -> Result<Vec<Finding>, Skip> {
+fn pairs(input: &Input<'_>) -> Result<Vec<Finding>, Skip> {
     let host = input.machine()?;
     if host.neuron_devices().is_empty() && host.driverless().is_empty() {
         return Err(Skip::NotApplicable("no Neuron device"));
@@ -93,7 +94,7 @@ fn describe(versions: &Versions) -> String {
     parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
-fn reload(input: &CheckInput<'_>) -> Result<Vec<Finding>, Skip> {
+fn reload(input: &Input<'_>) -> Result<Vec<Finding>, Skip> {
     let host = input.machine()?;
     let system = input.system()?;
     let neuron = host.neuron_driver().and_then(|driver| driver.version.as_deref());

@@ -1,9 +1,9 @@
 //! Checks of memory for devices: the limit of locked memory, and huge pages.
 
-use nearfab::system::Limit;
+use crate::system::Limit;
 
-use super::check_input::{CheckInput, Skip, name_of};
 use super::finding::{Check, Finding, FindingKind};
+use super::input::{Input, Skip, name_of};
 
 const LOW: FindingKind = FindingKind {
     id: "memlock-low",
@@ -38,7 +38,7 @@ const DEFAULT: u64 = 8 << 20;
 /// The size of the huge pages that the efa provider uses.
 const PAGE: u64 = 2 << 20;
 
-fn locked(input: &CheckInput<'_>) -> Result<Vec<Finding>, Skip> {
+fn locked(input: &Input<'_>) -> Result<Vec<Finding>, Skip> {
     input.efa()?;
     let process = input.process()?;
     let limit =
@@ -56,7 +56,7 @@ fn locked(input: &CheckInput<'_>) -> Result<Vec<Finding>, Skip> {
     }])
 }
 
-fn huge_pages(input: &CheckInput<'_>) -> Result<Vec<Finding>, Skip> {
+fn huge_pages(input: &Input<'_>) -> Result<Vec<Finding>, Skip> {
     input.efa()?;
     let pages = input.system()?.huge_pages.iter().find(|pages| pages.size == PAGE);
     let pages = pages.ok_or_else(|| Skip::NotPossible("sys/kernel/mm/hugepages shows no pages of 2 MiB".into()))?;

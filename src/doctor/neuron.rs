@@ -1,10 +1,14 @@
 //! Checks of the Neuron devices: driver, nodes, number, pairing and NUMA nodes.
 
-use nearfab::{Basis, Host, NeuronDevice, NodeAccess, PciFunction, RailOptions, Rails};
+use crate::host::Host;
+use crate::scan::neuron::NeuronDevice;
+use crate::scan::pci::PciFunction;
+use crate::scan::root::NodeAccess;
+use crate::topology::{Basis, RailOptions, Rails};
 
-use super::check_input::{CheckInput, Skip};
 use super::efa;
 use super::finding::{Check, Finding, FindingKind, Severity};
+use super::input::{Input, Skip};
 
 const NO_DRIVER: FindingKind = FindingKind {
     id: "neuron-no-driver",
@@ -66,7 +70,7 @@ pub(super) const NODES: Check = Check { name: "Neuron nodes", kinds: || vec![NOD
 pub(super) const PLACES: Check =
     Check { name: "location of devices", kinds: || vec![FEWER, PAIR_MISSING, NEAR_NOT_USABLE, NO_NUMA], run: places };
 
-fn driver(input: &CheckInput<'_>) -> Result<Vec<Finding>, Skip> {
+fn driver(input: &Input<'_>) -> Result<Vec<Finding>, Skip> {
     let host = input.machine()?;
     let driverless = host.driverless();
     if driverless.is_empty() {
@@ -82,7 +86,7 @@ fn driver(input: &CheckInput<'_>) -> Result<Vec<Finding>, Skip> {
     Ok(vec![NO_DRIVER.problem(addresses(driverless.iter()), seen)])
 }
 
-fn nodes(input: &CheckInput<'_>) -> Result<Vec<Finding>, Skip> {
+fn nodes(input: &Input<'_>) -> Result<Vec<Finding>, Skip> {
     let devices = input.neuron()?;
     let usable = devices.iter().any(|device| device.access == NodeAccess::Granted);
     let severity = if usable { Severity::Warning } else { Severity::Problem };
@@ -100,7 +104,7 @@ fn nodes(input: &CheckInput<'_>) -> Result<Vec<Finding>, Skip> {
     Ok(found)
 }
 
-fn places(input: &CheckInput<'_>) -> Result<Vec<Finding>, Skip> {
+fn places(input: &Input<'_>) -> Result<Vec<Finding>, Skip> {
     let host = input.machine()?;
     if host.neuron_devices().is_empty() && host.efa_interfaces().is_empty() {
         return Err(Skip::NotApplicable("no device"));

@@ -1,9 +1,9 @@
 //! Checks of device and core numbers: gaps, lists sorted as text, numbers that no core has.
 
-use nearfab::NodeAccess;
+use crate::scan::root::NodeAccess;
 
-use super::check_input::{CheckInput, Skip};
 use super::finding::{Check, Finding, FindingKind};
+use super::input::{Input, Skip};
 
 const GAPS: FindingKind = FindingKind {
     id: "neuron-ids-not-contiguous",
@@ -54,7 +54,7 @@ const VISIBLE_CORES: &str = "NEURON_RT_VISIBLE_CORES";
 const LISTS: [&str; 3] = [VISIBLE_CORES, "NEURON_VISIBLE_DEVICES", "AWS_NEURON_VISIBLE_DEVICES"];
 const LNC_NAMES: [&str; 2] = ["NEURON_LOGICAL_NC_CONFIG", "NEURON_RT_VIRTUAL_CORE_SIZE"];
 
-fn devices(input: &CheckInput<'_>) -> Result<Vec<Finding>, Skip> {
+fn devices(input: &Input<'_>) -> Result<Vec<Finding>, Skip> {
     let with_node = input.neuron()?.iter().filter(|device| device.access != NodeAccess::Missing);
     let numbers: Vec<u32> = with_node.map(|device| device.index.0).collect();
     let gap = numbers.windows(2).find(|pair| pair[1] - pair[0] > 1);
@@ -63,7 +63,7 @@ fn devices(input: &CheckInput<'_>) -> Result<Vec<Finding>, Skip> {
     Ok(vec![GAPS.problem(subjects, format!("neuron{after} follows neuron{before}"))])
 }
 
-fn variables(input: &CheckInput<'_>) -> Result<Vec<Finding>, Skip> {
+fn variables(input: &Input<'_>) -> Result<Vec<Finding>, Skip> {
     input.neuron()?;
     let environment = input.environment()?;
     let mut found = Vec::new();
@@ -111,7 +111,7 @@ fn last_of_run(items: &[(u32, u32)]) -> Option<u32> {
     items.last().filter(|_| run).map(|item| item.1)
 }
 
-fn lnc(input: &CheckInput<'_>) -> Result<Vec<Finding>, Skip> {
+fn lnc(input: &Input<'_>) -> Result<Vec<Finding>, Skip> {
     input.neuron()?;
     let environment = input.environment()?;
     let [new, old] = LNC_NAMES.map(|name| environment.get(name).map(|value| value.trim()));

@@ -1,7 +1,7 @@
 //! The check of files of the host that nearfab could not read or understand.
 
-use super::check_input::{CheckInput, Skip};
 use super::finding::{Check, Finding, FindingKind};
+use super::input::{Input, Skip};
 
 const INCOMPLETE: FindingKind = FindingKind {
     id: "host-incomplete",
@@ -14,7 +14,7 @@ const INCOMPLETE: FindingKind = FindingKind {
 
 pub(super) const CHECK: Check = Check { name: "unreadable files", kinds: || vec![INCOMPLETE], run };
 
-fn run(input: &CheckInput<'_>) -> Result<Vec<Finding>, Skip> {
+fn run(input: &Input<'_>) -> Result<Vec<Finding>, Skip> {
     let of_system = input.system.map(|system| &system.problems[..]).unwrap_or_default();
     let problems: Vec<&str> = input.machine()?.problems().iter().chain(of_system).map(String::as_str).collect();
     Ok(if problems.is_empty() { Vec::new() } else { vec![INCOMPLETE.warning(Vec::new(), problems.join("; "))] })

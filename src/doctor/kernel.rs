@@ -1,9 +1,9 @@
 //! Checks of kernel settings: RDMA network namespaces, fork safety, ptrace protection.
 
-use nearfab::system::{RdmaNamespaces, is_fork_safe};
+use crate::system::{RdmaNamespaces, is_fork_safe};
 
-use super::check_input::{CheckInput, Skip};
 use super::finding::{Check, Finding, FindingKind};
+use super::input::{Input, Skip};
 
 const EXCLUSIVE: FindingKind = FindingKind {
     id: "rdma-namespaces-exclusive",
@@ -33,14 +33,14 @@ pub(super) const NAMESPACES: Check =
 pub(super) const FORK: Check = Check { name: "fork safety", kinds: || vec![FORK_UNSAFE], run: fork };
 pub(super) const PTRACE: Check = Check { name: "ptrace protection", kinds: || vec![PTRACE_SCOPE], run: ptrace };
 
-fn namespaces(input: &CheckInput<'_>) -> Result<Vec<Finding>, Skip> {
+fn namespaces(input: &Input<'_>) -> Result<Vec<Finding>, Skip> {
     input.efa()?;
     let mode = input.system()?.rdma_namespaces.ok_or(Skip::NotApplicable("no RDMA in this kernel"))?;
     let seen = "netns_mode of ib_core is N";
     Ok(if mode == RdmaNamespaces::Exclusive { vec![EXCLUSIVE.warning(Vec::new(), seen)] } else { Vec::new() })
 }
 
-fn fork(input: &CheckInput<'_>) -> Result<Vec<Finding>, Skip> {
+fn fork(input: &Input<'_>) -> Result<Vec<Finding>, Skip> {
     input.efa()?;
     let release = input.system()?.kernel.as_deref();
     let release = release.ok_or_else(|| Skip::NotPossible("the release of the kernel is unknown".into()))?;
@@ -54,7 +54,7 @@ fn fork(input: &CheckInput<'_>) -> Result<Vec<Finding>, Skip> {
     Ok(vec![FORK_UNSAFE.warning(Vec::new(), format!("kernel {release}{variables}"))])
 }
 
-fn ptrace(input: &CheckInput<'_>) -> Result<Vec<Finding>, Skip> {
+fn ptrace(input: &Input<'_>) -> Result<Vec<Finding>, Skip> {
     input.efa()?;
     let scope = input.system()?.ptrace_scope.ok_or(Skip::NotApplicable("no Yama in this kernel"))?;
     let is_unused = input.variable("FI_EFA_ENABLE_SHM_TRANSFER") == Some("0");

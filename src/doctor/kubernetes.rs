@@ -1,9 +1,9 @@
 //! The check of device plugins and drivers of dynamic resource allocation (DRA) on one node.
 
-use nearfab::system::Kubelet;
+use crate::system::Kubelet;
 
-use super::check_input::{CheckInput, Skip};
 use super::finding::{Check, Finding, FindingKind};
+use super::input::{Input, Skip};
 
 const BOTH: FindingKind = FindingKind {
     id: "device-plugin-beside-dra",
@@ -48,7 +48,7 @@ const KINDS: [Kind; 2] = [
     },
 ];
 
-fn run(input: &CheckInput<'_>) -> Result<Vec<Finding>, Skip> {
+fn run(input: &Input<'_>) -> Result<Vec<Finding>, Skip> {
     let kubelet = input.kubelet()?;
     let mut found = Vec::new();
     for kind in &KINDS {

@@ -1,10 +1,12 @@
 //! Checks of the EFA interfaces: driver, nodes, ports, number of interfaces.
 
-use nearfab::system::RdmaNamespaces;
-use nearfab::{EfaInterface, NodeAccess, PortState};
+use crate::scan::efa::EfaInterface;
+use crate::scan::root::NodeAccess;
+use crate::system::RdmaNamespaces;
+use crate::types::PortState;
 
-use super::check_input::{CheckInput, Skip};
 use super::finding::{Check, Finding, FindingKind, Severity};
+use super::input::{Input, Skip};
 
 const NO_DRIVER: FindingKind = FindingKind {
     id: "efa-no-driver",
@@ -82,7 +84,7 @@ fn is_driven(efa: &EfaInterface) -> bool {
     efa.function.driver.as_deref() == Some("efa")
 }
 
-fn driver(input: &CheckInput<'_>) -> Result<Vec<Finding>, Skip> {
+fn driver(input: &Input<'_>) -> Result<Vec<Finding>, Skip> {
     let efa = input.efa()?;
     let mut found = Vec::new();
     if let Some(subjects) = names_of(efa, |efa| !is_driven(efa) && efa.rdma.is_none()) {
@@ -111,7 +113,7 @@ fn driver(input: &CheckInput<'_>) -> Result<Vec<Finding>, Skip> {
     Ok(found)
 }
 
-fn nodes(input: &CheckInput<'_>) -> Result<Vec<Finding>, Skip> {
+fn nodes(input: &Input<'_>) -> Result<Vec<Finding>, Skip> {
     let efa = input.efa()?;
     let usable = efa.iter().any(|efa| efa.access == NodeAccess::Granted);
     // A container often has only some of the devices. The missing devices are no problem if the container can use one.
@@ -129,7 +131,7 @@ fn nodes(input: &CheckInput<'_>) -> Result<Vec<Finding>, Skip> {
     Ok(found)
 }
 
-fn ports(input: &CheckInput<'_>) -> Result<Vec<Finding>, Skip> {
+fn ports(input: &Input<'_>) -> Result<Vec<Finding>, Skip> {
     let state = |efa: &EfaInterface| efa.port.as_ref().and_then(|port| port.state);
     let down = |efa: &&EfaInterface| state(efa).is_some_and(|state| state != PortState::Active);
     let found = input.efa()?.iter().filter(down).map(|efa| {
@@ -139,7 +141,7 @@ fn ports(input: &CheckInput<'_>) -> Result<Vec<Finding>, Skip> {
     Ok(found.collect())
 }
 
-fn attached(input: &CheckInput<'_>) -> Result<Vec<Finding>, Skip> {
+fn attached(input: &Input<'_>) -> Result<Vec<Finding>, Skip> {
     let host = input.machine()?;
     let table = host.table().ok_or(Skip::NotApplicable("no table of this instance type"))?;
     let absent: Vec<String> =

@@ -1,21 +1,55 @@
 //! The input of the doctor's checks.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::ExitStatus;
 
-use nearfab::probe::Probe;
-use nearfab::system::{Kubelet, Process};
-use nearfab::{EfaInterface, Host, NeuronDevice, Origin, SystemInfo};
+use crate::host::{Host, Origin};
+use crate::scan::efa::EfaInterface;
+use crate::scan::neuron::NeuronDevice;
+use crate::system::{Kubelet, Process, SystemInfo};
+use crate::types::probe::Probe;
 
-use super::fi_info::FiInfo;
+/// What the doctor judges: a host, its system, and the answers of the Neuron driver and of libfabric.
+///
+/// Checks whose data are `None` are not made, and the report says so.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct Input<'a> {
+    /// The host.
+    pub host: &'a Host,
+    /// The system of the host, with the process to examine.
+    pub system: Option<&'a SystemInfo>,
+    /// The answers of the Neuron driver to a probe.
+    pub probe: Option<&'a Probe>,
+    /// The answer of libfabric's program `fi_info`.
+    pub fi_info: Option<&'a FiInfo>,
+}
 
-/// A host, its system, and the answers of the Neuron driver and of libfabric.
-pub(super) struct CheckInput<'a> {
-    pub(super) host: &'a Host,
-    pub(super) system: Option<&'a SystemInfo>,
-    /// The answers of the Neuron driver, with `--probe`.
-    pub(super) probe: Option<&'a Probe>,
-    /// The answer of libfabric, with `--probe`.
-    pub(super) fi_info: Option<&'a FiInfo>,
+/// The answer of libfabric's program `fi_info -p efa -t FI_EP_RDM` on the machine. The doctor does not run the program.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FiInfo {
+    /// The machine has no such program.
+    NotInstalled,
+    /// The program could not be started, or did not end before a deadline.
+    NotRun {
+        /// The path of the program.
+        program: PathBuf,
+        /// The reason.
+        reason: String,
+    },
+    /// The program ended.
+    Ended {
+        /// The path of the program.
+        program: PathBuf,
+        /// Its exit status.
+        status: ExitStatus,
+        /// Its standard output.
+        stdout: String,
+        /// Its standard error.
+        stderr: String,
+    },
 }
 
 /// Why a check was not made.
@@ -27,7 +61,13 @@ pub(super) enum Skip {
     NotPossible(String),
 }
 
-impl<'a> CheckInput<'a> {
+impl<'a> Input<'a> {
+    /// Returns an input that has only a host. Set the other fields as far as they are known.
+    #[must_use]
+    pub fn new(host: &'a Host) -> Self {
+        Self { host, system: None, probe: None, fi_info: None }
+    }
+
     /// Returns the host; skips a table, which has no drivers and no nodes.
     pub(super) fn machine(&self) -> Result<&'a Host, Skip> {
         match self.host.origin() {

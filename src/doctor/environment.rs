@@ -1,9 +1,9 @@
 //! Checks of environment variables that make libfabric abort, or avoid EFA without an error.
 
-use nearfab::system::{EFA_VARIABLES, aborting};
+use crate::system::{EFA_VARIABLES, aborting};
 
-use super::check_input::{CheckInput, Skip};
 use super::finding::{Check, Finding, FindingKind, Severity};
+use super::input::{Input, Skip};
 
 const ABORT: FindingKind = FindingKind {
     id: "environment-aborts",
@@ -79,13 +79,13 @@ fn of_variable(kind: &FindingKind, severity: Severity, name: &str, value: &str) 
     kind.found(severity, vec![name.to_owned()], format!("its value is {value:?}"))
 }
 
-fn aborts(input: &CheckInput<'_>) -> Result<Vec<Finding>, Skip> {
+fn aborts(input: &Input<'_>) -> Result<Vec<Finding>, Skip> {
     input.efa()?;
     let found = aborting(input.environment()?);
     Ok(found.into_iter().map(|(name, seen)| ABORT.problem(vec![name], seen)).collect())
 }
 
-fn provider(input: &CheckInput<'_>) -> Result<Vec<Finding>, Skip> {
+fn provider(input: &Input<'_>) -> Result<Vec<Finding>, Skip> {
     input.efa()?;
     let Some(value) = input.environment()?.get("FI_PROVIDER") else { return Ok(Vec::new()) };
     let (negated, list) = value.strip_prefix('^').map_or((false, value.as_str()), |list| (true, list));
@@ -109,7 +109,7 @@ fn provider(input: &CheckInput<'_>) -> Result<Vec<Finding>, Skip> {
     }])
 }
 
-fn interfaces(input: &CheckInput<'_>) -> Result<Vec<Finding>, Skip> {
+fn interfaces(input: &Input<'_>) -> Result<Vec<Finding>, Skip> {
     let efa = input.efa()?;
     let value = input.environment()?.get("FI_EFA_IFACE").map(String::as_str).unwrap_or_default();
     let names: Vec<&str> = value.split(',').filter(|name| !name.is_empty()).collect();
@@ -125,7 +125,7 @@ fn interfaces(input: &CheckInput<'_>) -> Result<Vec<Finding>, Skip> {
     Ok(vec![NO_SUCH_INTERFACE.found(severity, vec!["FI_EFA_IFACE".to_owned()], seen)])
 }
 
-fn settings(input: &CheckInput<'_>) -> Result<Vec<Finding>, Skip> {
+fn settings(input: &Input<'_>) -> Result<Vec<Finding>, Skip> {
     let host = input.machine()?;
     if host.efa_interfaces().is_empty() && host.neuron_devices().is_empty() {
         return Err(Skip::NotApplicable("no device"));

@@ -1,9 +1,10 @@
 //! The check of RDMA devices that are not EFA interfaces.
 
-use nearfab::{NodeAccess, RdmaDevice};
+use crate::scan::rdma::RdmaDevice;
+use crate::scan::root::NodeAccess;
 
-use super::check_input::{CheckInput, Skip};
 use super::finding::{Check, Finding, FindingKind};
+use super::input::{Input, Skip};
 
 const REFUSED: FindingKind = FindingKind {
     id: "rdma-foreign-refused",
@@ -25,7 +26,7 @@ const PRESENT: FindingKind = FindingKind {
 
 pub(super) const CHECK: Check = Check { name: "other RDMA devices", kinds: || vec![REFUSED, PRESENT], run };
 
-fn run(input: &CheckInput<'_>) -> Result<Vec<Finding>, Skip> {
+fn run(input: &Input<'_>) -> Result<Vec<Finding>, Skip> {
     let efa = input.efa()?;
     // If FI_EFA_IFACE names only EFA interfaces, the efa provider opens no other device.
     let is_limited = input.variable("FI_EFA_IFACE").is_some_and(|names| {

@@ -4,12 +4,13 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::check_input::{CheckInput, Skip};
+use super::input::{Input, Skip};
 
 /// The severity of a finding, the worst first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Severity {
+#[non_exhaustive]
+pub enum Severity {
     /// Something does not work.
     Problem,
     /// Something does not work under conditions that nearfab cannot see.
@@ -42,20 +43,27 @@ pub(super) struct FindingKind {
 pub(super) struct Check {
     pub(super) name: &'static str,
     pub(super) kinds: fn() -> Vec<FindingKind>,
-    pub(super) run: fn(&CheckInput<'_>) -> Result<Vec<Finding>, Skip>,
+    pub(super) run: fn(&Input<'_>) -> Result<Vec<Finding>, Skip>,
 }
 
-/// A finding on one host.
-#[derive(Debug, Serialize)]
-pub(super) struct Finding {
-    id: &'static str,
-    pub(super) severity: Severity,
+/// A finding on one host. `docs/reference/doctor.md` lists all kinds of findings.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Finding {
+    /// The kind of the finding: a name that never changes, such as `efa-no-driver`.
+    pub id: &'static str,
+    /// The severity on this host.
+    pub severity: Severity,
     /// The devices, files, variables or processes with the problem. Empty if the whole host has the problem.
-    subjects: Vec<String>,
-    seen: String,
-    means: &'static str,
-    action: &'static str,
-    source: &'static str,
+    pub subjects: Vec<String>,
+    /// The observation on this host.
+    pub seen: String,
+    /// The consequence.
+    pub means: &'static str,
+    /// The steps that fix the problem.
+    pub action: &'static str,
+    /// The source of this knowledge.
+    pub source: &'static str,
 }
 
 impl FindingKind {
@@ -78,12 +86,12 @@ impl FindingKind {
 }
 
 impl Finding {
-    /// Returns the title and the labelled paragraphs of the text form.
-    pub(super) fn paragraphs(&self) -> (String, [(&'static str, &str); 4]) {
-        let title = match &self.subjects[..] {
+    /// Returns severity, id and subjects in one line: `PROBLEM efa-no-driver: 0000:c9:00.0`.
+    #[must_use]
+    pub fn title(&self) -> String {
+        match &self.subjects[..] {
             [] => format!("{} {}", self.severity, self.id),
             subjects => format!("{} {}: {}", self.severity, self.id, subjects.join(", ")),
-        };
-        (title, [("seen", &self.seen), ("means", self.means), ("do", self.action), ("source", self.source)])
+        }
     }
 }

@@ -1,9 +1,9 @@
 //! Checks of the vendor libraries: installed, found by the loader, and mapped by a process.
 
-use nearfab::system::{InstalledLibrary, Library, MappedLibrary};
+use crate::system::{InstalledLibrary, Library, MappedLibrary};
 
-use super::check_input::{CheckInput, Skip, name_of};
 use super::finding::{Check, Finding, FindingKind};
+use super::input::{Input, Skip, name_of};
 
 const NO_LIBFABRIC: FindingKind = FindingKind {
     id: "libfabric-missing",
@@ -78,7 +78,7 @@ const DEFAULT_FOLDERS: [&str; 6] =
 /// The libraries that do harm if a process has two copies.
 const ONCE: [Library; 4] = [Library::Libfabric, Library::Libnrt, Library::Libibverbs, Library::Libefa];
 
-fn installed(input: &CheckInput<'_>) -> Result<Vec<Finding>, Skip> {
+fn installed(input: &Input<'_>) -> Result<Vec<Finding>, Skip> {
     let host = input.machine()?;
     let (has_efa, has_neuron) = (!host.efa_interfaces().is_empty(), !host.neuron_devices().is_empty());
     if !has_efa && !has_neuron {
@@ -110,7 +110,7 @@ fn installed(input: &CheckInput<'_>) -> Result<Vec<Finding>, Skip> {
     Ok(found)
 }
 
-fn loader(input: &CheckInput<'_>) -> Result<Vec<Finding>, Skip> {
+fn loader(input: &Input<'_>) -> Result<Vec<Finding>, Skip> {
     input.neuron()?;
     let system = input.system()?;
     let searched = input.variable("LD_LIBRARY_PATH").unwrap_or_default();
@@ -144,7 +144,7 @@ fn lists(folders: &str, folder: &str) -> bool {
     folders.split(':').any(|listed| listed.trim_end_matches('/') == folder)
 }
 
-fn mapped(input: &CheckInput<'_>) -> Result<Vec<Finding>, Skip> {
+fn mapped(input: &Input<'_>) -> Result<Vec<Finding>, Skip> {
     let process = input.process()?;
     if process.pid.is_none() {
         return Err(Skip::NotPossible("no process given: name one with --pid".to_owned()));

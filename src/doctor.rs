@@ -76,8 +76,12 @@ const CHECKS: &[&Check] = &[
     &kubernetes::CHECK,
     &probing::FABRIC,
     &probing::CORES,
-    &unreadable::CHECK,
+    &unreadable::NODES,
+    &unreadable::FILES,
 ];
+
+/// The checks of what could be read. They say nothing about the devices.
+const OF_READING: [&Check; 2] = [&unreadable::NODES, &unreadable::FILES];
 
 /// Makes every check that the input allows, and returns the findings and the outcome of each check.
 ///

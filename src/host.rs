@@ -23,7 +23,7 @@ use crate::scan::rdma::{self, RdmaDevice, RdmaNamespaces};
 use crate::scan::root::{HostRoot, NodeAccess};
 use crate::tables::instances::{FunctionRow, InstanceTable, Source};
 use crate::types::probe::{DeviceProbe, Probe};
-use crate::types::{AMAZON, Bdf, CpuList, HostDevice, PciId, PciLink, PciRoot, path_text};
+use crate::types::{AMAZON, Bdf, CpuList, HostDevice, PciId, PciLink, PciRoot, number, path_text};
 
 /// The version of the JSON form. A version can get new fields: readers skip fields that they do not know. A change of a
 /// field's meaning gets a new version.
@@ -79,6 +79,9 @@ struct Snapshot {
     rdma_namespaces: Option<RdmaNamespaces>,
     #[serde(default)]
     unnumbered: Vec<PciFunction>,
+    /// Paths of device nodes. The list is left out if it is empty, as on every host whose sysfs is whole.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    unexplained_nodes: Vec<String>,
     /// The number of all functions on PCI.
     #[serde(default)]
     pci_functions: u32,
@@ -182,6 +185,7 @@ impl Host {
         let lnc = neuron.first().map(|device| Lnc::read(&root, &mut problems, environment, device.cores));
         let gpus = gpu::scan(&root, &mut problems, &functions);
         let driverless = functions.into_iter().filter(neuron::is_driverless).collect();
+        let unexplained_nodes = unexplained_nodes(&root, &mut problems, &neuron, &rdma);
         let origin = if root.is_live() { Origin::Machine } else { Origin::Tree { root: root_path.clone() } };
         let problems = problems.into_sentences();
         let snapshot = Snapshot {
@@ -200,6 +204,7 @@ impl Host {
             other_rdma,
             rdma_namespaces,
             unnumbered,
+            unexplained_nodes,
             pci_functions: u32::try_from(seen).unwrap_or(u32::MAX),
         };
         Ok(Self { snapshot: Arc::new(snapshot), root: Some(root_path.into()) })
@@ -372,6 +377,16 @@ impl Host {
     #[must_use]
     pub fn unnumbered(&self) -> &[PciFunction] {
         &self.snapshot.unnumbered
+    }
+
+    /// Returns the paths of Neuron nodes and verbs nodes in `/dev` that no device in sysfs explains, such as
+    /// `/dev/neuron0`. Nothing else is known of these devices.
+    ///
+    /// Sandboxes such as gVisor and Kata Containers pass device nodes into a container whose sysfs shows no device. The
+    /// Neuron nodes are looked for if sysfs shows no Neuron device, and the verbs nodes if sysfs shows no verbs device.
+    #[must_use]
+    pub fn unexplained_nodes(&self) -> &[String] {
+        &self.snapshot.unexplained_nodes
     }
 
     /// Returns the efa driver; `None` if it is not loaded.
@@ -556,9 +571,33 @@ impl Snapshot {
             other_rdma: Vec::new(),
             rdma_namespaces: None,
             unnumbered: Vec::new(),
+            unexplained_nodes: Vec::new(),
             pci_functions: 0,
         }
     }
+}
+
+/// Returns the Neuron nodes and verbs nodes that no device in sysfs explains, in the order of their numbers.
+fn unexplained_nodes(
+    root: &HostRoot,
+    problems: &mut Problems,
+    neuron: &[NeuronDevice],
+    rdma: &[rdma::Listed],
+) -> Vec<String> {
+    let mut nodes = Vec::new();
+    let mut add = |folder: &str, prefix: &str| {
+        let names = problems.take(root.list(folder)).unwrap_or_default();
+        let mut numbers: Vec<u32> = names.iter().filter_map(|name| number(name.strip_prefix(prefix)?)).collect();
+        numbers.sort_unstable();
+        nodes.extend(numbers.into_iter().map(|number| format!("/{folder}/{prefix}{number}")));
+    };
+    if neuron.is_empty() {
+        add("dev", "neuron");
+    }
+    if rdma.iter().all(|device| device.uverbs.is_none()) {
+        add("dev/infiniband", "uverbs");
+    }
+    nodes
 }
 
 /// Returns a table's CPU list as a set. The build script has checked that the text is a CPU list.

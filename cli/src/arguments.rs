@@ -62,7 +62,7 @@ pub(crate) enum Command {
     Rails(rails::Arguments),
     /// Report known problems on this host, what they mean, and how to fix them.
     ///
-    /// The exit status is 0 even if the doctor finds problems: programs read -o json. With --probe, the doctor also runs libfabric's
+    /// The exit status is 0 even if the doctor finds problems: programs read -o json. The status is 1 if nothing could be examined. With --probe, the doctor also runs libfabric's
     /// program fi_info to see which EFA interfaces libfabric finds.
     Doctor {
         /// Also check this process: its limits, its environment, and the libraries that it has loaded.

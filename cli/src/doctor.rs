@@ -26,7 +26,10 @@ pub(crate) fn write(input: &Input, pid: Option<u32>, output: Output, out: &mut d
             report::write(&report, out)?;
         }
     }
-    Ok(())
+    match report.nothing_examined {
+        Some(reason) => Err(Failure::NotExamined(reason)),
+        None => Ok(()),
+    }
 }
 
 fn examine(input: &Input, pid: Option<u32>) -> Result<Report, Error> {

@@ -13,6 +13,8 @@ pub(crate) enum Failure {
     Output(io::Error),
     /// The command needs a device, and the host has none.
     Nothing(NothingFound),
+    /// The doctor could make no check, for this reason.
+    NotExamined(String),
     /// A rank could not be started, or not with its cores and CPUs.
     Launch {
         reason: String,
@@ -34,6 +36,7 @@ impl fmt::Display for Failure {
             Self::Nearfab(error) => f.write_str(&error.to_string()),
             Self::Output(error) => write!(f, "cannot write the output: {error}"),
             Self::Nothing(reason) => write!(f, "no Neuron device and no EFA interface: {reason}"),
+            Self::NotExamined(reason) => write!(f, "nothing could be examined: {reason}"),
             Self::Launch { reason, .. } => f.write_str(reason),
         }
     }

@@ -16,6 +16,9 @@ pub(crate) fn write(host: &Host, out: &mut dyn Write) -> io::Result<()> {
     if let Some(reason) = host.nothing_found() {
         writeln!(out, "No device found: {reason}")?;
     }
+    if let Some(nodes) = unexplained_nodes(host) {
+        writeln!(out, "{nodes}")?;
+    }
     Ok(())
 }
 
@@ -32,6 +35,14 @@ fn counts(host: &Host) -> String {
     let name = host.instance_type().unwrap_or("unknown instance type");
     let origin = if host.is_live() { "this machine".to_owned() } else { host.origin().to_string() };
     format!("{name} ({origin}): {}", counts.join(", "))
+}
+
+fn unexplained_nodes(host: &Host) -> Option<String> {
+    let nodes = host.unexplained_nodes();
+    (!nodes.is_empty()).then(|| {
+        let (are, them) = if nodes.len() == 1 { ("is", "it") } else { ("are", "them") };
+        format!("{} {are} there, and nothing is known of {them}: sys shows no such device", nodes.join(", "))
+    })
 }
 
 /// `no GPU`, `1 GPU`, `2 GPUs`.

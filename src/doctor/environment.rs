@@ -119,7 +119,9 @@ fn interfaces(input: &Input<'_>) -> Result<Vec<Finding>, Skip> {
         return Ok(Vec::new());
     }
     let severity = if unknown.len() == names.len() { Severity::Problem } else { Severity::Warning };
-    let known: Vec<&str> = efa.iter().filter_map(|efa| efa.rdma.as_deref()).collect();
+    let mut known: Vec<&str> = efa.iter().filter_map(|efa| efa.rdma.as_deref()).collect();
+    // By number: efa_2 before efa_10.
+    known.sort_by_key(|name| (name.len(), *name));
     let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
     let seen = format!("its value is {value:?}; unknown: {}; RDMA names of this host: {known}", unknown.join(", "));
     Ok(vec![NO_SUCH_INTERFACE.found(severity, vec!["FI_EFA_IFACE".to_owned()], seen)])

@@ -61,6 +61,16 @@ pub(super) enum Skip {
     NotPossible(String),
 }
 
+impl Skip {
+    /// Returns the reason.
+    pub(super) fn reason(&self) -> &str {
+        match self {
+            Self::NotApplicable(reason) => reason,
+            Self::NotPossible(reason) => reason,
+        }
+    }
+}
+
 impl<'a> Input<'a> {
     /// Returns an input that has only a host. Set the other fields as far as they are known.
     #[must_use]

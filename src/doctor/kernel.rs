@@ -1,6 +1,7 @@
 //! Checks of kernel settings: RDMA network namespaces, fork safety, ptrace protection.
 
 use crate::system::{RdmaNamespaces, is_fork_safe};
+use crate::tables::version_rules::Version;
 
 use super::finding::{Check, Finding, FindingKind};
 use super::input::{Input, Skip};
@@ -33,9 +34,22 @@ pub(super) const NAMESPACES: Check =
 pub(super) const FORK: Check = Check { name: "fork safety", kinds: || vec![FORK_UNSAFE], run: fork };
 pub(super) const PTRACE: Check = Check { name: "ptrace protection", kinds: || vec![PTRACE_SCOPE], run: ptrace };
 
+/// The first kernel that has the parameter `netns_mode`.
+const NETNS_MODE: &str = "5.3";
+
 fn namespaces(input: &Input<'_>) -> Result<Vec<Finding>, Skip> {
     input.efa()?;
-    let mode = input.system()?.rdma_namespaces.ok_or(Skip::NotApplicable("no RDMA in this kernel"))?;
+    let system = input.system()?;
+    let Some(mode) = system.rdma_namespaces else {
+        let kernel = system.kernel.as_deref().and_then(|release| release.parse::<Version>().ok());
+        let first = NETNS_MODE.parse::<Version>().ok();
+        return Err(match (kernel, first) {
+            (Some(kernel), Some(first)) if kernel < first => {
+                Skip::NotApplicable("kernels before 5.3 show every RDMA device in all network namespaces")
+            }
+            _ => Skip::NotPossible("this kernel does not show the parameter netns_mode of ib_core".to_owned()),
+        });
+    };
     let seen = "netns_mode of ib_core is N";
     Ok(if mode == RdmaNamespaces::Exclusive { vec![EXCLUSIVE.warning(Vec::new(), seen)] } else { Vec::new() })
 }

@@ -2,8 +2,10 @@
 
 use serde::Serialize;
 
+use super::OF_READING;
 use super::finding::{Check, Finding};
 use super::input::{Input, Skip};
+use crate::host::{NothingFound, Origin};
 
 /// The findings on a host, and the outcome of every check. `docs/reference/schema/doctor.json` describes the JSON form.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -15,6 +17,10 @@ pub struct Report {
     pub findings: Vec<Finding>,
     /// Every check. A missing finding means something only if its check was made.
     pub checks: Vec<CheckResult>,
+    /// Why nothing could be examined; `None` if at least one check of the devices or of a process was made, or if the
+    /// host shows PCI functions and none of them is a device for the doctor.
+    #[serde(skip)]
+    pub nothing_examined: Option<String>,
 }
 
 /// A check, and whether it was made.
@@ -67,9 +73,23 @@ impl Report {
             let finds = (check.kinds)().iter().map(|kind| kind.id).collect();
             CheckResult { name: check.name, finds, outcome }
         });
-        let checks = results.collect();
+        let checks: Vec<CheckResult> = results.collect();
         findings.sort_by_key(|finding| finding.severity);
         let instance_type = input.host.instance_type().map(str::to_owned);
-        Self { instance_type, findings, checks }
+        let nothing_examined = nothing_examined(input, &checks);
+        Self { instance_type, findings, checks, nothing_examined }
+    }
+}
+
+/// Returns why nothing could be examined.
+fn nothing_examined(input: &Input<'_>, checks: &[CheckResult]) -> Option<String> {
+    let is_of_reading = |check: &CheckResult| OF_READING.iter().any(|reading| reading.name == check.name);
+    if checks.iter().any(|check| check.outcome == Outcome::Made && !is_of_reading(check)) {
+        return None;
+    }
+    match (input.host.origin(), input.host.nothing_found()) {
+        (Origin::Table { .. }, _) => input.machine().err().map(|skip| skip.reason().to_owned()),
+        (_, Some(reason @ NothingFound::NoPci)) => Some(reason.to_string()),
+        _ => None,
     }
 }

@@ -25,6 +25,7 @@ impl Host {
             mut other_rdma,
             rdma_namespaces,
             unnumbered,
+            unexplained_nodes,
             pci_functions,
         } = (*self.snapshot).clone();
         let origin = match origin {
@@ -74,6 +75,7 @@ impl Host {
             other_rdma,
             rdma_namespaces,
             unnumbered,
+            unexplained_nodes,
             pci_functions,
         };
         Self { snapshot: Arc::new(snapshot), root: None }

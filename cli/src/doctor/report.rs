@@ -9,7 +9,7 @@ const WIDTH: usize = 100;
 
 /// Writes the summary, the findings, and which checks were made.
 pub(super) fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
-    writeln!(out, "{}", summary(report))?;
+    paragraph(out, "", "  ", &summary(report))?;
     for finding in &report.findings {
         writeln!(out)?;
         paragraph(out, "", "  ", &finding.title())?;
@@ -25,7 +25,7 @@ pub(super) fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
         paragraph(out, "Checked: ", "  ", &format!("{}.", made.join(", ")))?;
     }
     for (heading, reason_of) in
-        [("Not applicable", not_applicable as fn(&Outcome) -> Option<&String>), ("Not checked", not_possible)]
+        [("Not applicable", not_applicable as fn(&Outcome) -> Option<&String>), ("Not possible", not_possible)]
     {
         for reason in reasons(report, reason_of) {
             let names = named(report, |outcome| reason_of(outcome) == Some(reason));
@@ -58,7 +58,7 @@ fn named(report: &Report, which: impl Fn(&Outcome) -> bool) -> Vec<&'static str>
     report.checks.iter().filter(|check| which(&check.outcome)).map(|check| check.name).collect()
 }
 
-/// `2 problems, 1 warning, 3 notes`.
+/// `2 problems, 1 warning, 3 notes: 20 checks made, 4 not applicable`.
 fn summary(report: &Report) -> String {
     let count =
         |severity, one: &str| match report.findings.iter().filter(|finding| finding.severity == severity).count() {
@@ -69,11 +69,33 @@ fn summary(report: &Report) -> String {
     let counts =
         [count(Severity::Problem, "problem"), count(Severity::Warning, "warning"), count(Severity::Note, "note")];
     let counts: Vec<String> = counts.into_iter().flatten().collect();
-    match &counts[..] {
-        [] if named(report, |outcome| *outcome == Outcome::Made).is_empty() => "no check could be made".to_owned(),
-        [] => "no problem found".to_owned(),
+    let found = match &counts[..] {
+        [] if report.nothing_examined.is_some() => "nothing could be examined".to_owned(),
+        [] => "no known problem found".to_owned(),
         counts => counts.join(", "),
+    };
+    format!("{found}: {}", outcomes(report))
+}
+
+/// `31 checks made, 4 not applicable, 2 not possible (an instance table has no drivers and no settings)`.
+fn outcomes(report: &Report) -> String {
+    let count = |which: fn(&Outcome) -> bool| report.checks.iter().filter(|check| which(&check.outcome)).count();
+    let made = match count(|outcome| *outcome == Outcome::Made) {
+        1 => "1 check made".to_owned(),
+        many => format!("{many} checks made"),
+    };
+    let mut parts = vec![made];
+    let inapplicable = count(|outcome| not_applicable(outcome).is_some());
+    if inapplicable > 0 {
+        parts.push(format!("{inapplicable} not applicable"));
     }
+    let impossible = count(|outcome| not_possible(outcome).is_some());
+    if impossible > 0 {
+        let reasons = reasons(report, not_possible);
+        let reasons: Vec<&str> = reasons.iter().map(|reason| reason.as_str()).collect();
+        parts.push(format!("{impossible} not possible ({})", reasons.join("; ")));
+    }
+    parts.join(", ")
 }
 
 /// Writes a text after a label, in lines of at most `WIDTH` characters. The lines after the first are indented.

@@ -133,6 +133,11 @@ pub(crate) const DEFECTS: &[Defect] = &[
         write(root, "var/lib/kubelet/plugins_registry/neuron.aws.com-reg.sock", "");
         write(root, "var/lib/kubelet/plugins_registry/nearfab.dev-reg.sock", "");
     }),
+    on_trn2("nodes-unexplained", "warning", |root| {
+        for class in ["sys/class/infiniband", "sys/class/infiniband_verbs"] {
+            fs::remove_dir_all(root.join(class)).unwrap();
+        }
+    }),
     on_trn2("host-incomplete", "warning", |root| {
         write(root, "sys/bus/pci/devices/0000:cc:00.0/numa_node", "first\n");
     }),

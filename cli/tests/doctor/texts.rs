@@ -16,7 +16,7 @@ fn text(tree: &Path) -> String {
     let text = record.to_string().replace(tree.to_str().unwrap(), "/host");
     let file = tree.join("record.json");
     fs::write(&file, text).unwrap();
-    stdout(&["doctor", "--host", file.to_str().unwrap()])
+    support::nearfab(&["doctor", "--host", file.to_str().unwrap()]).stdout
 }
 
 #[track_caller]

@@ -25,6 +25,8 @@
 mod efa;
 mod environment;
 mod finding;
+mod gpu_memory;
+mod health;
 mod input;
 mod kernel;
 mod kubernetes;
@@ -49,6 +51,7 @@ use finding::Check;
 /// All checks. The report has the findings of equal severity in this order.
 const CHECKS: &[&Check] = &[
     &efa::DRIVER,
+    &efa::STACK,
     &efa::NODES,
     &efa::PORTS,
     &efa::ATTACHED,
@@ -61,14 +64,18 @@ const CHECKS: &[&Check] = &[
     &neuron::DRIVER,
     &neuron::NODES,
     &neuron::PLACES,
+    &health::CHECK,
     &numbering::DEVICES,
     &numbering::VARIABLES,
+    &numbering::COUNT,
     &numbering::LNC,
     &versions::PAIRS,
     &versions::RELOAD,
     &libraries::INSTALLED,
     &libraries::LOADER,
     &libraries::MAPPED,
+    &libraries::NCCL,
+    &gpu_memory::CHECK,
     &environment::ABORTS,
     &environment::PROVIDER,
     &environment::INTERFACES,

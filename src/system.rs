@@ -1,17 +1,19 @@
 //! Reads the system around the devices of a host: the kernel, modules, huge pages, libraries, the kubelet's plugins,
 //! and the limits and environment of a process.
 
+mod cgroup;
 mod kubelet;
 mod libraries;
 mod process;
 mod redacted;
 mod variables;
 
+pub use cgroup::HugePageLimit;
 pub use kubelet::Kubelet;
 pub use libraries::{InstalledLibrary, MappedLibrary};
 #[cfg(feature = "live")]
 pub(crate) use libraries::{mapped, version as version_of_file};
-pub use process::{Limit, Process};
+pub use process::{Launcher, Limit, Parent, Process};
 use serde::{Deserialize, Serialize};
 #[cfg(feature = "live")]
 pub(crate) use variables::asks_for_fork_safety;
@@ -25,10 +27,11 @@ use crate::host::Host;
 use crate::scan::rdma;
 pub use crate::scan::rdma::RdmaNamespaces;
 use crate::scan::root::{HostRoot, NodeAccess};
+use crate::telemetry::{self, NeuronHealth};
 use crate::types::number;
 
 /// The kernel modules that nearfab reports. Other modules are not read.
-pub(crate) const MODULES: [&str; 12] = [
+pub(crate) const MODULES: [&str; 13] = [
     "efa",
     "efa_nv_peermem",
     "gdrdrv",
@@ -36,6 +39,7 @@ pub(crate) const MODULES: [&str; 12] = [
     "ib_uverbs",
     "mlx5_core",
     "mlx5_ib",
+    "mlx_compat",
     "neuron",
     "nvidia",
     "nvidia_peermem",
@@ -91,6 +95,14 @@ pub struct SystemInfo {
     pub container: Option<String>,
     /// The examined process: on the live machine this process, unless another was chosen.
     pub process: Option<Process>,
+    /// True if the NVIDIA kernel modules are the open ones, false if they are the closed ones. `None` without an NVIDIA
+    /// driver.
+    pub nvidia_open: Option<bool>,
+    /// The limit of huge pages of 2 MiB of the control group that is mounted at `/sys/fs/cgroup`. A host has no such
+    /// limit: the limit is that of a container.
+    pub huge_page_limit: Option<HugePageLimit>,
+    /// The health of the Neuron devices. `None` in records of versions that did not read it.
+    pub neuron_health: Option<Vec<NeuronHealth>>,
     /// The files that could not be read, one sentence each.
     pub problems: Vec<String>,
 }
@@ -142,6 +154,12 @@ impl SystemInfo {
             container: container(&root, &mut problems),
             // This process runs on the live machine. A process does not belong to any other tree.
             process: root.is_live().then(|| Process::own(&root, &mut problems)),
+            nvidia_open: problems
+                .take(root.read("proc/driver/nvidia/version"))
+                .flatten()
+                .and_then(|text| is_open(&text)),
+            huge_page_limit: cgroup::of_mount(&root, &mut problems),
+            neuron_health: Some(telemetry::read_all(&root, host.neuron_devices())),
             problems: Vec::new(),
         };
         info.problems = problems.into_sentences();
@@ -153,6 +171,11 @@ impl SystemInfo {
     pub fn module(&self, name: &str) -> Option<&Module> {
         self.modules.iter().find(|module| module.name == name)
     }
+}
+
+/// Returns whether a text such as `NVRM version: NVIDIA UNIX Open Kernel Module for x86_64` names the open modules.
+fn is_open(version: &str) -> Option<bool> {
+    version.contains("NVIDIA UNIX").then(|| version.contains("Open Kernel Module"))
 }
 
 fn modules(root: &HostRoot, problems: &mut Problems) -> Vec<Module> {

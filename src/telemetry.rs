@@ -1,5 +1,6 @@
 //! Values that change by themselves: counters, errors, power, memory, the state of a device.
 
+mod health;
 mod neuron;
 
 use std::collections::BTreeMap;
@@ -12,6 +13,8 @@ use crate::host::Host;
 use crate::scan::root::HostRoot;
 use crate::types::{Bdf, number};
 
+pub(crate) use health::read_all;
+pub use health::{NeuronHealth, neuron_health};
 pub use neuron::{CoreTelemetry, DeviceState, MemoryUse, NeuronTelemetry, Power, PowerStatus};
 
 /// The counters and measured values of a host's devices, read at one moment from the host's file tree.

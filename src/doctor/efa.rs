@@ -1,8 +1,9 @@
 //! Checks of the EFA interfaces: driver, nodes, ports, number of interfaces.
 
+use crate::host::{Host, NothingFound};
 use crate::scan::efa::EfaInterface;
 use crate::scan::root::NodeAccess;
-use crate::system::RdmaNamespaces;
+use crate::system::{Module, RdmaNamespaces};
 use crate::types::PortState;
 
 use super::finding::{Check, Finding, FindingKind, Severity};
@@ -15,6 +16,22 @@ const NO_DRIVER: FindingKind = FindingKind {
     action: "Load the module (modprobe efa). If the module is missing or was not built for this kernel, install it with \
              AWS's EFA installer. If another driver such as vfio-pci is bound, unbind it.",
     source: "Linux sysfs: the driver of a PCI function.",
+};
+const DRIVER_REFUSED: FindingKind = FindingKind {
+    id: "efa-driver-refused",
+    means: "The efa driver is loaded and does not drive the interface. A driver that is loaded takes every function that it \
+            knows, so the driver has refused this one, or somebody has unbound it. The interface has no RDMA device and no node.",
+    action: "Search the kernel's log for efa: messages such as 'Failed to get device attributes' give the reason. Reload the \
+             driver, or stop and start the instance, which moves it to other hardware.",
+    source: "Linux kernel, drivers/infiniband/hw/efa/efa_main.c.",
+};
+const FOREIGN_STACK: FindingKind = FindingKind {
+    id: "rdma-stack-foreign",
+    means: "The loaded RDMA modules are not the kernel's: they belong to another RDMA stack, such as MLNX_OFED or DOCA. An efa \
+            module that was built against the kernel's ib_core does not load beside them, or crashes.",
+    action: "Build the efa module against the loaded ib_core, or remove the other RDMA stack and reboot. modprobe efa and \
+             dmesg show the symbols that do not fit.",
+    source: "Linux: the kernel's ib_core has no version file, MLNX_OFED's modules have one and use mlx_compat.",
 };
 const NO_RDMA_DEVICE: FindingKind = FindingKind {
     id: "efa-no-rdma-device",
@@ -60,12 +77,21 @@ const NOT_ATTACHED: FindingKind = FindingKind {
     source: "nearfab's table of the instance type; AWS, EFA interface types.",
 };
 
+const NONE_ATTACHED: FindingKind = FindingKind {
+    id: "efa-none-attached",
+    means: "The instance type can have EFA interfaces, and this instance was launched without one. Programs on several \
+            instances use TCP. Programs on this instance alone do not need EFA.",
+    action: "If programs use several instances, launch them with interfaces of type efa or efa-only.",
+    source: "nearfab's table of the instance type, or the list of types in AWS's EFA guide.",
+};
+
 pub(super) const DRIVER: Check =
-    Check { name: "EFA driver", kinds: || vec![NO_DRIVER, NO_RDMA_DEVICE, NO_VERBS_NODE], run: driver };
+    Check { name: "EFA driver", kinds: || vec![NO_DRIVER, DRIVER_REFUSED, NO_RDMA_DEVICE, NO_VERBS_NODE], run: driver };
+pub(super) const STACK: Check = Check { name: "RDMA stack", kinds: || vec![FOREIGN_STACK], run: stack };
 pub(super) const NODES: Check = Check { name: "EFA nodes", kinds: || vec![NODE_MISSING, NODE_REFUSED], run: nodes };
 pub(super) const PORTS: Check = Check { name: "EFA ports", kinds: || vec![PORT_DOWN], run: ports };
 pub(super) const ATTACHED: Check =
-    Check { name: "EFA interfaces attached", kinds: || vec![NOT_ATTACHED], run: attached };
+    Check { name: "EFA interfaces attached", kinds: || vec![NOT_ATTACHED, NONE_ATTACHED], run: attached };
 
 /// Returns the names of the interfaces that match, or `None` if no interface does.
 fn names_of(efa: &[EfaInterface], matches: impl Fn(&EfaInterface) -> bool) -> Option<Vec<String>> {
@@ -87,7 +113,17 @@ fn is_driven(efa: &EfaInterface) -> bool {
 fn driver(input: &Input<'_>) -> Result<Vec<Finding>, Skip> {
     let efa = input.efa()?;
     let mut found = Vec::new();
-    if let Some(subjects) = names_of(efa, |efa| !is_driven(efa) && efa.rdma.is_none()) {
+    let is_loaded = input.host.efa_driver().is_some();
+    let is_refused = |efa: &EfaInterface| is_loaded && efa.function.driver.is_none() && efa.rdma.is_none();
+    if let Some(subjects) = names_of(efa, is_refused) {
+        let seen = match efa.iter().filter(|efa| is_driven(efa)).count() {
+            0 => "the efa driver is loaded and drives no interface".to_owned(),
+            1 => "the efa driver drives 1 other interface".to_owned(),
+            others => format!("the efa driver drives {others} other interfaces"),
+        };
+        found.push(DRIVER_REFUSED.problem(subjects, seen));
+    }
+    if let Some(subjects) = names_of(efa, |efa| !is_driven(efa) && !is_refused(efa) && efa.rdma.is_none()) {
         let loaded = match input.host.efa_driver() {
             Some(_) => "the efa driver is loaded, but not bound to these interfaces",
             None => "the efa driver is not loaded",
@@ -111,6 +147,28 @@ fn driver(input: &Input<'_>) -> Result<Vec<Finding>, Skip> {
         found.push(NO_VERBS_NODE.problem(subjects, format!("no device in sys/class/infiniband_verbs{loaded}")));
     }
     Ok(found)
+}
+
+fn stack(input: &Input<'_>) -> Result<Vec<Finding>, Skip> {
+    let efa = input.efa()?;
+    let system = input.system()?;
+    // An efa module that is loaded was built against the loaded ib_core.
+    if input.host.efa_driver().is_some() || efa.iter().any(is_driven) {
+        return Ok(Vec::new());
+    }
+    let versioned =
+        |module: &&Module| matches!(module.name.as_str(), "ib_core" | "ib_uverbs") && module.version.is_some();
+    let is_foreign = |module: &&Module| module.name == "mlx_compat" || versioned(module);
+    let foreign: Vec<&Module> = system.modules.iter().filter(is_foreign).collect();
+    if foreign.is_empty() {
+        return Ok(Vec::new());
+    }
+    let named = foreign.iter().map(|module| match &module.version {
+        Some(version) => format!("{} {version}", module.name),
+        None => format!("{} (no version)", module.name),
+    });
+    let seen = format!("{}; the efa driver is not loaded", named.collect::<Vec<_>>().join(", "));
+    Ok(vec![FOREIGN_STACK.problem(foreign.iter().map(|module| module.name.clone()).collect(), seen)])
 }
 
 fn nodes(input: &Input<'_>) -> Result<Vec<Finding>, Skip> {
@@ -143,7 +201,22 @@ fn ports(input: &Input<'_>) -> Result<Vec<Finding>, Skip> {
 
 fn attached(input: &Input<'_>) -> Result<Vec<Finding>, Skip> {
     let host = input.machine()?;
-    let table = host.table().ok_or(Skip::NotApplicable("no table of this instance type"))?;
+    let name = host.instance_type().unwrap_or_default();
+    let Some(table) = host.table() else {
+        return match host.efa_interfaces() {
+            [] if has_efa_by_name(name) && shows_pci(host) => {
+                let seen = format!("{name} can have EFA interfaces, and this instance has none");
+                Ok(vec![NONE_ATTACHED.note(Vec::new(), seen)])
+            }
+            _ => Err(Skip::NotApplicable("no table of this instance type")),
+        };
+    };
+    if host.efa_interfaces().is_empty() && !table.efa.is_empty() && shows_pci(host) {
+        let seen = format!("{name} can have {} EFA interfaces, and this instance has none", table.efa.len());
+        // Accelerators of these types work over several instances.
+        let severity = if table.neuron.is_empty() && table.gpu.is_empty() { Severity::Note } else { Severity::Warning };
+        return Ok(vec![NONE_ATTACHED.found(severity, Vec::new(), seen)]);
+    }
     let absent: Vec<String> =
         table.efa.iter().filter(|row| host.find_efa(row.address).is_err()).map(|row| row.address.to_string()).collect();
     if absent.is_empty() {
@@ -151,4 +224,23 @@ fn attached(input: &Input<'_>) -> Result<Vec<Finding>, Skip> {
     }
     let seen = format!("{} of the {} interfaces of the type are absent", absent.len(), table.efa.len());
     Ok(vec![NOT_ATTACHED.note(absent, seen)])
+}
+
+fn shows_pci(host: &Host) -> bool {
+    host.nothing_found() != Some(NothingFound::NoPci)
+}
+
+/// Returns true if an instance type without a table has EFA interfaces according to AWS's list of types.
+fn has_efa_by_name(instance_type: &str) -> bool {
+    let Some((family, size)) = instance_type.split_once('.') else { return false };
+    match family {
+        "hpc6a" | "hpc6id" | "hpc7a" | "hpc7g" | "hpc8a" | "p3dn" | "p4d" | "p4de" | "p5" | "p5e" | "p5en"
+        | "p6e-gb200" => true,
+        _ if family.starts_with("p6-") || family.starts_with("trn2") || family.starts_with("trn3") => {
+            size == "48xlarge"
+        }
+        "c5n" => matches!(size, "9xlarge" | "18xlarge" | "metal"),
+        "c6in" => matches!(size, "32xlarge" | "metal"),
+        _ => false,
+    }
 }

@@ -1,7 +1,9 @@
 //! Checks of environment variables that make libfabric abort, or avoid EFA without an error.
 
+use crate::scan::efa::EfaInterface;
 use crate::system::{EFA_VARIABLES, aborting};
 
+use super::efa;
 use super::finding::{Check, Finding, FindingKind, Severity};
 use super::input::{Input, Skip};
 
@@ -45,7 +47,16 @@ const SLOW: FindingKind = FindingKind {
     source: "libfabric, fi_efa(7) and fabric(7).",
 };
 
-pub(super) const ABORTS: Check = Check { name: "variables that abort", kinds: || vec![ABORT], run: aborts };
+const DEVICE_RDMA_ABORTS: FindingKind = FindingKind {
+    id: "device-rdma-aborts",
+    means: "FI_EFA_USE_DEVICE_RDMA=1 demands RDMA read. libfabric ends a process with this setting if an EFA interface has no \
+            RDMA read, as the interfaces of g4dn, c5n and p3dn.",
+    action: "Unset the variable: libfabric then uses RDMA read if the interface has it.",
+    source: "libfabric, prov/efa/src/efa_env.c and fi_efa(7); AWS, EFA guide: supported instance types.",
+};
+
+pub(super) const ABORTS: Check =
+    Check { name: "variables that abort", kinds: || vec![ABORT, DEVICE_RDMA_ABORTS], run: aborts };
 pub(super) const PROVIDER: Check = Check { name: "FI_PROVIDER", kinds: || vec![NO_EFA], run: provider };
 pub(super) const INTERFACES: Check = Check { name: "FI_EFA_IFACE", kinds: || vec![NO_SUCH_INTERFACE], run: interfaces };
 pub(super) const SETTINGS: Check =
@@ -80,9 +91,38 @@ fn of_variable(kind: &FindingKind, severity: Severity, name: &str, value: &str) 
 }
 
 fn aborts(input: &Input<'_>) -> Result<Vec<Finding>, Skip> {
-    input.efa()?;
-    let found = aborting(input.environment()?);
-    Ok(found.into_iter().map(|(name, seen)| ABORT.problem(vec![name], seen)).collect())
+    let efa = input.efa()?;
+    let environment = input.environment()?;
+    let found = aborting(environment);
+    let mut found: Vec<Finding> = found.into_iter().map(|(name, seen)| ABORT.problem(vec![name], seen)).collect();
+    if environment.get(DEVICE_RDMA).is_some_and(|value| is_on(value)) {
+        found.extend(without_rdma_read(input.host.instance_type(), efa));
+    }
+    Ok(found)
+}
+
+const DEVICE_RDMA: &str = "FI_EFA_USE_DEVICE_RDMA";
+
+/// Returns the finding about interfaces that have no RDMA read, or of which it is not known.
+fn without_rdma_read(instance_type: Option<&str>, efa: &[EfaInterface]) -> Option<Finding> {
+    let family = instance_type.and_then(|name| name.split_once('.')).map(|(family, _)| family);
+    // Every interface of a later generation has RDMA read.
+    let first: Vec<String> = efa.iter().filter(|efa| efa.generation() == 0).map(efa::name).collect();
+    if first.is_empty() {
+        return None;
+    }
+    let names = format!("{} of {}", first.join(", "), instance_type.unwrap_or("an unknown instance type"));
+    let subject = vec![DEVICE_RDMA.to_owned()];
+    match family {
+        Some("p4d" | "p4de") => None,
+        Some("c5n" | "g4dn" | "p3dn") => {
+            Some(DEVICE_RDMA_ABORTS.problem(subject, format!("the value is on, and {names} has no RDMA read")))
+        }
+        _ => {
+            let seen = format!("the value is on, and it is not known whether {names} has RDMA read");
+            Some(DEVICE_RDMA_ABORTS.warning(subject, seen))
+        }
+    }
 }
 
 fn provider(input: &Input<'_>) -> Result<Vec<Finding>, Skip> {

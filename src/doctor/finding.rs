@@ -86,6 +86,11 @@ impl FindingKind {
 }
 
 impl Finding {
+    /// Returns the finding with steps that fit this host better than the steps of its kind.
+    pub(super) fn with_action(self, action: &'static str) -> Self {
+        Self { action, ..self }
+    }
+
     /// Returns severity, id and subjects in one line: `PROBLEM efa-no-driver: 0000:c9:00.0`.
     #[must_use]
     pub fn title(&self) -> String {

@@ -1,6 +1,6 @@
 //! Checks of the vendor libraries: installed, found by the loader, and mapped by a process.
 
-use crate::system::{InstalledLibrary, Library, MappedLibrary};
+use crate::system::{InstalledLibrary, Library, MappedLibrary, Process};
 
 use super::finding::{Check, Finding, FindingKind};
 use super::input::{Input, Skip, name_of};
@@ -63,6 +63,15 @@ const REPLACED: FindingKind = FindingKind {
     source: "Linux, proc(5): (deleted) in maps.",
 };
 
+const NO_NCCL_PLUGIN: FindingKind = FindingKind {
+    id: "nccl-plugin-missing",
+    means: "NCCL reaches EFA only through its plugin aws-ofi-nccl (libnccl-net.so, libnccl-net-ofi.so). Without the plugin, NCCL \
+            uses sockets and reports no error.",
+    action: "Install aws-ofi-nccl (AWS's EFA installer puts it into /opt/amazon/ofi-nccl), in the container image if the program \
+             runs in one, and add its folder to the loader's path. NCCL_NET=\"AWS Libfabric\" makes a missing plugin an error.",
+    source: "aws-ofi-nccl, README; NCCL, NCCL_NET and NCCL_NET_PLUGIN.",
+};
+
 pub(super) const INSTALLED: Check = Check {
     name: "installed libraries",
     kinds: || vec![NO_LIBFABRIC, SEVERAL_LIBFABRICS, NO_RUNTIME, NO_NCCOM],
@@ -71,6 +80,8 @@ pub(super) const INSTALLED: Check = Check {
 pub(super) const LOADER: Check = Check { name: "search paths", kinds: || vec![NOT_FOUND, NOT_ON_PATH], run: loader };
 pub(super) const MAPPED: Check =
     Check { name: "libraries of the process", kinds: || vec![TWICE, REPLACED], run: mapped };
+
+pub(super) const NCCL: Check = Check { name: "NCCL plugin", kinds: || vec![NO_NCCL_PLUGIN], run: nccl };
 
 /// The folders that the loader always searches.
 const DEFAULT_FOLDERS: [&str; 6] =
@@ -146,13 +157,7 @@ fn lists(folders: &str, folder: &str) -> bool {
 
 fn mapped(input: &Input<'_>) -> Result<Vec<Finding>, Skip> {
     let process = input.process()?;
-    if process.pid.is_none() {
-        return Err(Skip::NotPossible("no process given: name one with --pid".to_owned()));
-    }
-    let libraries = process.libraries.as_ref();
-    let libraries = libraries.ok_or_else(|| {
-        Skip::NotPossible("only root and the user of the process may read which libraries it has mapped".to_owned())
-    })?;
+    let libraries = mapped_libraries(process)?;
     let paths =
         |copies: Vec<&MappedLibrary>| copies.iter().map(|each| each.path.as_str()).collect::<Vec<_>>().join(", ");
     let mut found = Vec::new();
@@ -167,4 +172,32 @@ fn mapped(input: &Input<'_>) -> Result<Vec<Finding>, Skip> {
         found.push(REPLACED.warning(name_of(process), format!("deleted: {}", paths(deleted))));
     }
     Ok(found)
+}
+
+fn mapped_libraries(process: &Process) -> Result<&[MappedLibrary], Skip> {
+    if process.pid.is_none() {
+        return Err(Skip::NotPossible("no process given: name one with --pid".to_owned()));
+    }
+    process.libraries.as_deref().ok_or_else(|| {
+        Skip::NotPossible("only root and the user of the process may read which libraries it has mapped".to_owned())
+    })
+}
+
+fn nccl(input: &Input<'_>) -> Result<Vec<Finding>, Skip> {
+    input.efa()?;
+    let process = input.process()?;
+    let libraries = mapped_libraries(process)?;
+    let Some(nccl) = libraries.iter().find(|each| each.library == Library::Libnccl) else {
+        return Err(Skip::NotApplicable("the process has not mapped NCCL"));
+    };
+    let is_mapped = libraries.iter().any(|each| each.library == Library::LibncclNet);
+    let is_installed = input.system()?.libraries.iter().any(|each| each.library == Library::LibncclNet);
+    // The user chose another network on purpose.
+    let is_unused = input.variable("NCCL_NET").is_some_and(|net| !net.eq_ignore_ascii_case("AWS Libfabric"));
+    if is_mapped || is_installed || is_unused {
+        return Ok(Vec::new());
+    }
+    let seen =
+        format!("{} is mapped, and its plugin for EFA is neither mapped nor in the folders of installers", nccl.path);
+    Ok(vec![NO_NCCL_PLUGIN.warning(name_of(process), seen)])
 }

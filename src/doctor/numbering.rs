@@ -1,6 +1,7 @@
 //! Checks of device and core numbers: gaps, lists sorted as text, numbers that no core has.
 
 use crate::scan::root::NodeAccess;
+use crate::types::number;
 
 use super::finding::{Check, Finding, FindingKind};
 use super::input::{Input, Skip};
@@ -38,6 +39,27 @@ const BEYOND: FindingKind = FindingKind {
     source: "AWS Neuron runtime configuration: NEURON_RT_VISIBLE_CORES, NEURON_LOGICAL_NC_CONFIG; aws-neuron-sdk issues 392, \
              581.",
 };
+const COUNT_MALFORMED: FindingKind = FindingKind {
+    id: "num-cores-malformed",
+    means: "NEURON_RT_NUM_CORES is a number of logical cores. The Neuron runtime refuses any other value.",
+    action: "Set NEURON_RT_NUM_CORES to a number, or unset it: the runtime then takes all cores.",
+    source: "AWS Neuron runtime configuration: NEURON_RT_NUM_CORES.",
+};
+const COUNT_BEYOND: FindingKind = FindingKind {
+    id: "num-cores-beyond",
+    means: "The process asks for more logical cores than are visible here. The Neuron runtime does not start. With two physical \
+            cores in a logical core (LNC 2, the default on Trainium2 and Trainium3), the host has half as many logical cores as \
+            physical cores.",
+    action: "Set NEURON_RT_NUM_CORES to a lower number, or unset it: the runtime then takes all cores.",
+    source: "AWS Neuron runtime configuration: NEURON_RT_NUM_CORES.",
+};
+const CORES_DISAGREE: FindingKind = FindingKind {
+    id: "core-variables-disagree",
+    means: "Two variables say which cores the process uses, and they say different numbers of cores. NEURON_RT_VISIBLE_CORES \
+            takes precedence, and the Neuron runtime ignores NEURON_RT_NUM_CORES.",
+    action: "Unset NEURON_RT_NUM_CORES, or give it the number of cores in NEURON_RT_VISIBLE_CORES.",
+    source: "AWS Neuron runtime configuration: NEURON_RT_VISIBLE_CORES.",
+};
 const LNC_DISAGREES: FindingKind = FindingKind {
     id: "lnc-disagrees",
     means: "Two names of one setting have different values. Libraries that read different names see different cores.",
@@ -48,8 +70,11 @@ const LNC_DISAGREES: FindingKind = FindingKind {
 pub(super) const DEVICES: Check = Check { name: "device numbers", kinds: || vec![GAPS], run: devices };
 pub(super) const VARIABLES: Check =
     Check { name: "visible cores and devices", kinds: || vec![AS_TEXT, MALFORMED, BEYOND], run: variables };
+pub(super) const COUNT: Check =
+    Check { name: "number of cores", kinds: || vec![COUNT_MALFORMED, COUNT_BEYOND, CORES_DISAGREE], run: count };
 pub(super) const LNC: Check = Check { name: "logical core configuration", kinds: || vec![LNC_DISAGREES], run: lnc };
 
+const NUM_CORES: &str = "NEURON_RT_NUM_CORES";
 const VISIBLE_CORES: &str = "NEURON_RT_VISIBLE_CORES";
 const LISTS: [&str; 3] = [VISIBLE_CORES, "NEURON_VISIBLE_DEVICES", "AWS_NEURON_VISIBLE_DEVICES"];
 const LNC_NAMES: [&str; 2] = ["NEURON_LOGICAL_NC_CONFIG", "NEURON_RT_VIRTUAL_CORE_SIZE"];
@@ -87,6 +112,35 @@ fn variables(input: &Input<'_>) -> Result<Vec<Finding>, Skip> {
         }
     }
     Ok(found)
+}
+
+fn count(input: &Input<'_>) -> Result<Vec<Finding>, Skip> {
+    input.neuron()?;
+    let environment = input.environment()?;
+    let Some(value) = environment.get(NUM_CORES) else { return Ok(Vec::new()) };
+    let subject = || vec![NUM_CORES.to_owned()];
+    let Some(count) = number::<u32>(value.trim()) else {
+        return Ok(vec![COUNT_MALFORMED.problem(subject(), format!("its value is {value:?}"))]);
+    };
+    let visible = environment.get(VISIBLE_CORES);
+    let named = visible.and_then(|list| items(list)).filter(|items| last_of_run(items).is_some());
+    let rows = input.host.numbering().rows.len();
+    Ok(match (visible, named) {
+        // 0 is the default, which means all cores.
+        _ if count == 0 => Vec::new(),
+        (_, Some(items)) => {
+            let named: u64 = items.iter().map(|(first, last)| u64::from(last - first) + 1).sum();
+            let seen = format!("{VISIBLE_CORES} names {named} logical cores, and {NUM_CORES} is {count}");
+            let subjects = vec![VISIBLE_CORES.to_owned(), NUM_CORES.to_owned()];
+            if named == u64::from(count) { Vec::new() } else { vec![CORES_DISAGREE.note(subjects, seen)] }
+        }
+        (None, None) if usize::try_from(count).is_ok_and(|count| count > rows) => {
+            let lnc = input.host.lnc().map_or(1, |lnc| lnc.size);
+            let seen = format!("its value is {count}, and {rows} logical cores are visible here (LNC {lnc})");
+            vec![COUNT_BEYOND.problem(subject(), seen)]
+        }
+        _ => Vec::new(),
+    })
 }
 
 /// Parses a list of numbers and ranges such as `0-3,8`; returns `None` for anything else.

@@ -9,9 +9,17 @@ use crate::scan::root::HostRoot;
 use crate::types::Library;
 
 /// The folders in which installers and distributions put the libraries.
-const FOLDERS: [&str; 10] = [
+const FOLDERS: [&str; 18] = [
     "opt/amazon/efa/lib",
     "opt/amazon/efa/lib64",
+    "opt/amazon/ofi-nccl/lib",
+    "opt/amazon/ofi-nccl/lib64",
+    "opt/amazon/ofi-nccl/lib/x86_64-linux-gnu",
+    "opt/amazon/ofi-nccl/lib/aarch64-linux-gnu",
+    "opt/amazon/aws-ofi-nccl/lib",
+    "opt/amazon/aws-ofi-nccl/lib64",
+    "opt/aws-ofi-nccl/lib",
+    "opt/aws-ofi-nccl/install/lib",
     "opt/aws/neuron/lib",
     "usr/local/lib",
     "usr/local/lib64",

@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::cgroup::{self, HugePageLimit};
 use super::libraries::{self, MappedLibrary};
 use crate::error::{Error, Problems, Result};
 use crate::host::Host;
@@ -13,7 +14,11 @@ use crate::types::number;
 
 /// Prefixes of the variables that libfabric, libibverbs, the runtimes and their launchers read.
 const PREFIXES: [&str; 8] = ["FI_", "IBV_", "MLX5_", "NCCL_", "NEURON", "OFI_NCCL_", "RDMAV_", "VERBS_"];
-const VARIABLES: [&str; 4] = ["AWS_NEURON_VISIBLE_DEVICES", "LD_LIBRARY_PATH", "LD_PRELOAD", "PATH"];
+const VARIABLES: [&str; 6] =
+    ["AWS_NEURON_VISIBLE_DEVICES", "LD_LIBRARY_PATH", "LD_PRELOAD", "PATH", "SLURM_JOB_ID", "SLURM_RLIMIT_MEMLOCK"];
+/// The names of parents that show the launcher.
+pub(super) const LAUNCHERS: [&str; 5] =
+    ["slurmstepd", "slurmd", "systemd", "containerd-shim", "containerd-shim-runc-v2"];
 /// The number of the capability that lifts the limit of locked memory.
 const CAP_IPC_LOCK: u32 = 14;
 
@@ -32,11 +37,44 @@ pub struct Process {
     /// True if the process has `CAP_IPC_LOCK`, which lifts the limit. The capability has this effect only in the
     /// initial user namespace.
     pub may_exceed: Option<bool>,
+    /// The parent of the process; `None` if this user cannot read it.
+    pub parent: Option<Parent>,
+    /// The software that started the process and gave it its limits, if it is known.
+    pub launcher: Option<Launcher>,
+    /// The lowest limit of huge pages of 2 MiB of the control groups of the process; `None` without such a limit.
+    pub huge_page_limit: Option<HugePageLimit>,
     /// The environment variables at the start of the process that libfabric, libibverbs, the runtimes and the dynamic
     /// loader read; `None` if this user cannot read the environment.
     pub environment: Option<BTreeMap<String, String>>,
     /// The vendor libraries that the process has mapped; `None` if this user cannot read the process's mappings.
     pub libraries: Option<Vec<MappedLibrary>>,
+}
+
+/// The parent of a process.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct Parent {
+    /// The name of the parent.
+    pub name: Option<String>,
+    /// The soft limit of memory that the parent may lock.
+    pub locked_memory: Option<Limit>,
+}
+
+/// The software that started a process and gave it its limits.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Launcher {
+    /// Slurm, which gives a job the limits of the shell that submitted it.
+    Slurm,
+    /// A container runtime, which gives containers its own limits.
+    Container,
+    /// A service of systemd, with the name of its unit.
+    Service(String),
+    /// A launcher that a newer nearfab recorded and this version does not know.
+    #[serde(other)]
+    Unknown,
 }
 
 /// A resource limit.
@@ -74,7 +112,8 @@ impl Process {
         }
         let environment = root.read(&format!("{folder}/environ"));
         let environment = environment.ok().flatten().as_deref().map(started_with);
-        Ok(Self { pid: Some(pid), environment, ..Self::shown(&root, &mut Problems::default(), &folder) })
+        Ok(Self { pid: Some(pid), environment, ..Self::shown(&root, &mut Problems::default(), &folder) }
+            .with_launcher())
     }
 
     /// Returns the process that runs this code.
@@ -83,20 +122,45 @@ impl Process {
             Some((pair.0.into_string().ok()?, pair.1.into_string().ok()?))
         };
         let environment = relevant(std::env::vars_os().filter_map(text));
-        Self { name: None, environment: Some(environment), ..Self::shown(root, problems, "proc/self") }
+        Self { name: None, environment: Some(environment), ..Self::shown(root, problems, "proc/self") }.with_launcher()
     }
 
     /// Reads a folder of `/proc`, without the environment.
     fn shown(root: &HostRoot, problems: &mut Problems, folder: &str) -> Self {
-        let mut text = |file: &str| problems.take(root.read(&format!("{folder}/{file}"))).flatten();
+        let text =
+            |problems: &mut Problems, file: &str| problems.take(root.read(&format!("{folder}/{file}"))).flatten();
+        let status = text(problems, "status");
+        let cgroup = text(problems, "cgroup");
+        let parent = status.as_deref().and_then(parent).map(|pid| Parent {
+            name: root.read(&format!("proc/{pid}/comm")).ok().flatten(),
+            locked_memory: root.read(&format!("proc/{pid}/limits")).ok().flatten().as_deref().and_then(locked_memory),
+        });
+        let mut text = |file: &str| text(problems, file);
         Self {
             pid: None,
             name: text("comm"),
             locked_memory: text("limits").as_deref().and_then(locked_memory),
-            may_exceed: text("status").as_deref().and_then(may_exceed),
+            may_exceed: status.as_deref().and_then(may_exceed),
+            launcher: cgroup.as_deref().and_then(launcher),
             environment: None,
             libraries: text("maps").as_deref().map(libraries::mapped),
+            huge_page_limit: cgroup.as_deref().and_then(|cgroup| cgroup::of_process(root, problems, cgroup)),
+            parent,
         }
+    }
+
+    /// Returns the process with the launcher that the environment and the parent show. Slurm also starts containers, so
+    /// Slurm comes before the control group.
+    fn with_launcher(mut self) -> Self {
+        let is_step = ["SLURM_RLIMIT_MEMLOCK", "SLURM_JOB_ID"].iter().any(|name| self.variable(name).is_some());
+        let parent = self.parent.as_ref().and_then(|parent| parent.name.as_deref());
+        match parent {
+            _ if is_step => self.launcher = Some(Launcher::Slurm),
+            Some("slurmstepd") => self.launcher = Some(Launcher::Slurm),
+            Some(name) if name.starts_with("containerd-shim") => self.launcher = Some(Launcher::Container),
+            _ => {}
+        }
+        self
     }
 
     /// Returns the value of an environment variable.
@@ -126,6 +190,27 @@ fn locked_memory(limits: &str) -> Option<Limit> {
         "unlimited" => Some(Limit::Unlimited),
         bytes => number(bytes).map(Limit::Bytes),
     }
+}
+
+/// Returns the number in a line such as `PPid: 950`; `None` for 0, the parent of a process whose parent is in another PID
+/// namespace.
+fn parent(status: &str) -> Option<u32> {
+    let line = status.lines().find_map(|line| line.strip_prefix("PPid:"))?;
+    number(line.trim()).filter(|pid| *pid != 0)
+}
+
+/// Returns the launcher that the control group of a process shows.
+fn launcher(cgroup: &str) -> Option<Launcher> {
+    const CONTAINERS: [&str; 5] = ["kubepods", "docker", "containerd", "crio", "libpod"];
+    let mut paths = cgroup.lines().filter_map(|line| line.splitn(3, ':').nth(2));
+    let is_of_container = |path: &str| path.split(['/', '-', '.']).any(|part| CONTAINERS.contains(&part));
+    if cgroup.lines().any(|line| line.splitn(3, ':').nth(2).is_some_and(is_of_container)) {
+        return Some(Launcher::Container);
+    }
+    paths.find_map(|path| {
+        let unit = path.strip_prefix("/system.slice/")?.split('/').find(|part| part.ends_with(".service"))?;
+        Some(Launcher::Service(unit.to_owned()))
+    })
 }
 
 /// Returns true if the mask in a line such as `CapEff: 000001ffffffffff` has the capability.

@@ -1,7 +1,24 @@
 //! Removes values that identify the machine or its owner from [`SystemInfo`].
 
-use super::{Kubelet, MODULES, Module, Process, SystemInfo, driver_source};
+use super::process::LAUNCHERS;
+use super::{Kubelet, Launcher, MODULES, Module, Parent, Process, SystemInfo, driver_source};
 use crate::redact::Redactor;
+use crate::telemetry::{DeviceState, NeuronHealth, Reading};
+
+/// The components whose health the Neuron driver 2.30 reports.
+const COMPONENTS: [&str; 11] = [
+    "hbm",
+    "firmware_service_api",
+    "firmware_service_processor",
+    "sram",
+    "link_intraserver",
+    "link_host",
+    "link_efa",
+    "link_interserver",
+    "link_switch",
+    "axi_fabric",
+    "device_unreachable",
+];
 
 impl SystemInfo {
     /// Returns a redacted copy. `names` are the names of RDMA devices in the redacted host.
@@ -20,6 +37,9 @@ impl SystemInfo {
             kubelet,
             container,
             process,
+            nvidia_open,
+            huge_page_limit,
+            neuron_health,
             problems,
         } = self.clone();
         let module = |Module { name, version }, redactor: &mut Redactor| Module {
@@ -45,6 +65,10 @@ impl SystemInfo {
             kubelet: kubelet.map(|kubelet| kubelet.redacted(redactor)),
             container: container.map(|mark| if super::is_mark(&mark) { mark } else { redactor.path(&mark) }),
             process: process.map(|process| process.redacted(redactor, names)),
+            nvidia_open,
+            huge_page_limit,
+            neuron_health: neuron_health
+                .map(|all| all.into_iter().map(|device| redacted_health(device, redactor)).collect()),
             problems: problems.iter().map(|problem| redactor.sentence(problem)).collect(),
         }
     }
@@ -65,7 +89,8 @@ impl Kubelet {
 
 impl Process {
     fn redacted(self, redactor: &mut Redactor, names: &[&str]) -> Self {
-        let Self { pid, name, locked_memory, may_exceed, environment, libraries } = self;
+        let Self { pid, name, locked_memory, may_exceed, parent, launcher, huge_page_limit, environment, libraries } =
+            self;
         let environment = environment.map(|variables| {
             let redacted = variables.into_iter().map(|(name, value)| {
                 let value = redactor.value(&name, &value, names);
@@ -85,10 +110,45 @@ impl Process {
             name: name.map(|name| redactor.name(&name)),
             locked_memory,
             may_exceed,
+            parent: parent.map(|Parent { name, locked_memory }| Parent {
+                name: name.map(|name| if LAUNCHERS.contains(&&name[..]) { name } else { redactor.name(&name) }),
+                locked_memory,
+            }),
+            launcher: launcher.map(|launcher| match launcher {
+                Launcher::Service(unit) => Launcher::Service(redactor.name(&unit)),
+                other => other,
+            }),
+            huge_page_limit,
             environment,
             libraries,
         }
     }
+}
+
+/// Keeps numbers and the names of components, and replaces other texts.
+fn redacted_health(mut health: NeuronHealth, redactor: &mut Redactor) -> NeuronHealth {
+    let NeuronHealth { state, ecc, components, dma_aborts, .. } = &mut health;
+    let unread = if let Some(DeviceState::Unread(reading)) = state { Some(reading) } else { None };
+    let readings = unread
+        .into_iter()
+        .chain(ecc.values.values_mut())
+        .chain(components.values.values_mut())
+        .chain(dma_aborts.values_mut());
+    for reading in readings {
+        match reading {
+            Reading::Text(text) => {
+                *text = text.split(',').map(|name| component(name, redactor)).collect::<Vec<_>>().join(",");
+            }
+            Reading::Failed(reason) => *reason = redactor.sentence(reason),
+            Reading::Number(_) | Reading::Refused => {}
+        }
+    }
+    health
+}
+
+/// Keeps the name of a component that the Neuron driver knows.
+fn component(name: &str, redactor: &mut Redactor) -> String {
+    if COMPONENTS.contains(&name) || name.is_empty() { name.to_owned() } else { redactor.name(name) }
 }
 
 /// Keeps the name of a module that nearfab looks for.

@@ -19,6 +19,11 @@ pub enum Library {
     Libnrt,
     /// The collectives library of the Neuron runtime.
     Libnccom,
+    /// NVIDIA's collectives library.
+    Libnccl,
+    /// A network plugin of NCCL, such as aws-ofi-nccl's `libnccl-net-ofi.so`.
+    #[serde(rename = "libnccl-net")]
+    LibncclNet,
     /// A library that a newer nearfab recorded and this version does not know.
     #[serde(other)]
     Unknown,
@@ -26,7 +31,15 @@ pub enum Library {
 
 impl Library {
     /// Every library that nearfab knows.
-    pub const ALL: &'static [Self] = &[Self::Libibverbs, Self::Libefa, Self::Libfabric, Self::Libnrt, Self::Libnccom];
+    pub const ALL: &'static [Self] = &[
+        Self::Libibverbs,
+        Self::Libefa,
+        Self::Libfabric,
+        Self::Libnrt,
+        Self::Libnccom,
+        Self::Libnccl,
+        Self::LibncclNet,
+    ];
 
     /// Returns the name of the library's file up to `.so`.
     #[must_use]
@@ -37,6 +50,8 @@ impl Library {
             Self::Libfabric => "libfabric",
             Self::Libnrt => "libnrt",
             Self::Libnccom => "libnccom",
+            Self::Libnccl => "libnccl",
+            Self::LibncclNet => "libnccl-net",
             Self::Unknown => "unknown",
         }
     }
@@ -47,7 +62,9 @@ impl Library {
         Self::ALL.iter().copied().find(|library| {
             let Some(rest) = file.strip_prefix(library.name()) else { return false };
             let Some((tag, version)) = rest.split_once(".so") else { return false };
-            is_tag(tag) && (version.is_empty() || version.starts_with('.'))
+            // The tag of a plugin is the name of its maker: libnccl-net-ofi.so.
+            let is_plugin = *library == Self::LibncclNet && tag.starts_with('-');
+            (is_tag(tag) || is_plugin) && (version.is_empty() || version.starts_with('.'))
         })
     }
 }

@@ -133,6 +133,63 @@ pub(crate) const DEFECTS: &[Defect] = &[
         write(root, "var/lib/kubelet/plugins_registry/neuron.aws.com-reg.sock", "");
         write(root, "var/lib/kubelet/plugins_registry/nearfab.dev-reg.sock", "");
     }),
+    on_trn2("efa-driver-refused", "problem", |root| {
+        unbind(root, "0000:c9:00.0");
+        without_rdma(root);
+    }),
+    on_trn2("rdma-stack-foreign", "problem", |root| {
+        write(root, "sys/module/mlx_compat/version", "5.8-3.0.7\n");
+        fs::remove_dir_all(root.join("sys/module/efa")).unwrap();
+        for row in InstanceTable::find("trn2.48xlarge").unwrap().efa {
+            unbind(root, &row.address.to_string());
+        }
+    }),
+    on_trn2("efa-none-attached", "warning", |root| {
+        for row in InstanceTable::find("trn2.48xlarge").unwrap().efa {
+            remove(root, &format!("sys/bus/pci/devices/{}", row.address));
+        }
+        fs::remove_dir_all(root.join("sys/class/infiniband")).unwrap();
+        fs::remove_dir_all(root.join("sys/class/infiniband_verbs")).unwrap();
+    }),
+    on_trn2("neuron-unhealthy", "problem", |root| hardware(root, "health_status/unhealthy_components", "hbm")),
+    on_trn2("neuron-unhealthy", "problem", |root| hardware(root, "health_status/hw_error_event", "2")),
+    on_trn2("neuron-unhealthy", "problem", |root| hardware(root, "mem_ecc_uncorrected", "1")),
+    on_trn2("neuron-unhealthy", "problem", |root| hardware(root, "sram_ecc_uncorrected", "1")),
+    on_trn2("neuron-unhealthy", "problem", |root| {
+        let core = "sys/class/neuron_device/neuron3/neuron_core0/stats/status";
+        write(root, &format!("{core}/hw_dma_abort_error/total"), "1\n");
+    }),
+    on_trn2("neuron-memory-repairable", "warning", |root| hardware(root, "mem_ecc_repairable_uncorrected", "1")),
+    on_trn2("neuron-off-bus", "problem", |root| {
+        write(root, "sys/class/neuron_device/neuron3/info/serial_number", "ffffffffffffffff\n");
+        hardware(root, "sram_ecc_uncorrected", "65535");
+    }),
+    on_trn2("num-cores-beyond", "problem", |root| set(root, "NEURON_RT_NUM_CORES=65")),
+    on_trn2("num-cores-malformed", "problem", |root| set(root, "NEURON_RT_NUM_CORES=-1")),
+    on_trn2("core-variables-disagree", "note", |root| {
+        variables(root, &["NEURON_RT_VISIBLE_CORES=0-3", "NEURON_RT_NUM_CORES=2"]);
+    }),
+    Defect {
+        id: "device-rdma-aborts",
+        severity: "warning",
+        instance_type: "p4d.24xlarge",
+        make: |root| {
+            write(root, "sys/devices/virtual/dmi/id/product_name", "i3en.24xlarge\n");
+            set(root, "FI_EFA_USE_DEVICE_RDMA=1");
+        },
+    },
+    on_trn2("nccl-plugin-missing", "warning", |root| {
+        write(root, "proc/4711/maps", "7f00-7f01 r-xp 0 103:01 7  /usr/lib64/libnccl.so.2.27.3\n");
+    }),
+    Defect {
+        id: "gpu-memory-not-reached",
+        severity: "warning",
+        instance_type: "p5.48xlarge",
+        make: |root| {
+            write(root, "proc/driver/nvidia/version", "NVRM version: NVIDIA UNIX x86_64 Kernel Module  550.90\n")
+        },
+    },
+    on_trn2("huge-pages-refused", "warning", |root| write(root, "sys/fs/cgroup/hugetlb.2MB.max", "0\n")),
     on_trn2("nodes-unexplained", "warning", |root| {
         for class in ["sys/class/infiniband", "sys/class/infiniband_verbs"] {
             fs::remove_dir_all(root.join(class)).unwrap();
@@ -159,6 +216,72 @@ pub(crate) const WITHOUT_DEFECT: [&str; 11] = [
     "rdma-foreign-refused",
 ];
 
+/// A change of a tree that does not cause a finding.
+pub(crate) struct Harmless {
+    pub(crate) id: &'static str,
+    pub(crate) instance_type: &'static str,
+    pub(crate) make: fn(&Path),
+}
+
+const fn harmless(id: &'static str, make: fn(&Path)) -> Harmless {
+    Harmless { id, instance_type: "trn2.48xlarge", make }
+}
+
+/// Hosts that just do not have a problem.
+pub(crate) const HARMLESS: &[Harmless] = &[
+    harmless("efa-driver-refused", |root| {
+        bind_elsewhere(root, "0000:c9:00.0");
+        without_rdma(root);
+    }),
+    harmless("rdma-stack-foreign", |root| write(root, "sys/module/mlx_compat/version", "5.8-3.0.7\n")),
+    harmless("efa-none-attached", without_efa),
+    harmless("neuron-unhealthy", |root| {
+        hardware(root, "health_status/unhealthy_components", "");
+        hardware(root, "mem_ecc_corrected", "12");
+    }),
+    harmless("neuron-memory-repairable", |root| hardware(root, "mem_ecc_repairable_uncorrected", "0")),
+    harmless("neuron-off-bus", |root| hardware(root, "sram_ecc_corrected", "65535")),
+    harmless("num-cores-beyond", |root| set(root, "NEURON_RT_NUM_CORES=64")),
+    harmless("num-cores-malformed", |root| set(root, "NEURON_RT_NUM_CORES=0")),
+    harmless("core-variables-disagree", |root| {
+        variables(root, &["NEURON_RT_VISIBLE_CORES=0-3", "NEURON_RT_NUM_CORES=4"]);
+    }),
+    Harmless {
+        id: "device-rdma-aborts",
+        instance_type: "p4d.24xlarge",
+        make: |root| set(root, "FI_EFA_USE_DEVICE_RDMA=1"),
+    },
+    harmless("nccl-plugin-missing", |root| {
+        write(root, "proc/4711/maps", "7f00-7f01 r-xp 0 103:01 7  /usr/lib64/libnccl.so.2.27.3\n");
+        variables(root, &["PATH=/usr/bin", "NCCL_NET=Socket"]);
+    }),
+    Harmless {
+        id: "gpu-memory-not-reached",
+        instance_type: "p5.48xlarge",
+        make: |root| {
+            write(
+                root,
+                "proc/driver/nvidia/version",
+                "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  550.90\n",
+            );
+        },
+    },
+    harmless("huge-pages-refused", |root| write(root, "sys/fs/cgroup/hugetlb.2MB.max", "2097152\n")),
+    harmless("nodes-unexplained", |root| write(root, "dev/infiniband/rdma_cm", "")),
+];
+
+fn hardware(root: &Path, file: &str, content: &str) {
+    write(root, &format!("sys/class/neuron_device/neuron3/stats/hardware/{file}"), &format!("{content}\n"));
+}
+
+/// Takes a function from its driver.
+fn unbind(root: &Path, address: &str) {
+    let path = root.join(format!("sys/bus/pci/devices/{address}/uevent"));
+    let text = fs::read_to_string(&path).unwrap();
+    let unbound: Vec<&str> = text.lines().filter(|line| !line.starts_with("DRIVER=")).collect();
+    fs::write(&path, unbound.join("\n")).unwrap();
+}
+
 pub(crate) fn without_rdma(root: &Path) {
     remove(root, EFA_RDMA);
     remove(root, "sys/class/infiniband_verbs/uverbs10");
@@ -174,10 +297,7 @@ pub(crate) fn without_neuron_driver(root: &Path) {
         fs::remove_dir_all(root.join(folder)).unwrap();
     }
     for row in InstanceTable::find("trn2.48xlarge").unwrap().neuron {
-        let path = root.join(format!("sys/bus/pci/devices/{}/uevent", row.address));
-        let text = fs::read_to_string(&path).unwrap();
-        let unbound: Vec<&str> = text.lines().filter(|line| !line.starts_with("DRIVER=")).collect();
-        fs::write(&path, unbound.join("\n")).unwrap();
+        unbind(root, &row.address.to_string());
     }
 }
 

@@ -16,7 +16,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use defects::{DEFECTS, Defect, WITHOUT_DEFECT, without_efa, without_rdma};
+use defects::{DEFECTS, Defect, HARMLESS, Harmless, WITHOUT_DEFECT, without_efa, without_rdma};
 use nearfab::instances::tables;
 use serde_json::Value;
 use support::{error, stdout};
@@ -51,6 +51,34 @@ fn each_defect_is_found_and_a_healthy_host_has_none() {
     for finding in ids(&report) {
         assert!(all.contains(finding));
     }
+}
+
+#[test]
+fn hosts_that_just_do_not_have_a_problem_have_no_finding() {
+    for Harmless { id, instance_type, make } in HARMLESS {
+        let tree = tree(instance_type);
+        make(tree.path());
+        let report = doctor_of_process(tree.path());
+        assert!(!ids(&report).contains(id), "{id} on {instance_type}");
+    }
+}
+
+/// Notes say what is good to know, such as NUMA nodes that the firmware does not report.
+#[test]
+fn healthy_hosts_of_all_types_have_neither_problem_nor_warning() {
+    let mut types = 0;
+    for table in tables() {
+        let tree = tree(table.instance_type);
+        let report = doctor_of_process(tree.path());
+        let is_worse = |finding: &&Value| finding["severity"] != "note";
+        let found: Vec<&Value> = report["findings"].as_array().unwrap().iter().filter(is_worse).collect();
+        // p6-b200 has two RDMA devices that are not EFA interfaces, and a container may refuse them.
+        let expected: &[&str] = if table.instance_type == "p6-b200.48xlarge" { &["rdma-foreign"] } else { &[] };
+        let found: Vec<&str> = found.iter().map(|finding| finding["id"].as_str().unwrap()).collect();
+        assert_eq!(found, expected, "{}", table.instance_type);
+        types += 1;
+    }
+    assert!(types >= 20, "{types} instance types");
 }
 
 #[test]

@@ -15,7 +15,7 @@ pub(crate) fn tree(instance_type: &str) -> tempfile::TempDir {
     let memory = Path::new("/dev/shm");
     let dir = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap();
     let table = InstanceTable::find(instance_type).unwrap();
-    // The doctor does not read the statistics of the cores: thousands of files.
+    // Of the statistics of the cores, which are thousands of files, the doctor reads one file a core.
     let small = Some(Defect::NoCoreStatistics).filter(|small| small.applies(table));
     nearfab_emu::write_tree_with(table, small.as_slice(), dir.path()).unwrap();
     // A process without a problem.

@@ -46,6 +46,7 @@ pub use finding::{Finding, Severity};
 pub use input::{FiInfo, Input};
 pub use report::{CheckResult, Outcome, Report};
 
+use crate::telemetry::NeuronHealth;
 use finding::Check;
 
 /// All checks. The report has the findings of equal severity in this order.
@@ -89,6 +90,12 @@ const CHECKS: &[&Check] = &[
 
 /// The checks of what could be read. They say nothing about the devices.
 const OF_READING: [&Check; 2] = [&unreadable::NODES, &unreadable::FILES];
+
+/// Judges the health of Neuron devices, as the check of the health in [`examine`] does.
+#[must_use]
+pub fn judge_health(devices: &[NeuronHealth]) -> Vec<Finding> {
+    devices.iter().flat_map(health::of_device).collect()
+}
 
 /// Makes every check that the input allows, and returns the findings and the outcome of each check.
 ///

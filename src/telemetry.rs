@@ -134,16 +134,29 @@ impl EfaTelemetry {
 pub fn telemetry(host: &Host) -> Result<Telemetry> {
     let path = host.root().ok_or_else(|| Error::NoTree { origin: host.origin().to_string() })?;
     let root = HostRoot::open(path)?;
+    let neuron = host.neuron_devices().iter().map(|device| neuron::read(&root, device));
+    Ok(Telemetry { efa: efa_counters(&root, host), neuron: neuron.collect() })
+}
+
+/// Reads the current counters of the EFA interfaces of a host, like [`telemetry`]. Reading costs a command of each device.
+///
+/// # Errors
+/// As for [`telemetry`].
+pub fn efa_telemetry(host: &Host) -> Result<Vec<EfaTelemetry>> {
+    let path = host.root().ok_or_else(|| Error::NoTree { origin: host.origin().to_string() })?;
+    Ok(efa_counters(&HostRoot::open(path)?, host))
+}
+
+fn efa_counters(root: &HostRoot, host: &Host) -> Vec<EfaTelemetry> {
     let efa = host.efa_interfaces().iter().filter_map(|interface| {
         let device = format!("sys/class/infiniband/{}", interface.rdma.as_deref()?);
         Some(EfaTelemetry {
             address: interface.address(),
-            device: readings(&root, &format!("{device}/hw_counters"), Cost::AdminCommand),
-            port: readings(&root, &format!("{device}/ports/1/hw_counters"), Cost::AdminCommand),
+            device: readings(root, &format!("{device}/hw_counters"), Cost::AdminCommand),
+            port: readings(root, &format!("{device}/ports/1/hw_counters"), Cost::AdminCommand),
         })
     });
-    let neuron = host.neuron_devices().iter().map(|device| neuron::read(&root, device));
-    Ok(Telemetry { efa: efa.collect(), neuron: neuron.collect() })
+    efa.collect()
 }
 
 /// Reads all files of a folder.

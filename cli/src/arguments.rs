@@ -9,7 +9,7 @@ use clap::{FromArgMatches, Parser, Subcommand};
 use crate::completions::Shell;
 use crate::output::Output;
 use crate::source::Source;
-use crate::{bind, list, plan, rails, run, start, topo, verify};
+use crate::{bind, health, list, plan, rails, run, start, topo, verify};
 
 /// Show which AWS EFA interface is near which Neuron (Trainium, Inferentia) core, why, and whether this user may open it.
 ///
@@ -18,7 +18,8 @@ use crate::{bind, list, plan, rails, run, start, topo, verify};
 #[derive(Parser)]
 #[command(name = "nearfab", version)]
 #[command(
-    after_help = "Exit status: 0 success, 1 failure, 2 wrong usage, 3 no device found although --require was given."
+    after_help = "Exit status: 0 success, 1 failure, 2 wrong usage, 3 no device found although --require was given, \
+                  4 an unhealthy device although nearfab health --fail was given."
 )]
 pub(crate) struct Arguments {
     #[command(subcommand)]
@@ -68,6 +69,16 @@ pub(crate) enum Command {
         /// Also check this process: its limits, its environment, and the libraries that it has loaded.
         #[arg(long)]
         pid: Option<u32>,
+    },
+    /// Show the health of each device: memory errors, unhealthy components, DMA aborts, and counters of EFA interfaces.
+    ///
+    /// Counts of memory errors are read from registers of the devices, and counters of EFA interfaces cost a command of each
+    /// interface. The exit status is 0 even if a device is unhealthy.
+    #[command(after_help = health::HELP)]
+    Health {
+        /// Exit with status 4 if a device is unhealthy.
+        #[arg(long)]
+        fail: bool,
     },
     /// Write this host, its system and its configuration into one JSON file, which --host reads.
     Record {

@@ -20,6 +20,7 @@ mod doctor;
 mod evidence;
 mod failure;
 mod head;
+mod health;
 mod instances;
 mod launch;
 mod list;
@@ -52,6 +53,9 @@ use source::{Hosts, Input};
 
 /// The exit status of a command that found no device although `--require` was given.
 const NOTHING: u8 = 3;
+
+/// The exit status of `nearfab health --fail` if there are findings.
+const UNHEALTHY: u8 = 4;
 
 /// The width of help and usage errors without a terminal, in columns: the default of clap.
 const COLUMNS: usize = 100;
@@ -194,6 +198,14 @@ fn dispatch(
             of_host(arguments, hosts, err, |input, err| rails::write(input, rails, output, out, err))
         }
         Command::Doctor { pid } => of_host(arguments, hosts, err, |input, _| doctor::write(input, *pid, output, out)),
+        Command::Health { fail } => {
+            let mut has_findings = false;
+            let status = of_host(arguments, hosts, err, |input, _| {
+                has_findings = health::write(input, output, out)?;
+                Ok(())
+            })?;
+            Ok(if *fail && has_findings { UNHEALTHY } else { status })
+        }
         Command::Record { file, redact } => {
             of_host(arguments, hosts, err, |input, _| record::write(&input.record()?, *redact, file.as_deref(), out))
         }

@@ -37,10 +37,10 @@ fn run(input: &Input<'_>) -> Result<Vec<Finding>, Skip> {
     if health.iter().all(NeuronHealth::is_unknown) {
         return Err(Skip::NotPossible("this Neuron driver shows no health and no error counts".into()));
     }
-    Ok(health.iter().flat_map(of_device).collect())
+    Ok(super::judge_health(health))
 }
 
-/// Returns the findings about the health of one device. `nearfab health` judges by them too.
+/// Returns the findings about the health of one device.
 pub(super) fn of_device(health: &NeuronHealth) -> Vec<Finding> {
     let subject = || vec![health.device.to_string()];
     if health.is_off_bus {

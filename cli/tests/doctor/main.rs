@@ -170,6 +170,33 @@ fn json_is_valid_by_its_schema() {
 }
 
 #[test]
+fn health_is_valid_by_its_schema_and_fails_on_request() {
+    let schema = schema(include_str!("../../../docs/reference/schema/health.json"));
+    let tree = tree("trn2.48xlarge");
+    let root = tree.path().to_str().unwrap();
+    let health = |arguments: &[&str]| {
+        let output = support::nearfab(&[&["health", "--root", root], arguments].concat());
+        (output.status, output.stdout)
+    };
+    let json = |text: &str| -> Value { serde_json::from_str(text).unwrap() };
+    let (status, text) = health(&["--fail", "-o", "json"]);
+    assert_eq!((status, errors(&schema, &json(&text))), (0, Vec::new()));
+    write(tree.path(), "sys/class/neuron_device/neuron3/stats/hardware/mem_ecc_uncorrected", "1\n");
+    let (status, text) = health(&["--fail", "-o", "json"]);
+    assert_eq!((status, errors(&schema, &json(&text))), (4, Vec::new()));
+    assert_eq!(json(&text)["findings"][0]["id"], "neuron-unhealthy");
+    assert_eq!(health(&[]).0, 0);
+    // A record has the health and no counters of EFA interfaces.
+    let file = tree.path().join("record.json");
+    let file = file.to_str().unwrap();
+    stdout(&["record", file, "--root", root]);
+    let recorded = support::nearfab(&["health", "--fail", "-o", "json", "--host", file]);
+    assert_eq!((recorded.status, errors(&schema, &json(&recorded.stdout))), (4, Vec::new()));
+    let text = error(1, &["health", "--instance", "trn2.48xlarge"]);
+    assert!(text.contains("they are read from this machine or from a file tree only"), "{text}");
+}
+
+#[test]
 fn records_are_valid_by_their_schema() {
     let text = include_str!("../../../docs/reference/schema/record.json");
     let schema = schema(text);

@@ -40,8 +40,8 @@ fn counts(host: &Host) -> String {
 fn unexplained_nodes(host: &Host) -> Option<String> {
     let nodes = host.unexplained_nodes();
     (!nodes.is_empty()).then(|| {
-        let (are, them) = if nodes.len() == 1 { ("is", "it") } else { ("are", "them") };
-        format!("{} {are} there, and nothing is known of {them}: sys shows no such device", nodes.join(", "))
+        let devices = if nodes.len() == 1 { "the device" } else { "the devices" };
+        format!("Nodes in /dev: {}. Nothing else is known of {devices}: sys does not show {devices}", nodes.join(", "))
     })
 }
 

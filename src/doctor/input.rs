@@ -12,7 +12,7 @@ use crate::types::probe::Probe;
 
 /// What the doctor judges: a host, its system, and the answers of the Neuron driver and of libfabric.
 ///
-/// Checks whose data are `None` are not made, and the report says so.
+/// Checks whose data are `None` are not made, and the report gives the reason.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct Input<'a> {
@@ -72,7 +72,7 @@ impl Skip {
 }
 
 impl<'a> Input<'a> {
-    /// Returns an input that has only a host. Set the other fields as far as they are known.
+    /// Returns an input that has only a host. Set the other fields if they are known.
     #[must_use]
     pub fn new(host: &'a Host) -> Self {
         Self { host, system: None, probe: None, fi_info: None }

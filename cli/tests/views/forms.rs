@@ -163,7 +163,7 @@ fn json_of_every_instance_type_is_valid() {
             for view in views(&Host::from_instance(name).unwrap()) {
                 let mut arguments: Vec<&str> = view.iter().map(String::as_str).collect();
                 arguments.extend(["-o", "json", "--instance", name]);
-                // The doctor can examine nothing of a table, and says so in its answer and by its status.
+                // The doctor can examine nothing of a table: its answer has the outcome of each check, and its status is 1.
                 let shown = nearfab_in(&mut session, &arguments);
                 assert_eq!(shown.status, u8::from(view[0] == "doctor"), "{arguments:?}: {}", shown.stderr);
                 judge.view(&view, &shown.stdout, &arguments.join(" "));

@@ -64,6 +64,7 @@ const CHECKS: &[&Check] = &[
     &kernel::PTRACE,
     &neuron::DRIVER,
     &neuron::NODES,
+    &neuron::STATE,
     &neuron::PLACES,
     &health::CHECK,
     &numbering::DEVICES,

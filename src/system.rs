@@ -30,6 +30,8 @@ use crate::scan::root::{HostRoot, NodeAccess};
 use crate::telemetry::{self, NeuronHealth};
 use crate::types::number;
 
+/// The file with the release of the running kernel.
+const KERNEL: &str = "proc/sys/kernel/osrelease";
 /// The kernel modules that nearfab reports. Other modules are not read.
 pub(crate) const MODULES: [&str; 13] = [
     "efa",
@@ -107,6 +109,21 @@ pub struct SystemInfo {
     pub problems: Vec<String>,
 }
 
+/// Reads the release of the host's kernel alone: one file. Returns `None` for a host from a table or a record, whose
+/// [`Record`](crate::Record) has the kernel.
+///
+/// ```
+/// use nearfab::{Host, system};
+/// assert_eq!(system::kernel(&Host::from_instance("trn2.48xlarge")?)?, None);
+/// # Ok::<(), nearfab::Error>(())
+/// ```
+///
+/// # Errors
+/// [`Error::Read`](crate::Error::Read) if the file cannot be read.
+pub fn kernel(host: &Host) -> Result<Option<String>> {
+    host.root().map_or(Ok(None), |root| HostRoot::open(root)?.read(KERNEL))
+}
+
 /// A kernel module.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -139,7 +156,7 @@ impl SystemInfo {
         let root = HostRoot::open(path)?;
         let mut problems = Problems::default();
         let mut info = Self {
-            kernel: problems.take(root.read("proc/sys/kernel/osrelease")).flatten(),
+            kernel: problems.take(root.read(KERNEL)).flatten(),
             modules: modules(&root, &mut problems),
             driver_sources: driver_sources(&root, &mut problems),
             huge_pages: huge_pages(&root, &mut problems),

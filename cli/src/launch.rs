@@ -42,7 +42,7 @@ impl PlanFlags {
             Err(Error::NoTree { .. }) => {}
             Err(error) => print_message(err, &error.to_string()),
         }
-        let kernel = input.system()?.and_then(|system| system.kernel?.parse().ok());
+        let kernel = input.kernel()?.and_then(|kernel| kernel.parse().ok());
         Ok(match kernel {
             Some(kernel) => options.for_kernel(kernel),
             None => options,

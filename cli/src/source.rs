@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use clap::{Args, ValueEnum};
 use nearfab::probe::{Probe, ProbeOptions};
-use nearfab::{Host, Record, SystemInfo};
+use nearfab::{Host, Record, system};
 
 use crate::failure::{Failure, print_message};
 
@@ -60,11 +60,11 @@ pub(crate) struct Input {
 }
 
 impl Input {
-    /// Returns the system of the host: from the file of `--host`, or as it is now.
-    pub(crate) fn system(&self) -> nearfab::Result<Option<SystemInfo>> {
+    /// Returns the release of the host's kernel: from the file of `--host`, or as it is now.
+    pub(crate) fn kernel(&self) -> nearfab::Result<Option<String>> {
         match &self.file {
-            Some(_) => Ok(self.record()?.system),
-            None => SystemInfo::read(&self.host),
+            Some(_) => Ok(self.record()?.system.and_then(|system| system.kernel)),
+            None => system::kernel(&self.host),
         }
     }
 

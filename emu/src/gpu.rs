@@ -42,7 +42,7 @@ pub(crate) fn write(tree: &Tree, plan: &Plan) -> Result<(), Error> {
     tree.attribute(
         &format!("{DRIVER}/version"),
         0o444,
-        format_args!("NVRM version: NVIDIA UNIX x86_64 Kernel Module  {VERSION}"),
+        format_args!("NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  {VERSION}"),
     )?;
     for name in ["nvidiactl", "nvidia-uvm"] {
         tree.device_node(&format!("dev/{name}"))?;

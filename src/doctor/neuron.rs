@@ -5,6 +5,7 @@ use crate::scan::neuron::NeuronDevice;
 use crate::scan::pci::PciFunction;
 use crate::scan::root::NodeAccess;
 use crate::topology::{Basis, RailOptions, Rails};
+use crate::types::DeviceState;
 
 use super::efa;
 use super::finding::{Check, Finding, FindingKind, Severity};
@@ -57,6 +58,21 @@ const NEAR_NOT_USABLE: FindingKind = FindingKind {
              interfaces together, in one resource claim.",
     source: "nearfab's ranking of the interfaces, and the access to their nodes.",
 };
+const RESET_FAILED: FindingKind = FindingKind {
+    id: "neuron-reset-failed",
+    means: "The last reset of the device failed, and the driver refuses to open the device (EINVAL). nearfab plans no ranks on \
+            the device.",
+    action: "Reset the device again while no process uses it: write 1 into the attribute reset of the device. If the reset fails \
+             again, stop and start the instance, which moves it to other hardware.",
+    source: "Neuron driver, sysfs: reset is 2; neuron_cdev.c.",
+};
+const RESETTING: FindingKind = FindingKind {
+    id: "neuron-in-reset",
+    means: "The device is in reset. A process that opens the device waits until the reset ends, and only a signal that ends the \
+            process interrupts the wait.",
+    action: "Run the doctor again. If the device is still in reset after a minute, the reset hangs: stop and start the instance.",
+    source: "Neuron driver, sysfs: reset is 0; neuron_cdev.c.",
+};
 const NO_NUMA: FindingKind = FindingKind {
     id: "numa-unknown",
     means: "The firmware does not report the NUMA node of these devices (numa_node is -1, which is not node 0). A program \
@@ -67,6 +83,7 @@ const NO_NUMA: FindingKind = FindingKind {
 
 pub(super) const DRIVER: Check = Check { name: "Neuron driver", kinds: || vec![NO_DRIVER], run: driver };
 pub(super) const NODES: Check = Check { name: "Neuron nodes", kinds: || vec![NODE_MISSING, NODE_REFUSED], run: nodes };
+pub(super) const STATE: Check = Check { name: "Neuron reset", kinds: || vec![RESET_FAILED, RESETTING], run: state };
 pub(super) const PLACES: Check =
     Check { name: "location of devices", kinds: || vec![FEWER, PAIR_MISSING, NEAR_NOT_USABLE, NO_NUMA], run: places };
 
@@ -100,6 +117,22 @@ fn nodes(input: &Input<'_>) -> Result<Vec<Finding>, Skip> {
             let seen = format!("{} of {}: {seen}{}", matching.len(), devices.len(), input.container_note());
             found.push(kind.found(severity, names(matching.into_iter()), seen));
         }
+    }
+    Ok(found)
+}
+
+fn state(input: &Input<'_>) -> Result<Vec<Finding>, Skip> {
+    let devices = input.neuron()?;
+    if devices.iter().all(|device| device.state.is_none()) {
+        return Err(Skip::NotPossible("only root may read whether a reset failed".into()));
+    }
+    let in_state = |state| devices.iter().filter(move |device| device.state == Some(state));
+    let mut found = Vec::new();
+    if in_state(DeviceState::ResetFailed).next().is_some() {
+        found.push(RESET_FAILED.problem(names(in_state(DeviceState::ResetFailed)), "the attribute reset is 2"));
+    }
+    if in_state(DeviceState::Resetting).next().is_some() {
+        found.push(RESETTING.warning(names(in_state(DeviceState::Resetting)), "the attribute reset is 0"));
     }
     Ok(found)
 }

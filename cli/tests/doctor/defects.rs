@@ -37,6 +37,8 @@ pub(crate) const DEFECTS: &[Defect] = &[
     on_trn2("efa-port-not-active", "problem", |root| {
         write(root, "sys/class/infiniband/rdmap202s0/ports/1/state", "1: DOWN\n")
     }),
+    on_trn2("neuron-reset-failed", "problem", |root| write(root, "sys/class/neuron_device/neuron6/reset", "2\n")),
+    on_trn2("neuron-in-reset", "warning", |root| write(root, "sys/class/neuron_device/neuron6/reset", "0\n")),
     on_trn2("near-efa-not-usable", "warning", |root| remove(root, "dev/infiniband/uverbs3")),
     on_trn2("efa-not-all-attached", "note", without_efa),
     on_trn2("neuron-pair-missing", "note", without_efa),

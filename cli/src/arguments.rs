@@ -27,7 +27,8 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     pub(crate) source: Source,
     /// The form of the output: tables for people (the default), wide tables with every column, or JSON for programs. `record`
-    /// writes JSON only. `plan --export`, `run`, `bind` and `completions` have only one form and refuse this option.
+    /// writes JSON only. `plan --export` and `run --dry-run` print shell commands or JSON. `run`, `bind` and `completions`
+    /// have only one form and refuse this option.
     #[arg(short, long, global = true, value_enum)]
     output: Option<Output>,
     /// Exit with status 3 if the host has neither a Neuron device nor an EFA interface.
@@ -136,9 +137,12 @@ impl Arguments {
         command: &mut clap::Command,
         words: impl IntoIterator<Item = OsString>,
     ) -> Result<Self, clap::Error> {
-        let mut matches = command.try_get_matches_from_mut(words)?;
+        let words: Vec<OsString> = words.into_iter().collect();
+        let mut matches = command.try_get_matches_from_mut(&words)?;
         let arguments = Self::from_arg_matches_mut(&mut matches).map_err(|error| error.format(command))?;
-        match arguments.refusal() {
+        let refusal = arguments.source.conflict(&words).map(str::to_owned);
+        let refusal = refusal.or_else(|| arguments.refused_source()).or_else(|| arguments.refused_output());
+        match refusal {
             Some(reason) => Err(command.error(ErrorKind::ArgumentConflict, reason)),
             None => Ok(arguments),
         }
@@ -149,27 +153,52 @@ impl Arguments {
         self.output.unwrap_or_default()
     }
 
+    /// Returns why the command cannot read the host that the options name, or query its driver.
+    fn refused_source(&self) -> Option<String> {
+        let why = match &self.command {
+            Command::Runtimes => {
+                "nearfab runtimes asks the loader of this machine for its libraries (nearfab record --root DIR lists the library \
+                 files of another host)"
+            }
+            Command::Instances { .. } => "nearfab instances prints the tables of nearfab, and reads no host",
+            Command::Completions { .. } => "nearfab completions prints a script for a shell, and reads no host",
+            Command::Man { .. } => "nearfab man writes man pages, and reads no host",
+            Command::Start(_) => "nearfab start binds a process of this machine, and reads no host",
+            Command::Run(run) if run.dry_run => return None,
+            Command::Run(_) | Command::Bind(_) => {
+                let option = self.source.other_host()?;
+                return Some(format!(
+                    "nearfab run and nearfab bind start processes on this machine, and {option} names another host: leave \
+                     {option} out, or use nearfab plan or nearfab run --dry-run"
+                ));
+            }
+            _ => return None,
+        };
+        let option = self.source.option().or(self.require.then_some("--require"))?;
+        Some(format!("{why}: leave {option} out"))
+    }
+
     /// Returns why the command cannot print the form that `--output` asks for.
-    fn refusal(&self) -> Option<&'static str> {
+    fn refused_output(&self) -> Option<String> {
         let output = self.output?;
-        match &self.command {
+        let why = match &self.command {
             Command::Record { .. } if output != Output::Json => {
-                Some("nearfab record writes JSON only: leave --output out, or give it as json")
+                "nearfab record writes JSON only: leave --output out, or give it as json"
             }
-            Command::Plan(plan) if plan.export.is_some() => {
-                Some("nearfab plan --export prints shell commands only: leave --output out")
+            Command::Plan(plan) if plan.export.is_some() && output != Output::Json => {
+                "nearfab plan --export prints shell commands or JSON: leave --output out, or give it as json"
             }
-            Command::Run(run) if run.dry_run => {
-                Some("nearfab run --dry-run prints shell commands only: leave --output out")
+            Command::Run(run) if run.dry_run && output != Output::Json => {
+                "nearfab run --dry-run prints shell commands or JSON: leave --output out, or give it as json"
             }
+            Command::Run(run) if run.dry_run => return None,
             Command::Run(_) | Command::Bind(_) | Command::Start(_) => {
-                Some("the output is that of the command to start: give --output to that command, after --")
+                "the output is that of the command to start: give --output to that command, after --"
             }
-            Command::Completions { .. } => {
-                Some("nearfab completions prints a script for a shell only: leave --output out")
-            }
-            Command::Man { .. } => Some("nearfab man writes man pages only: leave --output out"),
-            _ => None,
-        }
+            Command::Completions { .. } => "nearfab completions prints a script for a shell only: leave --output out",
+            Command::Man { .. } => "nearfab man writes man pages only: leave --output out",
+            _ => return None,
+        };
+        Some(why.to_owned())
     }
 }

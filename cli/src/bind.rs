@@ -55,10 +55,9 @@ fn bind_this_process(
     arguments: &Arguments,
     err: &mut dyn Write,
 ) -> Result<Vec<(String, String)>, Failure> {
-    source.require_machine("bind")?;
     let local = launcher::local_rank(|name| std::env::var(name).ok(), arguments.ranks).map_err(Failure::launch)?;
     let allotment = Allotment::of_this_process()?;
-    let options = allotment.limit(&input.host, arguments.flags.options(input, local.ranks, err)?)?;
+    let options = arguments.flags.options(input, local.ranks, err)?;
     let plan = nearfab::plan(&input.host, &options)?;
     let rank = plan.ranks.get(local.rank as usize).ok_or_else(|| Error::NoPlan {
         reason: format!("{} gives rank {}, and the plan has {} ranks", local.variable, local.rank, plan.ranks.len()),

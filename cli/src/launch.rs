@@ -1,13 +1,12 @@
 //! Shared by `plan`, `run` and `bind`: the CPUs and cores of this process, the CPUs of this machine, and the cores that other
 //! processes hold.
 
-use std::collections::BTreeSet;
 use std::io::Write;
 
 use nearfab::plan::{PlanOptions, Rank, visible_cores};
 use nearfab::probe::{DeviceProbe, Probe};
 use nearfab::system::aborting;
-use nearfab::{Bdf, CpuCores, CpuList, Error, Host, LogicalCore, Origin};
+use nearfab::{Bdf, CpuCores, CpuList, Error, Host};
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
 
@@ -28,8 +27,15 @@ pub(crate) struct PlanFlags {
 }
 
 impl PlanFlags {
-    /// Returns the options of a plan for this host: the threads of each CPU core, and the kernel of the host.
+    /// Returns the options of a plan under the environment of this process: `plan`, `run --dry-run`, `run` and `bind` judge the
+    /// environment alike. The environment does not apply to a table or to a recorded host.
     pub(crate) fn options(&self, input: &Input, ranks: u32, err: &mut dyn Write) -> Result<PlanOptions, Failure> {
+        let options = self.options_of_host(input, ranks, err)?;
+        if input.has_this_environment() { limit(&input.host, options) } else { Ok(options) }
+    }
+
+    /// Returns the options of a plan for this host: the threads of each CPU core, and the kernel of the host.
+    fn options_of_host(&self, input: &Input, ranks: u32, err: &mut dyn Write) -> Result<PlanOptions, Failure> {
         if let Some(reason) = input.host.nothing_found().filter(|_| input.host.gpus().is_empty()) {
             return Err(Failure::Nothing(reason));
         }
@@ -50,10 +56,9 @@ impl PlanFlags {
     }
 }
 
-/// The CPUs and Neuron cores that the parent process left to this process.
+/// What the parent process left to this process: its CPUs, and the devices that its environment names.
 pub(crate) struct Allotment {
     pub(crate) cpus: CpuList,
-    cores: Option<Vec<LogicalCore>>,
 }
 
 impl Allotment {
@@ -63,52 +68,43 @@ impl Allotment {
         })?;
         let cpus =
             (0..CpuSet::count()).filter(|&cpu| set.is_set(cpu) == Ok(true)).filter_map(|cpu| cpu.try_into().ok());
-        let cores = std::env::var(VISIBLE_CORES).ok().map(|text| visible_cores(&text)).transpose()?;
-        Ok(Self { cpus: cpus.collect(), cores })
-    }
-
-    /// Limits a plan to the cores in NEURON_RT_VISIBLE_CORES.
-    ///
-    /// Fails if NEURON_LOGICAL_NC_CONFIG or CUDA_VISIBLE_DEVICES numbers cores or GPUs in another way than the host does: the
-    /// ranks would get cores or GPUs of another process.
-    pub(crate) fn limit(&self, host: &Host, options: PlanOptions) -> Result<PlanOptions, Failure> {
-        let variable = |name| std::env::var(name).ok();
-        if let (Some(value), Some(lnc)) = (variable(CORE_SIZE), host.lnc())
-            && value.trim() != lnc.size.to_string()
-        {
-            return Err(Failure::launch(format!(
-                "{CORE_SIZE}={value:?} is set, but the logical cores of this host are numbered with LNC {}: unset the variable, or \
-                 leave --root out",
-                lnc.size
-            )));
-        }
-        if let (Some(value), true) = (variable(VISIBLE_GPUS), host.neuron_devices().is_empty())
-            && !are_all(&value, host.gpus().len())
-        {
-            return Err(Failure::launch(format!(
-                "{VISIBLE_GPUS}={value:?} is set, but a plan divides all {} GPUs of the host: unset the variable to use all GPUs",
-                host.gpus().len()
-            )));
-        }
-        Ok(match &self.cores {
-            Some(cores) => options.on_cores(cores.clone()),
-            None => options,
-        })
+        Ok(Self { cpus: cpus.collect() })
     }
 }
 
-/// Returns the GPUs that CUDA shows processes of this environment. The environment of this process says nothing about a host
-/// from a table or a file.
-pub(crate) fn visible_gpus(host: &Host) -> nearfab::Result<Vec<Bdf>> {
-    let is_here = matches!(host.origin(), Origin::Machine | Origin::Tree { .. });
-    let variable = |name| std::env::var(name).ok().filter(|_| is_here);
+/// Limits a plan to the cores in NEURON_RT_VISIBLE_CORES and the GPUs in CUDA_VISIBLE_DEVICES.
+///
+/// Fails if NEURON_LOGICAL_NC_CONFIG numbers cores in another way than the host does: the ranks would get cores of another
+/// process.
+fn limit(host: &Host, options: PlanOptions) -> Result<PlanOptions, Failure> {
+    let variable = |name: &str| std::env::var(name).ok();
+    if let (Some(value), Some(lnc)) = (variable(CORE_SIZE), host.lnc())
+        && value.trim() != lnc.size.to_string()
+    {
+        return Err(Failure::launch(format!(
+            "{CORE_SIZE}={value:?} is set, but the logical cores of this host are numbered with LNC {}: unset the variable, or \
+             leave --root out",
+            lnc.size
+        )));
+    }
+    let options = match variable(VISIBLE_CORES) {
+        Some(text) => options.on_cores(visible_cores(&text)?),
+        None => options,
+    };
+    Ok(match variable(VISIBLE_GPUS) {
+        Some(_) => options.on_gpus(cuda_gpus(host, variable)?),
+        None => options,
+    })
+}
+
+/// Returns the GPUs that CUDA shows processes of this environment; all GPUs of a host that this environment says nothing
+/// about.
+pub(crate) fn visible_gpus(input: &Input) -> nearfab::Result<Vec<Bdf>> {
+    cuda_gpus(&input.host, |name: &str| std::env::var(name).ok().filter(|_| input.has_this_environment()))
+}
+
+fn cuda_gpus(host: &Host, variable: impl Fn(&str) -> Option<String>) -> nearfab::Result<Vec<Bdf>> {
     host.cuda_gpus(variable(VISIBLE_GPUS).as_deref(), variable(DEVICE_ORDER).as_deref())
-}
-
-/// Whether a list has each number below `count`, and no other.
-fn are_all(list: &str, count: usize) -> bool {
-    let numbers: Result<BTreeSet<usize>, _> = list.split(',').map(|number| number.trim().parse()).collect();
-    numbers.is_ok_and(|numbers| numbers.into_iter().eq(0..count))
 }
 
 /// Returns the variables to add to the environment of this process for the rank's process.

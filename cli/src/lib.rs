@@ -214,7 +214,7 @@ fn dispatch(
         }
         Command::Plan(plan) => of_host(arguments, hosts, err, |input, err| plan::write(input, plan, output, out, err)),
         Command::Run(run) if run.dry_run => {
-            of_host(arguments, hosts, err, |input, err| run::print(input, run, out, err))
+            of_host(arguments, hosts, err, |input, err| run::print(input, run, output, out, err))
         }
         Command::Run(run) => {
             processes.require("run")?;

@@ -1,6 +1,6 @@
 //! `nearfab plan`: the cores, EFA interfaces and CPUs that each rank should use.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::io::{self, Write};
 
@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::evidence::{self, EvidenceLine, Nearest};
 use crate::failure::Failure;
 use crate::launch::{Allotment, PlanFlags};
-use crate::output::{Output, answer};
+use crate::output::{self, Output, answer};
 use crate::shell::quoted;
 use crate::source::Input;
 use crate::table::{Table, or_unknown};
@@ -21,7 +21,8 @@ use crate::{head, notes};
 pub(crate) const HELP: &str = "\
 CORES are numbers of NEURON_RT_VISIBLE_CORES. GPUS are numbers of CUDA_VISIBLE_DEVICES, counted by PCI address.
 DEVICES are the host's numbers of Neuron devices. Equally near interfaces have = between them.
-On this machine, the plan divides the CPUs that nearfab may use, and the cores in its NEURON_RT_VISIBLE_CORES.
+On this machine, the plan divides the CPUs that nearfab may use. On this machine and with --root, the plan divides the cores \
+in NEURON_RT_VISIBLE_CORES, and a CUDA_VISIBLE_DEVICES that hides GPUs is refused, as by nearfab run.
 With --probe, nearfab plan fails if other processes hold cores of the plan.";
 
 /// The largest number of interfaces of a rank that a narrow table shows.
@@ -35,7 +36,7 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     flags: PlanFlags,
     /// Print the environment of this rank as shell commands: eval "$(nearfab plan -n 16 --export 3)". If the shell has
-    /// already set a variable that is only a default, the value of the shell is kept.
+    /// already set a variable that is only a default, the value of the shell is kept. -o json prints the environment as JSON.
     #[arg(long, value_name = "RANK")]
     pub(crate) export: Option<u32>,
 }
@@ -49,7 +50,7 @@ pub(crate) fn write(
 ) -> Result<(), Failure> {
     let plan = make_plan(input, &arguments.flags, arguments.ranks, err)?;
     if let Some(rank) = arguments.export {
-        return export(&plan, rank, out);
+        return export(&plan, rank, output, out);
     }
     if output == Output::Json {
         let (rests_on, instance_type) = (notes::sources(&input.host, &notes::NEARNESS), input.host.instance_type());
@@ -58,12 +59,11 @@ pub(crate) fn write(
     Ok(text(&input.host, &plan, output == Output::Wide, out)?)
 }
 
-/// Plans a host. On this machine, the plan divides the CPUs and cores of this process only.
+/// Plans a host under the environment of this process. On this machine, the plan divides the CPUs of this process only.
 pub(crate) fn make_plan(input: &Input, flags: &PlanFlags, ranks: u32, err: &mut dyn Write) -> Result<Plan, Failure> {
     let mut options = flags.options(input, ranks, err)?;
     if input.host.is_live() {
-        let allotment = Allotment::of_this_process()?;
-        options = allotment.limit(&input.host, options)?.on_cpus(allotment.cpus);
+        options = options.on_cpus(Allotment::of_this_process()?.cpus);
     }
     let plan = nearfab::plan(&input.host, &options)?;
     if let Some(probe) = &input.probe {
@@ -81,13 +81,28 @@ struct Answer<'a> {
     rests_on: Vec<&'static Source>,
 }
 
-fn export(plan: &Plan, rank: u32, out: &mut dyn Write) -> Result<(), Failure> {
+/// The environment of a rank in JSON.
+#[derive(Serialize)]
+struct ExportAnswer<'a> {
+    rank: u32,
+    environment: &'a BTreeMap<String, String>,
+    /// The variables that keep a value that the user has already set.
+    defaults: Vec<&'a str>,
+}
+
+fn export(plan: &Plan, rank: u32, output: Output, out: &mut dyn Write) -> Result<(), Failure> {
     let rank = plan.ranks.get(rank as usize).ok_or_else(|| Error::NoPlan {
         reason: format!("the plan has no rank {rank}: its ranks are 0 to {}", plan.ranks.len().saturating_sub(1)),
     })?;
+    let is_default = |name: &str| plan.variables.iter().any(|variable| variable.name == name && variable.is_default());
+    if output == Output::Json {
+        let defaults = rank.environment.keys().map(String::as_str).filter(|name| is_default(name)).collect();
+        let answer = ExportAnswer { rank: rank.rank, environment: &rank.environment, defaults };
+        return Ok(output::answer("plan-export", answer, out)?);
+    }
     for (name, value) in &rank.environment {
         let value = quoted(OsStr::new(value));
-        if plan.variables.iter().any(|variable| variable.name == *name && variable.is_default()) {
+        if is_default(name) {
             // A value that the user has set in the shell is kept.
             writeln!(out, "{name}=${{{name}-{value}}}; export {name}")?;
         } else {

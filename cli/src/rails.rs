@@ -130,7 +130,7 @@ fn text_for(form: Form, input: &Input, rails: &[Rails], err: &mut dyn Write) -> 
             return Ok(make_plan(input, &PlanFlags::default(), accelerators, err)?.cpu_masks()?);
         }
     };
-    Ok(input.host.rails_as(format, rails, &launch::visible_gpus(&input.host)?)?)
+    Ok(input.host.rails_as(format, rails, &launch::visible_gpus(input)?)?)
 }
 
 impl Answer<'_> {

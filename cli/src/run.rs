@@ -3,16 +3,20 @@
 mod listing;
 mod processes;
 
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use nearfab::CpuList;
 use nearfab::plan::{Plan, Rank};
+use serde::Serialize;
 
 use crate::failure::Failure;
 use crate::launch::{self, Allotment, PlanFlags};
+use crate::output::{self, Output};
 use crate::shell::quoted;
 use crate::source::{Input, Source};
 use crate::{plan, start};
@@ -38,7 +42,7 @@ pub(crate) struct Arguments {
     ranks: u32,
     #[command(flatten)]
     flags: PlanFlags,
-    /// Print the shell command of each rank, and start nothing. On a host other than this machine, the plan divides the whole
+    /// Print the shell command of each rank, or the commands as JSON with -o json, and start nothing. On a host other than this machine, the plan divides the whole
     /// host.
     #[arg(long)]
     pub(crate) dry_run: bool,
@@ -50,14 +54,46 @@ pub(crate) struct Arguments {
     command: Vec<OsString>,
 }
 
-/// Prints the shell command of each rank.
+/// The commands of the ranks in JSON.
+#[derive(Serialize)]
+struct Answer<'a> {
+    ranks: Vec<Row<'a>>,
+}
+
+#[derive(Serialize)]
+struct Row<'a> {
+    rank: u32,
+    environment: BTreeMap<String, String>,
+    cpus: &'a CpuList,
+    command: &'a [&'a str],
+}
+
+impl<'a> Row<'a> {
+    fn of(rank: &'a Rank, plan: &Plan, command: &'a [&'a str]) -> Self {
+        let environment = environment(rank, plan).into_iter().collect();
+        Self { rank: rank.rank, environment, cpus: &rank.cpus.cpus, command }
+    }
+}
+
+/// Prints the shell command of each rank, or the parts of the commands in JSON.
 pub(crate) fn print(
     input: &Input,
     arguments: &Arguments,
+    output: Output,
     out: &mut dyn Write,
     err: &mut dyn Write,
 ) -> Result<(), Failure> {
     let plan = plan::make_plan(input, &arguments.flags, arguments.ranks, err)?;
+    if output == Output::Json {
+        let words: Option<Vec<&str>> = arguments.command.iter().map(|word| word.to_str()).collect();
+        let words = words
+            .ok_or_else(|| Failure::launch("the command is not UTF-8 text, which JSON needs: leave --output out"))?;
+        return Ok(output::answer(
+            "run",
+            Answer { ranks: plan.ranks.iter().map(|rank| Row::of(rank, &plan, &words)).collect() },
+            out,
+        )?);
+    }
     for rank in &plan.ranks {
         writeln!(out, "{}", line(rank, &plan, &arguments.command))?;
     }
@@ -66,7 +102,6 @@ pub(crate) fn print(
 
 /// Starts the ranks and waits until all have ended; returns the exit status of nearfab.
 pub(crate) fn run(input: &Input, source: &Source, arguments: &Arguments, err: &mut dyn Write) -> Result<u8, Failure> {
-    source.require_machine("run")?;
     let plan = plan_this_machine(input, arguments, err)?;
     launch::refuse_held(input, source, err, |probe| plan.refuse_held(probe))?;
     if let Some(rank) = plan.ranks.first() {
@@ -80,7 +115,7 @@ pub(crate) fn run(input: &Input, source: &Source, arguments: &Arguments, err: &m
 /// Plans the CPUs and cores of this process, after checking that the CPUs of a whole host are online here.
 fn plan_this_machine(input: &Input, arguments: &Arguments, err: &mut dyn Write) -> Result<Plan, Failure> {
     let allotment = Allotment::of_this_process()?;
-    let options = allotment.limit(&input.host, arguments.flags.options(input, arguments.ranks, err)?)?;
+    let options = arguments.flags.options(input, arguments.ranks, err)?;
     launch::refuse_absent(&input.host, &nearfab::plan(&input.host, &options)?.ranks)?;
     Ok(nearfab::plan(&input.host, &options.on_cpus(allotment.cpus))?)
 }

@@ -2,6 +2,7 @@
 
 use std::cell::OnceCell;
 use std::collections::HashMap;
+use std::ffi::OsString;
 use std::io::Write;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -10,7 +11,7 @@ use clap::{Args, ValueEnum};
 use nearfab::probe::{Probe, ProbeOptions};
 use nearfab::{Host, Record, system};
 
-use crate::failure::{Failure, print_message};
+use crate::failure::print_message;
 
 #[derive(Args)]
 pub(crate) struct Source {
@@ -22,22 +23,22 @@ pub(crate) struct Source {
     probe: Option<Probing>,
     /// With --probe: also ask the driver which processes have each device open. For a moment, this takes one of the
     /// 16 places that each device has for processes. nearfab waits while a device is in reset.
-    #[arg(long, global = true, requires = "probe")]
+    #[arg(long, global = true)]
     processes: bool,
 }
 
-/// The options that name a host: at most one of them is given.
+/// The options that name a host: at most one of them is given. [`Source::conflict`] checks this, because clap checks the
+/// options before the name of a command and those after the name apart.
 #[derive(Args, Clone, PartialEq, Eq, Hash)]
-#[group(multiple = false)]
 struct Origin {
     /// Read the host from the folders sys, proc and dev below this folder, instead of below /.
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(long, global = true, value_name = "DIR", overrides_with = "root")]
     root: Option<PathBuf>,
     /// Use nearfab's table for this instance type, such as trn2.48xlarge, instead of this machine.
-    #[arg(long, global = true, value_name = "TYPE")]
+    #[arg(long, global = true, value_name = "TYPE", overrides_with = "instance")]
     instance: Option<String>,
     /// Read a host that `nearfab record` or `nearfab list -o json` wrote, instead of this machine.
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE", overrides_with = "host")]
     host: Option<PathBuf>,
 }
 
@@ -66,6 +67,12 @@ impl Input {
             Some(_) => Ok(self.record()?.system.and_then(|system| system.kernel)),
             None => system::kernel(&self.host),
         }
+    }
+
+    /// Returns true for this machine, and for the folder of `--root`, which can be this machine seen from a container. The
+    /// environment of this process says nothing about the other hosts.
+    pub(crate) fn has_this_environment(&self) -> bool {
+        self.file.is_none() && !matches!(self.host.origin(), nearfab::Origin::Table { .. })
     }
 
     /// Returns the host with its system and details: from the file of `--host`, or from the system at the first call.
@@ -125,21 +132,66 @@ impl Source {
         if self.probe == Some(Probing::EvenOnPods) { options.even_on_pods() } else { options }
     }
 
-    /// Fails for a table or a recorded host: a process can be bound only to CPUs and devices of this machine.
-    pub(crate) fn require_machine(&self, command: &str) -> Result<(), Failure> {
-        let option = match (&self.origin.instance, &self.origin.host) {
-            (None, None) => return Ok(()),
-            (Some(_), _) => "--instance",
-            _ => "--host",
-        };
-        Err(Failure::launch(format!(
-            "nearfab {command} starts processes on this machine, and {option} names another host: leave {option} out, or use \
-             nearfab plan or nearfab run --dry-run"
-        )))
+    /// Returns why the options contradict each other, wherever in the command line they are.
+    pub(crate) fn conflict(&self, words: &[OsString]) -> Option<&'static str> {
+        let given = self.origin.options().count();
+        if given > 1 || ["--root", "--instance", "--host"].into_iter().any(|option| has_two_values(words, option)) {
+            return Some("--root, --instance and --host each name the host to read: give one of them, with one value");
+        }
+        if self.processes && self.probe.is_none() {
+            return Some("--processes asks the driver for more than --probe does: give --probe too");
+        }
+        if has_two_values(words, "--probe") {
+            return Some("--probe and --probe=even-on-pods set different limits: give one of them");
+        }
+        if self.probe.is_some() && self.other_host().is_some() {
+            return Some(
+                "--probe asks the Neuron driver of this machine, and --instance and --host name another host: leave --probe out",
+            );
+        }
+        None
+    }
+
+    /// Returns the first option that names a host or queries its driver.
+    pub(crate) fn option(&self) -> Option<&'static str> {
+        self.origin.options().next().or(self.probe.map(|_| "--probe"))
+    }
+
+    /// Returns the option that names a table or a recorded host. A process can be bound only to CPUs and devices of this
+    /// machine.
+    pub(crate) fn other_host(&self) -> Option<&'static str> {
+        self.origin.options().find(|&option| option != "--root")
     }
 }
 
+/// Returns true if the words give an option two different values. clap keeps the value after the name of the command, and drops
+/// the value before it.
+fn has_two_values(words: &[OsString], option: &str) -> bool {
+    let needs_value = option != "--probe";
+    let mut words = words.iter().map(|word| word.as_encoded_bytes()).take_while(|&word| word != b"--");
+    let mut values = Vec::new();
+    while let Some(word) = words.next() {
+        match word.strip_prefix(option.as_bytes()) {
+            Some([]) if needs_value => values.extend(words.next()),
+            Some([]) => values.push(b"alone"),
+            Some([b'=', value @ ..]) => values.push(value),
+            _ => {}
+        }
+    }
+    values.windows(2).any(|pair| pair[0] != pair[1])
+}
+
 impl Origin {
+    /// Returns the options that are given.
+    fn options(&self) -> impl Iterator<Item = &'static str> {
+        let given = [
+            self.root.as_ref().map(|_| "--root"),
+            self.instance.as_ref().map(|_| "--instance"),
+            self.host.as_ref().map(|_| "--host"),
+        ];
+        given.into_iter().flatten()
+    }
+
     fn host(&self) -> nearfab::Result<Host> {
         match (&self.root, &self.instance, &self.host) {
             (Some(root), ..) => Host::from_root(root),

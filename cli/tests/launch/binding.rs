@@ -92,8 +92,8 @@ fn variables_that_contradict_the_host_are_refused() {
             "2",
             "the logical cores of this host are numbered with LNC 2",
         ),
-        ("p4d.24xlarge", "CUDA_VISIBLE_DEVICES", "4,5,6,7", "7,6,5,4,3,2,1,0", "a plan divides all 8 GPUs"),
-        ("p4d.24xlarge", "CUDA_VISIBLE_DEVICES", "GPU-8b3a", "0,1,2,3,4,5,6,7", "\"GPU-8b3a\" is set"),
+        ("p4d.24xlarge", "CUDA_VISIBLE_DEVICES", "4,8", "4,5,6,7", "GPU 8 of CUDA_VISIBLE_DEVICES"),
+        ("p4d.24xlarge", "CUDA_VISIBLE_DEVICES", "GPU-8b3a", "0,1,2,3,4,5,6,7", "GPU GPU-8b3a of CUDA_VISIBLE_DEVICES"),
     ] {
         let Some(tree) = two_nodes("launch", instance_type) else { return };
         for command in [&["run", "-n", "2"][..], &["bind", "-n", "2"]] {

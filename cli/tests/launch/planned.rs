@@ -128,7 +128,7 @@ fn impossible_plans_are_explained() {
     for command in ["run", "bind"] {
         let output = nearfab().args([command, "-n", "16"]).args(on).args(["--", "true"]).output().unwrap();
         let message = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(1), "{message}");
-        assert!(message.contains("starts processes on this machine, and --instance names another host"), "{message}");
+        assert_eq!(output.status.code(), Some(2), "{message}");
+        assert!(message.contains("start processes on this machine, and --instance names another host"), "{message}");
     }
 }

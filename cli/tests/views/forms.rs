@@ -188,6 +188,10 @@ fn json_of_plans_is_valid() {
                 let ranks = ranks.to_string();
                 let arguments = ["plan", "-n", &ranks, "-o", "json", "--instance", table.instance_type];
                 judge.judge("plan.json", &stdout(&arguments), &arguments.join(" "));
+                let export = [&arguments[..], &["--export", "0"]].concat();
+                judge.judge("plan-export.json", &stdout(&export), &export.join(" "));
+                let run = [&["run", "--dry-run"], &arguments[1..], &["--", "train", "it's"]].concat();
+                judge.judge("run.json", &stdout(&run), &run.join(" "));
             }
         }
     });

@@ -7,6 +7,7 @@ mod console;
 mod containers;
 mod forms;
 mod hosts;
+mod options;
 mod output;
 mod quick;
 mod rails;

@@ -218,11 +218,11 @@ fn dispatch(
         }
         Command::Run(run) => {
             processes.require("run")?;
-            run::run(&source.read_and_report(hosts, err)?, source, run, err)
+            run::run(&source.read_and_report(hosts, err)?.with_details()?, source, run, err)
         }
         Command::Bind(bind) => {
             processes.require("bind")?;
-            Err(bind::bind(&source.read(hosts)?, source, bind, err))
+            Err(bind::bind(&source.read(hosts)?.with_details()?, source, bind, err))
         }
         Command::Start(start) => {
             processes.require("start")?;

@@ -69,6 +69,11 @@ impl Input {
         }
     }
 
+    /// Returns this input with the details of the devices: a device that is off the bus gets no rank.
+    pub(crate) fn with_details(self) -> nearfab::Result<Self> {
+        Ok(Self { host: self.host.with_details()?, ..self })
+    }
+
     /// Returns true for this machine, and for the folder of `--root`, which can be this machine seen from a container. The
     /// environment of this process says nothing about the other hosts.
     pub(crate) fn has_this_environment(&self) -> bool {

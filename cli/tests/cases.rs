@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
 use nearfab::instances::InstanceTable;
 use nearfab_emu::Defect;
@@ -108,18 +110,34 @@ fn reported_hosts_have_the_right_answers() {
     folders.retain(|folder| folder.is_dir());
     folders.sort();
     assert!(!folders.is_empty());
-    let mut faults = Vec::new();
-    for folder in folders {
-        let name = folder.file_name().unwrap().to_str().unwrap();
-        let text = fs::read_to_string(folder.join("case.toml")).unwrap();
-        let case: Case = toml::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
-        assert!(!case.about.is_empty(), "{name}");
-        let root = tempfile::tempdir().unwrap();
-        case.write(&folder, root.path());
-        for run in &case.run {
-            let wrong = run.faults(root.path());
-            faults.extend(wrong.iter().map(|fault| format!("{name}: {:?} {}: {fault}", run.environment, run.command)));
+    // Most of the time goes into the scripts and the commands, which are processes.
+    let next = AtomicUsize::new(0);
+    let worker = || {
+        let mut faults = Vec::new();
+        while let Some(folder) = folders.get(next.fetch_add(1, Ordering::Relaxed)) {
+            faults.extend(faults_of(folder));
         }
-    }
+        faults
+    };
+    let workers = thread::available_parallelism().map_or(1, |number| number.get());
+    let faults: Vec<String> = thread::scope(|scope| {
+        let running: Vec<_> = (0..workers).map(|_| scope.spawn(worker)).collect();
+        running.into_iter().flat_map(|worker| worker.join().unwrap()).collect()
+    });
     assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+/// Writes the host of a case, runs its commands, and returns what is wrong with their output.
+fn faults_of(folder: &Path) -> Vec<String> {
+    let name = folder.file_name().unwrap().to_str().unwrap();
+    let text = fs::read_to_string(folder.join("case.toml")).unwrap();
+    let case: Case = toml::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
+    assert!(!case.about.is_empty(), "{name}");
+    let root = tempfile::tempdir().unwrap();
+    case.write(folder, root.path());
+    let faults = case.run.iter().flat_map(|run| {
+        let wrong = run.faults(root.path());
+        wrong.into_iter().map(move |fault| format!("{name}: {:?} {}: {fault}", run.environment, run.command))
+    });
+    faults.collect()
 }

@@ -234,7 +234,12 @@ fn compare_record_with_tree(judge: &Judge<'_>, dir: &Path) {
     stdout(&["record", file, "--root", root]);
     // One session reads each host once. Other tests read a host for each view.
     let mut session = nearfab_cli::Session::default();
+    let is_off_bus = host.with_details().unwrap().neuron_devices().iter().any(nearfab::NeuronDevice::is_off_bus);
     for view in views(&host) {
+        // A record has the details of devices. near and rails do not read the details of a tree.
+        if is_off_bus && ["near", "rails"].contains(&&*view[0]) {
+            continue;
+        }
         for form in ["table", "wide", "json"] {
             let mut of = |source: &str, value: &str| {
                 let mut arguments: Vec<&str> = view.iter().map(String::as_str).collect();

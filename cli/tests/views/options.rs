@@ -94,7 +94,7 @@ fn commands_that_read_no_host_refuse_its_options() {
 
 #[test]
 fn commands_that_start_processes_refuse_another_host() {
-    for (command, last) in [COMMANDS[9], COMMANDS[10]] {
+    for (command, last) in [COMMANDS[11], COMMANDS[12]] {
         for host in &HOSTS[1..] {
             for arguments in [[&host[..], command, last].concat(), [command, &host[..], last].concat()] {
                 let message = error(2, &arguments);

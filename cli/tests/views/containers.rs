@@ -77,8 +77,14 @@ fn container() -> impl Strategy<Value = (&'static InstanceTable, Vec<Defect>)> {
         (some(neuron), some(gpus), some(interfaces), any::<bool>(), 0..6_u8, one_of(neuron), one_of(interfaces))
             .prop_map(move |(devices, given, nodes, is_masked, kind, device, interface)| {
                 let mut defects = Vec::new();
+                // A container with all devices has no such defect.
+                let has_all = if neuron > 0 { &devices } else { &given }.iter().all(|is_given| *is_given);
                 if neuron > 0 {
-                    defects.extend([Defect::NoCoreStatistics, Defect::Container(numbers(&devices))]);
+                    defects.push(Defect::NoCoreStatistics);
+                }
+                if has_all {
+                } else if neuron > 0 {
+                    defects.push(Defect::Container(numbers(&devices)));
                 } else if is_masked {
                     defects.push(Defect::ContainerGpus(numbers(&given)));
                 } else {

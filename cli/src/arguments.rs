@@ -165,11 +165,18 @@ impl Arguments {
             Command::Man { .. } => "nearfab man writes man pages, and reads no host",
             Command::Start(_) => "nearfab start binds a process of this machine, and reads no host",
             Command::Run(run) if run.dry_run => return None,
-            Command::Run(_) | Command::Bind(_) => {
+            Command::Run(_) | Command::Bind(_) | Command::Health { .. } | Command::Doctor { pid: Some(_) } => {
+                let (does, instead) = match &self.command {
+                    Command::Health { .. } => ("nearfab health reads the state of devices", ""),
+                    Command::Doctor { .. } => ("nearfab doctor --pid reads a process", ", or leave --pid out"),
+                    _ => (
+                        "nearfab run and nearfab bind start processes",
+                        ", or use nearfab plan or nearfab run --dry-run",
+                    ),
+                };
                 let option = self.source.other_host()?;
                 return Some(format!(
-                    "nearfab run and nearfab bind start processes on this machine, and {option} names another host: leave \
-                     {option} out, or use nearfab plan or nearfab run --dry-run"
+                    "{does} on this machine, and {option} names another host: leave {option} out{instead}"
                 ));
             }
             _ => return None,
@@ -190,6 +197,9 @@ impl Arguments {
             }
             Command::Run(run) if run.dry_run && output != Output::Json => {
                 "nearfab run --dry-run prints shell commands or JSON: leave --output out, or give it as json"
+            }
+            Command::Rails(rails) if rails.form.is_some() => {
+                "nearfab rails --for prints what one program reads: leave --output out"
             }
             Command::Run(run) if run.dry_run => return None,
             Command::Run(_) | Command::Bind(_) | Command::Start(_) => {

@@ -24,7 +24,7 @@ accelerators. The division is the same in each process of a container, whatever 
 
 /// The forms of `--for`.
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Form {
+pub(crate) enum Form {
     /// The file of MC_CUSTOM_TOPO_JSON, for all accelerators and NUMA nodes.
     Mooncake,
     /// The value of --disaggregation-ib-device, for all GPUs.
@@ -58,8 +58,8 @@ pub(crate) struct Arguments {
     by_place: bool,
     /// Print what this program reads, and nothing else. GPUs have the numbers that CUDA gives them under the
     /// CUDA_VISIBLE_DEVICES of nearfab.
-    #[arg(long = "for", value_name = "PROGRAM", conflicts_with = "output")]
-    form: Option<Form>,
+    #[arg(long = "for", value_name = "PROGRAM")]
+    pub(crate) form: Option<Form>,
 }
 
 impl Arguments {

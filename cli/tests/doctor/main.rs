@@ -253,8 +253,8 @@ fn report_about_a_host_without_its_system_names_the_checks_left_out() {
         text.contains("Not possible (this file has the host without its system: make one with nearfab record): "),
         "{text}"
     );
-    let text = error(1, &["doctor", "--pid", "1", "--host", file.to_str().unwrap()]);
-    assert!(text.contains("they are read from this machine or from a file tree only"), "{text}");
+    let text = error(2, &["doctor", "--pid", "1", "--host", file.to_str().unwrap()]);
+    assert!(text.contains("reads a process on this machine, and --host names another host"), "{text}");
 }
 
 #[test]

@@ -11,9 +11,9 @@ const COMMANDS: [(&[&str], &[&str]); 18] = [
     (&["list"], &[]),
     (&["topo", "matrix"], &[]),
     (&["near", "neuron5"], &[]),
-    (&["rails"], &[]),
-    (&["health"], &[]),
+    (&["rails", "neuron5"], &[]),
     (&["doctor"], &[]),
+    (&["health"], &[]),
     (&["record"], &[]),
     (&["verify"], &[]),
     (&["plan", "-n", "16"], &[]),
@@ -93,8 +93,9 @@ fn commands_that_read_no_host_refuse_its_options() {
 }
 
 #[test]
-fn commands_that_start_processes_refuse_another_host() {
-    for (command, last) in [COMMANDS[11], COMMANDS[12]] {
+fn commands_that_need_a_machine_refuse_another_host() {
+    let doctor: (&[&str], &[&str]) = (&["doctor", "--pid", "1"], &[]);
+    for (command, last) in [COMMANDS[5], doctor, COMMANDS[11], COMMANDS[12]] {
         for host in &HOSTS[1..] {
             for arguments in [[&host[..], command, last].concat(), [command, &host[..], last].concat()] {
                 let message = error(2, &arguments);
@@ -106,7 +107,7 @@ fn commands_that_start_processes_refuse_another_host() {
 
 #[test]
 fn probe_needs_this_machine_and_processes_need_probe() {
-    for command in &COMMANDS[..11] {
+    for command in &COMMANDS[..13] {
         for host in &HOSTS[1..] {
             for arguments in places(*command, host, &["--probe"]) {
                 let message = error(2, &arguments);
@@ -132,7 +133,7 @@ fn json_is_json_in_every_place() {
     let dir = tempfile::tempdir().unwrap();
     tree("trn2.48xlarge", dir.path());
     let root = ["--root", dir.path().to_str().unwrap()];
-    for (command, last) in &COMMANDS[..9] {
+    for (command, last) in &COMMANDS[..11] {
         for arguments in places((command, last), &root, &["-o", "json"]) {
             let text = stdout(&arguments);
             assert!(serde_json::from_str::<serde_json::Value>(&text).is_ok(), "{arguments:?}: {text}");

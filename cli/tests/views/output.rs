@@ -142,6 +142,8 @@ fn forms_that_a_command_does_not_have_are_refused() {
             "nearfab run --dry-run prints shell commands or JSON",
         ),
         (&["-o", "wide", "run", "-n", "4", "--", "true"], "give --output to that command, after --"),
+        (&["-o", "json", "rails", "--for", "ucx"], "nearfab rails --for prints what one program reads"),
+        (&["rails", "--for", "mooncake", "-o", "json"], "nearfab rails --for prints what one program reads"),
         (&["bind", "-o", "table", "--", "true"], "give --output to that command, after --"),
         (&["record", "-o", "table"], "nearfab record writes JSON only"),
         (&["record", "-o", "wide"], "nearfab record writes JSON only"),

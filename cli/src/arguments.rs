@@ -50,9 +50,10 @@ pub(crate) enum Command {
     /// List the EFA interfaces near a core, device or GPU, or the devices near an EFA interface. The
     /// nearest is first, with the evidence.
     Near {
-        /// A core (neuron5:0 is core 0 of device 5), a logical core (nc5 is number 5 of NEURON_RT_VISIBLE_CORES), a device
-        /// (neuron5), the RDMA name of an EFA interface (rdmap201s0), or the PCI address of an EFA interface, a Neuron device
-        /// or a GPU (0000:c9:00.0).
+        /// A core (neuron5:0 or 5:0 is core 0 of device 5), a logical core (nc5 is number 5 of NEURON_RT_VISIBLE_CORES), a device
+        /// (neuron5, /dev/neuron5, nd5), an EFA interface (rdmap201s0, rdmap201s0-rdm, uverbs3), a GPU (gpu0 is the first in the
+        /// order of PCI addresses; its UUID or the beginning of it; /dev/nvidia0), a NUMA node (numa0), the PCI address of an EFA
+        /// interface, a Neuron device or a GPU (0000:c9:00.0), or a name of `nearfab topo matrix` (E0, G0).
         #[arg(value_name = "NAME")]
         of: String,
         /// Rank by PCIe path and NUMA node alone, and ignore the pairing that the vendor publishes.

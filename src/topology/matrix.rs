@@ -70,22 +70,12 @@ impl Host {
     /// ```
     #[must_use]
     pub fn matrix(&self) -> Matrix {
-        let all: Vec<Member<'_>> = self.members().filter(|member| !matches!(member, Member::OtherRdma(_))).collect();
-        let mut functions = 0..;
-        let mut gpus = 0..;
-        let mut interfaces = 0..;
-        let numbered = |letter: char, numbers: &mut std::ops::RangeFrom<u32>| {
-            format!("{letter}{}", numbers.next().unwrap_or_default())
-        };
-        let member = |member: &Member<'_>| {
+        let letters = self.letters();
+        let all: Vec<Member<'_>> = letters.iter().map(|&(_, member)| member).collect();
+        let member = |(id, member): &(String, Member<'_>)| {
             let function = member.function();
             MatrixMember {
-                id: match member {
-                    Member::Neuron(device) => format!("N{}", device.index.0),
-                    Member::Unnumbered(_) | Member::Driverless(_) => numbered('F', &mut functions),
-                    Member::Gpu(_) => numbered('G', &mut gpus),
-                    Member::Efa(_) | Member::OtherRdma(_) => numbered('E', &mut interfaces),
-                },
+                id: id.clone(),
                 kind: member.kind(),
                 name: member.to_string(),
                 address: member.address(),
@@ -93,7 +83,7 @@ impl Host {
                 cpus: function.map(|function| function.cpus.clone()).unwrap_or_default(),
             }
         };
-        let members: Vec<MatrixMember> = all.iter().map(member).collect();
+        let members: Vec<MatrixMember> = letters.iter().map(member).collect();
         let cell = |(i, a): (usize, &Member<'_>), (j, b): (usize, &Member<'_>)| match i == j {
             true => Proximity::SameFunction,
             false => Proximity::between(a.function(), b.function()),
@@ -102,6 +92,25 @@ impl Host {
         let cells = all.iter().enumerate().map(row).collect();
         let pairs = self.pairs(&all, &members);
         Matrix { members, cells, pairs }
+    }
+
+    /// Returns the devices of the matrix with their short names.
+    pub(crate) fn letters(&self) -> Vec<(String, Member<'_>)> {
+        let (mut functions, mut gpus, mut interfaces) = (0.., 0.., 0..);
+        let numbered = |letter: char, numbers: &mut std::ops::RangeFrom<u32>| {
+            format!("{letter}{}", numbers.next().unwrap_or_default())
+        };
+        let members = self.members().filter(|member| !matches!(member, Member::OtherRdma(_)));
+        let named = members.map(|member| {
+            let id = match member {
+                Member::Neuron(device) => format!("N{}", device.index.0),
+                Member::Unnumbered(_) | Member::Driverless(_) => numbered('F', &mut functions),
+                Member::Gpu(_) => numbered('G', &mut gpus),
+                Member::Efa(_) | Member::OtherRdma(_) => numbered('E', &mut interfaces),
+            };
+            (id, member)
+        });
+        named.collect()
     }
 
     fn pairs(&self, all: &[Member<'_>], members: &[MatrixMember]) -> Vec<Pair> {

@@ -12,6 +12,7 @@ mod description;
 mod formats;
 mod gpus;
 mod judges;
+mod names;
 mod numbering;
 mod oddities;
 mod pairing;

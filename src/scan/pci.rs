@@ -170,14 +170,16 @@ fn local_cpus(folder: &Folder<'_>) -> Result<CpuList> {
 }
 
 /// Reads the root bus and the bridges from the target of the function's link:
-/// `../../../devices/pci0000:b7/0000:b7:00.0/…/0000:cc:00.0`.
+/// `../../../devices/pci0000:b7/0000:b7:00.0/…/0000:cc:00.0`. A controller such as VMD has a root bus with its own PCI domain
+/// below its function: the last root bus of the path is the root of the functions below it.
 fn chain(root: &HostRoot, address: Bdf) -> Result<Option<Chain>> {
     let path = format!("{DEVICES}/{address}");
     let Some(target) = root.link(&path)? else { return Ok(None) };
     let parse = || {
-        let mut parts = target.split('/').skip_while(|part| !part.starts_with("pci"));
-        let bus: PciRoot = parts.next()?.parse().ok()?;
-        let mut bridges = parts.map(|part| part.parse().ok()).collect::<Option<Vec<Bdf>>>()?;
+        let parts: Vec<&str> = target.split('/').collect();
+        let last_root = parts.iter().rposition(|part| part.starts_with("pci"))?;
+        let bus: PciRoot = parts[last_root].parse().ok()?;
+        let mut bridges = parts[last_root + 1..].iter().map(|part| part.parse().ok()).collect::<Option<Vec<Bdf>>>()?;
         (bridges.pop()? == address).then_some(Chain { root: bus, bridges })
     };
     let expected = "a link to .../devices/pciDDDD:BB/<bridges>/<address>";
@@ -187,6 +189,34 @@ fn chain(root: &HostRoot, address: Bdf) -> Result<Option<Chain>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn last_root_of_a_path_counts() {
+        let tree = tempfile::tempdir().unwrap();
+        let devices = tree.path().join(DEVICES);
+        std::fs::create_dir_all(&devices).unwrap();
+        let root = HostRoot::open(tree.path()).unwrap();
+        let place = |path: &str| {
+            let address: Bdf = path.rsplit_once('/').unwrap().1.parse().unwrap();
+            std::os::unix::fs::symlink(format!("../../../devices/{path}"), devices.join(address.to_string())).unwrap();
+            chain(&root, address).unwrap().map(|chain| (chain.root.to_string(), chain.bridges))
+        };
+        let bdf = |text: &str| text.parse::<Bdf>().unwrap();
+        let vmd = "pci0000:63/0000:63:00.5";
+        for (path, bus, bridges) in [
+            ("pci0000:63/0000:63:00.5", "pci0000:63", vec![]),
+            (&format!("{vmd}/pci10000:00/10000:00:03.0"), "pci10000:00", vec![]),
+            (&format!("{vmd}/pci10000:00/10000:00:03.0/10000:02:01.0"), "pci10000:00", vec![bdf("10000:00:03.0")]),
+            (&format!("{vmd}/pci1abcd:80/1abcd:80:00.0"), "pci1abcd:80", vec![]),
+            (
+                "LNXSYSTM:00/LNXSYBUS:00/ACPI0004:00/VMBUS:00/00000000-0101/pci0101:00/0101:00:00.0",
+                "pci0101:00",
+                vec![],
+            ),
+        ] {
+            assert_eq!(place(path), Some((bus.to_owned(), bridges)), "{path}");
+        }
+    }
 
     #[test]
     fn numa_node_is_decimal_and_ids_are_hexadecimal() {

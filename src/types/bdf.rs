@@ -32,7 +32,8 @@ impl Bdf {
         Self { domain, bus, device: device & 0x1f, function: function & 0x7 }
     }
 
-    /// Returns the PCI domain, which is 0 on every known EC2 instance.
+    /// Returns the PCI domain: 0 for most functions. Kernels number the domains of controllers such as VMD from 0x10000, so a domain
+    /// can have five digits.
     #[must_use]
     pub const fn domain(self) -> u32 {
         self.domain

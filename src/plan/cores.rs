@@ -16,6 +16,8 @@ const EXPECTED: &str = "a CPU list such as 0-47,96-143";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CpuCores {
     cores: Vec<CpuList>,
+    /// The CPUs whose core the kernel does not show. Each counts as a separate core in `cores`.
+    unknown: CpuList,
 }
 
 impl CpuCores {
@@ -39,31 +41,39 @@ impl CpuCores {
         let root = HostRoot::open(path)?;
         let list = |path: &str| root.parse(path, EXPECTED, |text| text.parse::<CpuList>().ok());
         let online = list(ONLINE)?.unwrap_or_default();
-        let (mut cores, mut seen) = (Vec::new(), CpuList::default());
+        let (mut cores, mut seen, mut unknown) = (Vec::new(), CpuList::default(), Vec::new());
         for cpu in online.iter() {
             if seen.contains(cpu) {
                 continue;
             }
             // Linux 5.3 added the name core_cpus_list. The older name exists on every kernel.
             let threads = list(&format!("{CPUS}/cpu{cpu}/topology/thread_siblings_list"))?;
-            let core = threads.filter(|threads| threads.contains(cpu)).unwrap_or_else(|| [cpu].into_iter().collect());
+            let core = threads.filter(|threads| threads.contains(cpu)).unwrap_or_else(|| {
+                unknown.push(cpu);
+                [cpu].into_iter().collect()
+            });
             let core = core.and(&online).without(&seen);
             seen = CpuList::union([&seen, &core]);
             cores.push(core);
         }
-        Ok(Self { cores })
+        Ok(Self { cores, unknown: unknown.into_iter().collect() })
     }
 
     /// Returns the given cores, for tests.
     #[cfg(test)]
     pub(crate) fn from_cores(cores: impl Iterator<Item = CpuList>) -> Self {
-        Self { cores: cores.collect() }
+        Self { cores: cores.collect(), unknown: CpuList::default() }
     }
 
     /// Returns all online CPUs.
     #[must_use]
     pub fn cpus(&self) -> CpuList {
         CpuList::union(&self.cores)
+    }
+
+    /// Returns the CPUs whose core the kernel does not show, as in containers that hide the topology of the CPUs.
+    pub(crate) fn unknown(&self) -> &CpuList {
+        &self.unknown
     }
 
     /// Returns the CPUs of each core, ordered by the first CPU of the core.

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::PlanOptions;
+use super::{CpuCores, PlanOptions};
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::scan::numa::NumaNode;
@@ -219,23 +219,43 @@ impl CpuReason {
 }
 
 /// Returns the CPUs of a NUMA node, grouped by core.
+///
+/// The groups are those of the kernel if the kernel shows the core of every CPU. Otherwise the groups are assumed from EC2's
+/// numbering, if no core that the kernel shows contradicts the assumption.
 fn cores_of(node: &NumaNode, options: &PlanOptions) -> (Vec<CpuList>, ThreadEvidence) {
-    if let Some(threads) = &options.threads {
-        let cores = threads.iter().map(|core| core.and(&node.cpus)).filter(|core| !core.is_empty());
-        let cores: Vec<CpuList> = cores.collect();
-        if CpuList::union(&cores) == node.cpus {
-            return (cores, ThreadEvidence::Kernel);
-        }
+    let of_node = |threads: &CpuCores| -> Vec<CpuList> {
+        threads.iter().map(|core| core.and(&node.cpus)).filter(|core| !core.is_empty()).collect()
+    };
+    let shown = options.threads.as_ref().map(|threads| (of_node(threads), threads.unknown().and(&node.cpus)));
+    let shown = shown.filter(|(cores, _)| CpuList::union(cores) == node.cpus);
+    if let Some((cores, unknown)) = &shown
+        && unknown.is_empty()
+    {
+        return (cores.clone(), ThreadEvidence::Kernel);
     }
-    let cpus: Vec<u32> = node.cpus.iter().collect();
+    let assumed = assumed_cores(&node.cpus);
+    match (assumed, shown) {
+        (Some(assumed), Some((cores, unknown))) => {
+            let is_agreed = |core: &CpuList| !core.and(&unknown).is_empty() || assumed.contains(core);
+            match cores.iter().all(is_agreed) {
+                true => (assumed, ThreadEvidence::Assumed),
+                false => (cores, ThreadEvidence::NotKnown),
+            }
+        }
+        (Some(assumed), None) => (assumed, ThreadEvidence::Assumed),
+        (None, Some((cores, _))) => (cores, ThreadEvidence::NotKnown),
+        (None, None) => (node.cpus.iter().map(|cpu| [cpu].into_iter().collect()).collect(), ThreadEvidence::NotKnown),
+    }
+}
+
+/// Returns the cores that EC2's numbering suggests; `None` if the CPUs are not two ranges of one length.
+fn assumed_cores(cpus: &CpuList) -> Option<Vec<CpuList>> {
+    let cpus: Vec<u32> = cpus.iter().collect();
     let (first, second) = cpus.split_at(cpus.len() / 2);
     let is_range = |cpus: &[u32]| cpus.windows(2).all(|pair| pair[1] == pair[0] + 1);
     let is_split = !first.is_empty() && first.len() == second.len() && is_range(first) && is_range(second);
-    if is_split && !is_range(&cpus) {
-        let cores = first.iter().zip(second).map(|(&one, &other)| [one, other].into_iter().collect());
-        return (cores.collect(), ThreadEvidence::Assumed);
-    }
-    (cpus.into_iter().map(|cpu| [cpu].into_iter().collect()).collect(), ThreadEvidence::NotKnown)
+    let cores = || first.iter().zip(second).map(|(&one, &other)| [one, other].into_iter().collect()).collect();
+    (is_split && !is_range(&cpus)).then(cores)
 }
 
 /// Gives each rank its part of the cores, by weight. Parts are consecutive, in the order of the ranks. A rank whose

@@ -176,6 +176,10 @@ impl Arguments {
                     ),
                 };
                 let option = self.source.other_host()?;
+                // A record has the health of the devices, a table has not.
+                if matches!(self.command, Command::Health { .. }) && option != "--instance" {
+                    return None;
+                }
                 return Some(format!(
                     "{does} on this machine, and {option} names another host: leave {option} out{instead}"
                 ));

@@ -192,8 +192,8 @@ fn health_is_valid_by_its_schema_and_fails_on_request() {
     stdout(&["record", file, "--root", root]);
     let recorded = support::nearfab(&["health", "--fail", "-o", "json", "--host", file]);
     assert_eq!((recorded.status, errors(&schema, &json(&recorded.stdout))), (4, Vec::new()));
-    let text = error(1, &["health", "--instance", "trn2.48xlarge"]);
-    assert!(text.contains("they are read from this machine or from a file tree only"), "{text}");
+    let text = error(2, &["health", "--instance", "trn2.48xlarge"]);
+    assert!(text.contains("reads the state of devices on this machine, and --instance names another host"), "{text}");
 }
 
 #[test]

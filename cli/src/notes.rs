@@ -19,7 +19,7 @@ pub(crate) fn sources(host: &Host, facts: &[&str]) -> Vec<&'static Source> {
 }
 
 /// Writes the facts that depend on assumptions, one line for each grade:
-/// `Inferred, not seen on a host: path (trn2-switch-ports)`.
+/// `Inferred, not seen on a host: path (ec2-switch-numbering)`.
 pub(crate) fn write(host: &Host, facts: &[&str], out: &mut dyn Write) -> io::Result<()> {
     let assumed: Vec<_> = sources(host, facts).into_iter().filter(|source| !source.assumptions.is_empty()).collect();
     if assumed.is_empty() {

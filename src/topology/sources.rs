@@ -14,9 +14,9 @@ impl Host {
     ///
     /// ```
     /// use nearfab::Host;
-    /// let host = Host::from_instance("trn2.48xlarge")?;
-    /// let numa = host.table_sources().into_iter().find(|source| source.fact == "numa").unwrap();
-    /// assert_eq!(numa.assumptions, ["trn2-numa"]);
+    /// let host = Host::from_instance("p5.48xlarge")?;
+    /// let path = host.table_sources().into_iter().find(|source| source.fact == "path").unwrap();
+    /// assert_eq!(path.assumptions, ["ec2-switch-numbering"]);
     /// # Ok::<(), nearfab::Error>(())
     /// ```
     #[must_use]

@@ -65,7 +65,7 @@ fn tables_and_trees_agree_with_every_capture() {
         ("trn1.2xlarge", 2),
         ("trn1.32xlarge", 2),
         ("trn2.3xlarge", 1),
-        ("trn2.48xlarge", 1),
+        ("trn2.48xlarge", 2),
     ];
     assert_eq!(compared, expected.into());
 }
@@ -143,7 +143,6 @@ fn device(table: &InstanceTable, index: &Value) -> &'static NeuronRow {
     table.neuron(HostDevice(number(index))).unwrap()
 }
 
-/// Compares each root with the functions below it: NUMA node, names and bridges.
 /// Compares every function and every bridge, and the CPUs of the NUMA nodes.
 fn hwloc_functions(table: &InstanceTable, host: &Host, data: &Value) {
     let captured: BTreeMap<Bdf, (PciId, Option<u32>, Vec<Bdf>)> = data["functions"]
@@ -159,10 +158,16 @@ fn hwloc_functions(table: &InstanceTable, host: &Host, data: &Value) {
         })
         .collect();
     let rows = table.efa.iter().chain(table.gpu).chain(table.foreign);
-    let in_table = rows.map(|row| (row.address, (row.id, row.numa, row.bridges.to_vec())));
-    assert_eq!(in_table.collect::<BTreeMap<_, _>>(), captured);
+    let rows = rows.map(|row| (row.address, (row.id, row.numa, row.bridges.to_vec())));
+    let neuron = table.neuron.iter().map(|row| {
+        let id: PciId = format!("1d0f:{:04x}", table.product().unwrap().device_ids[0]).try_into().unwrap();
+        (row.address, (id, row.numa, row.bridges.to_vec()))
+    });
+    assert_eq!(rows.chain(neuron).collect::<BTreeMap<_, _>>(), captured);
     let scanned = host.efa_interfaces().iter().map(|efa| &efa.function);
-    for function in scanned.chain(host.gpus().iter().map(|gpu| &gpu.function)) {
+    let devices = host.neuron_devices().iter();
+    let neuron = devices.map(|device| device.location.as_ref().unwrap().function.as_ref().unwrap());
+    for function in scanned.chain(host.gpus().iter().map(|gpu| &gpu.function)).chain(neuron) {
         let (id, numa, bridges) = &captured[&function.address];
         assert_eq!((&function.id, &function.numa, &function.bridges), (id, numa, bridges));
     }
@@ -171,6 +176,7 @@ fn hwloc_functions(table: &InstanceTable, host: &Host, data: &Value) {
     assert_eq!(serde_json::to_value(cpus).unwrap(), data["cpus"]);
 }
 
+/// Compares each root with the functions below it: NUMA node, names and bridges.
 fn hwloc(table: &InstanceTable, host: &Host, data: &Value) {
     let id_of = |kind: &str| id(&data[format!("{kind}_id")]);
     assert!(table.efa.iter().all(|row| row.id == id_of("efa")));

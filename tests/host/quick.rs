@@ -454,17 +454,18 @@ fn hosts_are_verified_against_their_tables() {
         fs::write(function.join("numa_node"), node).unwrap();
         fs::write(function.join("local_cpulist"), cpus).unwrap();
     };
-    let tree = tree("trn2.48xlarge", &[]);
+    let tree = tree("trn2e.48xlarge", &[]);
     let verification = verify(&Host::from_root(tree.path()).unwrap(), None);
     let [confirmed, refuted, untestable] = verification.counts();
-    assert_eq!((confirmed, refuted, confirmed + untestable), (4, 0, verification.assumptions.len()));
+    assert_eq!((confirmed, refuted, confirmed + untestable), (2, 0, verification.assumptions.len()));
     assert!(verification.facts.iter().all(|fact| fact.differences.is_empty() && fact.agreed > 0));
-    // The assumption trn2-numa depends on the CPUs of two NUMA nodes and on the nodes of 32 functions.
-    let numa = verification.assumptions.iter().find(|assumption| assumption.id == "trn2-numa").unwrap();
-    assert!(matches!(numa.verdict, Verdict::Confirmed { agreed: 34, .. }), "{numa:?}");
+    // The assumption depends on every fact of the table: CPUs, nodes, addresses, ids, paths, pairs and links.
+    let alike = verification.assumptions.iter().find(|assumption| assumption.id == "trn2e-like-trn2").unwrap();
+    let agreed: usize = verification.facts.iter().map(|fact| fact.agreed).sum();
+    assert!(matches!(alike.verdict, Verdict::Confirmed { agreed: all, .. } if all == agreed), "{alike:?}");
     set_node(tree.path(), "1\n", "48-95,144-191\n");
     let verification = verify(&Host::from_root(tree.path()).unwrap(), None);
-    assert_eq!(verification.counts()[1], 1, "trn2-numa");
+    assert_eq!(verification.counts()[1], 1, "trn2e-like-trn2");
     let numa = verification.facts.iter().find(|fact| fact.fact == "numa").unwrap();
     assert_eq!((numa.differences[0].expected.as_str(), numa.differences[0].found.as_str()), ("0", "1"));
 

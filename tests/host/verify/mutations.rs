@@ -90,32 +90,39 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         ),
     },
     Mutation {
+        instance_type: "trn2.3xlarge",
+        change: |tree| set_id(tree, "0000:32:00.0", "1d0f:efa2", "1d0f:efa3"),
+        refuted: &["trn2-efa-device-id"],
+        facts: &["efa_device_id"],
+        difference: ("/sys/bus/pci/devices/0000:32:00.0/device", "1d0f:efa2", "1d0f:efa3"),
+    },
+    Mutation {
         instance_type: "trn2.48xlarge",
         change: |tree| set_id(tree, "0000:57:00.0", "1d0f:efa2", "1d0f:efa3"),
-        refuted: &["trn2-efa-device-id"],
+        refuted: &[],
         facts: &["efa_device_id"],
         difference: ("/sys/bus/pci/devices/0000:57:00.0/device", "1d0f:efa2", "1d0f:efa3"),
     },
     Mutation {
         instance_type: "trn2.48xlarge",
         change: |tree| {
-            move_to(tree, "0000:cc:00.0", "pci0000:b7/0000:b7:00.0/0000:b8:00.0/0000:b9:02.2", "0000:cc:00.0");
+            move_to(tree, "0000:cc:00.0", "pci0000:b7/0000:b7:00.0/0000:b8:00.0/0000:b9:02.3", "0000:cc:00.0");
         },
-        refuted: &["trn2-switch-ports"],
+        refuted: &[],
         facts: &["path"],
         difference: (
             "/sys/bus/pci/devices/0000:cc:00.0",
-            "pci0000:b7/0000:b7:00.0/0000:b8:00.0/0000:b9:02.1",
             "pci0000:b7/0000:b7:00.0/0000:b8:00.0/0000:b9:02.2",
+            "pci0000:b7/0000:b7:00.0/0000:b8:00.0/0000:b9:02.3",
         ),
     },
     Mutation {
         // The device moves behind the switch of devices 1 and 2, so that the device's pair is not near.
         instance_type: "trn2.48xlarge",
         change: |tree| {
-            move_to(tree, "0000:cc:00.0", "pci0000:a1/0000:a1:00.0/0000:a2:00.0/0000:a3:02.2", "0000:cc:00.0");
+            move_to(tree, "0000:cc:00.0", "pci0000:a1/0000:a1:00.0/0000:a2:00.0/0000:a3:02.3", "0000:cc:00.0");
         },
-        refuted: &["trn2-switch-ports"],
+        refuted: &[],
         facts: &["pairing", "path"],
         difference: (
             "/sys/bus/pci/devices/0000:cc:00.0",
@@ -126,7 +133,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     Mutation {
         instance_type: "trn2.48xlarge",
         change: |tree| set_node(tree, "0000:58:00.0", 1),
-        refuted: &["trn2-numa"],
+        refuted: &[],
         facts: &["numa"],
         difference: ("/sys/bus/pci/devices/0000:58:00.0/numa_node", "0", "1"),
     },
@@ -136,7 +143,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
             set_cpus(tree, 0, "0-95");
             set_cpus(tree, 1, "96-191");
         },
-        refuted: &["local-cpulist", "trn2-numa"],
+        refuted: &["local-cpulist"],
         facts: &["cpus"],
         difference: ("/sys/devices/system/node/node1/cpulist", "48-95,144-191", "96-191"),
     },

@@ -24,9 +24,10 @@ fn addresses(rails: &[Rail]) -> Vec<String> {
 /// of addresses.
 #[test]
 fn accelerators_of_one_switch_divide_its_interfaces() {
-    let expected: [(&str, &str, &[&str], u32); 9] = [
+    let expected: [(&str, &str, &[&str], u32); 10] = [
         ("p5en.48xlarge", "0000:59:00.0", &["0000:55:00.0", "0000:56:00.0"], 1),
         ("p5en.48xlarge", "0000:5a:00.0", &["0000:57:00.0", "0000:58:00.0"], 1),
+        ("p6-b300.48xlarge", "0000:58:00.0", &["0000:56:00.0", "0000:57:00.0"], 1),
         ("p6-b200.48xlarge", "0000:51:00.0", &["0000:4f:00.0"], 1),
         ("p6-b200.48xlarge", "0000:52:00.0", &["0000:50:00.0"], 1),
         ("p5.48xlarge", "0000:53:00.0", &["0000:4f:00.0", "0000:50:00.0", "0000:51:00.0", "0000:52:00.0"], 1),
@@ -138,6 +139,20 @@ fn uniform_rails_have_the_least_number_of_all() {
     assert_eq!(counts(RailOptions::default().uniform()), [3; 8]);
     let uniform = host.all_rails(RailOptions::default().uniform());
     assert_eq!(addresses(&uniform[0].rails), ["0000:4f:00.0", "0000:50:00.0", "0000:51:00.0"]);
+}
+
+#[test]
+fn interfaces_that_no_accelerator_gets_are_named() {
+    let host = Host::from_instance("p6e-gb200.36xlarge").unwrap();
+    let without = host.interfaces_without_accelerator();
+    let rails: Vec<Bdf> = host
+        .all_rails(RailOptions::default())
+        .iter()
+        .flat_map(|rails| &rails.rails)
+        .map(|rail| rail.near.target)
+        .collect();
+    assert_eq!((without.len(), rails.len(), host.efa_interfaces().len()), (8, 8, 16));
+    assert!(without.iter().all(|address| !rails.contains(address)));
 }
 
 #[test]

@@ -74,6 +74,7 @@ const CHECKS: &[&Check] = &[
     &versions::PAIRS,
     &versions::RELOAD,
     &libraries::INSTALLED,
+    &libraries::SYMBOLS,
     &libraries::LOADER,
     &libraries::MAPPED,
     &libraries::NCCL,

@@ -6,6 +6,7 @@ mod kubelet;
 mod libraries;
 mod process;
 mod redacted;
+mod symbols;
 mod variables;
 
 pub use cgroup::HugePageLimit;
@@ -15,6 +16,7 @@ pub use libraries::{InstalledLibrary, MappedLibrary};
 pub(crate) use libraries::{mapped, version as version_of_file};
 pub use process::{Launcher, Limit, Parent, Process};
 use serde::{Deserialize, Serialize};
+pub use symbols::{NeededVersion, SymbolVersions};
 #[cfg(feature = "live")]
 pub(crate) use variables::asks_for_fork_safety;
 pub use variables::{aborting, is_fork_safe};

@@ -1,6 +1,7 @@
 //! Huge pages, kernel modules and libraries of a machine that AWS's installers set up.
 
 use crate::driver::NeuronDriver;
+use crate::elf::library_file;
 use crate::machine::cpus;
 use crate::plan::Plan;
 use crate::tree::{Error, Tree};
@@ -55,9 +56,14 @@ fn write_efa(tree: &Tree) -> Result<(), Error> {
     tree.attribute("sys/module/ib_core/parameters/netns_mode", 0o444, "Y")?;
     tree.attribute("sys/module/ib_uverbs/refcnt", 0o444, 1)?;
     tree.attribute("usr/src/efa-3.1.0/VERSION", 0o644, "3.1.0")?;
-    library(tree, "opt/amazon/efa/lib64", "libfabric.so.1", "32.0")?;
-    library(tree, "usr/lib64", "libibverbs.so.1", "15.61.0")?;
-    library(tree, "usr/lib64", "libefa.so.1", "4.61.0")?;
+    let needed: [(&str, &[&str]); 2] =
+        [("libefa.so.1", &["EFA_1.2", "EFA_1.3"]), ("libibverbs.so.1", &["IBVERBS_1.1", "IBVERBS_1.14"])];
+    library(tree, "opt/amazon/efa/lib64", "libfabric.so.1", "32.0", &library_file(&[], &needed))?;
+    let defined = ["IBVERBS_1.0", "IBVERBS_1.1", "IBVERBS_1.14", "IBVERBS_1.15", "IBVERBS_PRIVATE_34"];
+    library(tree, "usr/lib64", "libibverbs.so.1", "15.61.0", &library_file(&defined, &[]))?;
+    let defined = ["EFA_1.0", "EFA_1.1", "EFA_1.2", "EFA_1.3", "EFA_1.4"];
+    let efa = library_file(&defined, &[("libibverbs.so.1", &["IBVERBS_PRIVATE_34"])]);
+    library(tree, "usr/lib64", "libefa.so.1", "4.61.0", &efa)?;
     tree.attribute("etc/ld.so.conf.d/000_efa.conf", 0o644, "/opt/amazon/efa/lib64")
 }
 
@@ -93,8 +99,8 @@ fn runtime_version(driver: NeuronDriver) -> &'static str {
 }
 
 /// Writes a library's file, and a link to the file. The link's name is the soname.
-fn library(tree: &Tree, folder: &str, soname: &str, version: &str) -> Result<(), Error> {
+fn library(tree: &Tree, folder: &str, soname: &str, version: &str, content: &[u8]) -> Result<(), Error> {
     let file = format!("{folder}/{soname}.{version}");
-    tree.bytes(&file, 0o755, b"")?;
+    tree.bytes(&file, 0o755, content)?;
     tree.link(&format!("{folder}/{soname}"), &file)
 }

@@ -1,8 +1,8 @@
 //! Checks of the vendor libraries: installed, found by the loader, and mapped by a process.
 
-use crate::system::{InstalledLibrary, Library, MappedLibrary, Process};
+use crate::system::{InstalledLibrary, Library, MappedLibrary, Process, SymbolVersions};
 
-use super::finding::{Check, Finding, FindingKind};
+use super::finding::{Check, Finding, FindingKind, Severity};
 use super::input::{Input, Skip, name_of};
 
 const NO_LIBFABRIC: FindingKind = FindingKind {
@@ -72,12 +72,23 @@ const NO_NCCL_PLUGIN: FindingKind = FindingKind {
     source: "aws-ofi-nccl, README; NCCL, NCCL_NET and NCCL_NET_PLUGIN.",
 };
 
+const SYMBOLS_MISSING: FindingKind = FindingKind {
+    id: "library-symbols-missing",
+    means: "The library was built against a newer rdma-core than the installed one: it needs symbol versions that the installed \
+            library does not define. The loader refuses such a library. A program that is linked with it does not start, and a \
+            program that opens it at run time, as NCCL opens its plugin, does without EFA.",
+    action: "Install libfabric and rdma-core (libibverbs, libefa) of one release: AWS's EFA installer brings both. In a container, \
+             install both in the image. ldd -v PATH shows which files the loader takes.",
+    source: "The ELF files of this host; Linux, ld.so(8): \"version `EFA_1.3' not found\".",
+};
+
 pub(super) const INSTALLED: Check = Check {
     name: "installed libraries",
     kinds: || vec![NO_LIBFABRIC, SEVERAL_LIBFABRICS, NO_RUNTIME, NO_NCCOM],
     run: installed,
 };
 pub(super) const LOADER: Check = Check { name: "search paths", kinds: || vec![NOT_FOUND, NOT_ON_PATH], run: loader };
+pub(super) const SYMBOLS: Check = Check { name: "symbol versions", kinds: || vec![SYMBOLS_MISSING], run: symbols };
 pub(super) const MAPPED: Check =
     Check { name: "libraries of the process", kinds: || vec![TWICE, REPLACED], run: mapped };
 
@@ -117,6 +128,51 @@ fn installed(input: &Input<'_>) -> Result<Vec<Finding>, Skip> {
     }
     if has_neuron && has_efa && !runtimes.is_empty() && paths(Library::Libnccom).is_empty() {
         found.push(NO_NCCOM.warning(runtimes, "no libnccom beside the runtime"));
+    }
+    Ok(found)
+}
+
+/// The libraries of rdma-core that define symbol versions.
+const DEFINING: [Library; 2] = [Library::Libibverbs, Library::Libefa];
+
+fn symbols(input: &Input<'_>) -> Result<Vec<Finding>, Skip> {
+    input.efa()?;
+    let libraries = &input.system()?.libraries;
+    if !libraries.iter().any(|each| DEFINING.contains(&each.library)) {
+        return Err(Skip::NotApplicable("no library of rdma-core"));
+    }
+    let read: Vec<(&InstalledLibrary, &SymbolVersions)> =
+        libraries.iter().filter_map(|each| Some((each, each.symbols.as_ref()?))).collect();
+    if read.is_empty() {
+        return Err(Skip::NotPossible("the symbol versions of the libraries are not known".to_owned()));
+    }
+    let of = |wanted: Library| read.iter().filter(move |(each, _)| each.library == wanted);
+    let mut found = Vec::new();
+    for (user, versions) in &read {
+        for library in DEFINING {
+            let needed = versions.needed.iter().filter(|need| need.library == library);
+            let needed: Vec<&str> = needed.map(|need| need.version.as_str()).collect();
+            let missing = |copy: &SymbolVersions| -> Vec<&str> {
+                needed.iter().copied().filter(|version| !copy.defined.iter().any(|other| other == version)).collect()
+            };
+            let (sound, lacking): (Vec<_>, Vec<_>) = of(library)
+                .map(|(copy, defined)| (copy, missing(defined)))
+                .partition(|(_, missing)| missing.is_empty());
+            if lacking.is_empty() {
+                continue;
+            }
+            let lacks =
+                lacking.iter().map(|(copy, missing)| format!("{} does not define {}", copy.path, missing.join(", ")));
+            let mut seen =
+                format!("{} needs a version that is missing: {}", user.path, lacks.collect::<Vec<_>>().join("; "));
+            if let Some((copy, _)) = sound.first() {
+                seen +=
+                    &format!("; {} defines it, and the search path decides which of them the loader takes", copy.path);
+            }
+            // With a sound copy, the search path decides.
+            let severity = if sound.is_empty() { Severity::Problem } else { Severity::Warning };
+            found.push(SYMBOLS_MISSING.found(severity, vec![user.path.clone()], seen));
+        }
     }
     Ok(found)
 }

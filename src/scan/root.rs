@@ -9,6 +9,7 @@
 mod folder;
 
 use std::cell::RefCell;
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -30,6 +31,8 @@ const LONGEST_FILE: usize = 64 * 1024;
 /// The limit for lists that are long on large machines: the mappings and the environment of a process, the kubelet's
 /// files.
 const LONGEST_LIST: usize = 8 * 1024 * 1024;
+/// The limit of files that are read in parts, such as libraries.
+const LONGEST_LARGE_FILE: u64 = 64 * 1024 * 1024;
 /// The most attempts of one openat2. An attempt fails with EAGAIN if something on the machine is renamed at the same
 /// time. Fewer than one attempt in a hundred fails.
 const ATTEMPTS: u32 = 1000;
@@ -178,6 +181,19 @@ impl HostRoot {
     pub(crate) fn read_lossy(&self, path: &str) -> Result<Option<String>> {
         let is_read = self.load(&Place { dir: self.dir.as_fd(), name: path, check: FileTypeCheck::Stat }, path)?;
         Ok(is_read.then(|| String::from_utf8_lossy(&self.content.borrow()).into_owned()))
+    }
+
+    /// Opens a file that the caller reads in parts; `None` if the file does not exist. The budget of system calls does
+    /// not hold for such a file.
+    pub(crate) fn open_large(&self, path: &str) -> Result<Option<File>> {
+        let place = Place { dir: self.dir.as_fd(), name: path, check: FileTypeCheck::Stat };
+        let Some(file) = self.open_file(&place, path)? else { return Ok(None) };
+        let stat = fstat(&file).map_err(|e| self.error(path, e))?;
+        self.check_is_file(path, &stat)?;
+        if u64::try_from(stat.st_size).is_ok_and(|size| size <= LONGEST_LARGE_FILE) {
+            return Ok(Some(File::from(file)));
+        }
+        Err(self.malformed(path, "at most 64 MiB", &format!("{} bytes", stat.st_size)))
     }
 
     fn read_at(&self, place: &Place<'_>, path: &str) -> Result<Option<String>> {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use super::symbols::{self, SymbolVersions};
 use crate::error::Problems;
 use crate::scan::root::HostRoot;
 use crate::types::Library;
@@ -45,6 +46,10 @@ pub struct InstalledLibrary {
     pub library: Library,
     /// The path on the host. A link to a file in the same folder is left out.
     pub path: String,
+    /// The symbol versions in the file of libfabric, libefa or libibverbs. `None` for other libraries, for files that
+    /// are not 64-bit ELF files, and in records of versions that did not read them.
+    #[serde(default)]
+    pub symbols: Option<SymbolVersions>,
 }
 
 impl InstalledLibrary {
@@ -102,7 +107,8 @@ pub(super) fn installed(root: &HostRoot, problems: &mut Problems) -> Vec<Install
             let target = problems.take(root.link(&path)).flatten();
             // A link without a slash points to a file in the same folder, and that file is listed too.
             if target.is_none_or(|target| target.contains('/')) {
-                all.push(InstalledLibrary { library, path: format!("/{path}") });
+                let symbols = problems.take(symbols::read(root, library, &path)).flatten();
+                all.push(InstalledLibrary { library, path: format!("/{path}"), symbols });
             }
         }
     }

@@ -1,7 +1,11 @@
 //! Removes values that identify the machine or its owner from [`SystemInfo`].
 
 use super::process::LAUNCHERS;
-use super::{Kubelet, Launcher, MODULES, Module, Parent, Process, SystemInfo, driver_source};
+use super::symbols::is_known;
+use super::{
+    InstalledLibrary, Kubelet, Launcher, MODULES, Module, NeededVersion, Parent, Process, SymbolVersions, SystemInfo,
+    driver_source,
+};
 use crate::redact::Redactor;
 use crate::telemetry::{DeviceState, NeuronHealth, Reading};
 
@@ -55,9 +59,10 @@ impl SystemInfo {
             ptrace_scope,
             libraries: libraries
                 .into_iter()
-                .map(|mut library| {
-                    library.path = redactor.path(&library.path);
-                    library
+                .map(|InstalledLibrary { library, path, symbols }| InstalledLibrary {
+                    library,
+                    path: redactor.path(&path),
+                    symbols: symbols.map(|symbols| symbols.redacted(redactor)),
                 })
                 .collect(),
             programs: programs.iter().map(|program| redactor.path(program)).collect(),
@@ -70,6 +75,20 @@ impl SystemInfo {
             neuron_health: neuron_health
                 .map(|all| all.into_iter().map(|device| redacted_health(device, redactor)).collect()),
             problems: problems.iter().map(|problem| redactor.sentence(problem)).collect(),
+        }
+    }
+}
+
+impl SymbolVersions {
+    fn redacted(self, redactor: &mut Redactor) -> Self {
+        let mut name = |version: String| if is_known(&version) { version } else { redactor.word(&version) };
+        let Self { defined, needed } = self;
+        Self {
+            defined: defined.into_iter().map(&mut name).collect(),
+            needed: needed
+                .into_iter()
+                .map(|NeededVersion { library, version }| NeededVersion { library, version: name(version) })
+                .collect(),
         }
     }
 }

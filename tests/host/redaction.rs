@@ -53,7 +53,15 @@ fn planted() -> (tempfile::TempDir, Record, Vec<&'static str>) {
 
     let host = Host::from_root(&root).unwrap();
     let mut record = Record::take(&host).unwrap();
-    record.system.as_mut().unwrap().process = Some(Process::read(&host, 471147).unwrap());
+    let system = record.system.as_mut().unwrap();
+    system.process = Some(Process::read(&host, 471147).unwrap());
+    // nearfab reads no such version from a file. Another program may have written the record.
+    let symbols = system.libraries.iter_mut().find_map(|library| library.symbols.as_mut()).unwrap();
+    symbols.defined.push("EFA_alice-secret".to_owned());
+    let needed = system.libraries.iter_mut().filter_map(|library| library.symbols.as_mut());
+    for need in needed.flat_map(|symbols| symbols.needed.last_mut()) {
+        need.version = "IBVERBS_alice-secret".to_owned();
+    }
     let secrets = [
         "alice-secret",
         "5ec4e75e41a10003",

@@ -104,6 +104,13 @@ pub(crate) const DEFECTS: &[Defect] = &[
         let other = "7f02-7f03 r-xp 0 103:01 8  /venv/x.libs/libfabric-1a2b3c4d.so.1.25.0\n";
         write(root, "proc/4711/maps", &format!("{LIBFABRIC}{other}"));
     }),
+    on_trn2("library-symbols-missing", "problem", |root| {
+        remove(root, "usr/lib64/libefa.so.1.4.61.0");
+        install_libefa(root, "usr/lib64/libefa.so.1.2.44.0", &["EFA_1.0", "EFA_1.1", "EFA_1.2"]);
+    }),
+    on_trn2("library-symbols-missing", "warning", |root| {
+        install_libefa(root, "usr/lib/libefa.so.1.2.44.0", &["EFA_1.0", "EFA_1.1", "EFA_1.2"]);
+    }),
     on_trn2("library-replaced", "warning", |root| {
         write(root, "proc/4711/maps", &LIBFABRIC.replace('\n', " (deleted)\n"));
     }),
@@ -268,12 +275,23 @@ pub(crate) const HARMLESS: &[Harmless] = &[
             );
         },
     },
+    harmless("library-symbols-missing", |root| {
+        remove(root, "usr/lib64/libefa.so.1.4.61.0");
+        install_libefa(root, "usr/lib64/libefa.so.1.3.50.0", &["EFA_1.0", "EFA_1.1", "EFA_1.2", "EFA_1.3"]);
+    }),
+    harmless("library-symbols-missing", |root| write(root, "usr/lib/libefa.so.1.2.44.0", "not an ELF file")),
     harmless("huge-pages-refused", |root| write(root, "sys/fs/cgroup/hugetlb.2MB.max", "2097152\n")),
     harmless("nodes-unexplained", |root| write(root, "dev/infiniband/rdma_cm", "")),
 ];
 
 fn hardware(root: &Path, file: &str, content: &str) {
     write(root, &format!("sys/class/neuron_device/neuron3/stats/hardware/{file}"), &format!("{content}\n"));
+}
+
+/// Installs a libefa that defines these symbol versions. The emulated libfabric needs EFA_1.2 and EFA_1.3.
+fn install_libefa(root: &Path, path: &str, defined: &[&str]) {
+    fs::create_dir_all(root.join(path).parent().unwrap()).unwrap();
+    fs::write(root.join(path), nearfab_emu::library_file(defined, &[])).unwrap();
 }
 
 /// Takes a function from its driver.

@@ -19,11 +19,12 @@ const NO_DRIVER: FindingKind = FindingKind {
 };
 const DRIVER_REFUSED: FindingKind = FindingKind {
     id: "efa-driver-refused",
-    means: "The efa driver is loaded and does not drive the interface. A driver that is loaded takes every function that it \
-            knows, so the driver has refused this one, or somebody has unbound it. The interface has no RDMA device and no node.",
-    action: "Search the kernel's log for efa: messages such as 'Failed to get device attributes' give the reason. Reload the \
-             driver, or stop and start the instance, which moves it to other hardware.",
-    source: "Linux kernel, drivers/infiniband/hw/efa/efa_main.c.",
+    means: "The efa driver is loaded and does not drive the interface. The interface has no RDMA device and no node. The driver \
+            failed to start the interface, or is too old to know its PCI id, or somebody has unbound the interface.",
+    action: "Search the kernel's log for efa: messages such as 'Failed to get device attributes' give the reason. If the log has \
+             no message about the interface, update the driver: AWS's driver knows 1d0f:efa1 from 1.9.0 on and 1d0f:efa2 from \
+             2.1.0 on. Reload the driver. If this does not help, stop and start the instance: it usually gets other hardware.",
+    source: "Linux kernel, drivers/infiniband/hw/efa: efa_main.c, efa_com_cmd.c; AWS EFA driver, release notes 1.9.0 and 2.1.0.",
 };
 const FOREIGN_STACK: FindingKind = FindingKind {
     id: "rdma-stack-foreign",

@@ -7,9 +7,13 @@ use crate::tables::version_rules::Version;
 const NOT_REACHED: FindingKind = FindingKind {
     id: "gpu-memory-not-reached",
     means: "The efa driver reaches no GPU memory on a type with GPUDirect RDMA: neither through a peer-memory module nor \
-            through dma-buf. NCCL and NIXL copy through host memory, which costs bandwidth, and report no error.",
-    action: "Load efa_nv_peermem, which AWS's EFA installer brings, or use kernel 5.12 or newer with NVIDIA's open kernel modules.",
-    source: "AWS EFA driver, sysfs attribute p2p; Linux 5.12, dma-buf for RDMA; NVIDIA, GPUDirect RDMA with dma-buf.",
+            through dma-buf. NCCL copies through host memory, which costs bandwidth. A program that needs to register GPU memory \
+            fails.",
+    action: "Load efa_nv_peermem, which AWS's EFA installer brings. Or use dma-buf: NVIDIA's open kernel modules, Linux 5.12 or \
+             newer with AWS's efa driver 1.16 or newer (5.16 with the kernel's efa driver), and for NCCL on EFA generations 1 to 3 \
+             aws-ofi-nccl 1.19.2 or newer.",
+    source: "NVIDIA GPU Operator, GPUDirect RDMA: dma-buf requires the open kernel modules and Linux 5.12; AWS EFA driver, release \
+             notes 1.16.0; Linux commit 66f4817b5712; aws-ofi-nccl pull request 1245.",
 };
 
 pub(super) const CHECK: Check = Check { name: "GPU memory", kinds: || vec![NOT_REACHED], run };
@@ -34,9 +38,9 @@ fn run(input: &Input<'_>) -> Result<Vec<Finding>, Skip> {
         return Err(Skip::NotPossible("the release of the kernel is unknown".into()));
     };
     let dma_buf = if kernel < first {
-        format!("kernel {release} has no dma-buf for RDMA")
+        format!("kernel {release} is older than {DMA_BUF}, the first with dma-buf for RDMA")
     } else if system.nvidia_open == Some(false) {
-        "NVIDIA's closed kernel modules have no dma-buf for RDMA".to_owned()
+        "dma-buf requires NVIDIA's open kernel modules, and the closed ones are loaded".to_owned()
     } else {
         return Ok(Vec::new());
     };

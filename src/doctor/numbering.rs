@@ -41,24 +41,27 @@ const BEYOND: FindingKind = FindingKind {
 };
 const COUNT_MALFORMED: FindingKind = FindingKind {
     id: "num-cores-malformed",
-    means: "NEURON_RT_NUM_CORES is a number of logical cores. The Neuron runtime refuses any other value.",
+    means: "AWS documents an integer: the number of cores that the process needs. The effect of any other value on the runtime is \
+            not documented. Only AWS's page on frameworks for Inferentia1 shows a list (1,1).",
     action: "Set NEURON_RT_NUM_CORES to a number, or unset it: the runtime then takes all cores.",
-    source: "AWS Neuron runtime configuration: NEURON_RT_NUM_CORES.",
+    source: "AWS Neuron documentation, Neuron runtime configuration; Parallel execution using NEURON_RT_NUM_CORES.",
 };
 const COUNT_BEYOND: FindingKind = FindingKind {
     id: "num-cores-beyond",
-    means: "The process asks for more logical cores than are visible here. The Neuron runtime does not start. With two physical \
+    means: "The process asks for more logical cores than are visible here. The Neuron runtime reserves this number of free cores, \
+            and fails if fewer cores are free. With two physical \
             cores in a logical core (LNC 2, the default on Trainium2 and Trainium3), the host has half as many logical cores as \
             physical cores.",
     action: "Set NEURON_RT_NUM_CORES to a lower number, or unset it: the runtime then takes all cores.",
-    source: "AWS Neuron runtime configuration: NEURON_RT_NUM_CORES.",
+    source: "AWS Neuron documentation, Neuron runtime configuration: NEURON_RT_NUM_CORES.",
 };
 const CORES_DISAGREE: FindingKind = FindingKind {
     id: "core-variables-disagree",
     means: "Two variables say which cores the process uses, and they say different numbers of cores. NEURON_RT_VISIBLE_CORES \
-            takes precedence, and the Neuron runtime ignores NEURON_RT_NUM_CORES.",
+            takes precedence: the process gets all cores of this list.",
     action: "Unset NEURON_RT_NUM_CORES, or give it the number of cores in NEURON_RT_VISIBLE_CORES.",
-    source: "AWS Neuron runtime configuration: NEURON_RT_VISIBLE_CORES.",
+    source: "AWS Neuron documentation, Neuron runtime configuration: NEURON_RT_VISIBLE_CORES takes precedence over \
+             NEURON_RT_NUM_CORES.",
 };
 const LNC_DISAGREES: FindingKind = FindingKind {
     id: "lnc-disagrees",
@@ -120,13 +123,13 @@ fn count(input: &Input<'_>) -> Result<Vec<Finding>, Skip> {
     let Some(value) = environment.get(NUM_CORES) else { return Ok(Vec::new()) };
     let subject = || vec![NUM_CORES.to_owned()];
     let Some(count) = number::<u32>(value.trim()) else {
-        return Ok(vec![COUNT_MALFORMED.problem(subject(), format!("its value is {value:?}"))]);
+        return Ok(vec![COUNT_MALFORMED.warning(subject(), format!("its value is {value:?}"))]);
     };
     let visible = environment.get(VISIBLE_CORES);
     let named = visible.and_then(|list| items(list)).filter(|items| last_of_run(items).is_some());
     let rows = input.host.numbering().rows.len();
     Ok(match (visible, named) {
-        // 0 is the default, which means all cores.
+        // AWS documents 0 as the default, which means all cores.
         _ if count == 0 => Vec::new(),
         (_, Some(items)) => {
             let named: u64 = items.iter().map(|(first, last)| u64::from(last - first) + 1).sum();

@@ -174,7 +174,7 @@ pub(crate) const DEFECTS: &[Defect] = &[
         hardware(root, "sram_ecc_uncorrected", "65535");
     }),
     on_trn2("num-cores-beyond", "problem", |root| set(root, "NEURON_RT_NUM_CORES=65")),
-    on_trn2("num-cores-malformed", "problem", |root| set(root, "NEURON_RT_NUM_CORES=-1")),
+    on_trn2("num-cores-malformed", "warning", |root| set(root, "NEURON_RT_NUM_CORES=-1")),
     on_trn2("core-variables-disagree", "note", |root| {
         variables(root, &["NEURON_RT_VISIBLE_CORES=0-3", "NEURON_RT_NUM_CORES=2"]);
     }),

@@ -46,7 +46,8 @@ impl fmt::Display for LinkEvidence {
 }
 
 impl Host {
-    /// Returns the NeuronLink neighbours of each Neuron device. A device whose neighbours are unknown is left out.
+    /// Returns the NeuronLink neighbours of each Neuron device. A device whose neighbours are unknown is left out, and so is a
+    /// neighbour that the host does not have.
     ///
     /// ```
     /// use nearfab::Host;
@@ -63,14 +64,17 @@ impl Host {
 
     fn links_of(&self, device: &NeuronDevice) -> Option<Links> {
         let from_table = matches!(self.origin(), Origin::Table { .. });
-        let (neighbours, evidence) = match &device.links {
-            Some(links) if !from_table => (links.iter().copied().collect(), LinkEvidence::Driver),
-            _ => {
-                let table = self.table()?;
-                let evidence = LinkEvidence::Table { instance_type: table.instance_type.to_owned() };
-                (table.neuron(device.index)?.links?.iter().copied().collect(), evidence)
+        let of_type = self.table().and_then(|table| Some((table, table.neuron(device.index)?.links?)));
+        let (neighbours, evidence) = match (&device.links, of_type) {
+            // The driver has no list for a host on which devices are absent, and shows an empty one.
+            (Some(links), of_type) if !from_table && (!links.is_empty() || of_type.is_none()) => {
+                (&links[..], LinkEvidence::Driver)
             }
+            (_, Some((table, links))) => (links, LinkEvidence::Table { instance_type: table.instance_type.to_owned() }),
+            (_, None) => return None,
         };
+        let is_present = |index: &HostDevice| self.find_neuron(*index).is_ok();
+        let neighbours = neighbours.iter().copied().filter(is_present).collect();
         Some(Links { device: device.index, neighbours, evidence })
     }
 }

@@ -10,6 +10,7 @@ use nearfab::{Basis, Host, HostDevice, LocationEvidence, NodeAccess, Origin};
 use nearfab_emu::Defect;
 
 use crate::tree::tree_of;
+use crate::user::as_unprivileged_user;
 use crate::write::write;
 
 fn tree() -> tempfile::TempDir {
@@ -147,4 +148,32 @@ fn garbage_in_one_attribute_hides_nothing_else() {
     assert_eq!(host.neuron_devices()[0].function().unwrap().numa, None);
     let expected = "0000:cc:00.0/numa_node: expected a NUMA node number or -1, found \"first\"";
     assert!(host.problems()[0].ends_with(expected), "{:?}", host.problems());
+}
+
+/// The driver lists the links of 16 devices only, and drivers before 2.28 list them to root only. With three devices absent,
+/// root and a plain user get the same links, between the devices that are there.
+#[test]
+fn links_are_between_present_devices_for_root_and_for_plain_users() {
+    let table = InstanceTable::find("trn2.48xlarge").unwrap();
+    for driver in [nearfab_emu::NeuronDriver::V2_24, nearfab_emu::NeuronDriver::V2_29] {
+        let tree = tree_of(table, &[Defect::NeuronDriver(driver)]);
+        for absent in [3, 7, 12] {
+            fs::remove_file(tree.path().join(format!("sys/class/neuron_device/neuron{absent}"))).unwrap();
+        }
+        for index in (0..16).filter(|index| ![3, 7, 12].contains(index)) {
+            let file = format!("sys/devices/virtual/neuron_device/neuron{index}/connected_devices");
+            let path = tree.path().join(&file);
+            let mode = fs::metadata(&path).unwrap().permissions();
+            fs::remove_file(&path).unwrap();
+            write(tree.path(), &file, "\n");
+            fs::set_permissions(&path, mode).unwrap();
+        }
+        let host = Host::from_root(tree.path()).unwrap();
+        let plain = as_unprivileged_user(|| Host::from_root(tree.path()).unwrap());
+        assert_eq!(host.links(), plain.links(), "{driver}");
+        assert_eq!(host.links().len(), 13);
+        let of_13: Vec<u32> = host.links()[10].neighbours.iter().map(|device| device.0).collect();
+        assert_eq!((host.links()[10].device.0, &of_13[..]), (13, &[1, 9, 14][..]), "without neuron12");
+        assert!(host.links()[0].evidence.to_string().starts_with("table"));
+    }
 }

@@ -2,7 +2,7 @@ use super::*;
 
 const PLATFORMS: &str = "[[platform]]\nkind = \"standard\"\ninstance_types = [\"trn2.48xlarge\"]\n";
 const PRODUCTS: &str = include_str!("../../../../data/products.toml");
-const GOOD: &str = include_str!("../../../../data/instances/trn2.48xlarge.toml");
+const GOOD: &str = include_str!("good.toml");
 const ASSUMPTIONS: &str = r#"
     [[assumption]]
     id = "trn2-efa-device-id"

@@ -43,6 +43,12 @@ impl Gpu {
         self.function.address
     }
 
+    /// Returns true if the UUID begins with this text, in capital or small letters.
+    pub(crate) fn has_uuid(&self, beginning: &str) -> bool {
+        let start = self.uuid.as_deref().and_then(|uuid| uuid.get(..beginning.len()));
+        start.is_some_and(|start| start.eq_ignore_ascii_case(beginning))
+    }
+
     /// Returns the path of the device node on the host; `None` if the driver does not list the GPU.
     #[must_use]
     pub fn node(&self) -> Option<String> {

@@ -213,8 +213,7 @@ impl Host {
         if !name.starts_with("GPU-") {
             return Ok(None);
         }
-        let begins = |uuid: &str| uuid.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name));
-        let mut found = self.gpus().iter().filter(|gpu| gpu.uuid.as_deref().is_some_and(begins));
+        let mut found = self.gpus().iter().filter(|gpu| gpu.has_uuid(name));
         match (found.next(), found.next()) {
             (Some(_), Some(_)) => Err(Error::NoSuchDevice {
                 wanted: format!("single GPU named {name}"),

@@ -69,8 +69,7 @@ impl Host {
 
 /// Returns the only GPU whose UUID begins with this text.
 fn by_uuid<'a>(gpus: &[&'a Gpu], text: &str) -> Result<&'a Gpu> {
-    let begins = |uuid: &String| uuid.get(..text.len()).is_some_and(|start| start.eq_ignore_ascii_case(text));
-    let mut found = gpus.iter().filter(|gpu| gpu.uuid.as_ref().is_some_and(begins));
+    let mut found = gpus.iter().filter(|gpu| gpu.has_uuid(text));
     match (found.next(), found.next()) {
         (Some(gpu), None) => Ok(gpu),
         (None, _) => Err(absent(text, gpus)),

@@ -211,7 +211,8 @@ fn broken_neuron_devices_show_what_the_driver_shows() {
     let (tree, host) = host_with("trn2.48xlarge", "neuron-off-bus=6");
     assert_eq!(read(&tree, "reset"), "1\n");
     assert_eq!(read(&tree, "stats/hardware/sram_ecc_uncorrected"), "65535\n");
-    assert_eq!(host.neuron_devices()[6].serial.as_deref(), Some("ffffffffffffffff"));
+    let serial = host.with_details().unwrap().neuron_devices()[6].serial.clone();
+    assert_eq!(serial.as_deref(), Some("ffffffffffffffff"));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //!
 //! The driver runs on each node beside the kubelet. The driver has three tasks:
 //!
-//! - Publish the node's devices with their locations ([`slices`], [`device`]).
+//! - Publish the node's devices with their locations ([`model`], [`slices`]).
 //! - Register with the kubelet ([`registration`], [`serve`]).
 //! - Put the devices of allocated claims into containers, as device nodes ([`plugin`], [`prepare`]).
 //!
@@ -20,6 +20,7 @@ pub mod device;
 mod durable;
 pub mod error;
 pub mod instance;
+pub mod model;
 pub mod plugin;
 pub mod prepare;
 pub mod proto;
@@ -40,6 +41,9 @@ use crate::checkpoint::Checkpoints;
 use crate::device::Inventory;
 use crate::error::Result;
 use crate::instance::InstanceLock;
+use crate::model::hardware::Hardware;
+use crate::model::options::Published;
+use crate::model::pool_name;
 use crate::plugin::Plugin;
 use crate::prepare::Preparer;
 use crate::registration::plugin_dir;
@@ -52,7 +56,7 @@ pub const DRIVER: &str = "nearfab.dev";
 /// The names and folders that the driver works with.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The node's name in Kubernetes. The node's pool has the same name.
+    /// The node's name in Kubernetes.
     pub node_name: String,
     /// The folder in which the driver sees the host's `sys` and `dev`.
     pub root: PathBuf,
@@ -82,20 +86,20 @@ pub async fn run(config: Config, client: Client, shutdown: impl Future<Output = 
         () = &mut shutdown => return Ok(()),
     };
     let inventory = Inventory::discover(&config.root)?;
-    for problem in &inventory.problems {
+    for problem in Hardware::of(&inventory.host, Published::Both).problems() {
         warn!("{problem}");
     }
-    let spec = slices::slice_spec(&config.node_name, &inventory)?;
+    let slice = slices::slice(&config.node_name, &inventory.host)?;
 
     let checkpoints = Checkpoints::open(&config.state_dir, config.boot_id)?;
     let cdi = CdiDir::open(&config.cdi_dir, &config.runtime_root)?;
-    let preparer = Arc::new(Preparer::new(config.node_name.clone(), config.root, checkpoints, cdi, instance_lock));
+    let preparer = Arc::new(Preparer::new(pool_name(&config.node_name), config.root, checkpoints, cdi, instance_lock));
     preparer.recover(preparer.lock().await, &inventory)?;
 
     // `preparer` keeps the instance lock until this function returns. The sockets are removed before this function
     // returns.
-    let plugin = Plugin::new(client.clone(), config.node_name.clone(), Arc::clone(&preparer));
-    let publisher = Publisher::new(client, config.node_name, spec);
+    let plugin = Plugin::new(client.clone(), pool_name(&config.node_name), Arc::clone(&preparer));
+    let publisher = Publisher::new(client, config.node_name, slice);
     let registered = Arc::new(Notify::new());
     let publishing = async {
         // The scheduler must not see the devices before the registration: a pod with a device of an unregistered driver

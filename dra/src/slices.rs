@@ -10,56 +10,40 @@ use std::pin::pin;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Node;
-use k8s_openapi::api::resource::v1::{
-    Device as ApiDevice, DeviceAttribute, ResourcePool, ResourceSlice, ResourceSliceSpec,
-};
+use k8s_openapi::api::resource::v1::{ResourceSlice, ResourceSliceSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::api::{DeleteParams, ListParams, PostParams, Preconditions};
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client, ResourceExt as _};
+use nearfab::Host;
 use tokio::time::Instant;
 use tokio_stream::StreamExt as _;
 use tracing::{info, warn};
 
-use crate::device::{Device, Inventory, Value};
 use crate::error::{Error, Result, with_causes};
+use crate::model::Model;
+use crate::model::options::{Options, ServerVersion};
+use crate::model::slices::{DEVICES_PER_SLICE, Pool};
 use crate::{DRIVER, api};
-
-/// The largest number of devices in one slice that Kubernetes accepts, for devices without taints and counters.
-const DEVICES_PER_SLICE: usize = 128;
 
 /// How long to wait after a failed attempt, and after a write. If another program keeps changing the slice, the driver
 /// writes at most once in this time.
 const RETRY: Duration = Duration::from_secs(5);
 
-/// Returns the contents of the slice of `node`, with the pool's first generation. Leaves out devices without a usable
-/// device node.
+/// Returns the slice of `node`: every whole Neuron device and every EFA interface that has a device node.
 ///
 /// # Errors
 /// When the node has more devices than a slice can hold.
-pub fn slice_spec(node: &str, inventory: &Inventory) -> Result<ResourceSliceSpec> {
-    let devices: Vec<_> = inventory.devices.iter().filter(|device| device.node.is_ok()).map(api_device).collect();
-    if devices.len() > DEVICES_PER_SLICE {
-        return Err(Error::TooManyDevices { count: devices.len(), limit: DEVICES_PER_SLICE });
+pub fn slice(node: &str, host: &Host) -> Result<ResourceSlice> {
+    // The whole devices are the same for each version of the server.
+    let model = Model::new(host, node, Options::default(), ServerVersion::OVERLAPPING);
+    let count = model.pools.iter().map(|pool| pool.devices.len()).sum();
+    let mut slices = model.pools.iter().flat_map(Pool::slices);
+    match (slices.next(), slices.next()) {
+        (Some(slice), None) => Ok(slice),
+        _ => Err(Error::TooManyDevices { count, limit: DEVICES_PER_SLICE }),
     }
-    Ok(ResourceSliceSpec {
-        driver: DRIVER.to_owned(),
-        node_name: Some(node.to_owned()),
-        pool: ResourcePool { name: node.to_owned(), generation: 1, resource_slice_count: 1 },
-        // A host without devices has a slice too: the slice shows that the driver runs and found no device.
-        devices: (!devices.is_empty()).then_some(devices),
-        ..Default::default()
-    })
-}
-
-fn api_device(device: &Device) -> ApiDevice {
-    let attribute = |value: &Value| match value.clone() {
-        Value::Int(int) => DeviceAttribute { int: Some(int), ..Default::default() },
-        Value::Text(string) => DeviceAttribute { string: Some(string), ..Default::default() },
-    };
-    let attributes = device.attributes.iter().map(|(name, value)| ((*name).to_owned(), attribute(value))).collect();
-    ApiDevice { name: device.name.clone(), attributes: Some(attributes), ..Default::default() }
 }
 
 /// Keeps this node's slice in the API server equal to the wanted contents.
@@ -67,6 +51,8 @@ pub struct Publisher {
     slices: Api<ResourceSlice>,
     nodes: Api<Node>,
     node: String,
+    /// The name of the slice.
+    name: String,
     /// The contents that the driver writes.
     wanted: ResourceSliceSpec,
     /// The contents that the server stored, if these contents differ from `wanted`. Writing `wanted` again would change
@@ -78,8 +64,16 @@ pub struct Publisher {
 
 impl Publisher {
     /// Returns a publisher of `wanted` as the slice of `node`.
-    pub fn new(client: Client, node: String, wanted: ResourceSliceSpec) -> Self {
-        Self { slices: Api::all(client.clone()), nodes: Api::all(client), node, wanted, stored: None, last_write: None }
+    pub fn new(client: Client, node: String, wanted: ResourceSlice) -> Self {
+        Self {
+            slices: Api::all(client.clone()),
+            nodes: Api::all(client),
+            node,
+            name: wanted.name_any(),
+            wanted: wanted.spec,
+            stored: None,
+            last_write: None,
+        }
     }
 
     /// Publishes, watches and repairs the slice for ever. Logs each failed attempt and tries again.
@@ -117,7 +111,7 @@ impl Publisher {
         let selected = ListParams::default().fields(&self.selector());
         let found =
             api::request(format!("list the ResourceSlices of {}", self.node), self.slices.list(&selected)).await?;
-        let name = self.slice_name();
+        let name = self.name.clone();
         let (own, others): (Vec<_>, Vec<_>) = found.into_iter().partition(|slice| slice.name_any() == name);
         for other in others {
             self.delete(&other).await?;
@@ -142,7 +136,7 @@ impl Publisher {
     }
 
     async fn create(&mut self, owner: OwnerReference) -> Result<()> {
-        let name = self.slice_name();
+        let name = self.name.clone();
         let slice = ResourceSlice {
             metadata: ObjectMeta {
                 name: Some(name.clone()),
@@ -159,7 +153,7 @@ impl Publisher {
     }
 
     async fn update(&mut self, present: ResourceSlice, owner: OwnerReference) -> Result<()> {
-        let name = self.slice_name();
+        let name = self.name.clone();
         let mut slice = ResourceSlice { spec: self.wanted.clone(), ..present };
         slice.metadata.owner_references = Some(vec![owner]);
         slice.spec.pool.generation = present.spec.pool.generation + 1;
@@ -200,10 +194,6 @@ impl Publisher {
             controller: Some(true),
             block_owner_deletion: None,
         })
-    }
-
-    fn slice_name(&self) -> String {
-        format!("{DRIVER}-{}", self.node)
     }
 
     fn selector(&self) -> String {

@@ -15,15 +15,15 @@ use tokio::time::Instant;
 use tonic::Request;
 
 use crate::serving::{allocate, claim};
-use crate::{Bed, NODE, names};
+use crate::{Bed, POOL, names};
 
 async fn plugin(bed: &Bed) -> (Arc<Preparer>, Arc<Plugin>) {
     let config = bed.config();
     let lock = InstanceLock::acquire(&config.kubelet_dir).await.unwrap();
     let checkpoints = Checkpoints::open(&config.state_dir, config.boot_id).unwrap();
     let cdi = CdiDir::open(&config.cdi_dir, &config.runtime_root).unwrap();
-    let preparer = Arc::new(Preparer::new(NODE.to_owned(), config.root, checkpoints, cdi, lock));
-    let plugin = Plugin::new(bed.api.client(), NODE.to_owned(), Arc::clone(&preparer));
+    let preparer = Arc::new(Preparer::new(POOL.to_owned(), config.root, checkpoints, cdi, lock));
+    let plugin = Plugin::new(bed.api.client(), POOL.to_owned(), Arc::clone(&preparer));
     (preparer, Arc::new(plugin))
 }
 

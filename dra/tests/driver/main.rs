@@ -1,10 +1,9 @@
-//! Tests of the driver from outside: the device model, and the driver's work with an emulated kubelet and API server.
+//! Tests of the driver from outside: its work with an emulated kubelet and API server.
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 
 mod api_server;
 mod calls;
-mod device_model;
 mod handover;
 mod kubelet;
 mod publishing;
@@ -27,6 +26,7 @@ use api_server::ApiServer;
 use kubelet::Kubelet;
 
 const NODE: &str = "node1";
+const POOL: &str = "nearfab.dev/node1";
 const BOOT: &str = "boot-1";
 
 /// The tree of a trn2.48xlarge, for all tests that only read the tree. The tree is written once, because it has

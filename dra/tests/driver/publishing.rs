@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use nearfab::Host;
 use nearfab_dra::device::Inventory;
-use nearfab_dra::slices::{Publisher, slice_spec};
+use nearfab_dra::slices::{Publisher, slice};
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -12,7 +12,7 @@ use crate::api_server::SLICES;
 use crate::serving::claim;
 use crate::{Bed, NODE, until};
 
-const SLICE: &str = "/apis/resource.k8s.io/v1/resourceslices/nearfab.dev-node1";
+const SLICE: &str = "/apis/resource.k8s.io/v1/resourceslices/nearfab.dev-node1-00";
 
 /// Returns the publisher of a driver that has just discovered the bed's devices.
 fn publisher(bed: &Bed) -> Publisher {
@@ -20,7 +20,7 @@ fn publisher(bed: &Bed) -> Publisher {
 }
 
 fn publisher_of(bed: &Bed, inventory: &Inventory) -> Publisher {
-    Publisher::new(bed.api.client(), NODE.to_owned(), slice_spec(NODE, inventory).unwrap())
+    Publisher::new(bed.api.client(), NODE.to_owned(), slice(NODE, &inventory.host).unwrap())
 }
 
 #[tokio::test]
@@ -47,7 +47,7 @@ async fn a_change_raises_the_generation() {
     let bed = Bed::new();
     publisher(&bed).reconcile().await.unwrap();
     // Devices from a table have no nodes, so the driver publishes none.
-    let none = Inventory::from_host(&Host::from_instance("trn2.48xlarge").unwrap());
+    let none = Inventory { host: Host::from_instance("trn2.48xlarge").unwrap() };
     publisher_of(&bed, &none).reconcile().await.unwrap();
     let slice = bed.api.get(SLICE).unwrap();
     assert_eq!(slice["spec"]["pool"]["generation"], 2);

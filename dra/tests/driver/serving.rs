@@ -9,7 +9,7 @@ use nearfab_dra::proto::dra::{Claim, Device};
 use serde_json::{Value, json};
 use tonic::codegen::http::Uri;
 
-use crate::{Bed, NODE, names, until, within};
+use crate::{Bed, POOL, names, until, within};
 
 const UID: &str = "3f1c9a52-0000-4000-8000-000000000001";
 
@@ -20,7 +20,7 @@ pub(crate) fn claim(name: &str, uid: &str) -> Claim {
 
 /// Allocates devices to a claim in the API server. `devices` are pairs of request and device.
 pub(crate) fn allocate(bed: &Bed, claim: &Claim, devices: &[(&str, &str)]) {
-    let result = |(request, device): &(&str, &str)| json!({"request": request, "driver": "nearfab.dev", "pool": NODE, "device": device});
+    let result = |(request, device): &(&str, &str)| json!({"request": request, "driver": "nearfab.dev", "pool": POOL, "device": device});
     store(bed, claim, devices.iter().map(result).collect());
 }
 
@@ -30,7 +30,7 @@ pub(crate) fn allocate_share(bed: &Bed, claim: &Claim, device: &str, id: &str) {
 }
 
 fn share(device: &str, id: &str) -> Value {
-    json!({"request": "nic", "driver": "nearfab.dev", "pool": NODE, "device": device, "shareID": id})
+    json!({"request": "nic", "driver": "nearfab.dev", "pool": POOL, "device": device, "shareID": id})
 }
 
 fn store(bed: &Bed, claim: &Claim, results: Vec<Value>) {
@@ -113,7 +113,7 @@ async fn a_claim_is_prepared_and_released() {
     assert_eq!(answer.error, "");
     let device = |request: &str, name: &str| Device {
         request_names: vec![request.to_owned()],
-        pool_name: NODE.to_owned(),
+        pool_name: POOL.to_owned(),
         device_name: name.to_owned(),
         cdi_device_ids: vec![format!("nearfab.dev/claim={name}_{UID}")],
         share_id: None,
@@ -200,7 +200,7 @@ async fn an_error_of_one_claim_does_not_affect_the_other_claims() {
     store(
         &bed,
         &foreign,
-        vec![json!({"request": "chip", "driver": "nearfab.dev", "pool": "node2", "device": "neuron-2"})],
+        vec![json!({"request": "chip", "driver": "nearfab.dev", "pool": "nearfab.dev/node2", "device": "neuron-2"})],
     );
     let absent = claim("absent", "u-6");
     allocate(&bed, &absent, &[("chip", "neuron-99")]);
@@ -211,7 +211,7 @@ async fn an_error_of_one_claim_does_not_affect_the_other_claims() {
         (&unknown, "cannot get claim default/unknown (UID u-2): "),
         (&replaced, "was replaced: the API server has UID u-9"),
         (&unallocated, "names no device of driver nearfab.dev"),
-        (&foreign, "cannot prepare neuron-2: it was allocated from pool node2"),
+        (&foreign, "cannot prepare neuron-2: it was allocated from pool nearfab.dev/node2"),
         (&absent, "neuron-99 cannot be used on this node: this node has no such device"),
         (&hostile, "invalid claim UID"),
     ];
@@ -266,7 +266,7 @@ async fn a_device_that_a_claim_holds_is_refused_to_another_claim() {
     // A claim with adminAccess may use a device that another claim holds.
     let monitor = claim("monitor", "u-3");
     let result = json!({
-        "request": "all", "driver": "nearfab.dev", "pool": NODE, "device": "neuron-5", "adminAccess": true,
+        "request": "all", "driver": "nearfab.dev", "pool": POOL, "device": "neuron-5", "adminAccess": true,
     });
     store(&bed, &monitor, vec![result]);
     assert_eq!(kubelet.prepare(&monitor).await.error, "");

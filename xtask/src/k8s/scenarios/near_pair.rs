@@ -100,7 +100,7 @@ fn check_published(devices: &Devices) -> Result<()> {
         for attribute in [
             "resource.kubernetes.io/pcieRoot",
             "resource.aws.com/devicegroup1_id",
-            "nearfab.dev/devicegroup2_id",
+            "devicegroup2_id",
             "resource.aws.com/devicegroup4_id",
             "resource.aws.com/devicegroup8_id",
             "resource.aws.com/devicegroup16_id",

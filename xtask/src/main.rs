@@ -1,5 +1,6 @@
 //! The commands that people use to work on nearfab: `cargo xtask --help`.
 
+mod allocator;
 mod api;
 mod bare;
 mod beds;
@@ -9,6 +10,7 @@ mod check;
 mod files;
 mod fuzz;
 mod generate;
+mod go;
 mod k8s;
 mod lexer;
 mod loom;
@@ -68,6 +70,8 @@ enum Command {
     Loom,
     /// Run the tests that call vendor libraries under valgrind
     Valgrind,
+    /// Test the device model of nearfab-dra by the allocator of Kubernetes, in three versions
+    Allocator,
     /// Run Kubernetes on this machine, in private namespaces
     #[command(subcommand)]
     K8s(k8s::Command),
@@ -89,6 +93,7 @@ fn main() -> ExitCode {
         Command::Fuzz(options) => fuzz::run(&options),
         Command::Loom => loom::run(),
         Command::Valgrind => valgrind::run(),
+        Command::Allocator => allocator::run(),
         Command::K8s(command) => command.run(),
     };
     match done {

@@ -13,7 +13,7 @@ pub(crate) struct Bed {
 }
 
 /// The beds, the fastest first.
-pub(crate) const BEDS: [Bed; 6] = [
+pub(crate) const BEDS: [Bed; 7] = [
     Bed { name: "book", command: &["book"], inputs: &["docs", "xtask/src/book.rs", "xtask/src/tools.rs"], minutes: 4 },
     Bed {
         name: "loom",
@@ -36,6 +36,26 @@ pub(crate) const BEDS: [Bed; 6] = [
         command: &["bare"],
         inputs: &[".cargo", "Cargo.lock", "Cargo.toml", "build.rs", "cli", "data", "emu", "src", "sys", "xtask/src"],
         minutes: 4,
+    },
+    Bed {
+        name: "allocator",
+        command: &["allocator"],
+        inputs: &[
+            ".cargo",
+            "Cargo.lock",
+            "Cargo.toml",
+            "build.rs",
+            "data",
+            "deploy",
+            "docs/kubernetes.md",
+            "dra",
+            "emu",
+            "src",
+            "tests/allocator",
+            "xtask/src/allocator.rs",
+            "xtask/src/go.rs",
+        ],
+        minutes: 9,
     },
     Bed {
         name: "package",
@@ -72,6 +92,7 @@ pub(crate) const BEDS: [Bed; 6] = [
             "src",
             "sys",
             "tests",
+            ":!tests/allocator",
             ":!tests/cluster",
             "xtask/src/valgrind.rs",
         ],

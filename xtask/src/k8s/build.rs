@@ -3,15 +3,14 @@
 use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use serde::Deserialize;
 use tempfile::TempDir;
 
 use super::versions::Versions;
 use crate::run::{output, say, visibly};
-use crate::tools;
+use crate::{go, tools};
 
 /// Returns the folders of all programs of the bed. A program that is not in the cache is built.
 ///
@@ -23,7 +22,7 @@ pub(crate) fn binaries(versions: &Versions) -> Result<Vec<PathBuf>> {
     let folders = modules.iter().map(|module| {
         let folder = cache.join(format!("{}-{}", module.name, module.version));
         if !folder.exists() {
-            require_go(&versions.go)?;
+            go::require(&versions.go)?;
             module.build(&folder, &versions.go)?;
         }
         Ok(folder)
@@ -113,7 +112,7 @@ impl Module<'_> {
         fs::write(source.join("go.mod"), self.go_mod(&source, go)?)?;
         let target = binaries.join(self.rename.unwrap_or_default());
         visibly(
-            go_command(&source)
+            go::command(&source)
                 .args(["build", "-mod=mod", "-trimpath", "-tags", self.tags])
                 .args(["-ldflags", &self.linker_flags, "-o"])
                 .arg(target)
@@ -148,7 +147,7 @@ impl Module<'_> {
             go_mod: PathBuf,
         }
         let module = format!("{}@v{}", self.path, self.version);
-        let answer = output(go_command(source).args(["mod", "download", "-json", &module]))?;
+        let answer = output(go::command(source).args(["mod", "download", "-json", &module]))?;
         let Download { go_mod } =
             serde_json::from_str(&answer).with_context(|| format!("go mod download -json {module}"))?;
         let text = fs::read_to_string(&go_mod).with_context(|| go_mod.display().to_string())?;
@@ -158,42 +157,5 @@ impl Module<'_> {
             (version == "v0.0.0").then(|| path.to_owned())
         });
         Ok(required.collect())
-    }
-}
-
-fn go_command(folder: &Path) -> Command {
-    let mut command = Command::new("go");
-    command
-        .current_dir(folder)
-        .env("CGO_ENABLED", "0")
-        .env("GOFLAGS", "")
-        .env("GOWORK", "off")
-        .env("GOTOOLCHAIN", "local");
-    command
-}
-
-fn require_go(needed: &str) -> Result<()> {
-    let found = output(Command::new("go").args(["env", "GOVERSION"]).env("GOTOOLCHAIN", "local"))
-        .with_context(|| format!("Go {needed} or newer is needed to build the cluster (https://go.dev/dl)"))?;
-    let found = found.trim().trim_start_matches("go");
-    if numbers(found) < numbers(needed) {
-        bail!("Go {needed} or newer is needed to build the cluster, and Go {found} is installed (https://go.dev/dl)");
-    }
-    Ok(())
-}
-
-fn numbers(version: &str) -> Vec<u32> {
-    version.split('.').map_while(|part| part.parse().ok()).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::numbers;
-
-    #[test]
-    fn go_versions_compare_by_number() {
-        assert!(numbers("1.26.8") > numbers("1.26.0"));
-        assert!(numbers("1.9.9") < numbers("1.26.0"));
-        assert!(numbers("1.26.0 X:some-experiment") >= numbers("1.26"));
     }
 }

@@ -1,7 +1,7 @@
 //! The device model: what the driver publishes of a host.
 //!
 //! Names, types, classes, attributes, counters and configuration are an interface that claims rely on;
-//! `docs/decisions/0010-device-model.md` says how it was chosen. From the bottom up: [`unit`] (what is allocated as one
+//! `docs/decisions/0010-device-model.md` says how it was chosen. From the bottom up: [`mod@unit`] (what is allocated as one
 //! device), [`options`] (what the operator and the server choose), [`hardware`] (the devices of a host and their
 //! pieces), [`attributes`] and [`counters`], [`slices`] (pools as ResourceSlices), [`own`] and [`aws`] (the devices
 //! under the driver's own name, and under the names of AWS's drivers), [`keeping`] (claims that hold devices),

@@ -83,7 +83,10 @@ fn add_files(all: &mut Vec<Attribute>) {
                 rank(&other["library"]) > rank(&library.into())
                     || (other["library"] == library && other["path"].as_str() > Some(&path))
             });
-            libraries.insert(position.unwrap_or(libraries.len()), json!({"library": library, "path": path, "symbols": null}));
+            libraries.insert(
+                position.unwrap_or(libraries.len()),
+                json!({"library": library, "path": path, "symbols": null}),
+            );
         }
         NONE
     });

@@ -113,7 +113,7 @@ func defaultFeatures() (structured.Features, error) {
 		if !known {
 			return features, fmt.Errorf("the default features of Kubernetes module version %s are not listed", module.Version)
 		}
-		// By name: a version has only the fields of its own features.
+		// By name, because the fields differ between versions.
 		for _, name := range on {
 			reflect.ValueOf(&features).Elem().FieldByName(name).SetBool(true)
 		}

@@ -76,7 +76,7 @@ fn options_of_the_started_command_are_left_alone() {
     assert!(stdout(&run).contains("tool --instance x --root=y"));
 }
 
-/// A command that reads no host says so, instead of ignoring the option.
+/// A command that reads no host refuses the option, and does not ignore it.
 #[test]
 fn commands_that_read_no_host_refuse_its_options() {
     for (command, last) in COMMANDS.into_iter().skip(13) {

@@ -45,7 +45,7 @@ impl Model {
 struct Kept<'a> {
     driver: &'a str,
     name: &'a str,
-    /// The pieces of hardware. A name that no version of the driver gives stands for no known hardware.
+    /// The pieces of hardware. None for a name that no version of the driver gives.
     pieces: Pieces,
     /// The device as it is published now. A driver's slices can be deleted, and the driver of another name publishes
     /// nothing while this one runs.

@@ -28,7 +28,7 @@ impl Pool {
     /// which shows that the driver runs and found no device.
     #[must_use]
     pub fn slices(&self) -> Vec<ResourceSlice> {
-        // Counters stand in a slice of their own. The allocator reads slices in the order of their names.
+        // Counters have a separate slice. The allocator reads slices in the order of their names.
         let counters = (!self.counters.is_empty())
             .then(|| ResourceSliceSpec { shared_counters: Some(self.counters.clone()), ..Default::default() });
         let devices = self.devices.chunks(DEVICES_PER_SLICE);

@@ -19,7 +19,7 @@ fn no_selector_fails_on_a_device() {
         .enumerate()
         .flat_map(|(number, path)| {
             let slices: Vec<ResourceSlice> = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
-            // Each file is a node of its own.
+            // Each file is a separate node.
             slices.into_iter().map(move |mut slice| {
                 slice.metadata.name = slice.metadata.name.map(|name| format!("{name}-{number}"));
                 slice.spec.pool.name = format!("{}-{number}", slice.spec.pool.name);

@@ -50,7 +50,7 @@ fn check(pool: &Pool, what: &str) {
         assert_eq!(spec.pool.resource_slice_count, i64::try_from(slices.len()).unwrap());
         assert!(spec.devices.as_ref().is_none_or(|devices| devices.len() <= 64), "{what}");
         assert!(spec.shared_counters.as_ref().is_none_or(|sets| sets.len() <= 8), "{what}");
-        assert!(spec.devices.is_none() || spec.shared_counters.is_none(), "{what}: counters have a slice of their own");
+        assert!(spec.devices.is_none() || spec.shared_counters.is_none(), "{what}: counters have a separate slice");
         assert_eq!(metadata.name, Some(format!("{}-node1-{number:02}", pool.driver)));
     }
     let published: Vec<Device> = slices.into_iter().flat_map(|slice| slice.spec.devices.unwrap_or_default()).collect();

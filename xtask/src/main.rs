@@ -15,6 +15,7 @@ mod k8s;
 mod lexer;
 mod loom;
 mod man;
+mod memory;
 mod package;
 mod packages;
 mod python;

@@ -11,6 +11,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
+use crate::memory;
 use crate::packages::{self, PACKAGES, Package};
 use crate::run::{output, say, visibly, workspace};
 use crate::tally::Tally;
@@ -141,7 +142,7 @@ fn run_tests(programs: &[Program], tally: &mut Tally) -> Result<()> {
     let (next, tally) = (AtomicUsize::new(0), Mutex::new(tally));
     let work = || -> Result<()> {
         while let Some(Program { name, file, folder, arguments }) = programs.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let mut command = Command::new(file);
+            let mut command = memory::command(file);
             command.current_dir(folder).env("CARGO_MANIFEST_DIR", folder).arg("--quiet").args(*arguments);
             let output = command.output().with_context(|| format!("cannot start {name}"))?;
             tally.lock().unwrap_or_else(PoisonError::into_inner).read(name, &output);

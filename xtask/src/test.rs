@@ -1,13 +1,12 @@
 //! `cargo xtask test`: every test that needs no emulated machine, no checker and no cluster, counted.
 
-use std::path::PathBuf;
-use std::process::Command;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 
 use crate::run::{say, workspace};
 use crate::tally::Tally;
-use crate::{python, setup};
+use crate::{memory, python, setup};
 
 /// Sets up the machine and runs the tests of all languages.
 ///
@@ -38,7 +37,7 @@ fn python_face(tally: &mut Tally) -> Option<PathBuf> {
 }
 
 fn cargo_test(tally: &mut Tally, interpreter: Option<PathBuf>) -> Result<()> {
-    let mut cargo = Command::new(env!("CARGO"));
+    let mut cargo = memory::command(Path::new(env!("CARGO")));
     // The Python module is an extension: an interpreter loads it, cargo cannot.
     cargo.args(["test", "--workspace", "--exclude", "nearfab-python", "--no-fail-fast"]).current_dir(workspace());
     if let Some(interpreter) = interpreter {

@@ -47,7 +47,7 @@ pub(crate) const BEDS: [Bed; 7] = [
             "build.rs",
             "data",
             "deploy",
-            "docs/kubernetes.md",
+            "docs",
             "dra",
             "emu",
             "src",
@@ -141,22 +141,23 @@ mod tests {
     }
 
     /// Folders, and the beds that a change of any file in the folder makes run.
-    const EXPECTED: [(&str, &[&str]); 13] = [
+    const EXPECTED: [(&str, &[&str]); 14] = [
         // The registry, the synchronization and the generations of processes are in loom's models, and every call of a
         // vendor library is in valgrind's tests.
-        ("src/live", &["loom", "bare", "package", "valgrind", "k8s"]),
-        ("src", &["loom", "bare", "package", "valgrind", "k8s"]),
+        ("src/live", &["loom", "bare", "allocator", "package", "valgrind", "k8s"]),
+        ("src", &["loom", "bare", "allocator", "package", "valgrind", "k8s"]),
         ("sys/src", &["loom", "bare", "package", "valgrind", "k8s"]),
-        ("data", &["loom", "bare", "package", "valgrind", "k8s"]),
-        ("Cargo.lock", &["loom", "bare", "package", "valgrind", "k8s"]),
-        ("Cargo.toml", &["loom", "bare", "package", "valgrind", "k8s"]),
-        ("emu/src", &["bare", "package", "valgrind", "k8s"]),
+        ("data", &["loom", "bare", "allocator", "package", "valgrind", "k8s"]),
+        ("Cargo.lock", &["loom", "bare", "allocator", "package", "valgrind", "k8s"]),
+        ("Cargo.toml", &["loom", "bare", "allocator", "package", "valgrind", "k8s"]),
+        ("emu/src", &["bare", "allocator", "package", "valgrind", "k8s"]),
         ("tests/stub", &["valgrind"]),
         ("tests/support", &["loom", "valgrind"]),
+        ("tests/allocator", &["allocator"]),
         ("tests/cluster", &["k8s"]),
-        ("dra/src", &["package", "k8s"]),
+        ("dra/src", &["allocator", "package", "k8s"]),
         ("cli/src", &["bare", "package"]),
-        ("docs", &["book", "package"]),
+        ("docs", &["book", "allocator", "package"]),
     ];
 
     #[test]

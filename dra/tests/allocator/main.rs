@@ -16,6 +16,7 @@ mod times;
 
 use std::fs;
 use std::path::PathBuf;
+use std::sync::Once;
 
 use k8s_openapi::api::resource::v1::{
     DeviceClaim, DeviceRequest, ExactDeviceRequest, ResourceClaim, ResourceClaimSpec, ResourceSlice,
@@ -30,8 +31,10 @@ use judge::Judge;
 /// Returns the allocator programs with their versions of Kubernetes, from the oldest to the newest; none if they are not
 /// built.
 fn programs() -> Vec<(ServerVersion, PathBuf)> {
+    static SKIPPED: Once = Once::new();
     let Some(folder) = std::env::var_os("NEARFAB_ALLOCATORS") else {
-        nearfab_emu::skipped("allocator", "NEARFAB_ALLOCATORS is not set; cargo xtask allocator sets it");
+        let reason = "NEARFAB_ALLOCATORS is not set: cargo xtask allocator sets it";
+        SKIPPED.call_once(|| nearfab_emu::skipped("allocator", reason));
         return Vec::new();
     };
     let program = |entry: std::io::Result<fs::DirEntry>| {

@@ -252,7 +252,7 @@ fn number(variable: &str, default: u64) -> u64 {
 
 #[test]
 fn no_piece_of_hardware_is_given_out_twice() {
-    let (sequences, first) = (number("SEQUENCES", 1000), number("SEED", 1));
+    let (sequences, first) = (number("SEQUENCES", 200), number("SEED", 1));
     let machines = [trn2(), p5()];
     std::thread::scope(|scope| {
         for (version, program) in programs() {

@@ -4,12 +4,12 @@
 //! `dra/tests/allocator/`.
 
 use std::fs;
-use std::process::Command;
+use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use crate::go;
 use crate::run::{say, visibly, workspace};
+use crate::{go, memory};
 
 /// The versions of the allocator's modules, with the files that require them. Kubernetes 1.34 is the oldest with `resource.k8s.io/v1`, 1.36.3 the oldest
 /// that gets overlapping devices, and 1.37 the newest.
@@ -34,7 +34,7 @@ pub(crate) fn run() -> Result<()> {
         build.args(["build", "-trimpath", "-modfile", requirements, "-o"]).arg(programs.join(version));
         visibly(build.arg("."))?;
     }
-    let mut tests = Command::new(env!("CARGO"));
+    let mut tests = memory::command(Path::new(env!("CARGO")));
     tests.current_dir(workspace()).env("NEARFAB_ALLOCATORS", &programs);
     visibly(tests.args(["test", "--package", "nearfab-dra", "--test", "allocator", "--", "--nocapture"]))
 }

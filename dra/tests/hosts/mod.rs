@@ -81,10 +81,7 @@ pub(crate) fn host_with(instance_type: &str, defects: &[Defect]) -> Host {
 /// Returns a host of an instance type with defects, after a change of its files.
 pub(crate) fn host_edited(instance_type: &str, defects: &[Defect], edit: impl FnOnce(&Path)) -> Host {
     let of = if instance_type == WITHOUT_TABLE { "trn2.48xlarge" } else { instance_type };
-    // A tree has thousands of small files, which a disk writes slowly.
-    let memory = Path::new("/dev/shm");
-    let folder = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
-    let dir = tempfile::tempdir_in(folder).unwrap();
+    let dir = tempfile::tempdir().unwrap();
     let table = InstanceTable::find(of).unwrap();
     // The statistics of cores are thousands of files, which the driver does not read.
     let small = (!table.neuron.is_empty()).then_some(Defect::NoCoreStatistics);

@@ -55,7 +55,7 @@ pub(crate) const BEDS: [Bed; 7] = [
             "xtask/src/allocator.rs",
             "xtask/src/go.rs",
         ],
-        minutes: 9,
+        minutes: 12,
     },
     Bed {
         name: "package",

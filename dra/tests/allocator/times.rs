@@ -78,6 +78,7 @@ fn wishes(mode: Mode) -> Vec<Wish> {
 }
 
 #[test]
+#[ignore = "it measures, for minutes and on a quiet machine: cargo test --test allocator -- --ignored"]
 fn claims_are_answered_in_time() {
     with_each_new_allocator(|version, judge| {
         println!("Kubernetes {version}: the longest attempt for a node, in ms, by the number of nodes");

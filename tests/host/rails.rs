@@ -107,7 +107,7 @@ fn container() -> impl Strategy<Value = (&'static str, Vec<Defect>)> {
 /// In containers drawn by a fixed seed, rails and plans name only interfaces that the container can open.
 #[test]
 fn a_container_uses_only_its_interfaces() {
-    const CONTAINERS: u32 = 24;
+    const CONTAINERS: u32 = 60;
     let config = Config { failure_persistence: None, max_shrink_iters: 0, ..Config::with_cases(CONTAINERS) };
     let mut runner = TestRunner::new_with_rng(config.clone(), TestRng::deterministic_rng(config.rng_algorithm));
     runner

@@ -41,9 +41,8 @@ use crate::checkpoint::Checkpoints;
 use crate::device::Inventory;
 use crate::error::Result;
 use crate::instance::InstanceLock;
-use crate::model::hardware::Hardware;
-use crate::model::options::Published;
-use crate::model::pool_name;
+use crate::model::options::{Options, ServerVersion};
+use crate::model::{Model, pool_name};
 use crate::plugin::Plugin;
 use crate::prepare::Preparer;
 use crate::registration::plugin_dir;
@@ -86,10 +85,12 @@ pub async fn run(config: Config, client: Client, shutdown: impl Future<Output = 
         () = &mut shutdown => return Ok(()),
     };
     let inventory = Inventory::discover(&config.root)?;
-    for problem in Hardware::of(&inventory.host, Published::Both).problems() {
+    // Whole devices are the same for each version of the server.
+    let model = Model::new(&inventory.host, &config.node_name, Options::default(), ServerVersion::OVERLAPPING);
+    for problem in &model.problems {
         warn!("{problem}");
     }
-    let slice = slices::slice(&config.node_name, &inventory.host)?;
+    let slice = slices::only_slice(&model)?;
 
     let checkpoints = Checkpoints::open(&config.state_dir, config.boot_id)?;
     let cdi = CdiDir::open(&config.cdi_dir, &config.runtime_root)?;

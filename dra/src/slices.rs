@@ -16,14 +16,12 @@ use kube::api::{DeleteParams, ListParams, PostParams, Preconditions};
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client, ResourceExt as _};
-use nearfab::Host;
 use tokio::time::Instant;
 use tokio_stream::StreamExt as _;
 use tracing::{info, warn};
 
 use crate::error::{Error, Result, with_causes};
 use crate::model::Model;
-use crate::model::options::{Options, ServerVersion};
 use crate::model::slices::{DEVICES_PER_SLICE, Pool};
 use crate::{DRIVER, api};
 
@@ -31,18 +29,18 @@ use crate::{DRIVER, api};
 /// writes at most once in this time.
 const RETRY: Duration = Duration::from_secs(5);
 
-/// Returns the slice of `node`: every whole Neuron device and every EFA interface that has a device node.
+/// Returns the only slice of a model.
 ///
 /// # Errors
-/// When the node has more devices than a slice can hold.
-pub fn slice(node: &str, host: &Host) -> Result<ResourceSlice> {
-    // The whole devices are the same for each version of the server.
-    let model = Model::new(host, node, Options::default(), ServerVersion::OVERLAPPING);
-    let count = model.pools.iter().map(|pool| pool.devices.len()).sum();
+/// When a slice cannot hold the devices of the model.
+pub fn only_slice(model: &Model) -> Result<ResourceSlice> {
     let mut slices = model.pools.iter().flat_map(Pool::slices);
     match (slices.next(), slices.next()) {
         (Some(slice), None) => Ok(slice),
-        _ => Err(Error::TooManyDevices { count, limit: DEVICES_PER_SLICE }),
+        _ => {
+            let count = model.pools.iter().map(|pool| pool.devices.len()).sum();
+            Err(Error::TooManyDevices { count, limit: DEVICES_PER_SLICE })
+        }
     }
 }
 

@@ -5,8 +5,11 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::resource::v1::{CounterSet, Device, ResourcePool, ResourceSlice, ResourceSliceSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-/// The largest number of devices that Kubernetes accepts in a slice with counters or taints. Without both it is 128.
-pub const DEVICES_PER_SLICE: usize = 64;
+/// The largest number of devices that Kubernetes accepts in a slice without counters and taints.
+pub const DEVICES_PER_SLICE: usize = 128;
+
+/// The largest number of devices that Kubernetes accepts in a slice whose devices consume counters.
+const COUNTED_DEVICES_PER_SLICE: usize = 64;
 
 /// The devices of one driver on one node.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,7 +34,8 @@ impl Pool {
         // Counters have a separate slice. The allocator reads slices in the order of their names.
         let counters = (!self.counters.is_empty())
             .then(|| ResourceSliceSpec { shared_counters: Some(self.counters.clone()), ..Default::default() });
-        let devices = self.devices.chunks(DEVICES_PER_SLICE);
+        let limit = if self.counters.is_empty() { DEVICES_PER_SLICE } else { COUNTED_DEVICES_PER_SLICE };
+        let devices = self.devices.chunks(limit);
         let devices =
             devices.map(|devices| ResourceSliceSpec { devices: Some(devices.to_vec()), ..Default::default() });
         let mut specs: Vec<ResourceSliceSpec> = counters.into_iter().chain(devices).collect();

@@ -35,18 +35,18 @@ struct Case {
 
 /// One claim, or the end of one.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Step {
-    /// The claim.
-    claim: Option<ResourceClaimSpec>,
-    /// The devices that the claim gets, in the order of the requests.
-    gets: Option<Vec<String>>,
-    /// Why the claim is refused.
-    refused: Option<String>,
-    /// The defect of Kubernetes because of which a claim that should get devices is refused, as `kubernetes#140729`.
-    defect: Option<String>,
-    /// The number of the step, from 0, whose claim ends.
-    free: Option<usize>,
+#[serde(untagged, deny_unknown_fields)]
+enum Step {
+    /// The claim gets devices, in the order of the requests.
+    Gets { claim: ResourceClaimSpec, gets: Vec<String> },
+    /// The claim is refused, for this reason.
+    Refused { claim: ResourceClaimSpec, refused: String },
+    /// The claim should get devices and is refused because of a defect of Kubernetes, as `kubernetes#140729`.
+    Defect { claim: ResourceClaimSpec, defect: String },
+    /// The allocator returns an error with this text instead of a refusal: the pod is given up on all nodes.
+    Error { claim: ResourceClaimSpec, error: String },
+    /// The claim of the step with this number, from 0, ends.
+    Free { free: usize },
 }
 
 fn cases() -> Vec<(PathBuf, Case)> {
@@ -83,8 +83,10 @@ fn each_claim_gets_what_it_is_for_and_a_near_miss_is_refused() {
                 let what = format!("{}, {name}, Kubernetes {version}", path.display());
                 run(judge, steps, &what);
             }
-            assert!(case.steps.iter().any(|step| step.gets.is_some() || step.defect.is_some()), "{}", path.display());
-            assert!(case.miss.last().is_some_and(|step| step.refused.is_some()), "{}", path.display());
+            let fits = |step: &Step| matches!(step, Step::Gets { .. } | Step::Defect { .. });
+            assert!(case.steps.iter().any(fits), "{}", path.display());
+            let misses = |step: &Step| matches!(step, Step::Refused { .. } | Step::Error { .. });
+            assert!(case.miss.last().is_some_and(misses), "{}", path.display());
         }
     });
 }
@@ -110,24 +112,22 @@ fn an_older_server_gives_out_no_overlapping_device() {
 fn run(judge: &mut Judge, steps: &[Step], what: &str) {
     for (number, step) in steps.iter().enumerate() {
         let what = format!("{what}, step {number}");
-        let Step { claim: spec, gets, refused, defect, free } = step;
-        match (spec, gets, refused, defect, free) {
-            (None, None, None, None, Some(of)) => judge.free(&uid(*of)),
-            (Some(spec), Some(gets), None, None, None) => {
-                let outcome = judge.allocate(&claim(&uid(number), spec.clone()), NODE);
+        let mut allocate = |spec: &ResourceClaimSpec| judge.allocate(&claim(&uid(number), spec.clone()), NODE);
+        match step {
+            Step::Gets { claim, gets } => {
+                let outcome = allocate(claim);
                 let Outcome::Allocated(devices) = &outcome else { panic!("{what}: {outcome:?}") };
                 let names: Vec<&str> = devices.iter().map(|device| device.device.as_str()).collect();
                 assert_eq!(names, *gets, "{what}");
             }
-            (Some(spec), None, Some(_), None, None) | (Some(spec), None, None, Some(_), None) => {
-                match judge.allocate(&claim(&uid(number), spec.clone()), NODE) {
-                    Outcome::Refused => {}
-                    // Kubernetes 1.34 calls it an error if all devices do not meet a constraint.
-                    Outcome::Error(error) if error.ends_with("a claim constraint would not be satisfied") => {}
-                    outcome => panic!("{what}: {outcome:?}"),
-                }
+            Step::Refused { claim, refused: why } | Step::Defect { claim, defect: why } => {
+                assert_eq!(allocate(claim), Outcome::Refused, "{what}: {why}");
             }
-            _ => panic!("{what}: a step has a claim and one of gets, refused and defect, or it has free"),
+            Step::Error { claim, error: text } => {
+                let outcome = allocate(claim);
+                assert!(matches!(&outcome, Outcome::Error(error) if error.contains(text)), "{what}: {outcome:?}");
+            }
+            Step::Free { free } => judge.free(&uid(*free)),
         }
     }
 }

@@ -88,7 +88,7 @@ fn sequence(
     let mut random = Random(seed);
     let mut steps: Vec<String> = Vec::new();
     let mut claims: BTreeMap<String, Vec<Given>> = BTreeMap::new();
-    let (mut host, mut published) = (&hosts[0], Model { pools: Vec::new(), problems: Vec::new() });
+    let mut published = Model { pools: Vec::new(), problems: Vec::new() };
     let mut options = Options::default();
     judge.reset();
     judge.classes(&all_classes());
@@ -122,7 +122,7 @@ fn sequence(
             }
             _ => {
                 // Another flag, a failed or returned device, another configuration of the node, a version that differs.
-                host = &hosts[random.below(hosts.len())];
+                let host = &hosts[random.below(hosts.len())];
                 options = random_options(&mut random);
                 let server = random.one_of(&[version, version, version, "v1.36.1".parse().unwrap()]);
                 let new = Model::new(host, NODE, options, server);
@@ -131,7 +131,7 @@ fn sequence(
                 judge.slices(&slices(&published));
             }
         }
-        if let Some(twice) = given_twice(host, hosts, &claims) {
+        if let Some(twice) = given_twice(&hosts[0], &claims) {
             return Err(format!("seed {seed}, step {step}: {twice}\n{}", steps.join("\n")));
         }
     }
@@ -219,14 +219,13 @@ fn requests(claim: &mut ResourceClaim) -> &mut Vec<DeviceRequest> {
 }
 
 /// Returns the two claims that have a common piece of hardware. Cores are counted by claims, and interfaces by percent.
-fn given_twice(host: &Host, hosts: &[Host], claims: &BTreeMap<String, Vec<Given>>) -> Option<String> {
+fn given_twice(machine: &Host, claims: &BTreeMap<String, Vec<Given>>) -> Option<String> {
     // The machine as a whole: a device that failed is still a piece of hardware.
-    let hardware = Hardware::of(&hosts[0], Published::Both);
-    let attached: BTreeSet<Bdf> = host.efa_interfaces().iter().map(|efa| efa.address()).collect();
+    let hardware = Hardware::of(machine, Published::Both);
     let mut percent: BTreeMap<Bdf, u64> = BTreeMap::new();
     let mut cores: BTreeMap<(u32, u32), &str> = BTreeMap::new();
     for (uid, given) in claims.iter().flat_map(|(uid, given)| given.iter().map(move |given| (uid, given))) {
-        let unit = unit_of(&given.driver, &given.device)?;
+        let unit = unit_of(&given.driver, &given.device).unwrap();
         let pieces = hardware.pieces(unit);
         for (device, range) in pieces.cores {
             for core in range {
@@ -235,7 +234,7 @@ fn given_twice(host: &Host, hosts: &[Host], claims: &BTreeMap<String, Vec<Given>
                 }
             }
         }
-        for efa in pieces.efa.into_iter().filter(|efa| attached.contains(efa)) {
+        for efa in pieces.efa {
             let sum = percent.entry(efa).or_default();
             *sum += given.percent;
             if *sum > 100 {

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use nearfab::Host;
 use nearfab_dra::device::Inventory;
-use nearfab_dra::slices::{Publisher, slice};
+use nearfab_dra::model::Model;
+use nearfab_dra::model::options::{Options, ServerVersion};
+use nearfab_dra::slices::{Publisher, only_slice};
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -20,7 +22,8 @@ fn publisher(bed: &Bed) -> Publisher {
 }
 
 fn publisher_of(bed: &Bed, inventory: &Inventory) -> Publisher {
-    Publisher::new(bed.api.client(), NODE.to_owned(), slice(NODE, &inventory.host).unwrap())
+    let model = Model::new(&inventory.host, NODE, Options::default(), ServerVersion::OVERLAPPING);
+    Publisher::new(bed.api.client(), NODE.to_owned(), only_slice(&model).unwrap())
 }
 
 #[tokio::test]

@@ -77,9 +77,25 @@ fn a_device_without_a_node_is_not_published_and_breaks_its_groups() {
     assert!(names.contains(&"group2-0") && names.contains(&"neuron-7"));
     let node = device(&model, "node");
     assert_eq!((attribute(node, "neurons").unwrap().int, attribute(node, "efas").unwrap().int), (Some(15), Some(15)));
-    let problem =
-        |name: &str| model.problems.iter().any(|problem| problem.starts_with(&format!("{name} is not published: ")));
-    assert!(problem("neuron-6") && problem(&efa), "{:?}", model.problems);
+    let expected = [
+        "neuron-6 is not published: /dev/neuron6 is missing".to_owned(),
+        format!("{efa} is not published: /dev/infiniband/uverbs0 is missing"),
+    ];
+    assert_eq!(model.problems, expected);
+}
+
+#[test]
+fn a_device_without_its_driver_is_named_with_the_remedy() {
+    let problems = |defect: &str| Mode::Flat.model(&host_with("trn2.48xlarge", &[defect.parse().unwrap()])).problems;
+    let neuron = problems("neuron-driver-unbound");
+    assert_eq!(
+        neuron.iter().filter(|problem| problem.ends_with("load the neuron kernel module")).count(),
+        16,
+        "{neuron:?}"
+    );
+    let efa = problems("efa-vfio=0000:c9:00.0");
+    let reason = "it has no verbs node; check that the efa driver is bound to it and that ib_uverbs is loaded";
+    assert_eq!(efa, [format!("efa-0000-c9-00-0 is not published: {reason}")]);
 }
 
 #[test]

@@ -60,11 +60,9 @@ type answer struct {
 	// Refused is true if the claim does not fit on the node.
 	Refused bool                                     `json:"refused,omitempty"`
 	Devices []resource.DeviceRequestAllocationResult `json:"devices,omitempty"`
-	Config  []resource.DeviceAllocationConfiguration `json:"config,omitempty"`
 	// Micros is how long the attempt took, in microseconds.
 	Micros    int64    `json:"micros,omitempty"`
 	Evaluated int      `json:"evaluated,omitempty"`
-	Matched   int      `json:"matched,omitempty"`
 	Errors    []string `json:"errors,omitempty"`
 }
 
@@ -180,7 +178,6 @@ func (c *cluster) allocate(claim *resource.ResourceClaim, name string) answer {
 		reply.Refused = true
 	default:
 		reply.Devices = results[0].Devices.Results
-		reply.Config = results[0].Devices.Config
 		c.allocated[claim.UID] = reply.Devices
 	}
 	return reply
@@ -244,7 +241,7 @@ func (c *cluster) evaluate(expression, driver string) answer {
 		}
 		for _, device := range slice.Spec.Devices {
 			reply.Evaluated++
-			matches, _, err := compiled.DeviceMatches(context.Background(), cel.Device{
+			_, _, err := compiled.DeviceMatches(context.Background(), cel.Device{
 				Driver:                   driver,
 				AllowMultipleAllocations: device.AllowMultipleAllocations,
 				Attributes:               device.Attributes,
@@ -252,8 +249,6 @@ func (c *cluster) evaluate(expression, driver string) answer {
 			})
 			if err != nil {
 				reply.Errors = append(reply.Errors, fmt.Sprintf("%s/%s: %v", slice.Spec.Pool.Name, device.Name, err))
-			} else if matches {
-				reply.Matched++
 			}
 		}
 	}

@@ -55,7 +55,7 @@ pub(crate) fn run(Options { names, all, within }: &Options) -> Result<()> {
 
 fn run_one(bed: &Bed, all: bool, end: Option<Instant>, tally: &mut Tally) -> Result<()> {
     // If the inputs cannot be read, the bed runs.
-    let inputs = Inputs::of(bed.name, bed.inputs).ok();
+    let inputs = Inputs::of(bed.name, &bed.inputs.concat()).ok();
     if !all && inputs.as_ref().is_some_and(Inputs::have_passed) {
         say(format_args!("UNCHANGED {}: passed before with the same inputs", bed.name));
         return Ok(());
